@@ -1,0 +1,1 @@
+"""Nouns of sound and of files: clips, waves, log-mels, impulse responses and the logits contract."""

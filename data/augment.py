@@ -1,0 +1,138 @@
+"""What a class must survive: sounds moved in time, heard by another microphone, coloured like another clip, partly
+hidden.
+
+All functions are pure, work on whole batches on whatever device the batch is on, and take their randomness from a
+generator on that device. Waves are (B, samples), log-mels (B, 1, mels, frames).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+def time_roll(waves: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    """Roll each wave by its own number of samples (B,), as torch.roll does: what leaves at the end enters at the
+    start."""
+    length = waves.shape[-1]
+    source = (torch.arange(length, device=waves.device) - shifts[:, None]) % length
+    return waves.gather(1, source)
+
+
+def filter_by(waves: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
+    """Convolve each wave with its own response (B, L), causally, cut to the wave's length."""
+    length = waves.shape[-1]
+    padded = length + responses.shape[-1] - 1
+    # A length with small factors: the FFT of 35,199 = 3 * 11,733 samples would take several times longer.
+    padded = next(n for n in range(padded, 2 * padded) if _is_smooth(n))
+    spectrum = torch.fft.rfft(waves, padded) * torch.fft.rfft(responses, padded)
+    return torch.fft.irfft(spectrum, padded)[..., :length]
+
+
+def freq_mixstyle(pictures: torch.Tensor, partners: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Give each picture part of another one's mean and deviation in every frequency band.
+
+    Statistics are taken over (channel, time), carry no gradient, and are mixed as w * own + (1 - w) * partner's.
+    Source: Kim et al., "Domain Generalization with Relaxed Instance Frequency-wise Normalization for Multi-device
+    Acoustic Scene Classification", Interspeech 2022; Schmid et al., DCASE 2022 Task 1 report, "Freq-MixStyle".
+
+    Args:
+        pictures: (B, C, mels, frames).
+        partners: (B,) the clip that each one is mixed with.
+        weights: (B,) in [0, 1].
+    """
+    with torch.no_grad():
+        mean = pictures.mean((1, 3), keepdim=True)
+        deviation = (pictures.var((1, 3), keepdim=True, unbiased=False) + 1e-6).sqrt()
+        w = weights.view(-1, 1, 1, 1)
+        mixed_mean = w * mean + (1 - w) * mean[partners]
+        mixed_deviation = w * deviation + (1 - w) * deviation[partners]
+    return (pictures - mean) / deviation * mixed_deviation + mixed_mean
+
+
+def mask(pictures: torch.Tensor, starts: torch.Tensor, widths: torch.Tensor, *, axis: int) -> torch.Tensor:
+    """Set `widths` (B,) bands or frames from `starts` (B,) on to 0, which is about the mean of a log-mel, in each
+    picture."""
+    position = torch.arange(pictures.shape[axis], device=pictures.device)
+    hidden = (position >= starts[:, None]) & (position < (starts + widths)[:, None])
+    shape = [len(pictures), 1, 1, 1]
+    shape[axis] = -1
+    return pictures.masked_fill(hidden.view(shape), 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How much of what: the random choices in front of the functions above.
+
+    Attributes:
+        roll: largest shift, samples, either way.
+        impulse_p: chance of a device-a clip to be filtered by an impulse response.
+        mixstyle_p: chance of a batch to get Freq-MixStyle.
+        mixstyle_alpha: mixing weights come from Beta(alpha, alpha).
+        frequency_mask: largest width, bands.
+        time_mask: largest width, frames.
+    """
+
+    roll: int = 0
+    impulse_p: float = 0.0
+    mixstyle_p: float = 0.0
+    mixstyle_alpha: float = 0.3
+    frequency_mask: int = 0
+    time_mask: int = 0
+
+    def waves(
+        self,
+        waves: torch.Tensor,
+        from_reference_device: torch.Tensor,
+        responses: torch.Tensor | None,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Augment (B, samples); `from_reference_device` is bool (B,), `responses` (R, L) or None."""
+        if self.roll:
+            waves = time_roll(waves, _integers(-self.roll, self.roll + 1, len(waves), generator))
+        if self.impulse_p and responses is not None:
+            chosen = from_reference_device & (_uniform(len(waves), generator) < self.impulse_p)
+            picks = responses[_integers(0, len(responses), len(waves), generator)]
+            # Unchosen clips are not filtered rather than filtered by an impulse: half of the batch costs half of the
+            # time.
+            rows = chosen.nonzero().flatten()
+            if len(rows):
+                waves = waves.index_copy(0, rows, filter_by(waves[rows], picks[rows]))
+        return waves
+
+    def pictures(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Augment (B, 1, mels, frames)."""
+        size = len(pictures)
+        if self.mixstyle_p and _uniform(1, generator).item() < self.mixstyle_p:
+            weights = _beta(self.mixstyle_alpha, size, generator)
+            partners = torch.randperm(size, generator=generator, device=generator.device)
+            pictures = freq_mixstyle(pictures, partners, weights)
+        for axis, widest in ((2, self.frequency_mask), (3, self.time_mask)):
+            if widest:
+                widths = _integers(0, min(widest, pictures.shape[axis]) + 1, size, generator)
+                starts = (_uniform(size, generator) * (pictures.shape[axis] - widths + 1)).long()
+                pictures = mask(pictures, starts, widths, axis=axis)
+        return pictures
+
+
+def _uniform(size: int, generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(size, generator=generator, device=generator.device)
+
+
+def _integers(low: int, high: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    return torch.randint(low, high, (size,), generator=generator, device=generator.device)
+
+
+def _beta(alpha: float, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Draws from Beta(alpha, alpha): torch.distributions takes no generator, two gamma draws with one do."""
+    first, second = torch._standard_gamma(
+        torch.full((2, size), alpha, device=generator.device), generator=generator
+    ).unbind()
+    return first / (first + second).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _is_smooth(number: int, factors: Sequence[int] = (2, 3, 5)) -> bool:
+    for factor in factors:
+        while number % factor == 0:
+            number //= factor
+    return number == 1

@@ -1,0 +1,30 @@
+"""The one kind of error that a user can mend: it says what is wrong, with the value, and what to do.
+
+The command line prints the message alone; a traceback is for defects of ours.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+SHOWN = 20
+
+
+class UserError(Exception):
+    """Something in the input or the configuration that only the user can put right."""
+
+
+def listed(names: Sequence[str], *, shown: int = SHOWN) -> str:
+    """The names one a line, at most `shown` of them, and how many were left out."""
+    lines = [f"  {name}" for name in names[:shown]]
+    if len(names) > shown:
+        lines.append(f"  ... and {len(names) - shown} more")
+    return "\n".join(lines)
+
+
+def unknown(kind: str, value: object, choices: Iterable[str]) -> NoReturn:
+    """Raise the error for a name that is not in a registry.
+
+    Raises:
+        UserError: always, with the choices.
+    """
+    raise UserError(f"unknown {kind} {value!r}; choose one of: {', '.join(choices)}")

@@ -1,0 +1,122 @@
+"""What a teacher thinks of every clip, on file: the only thing that teachers and students share.
+
+Conventions: `logits` is float32 (N, classes), columns in the order of the attribute `scenes`, rows keyed by
+`filename`. Readers join by filename and compare the scenes on every read; nothing is ever joined by row. While it is
+being filled the file is called `*.partial.h5`; the finished name holds finished logits only.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import UserError, listed
+from data.store import Store, create
+
+FORMAT = "scenelet logits 1"
+
+
+class LogitsWriter:
+    """Fill a logits file row by row; a killed writer's file is taken up again where it stopped.
+
+    Attributes:
+        missing: rows that have no logits yet.
+    """
+
+    def __init__(
+        self, path: str | Path, filenames: Sequence[str], scenes: Sequence[str], identity: Mapping[str, object]
+    ) -> None:
+        """Open or lay out the partial file.
+
+        Args:
+            path: the finished file.
+            filenames: keys, one a row.
+            scenes: the classes, in the order of the columns.
+            identity: what the logits depend on (teacher, its config, sha256 of its weights, digest of the waves); a
+                partial file of another identity is thrown away.
+        """
+        self.path = Path(path)
+        self.partial = self.path.with_suffix(".partial.h5")
+        self._filenames = list(filenames)
+        self._attributes = {"format": FORMAT, "scenes": json.dumps(list(scenes)), **identity}
+        self._columns = {"logits": (np.float32, (len(scenes),))}
+        if not self._is_ours():
+            create(self.partial, self._filenames, self._columns, self._attributes)
+        self._store = Store(self.partial)
+
+    def _is_ours(self) -> bool:
+        try:
+            store = Store(self.partial)
+        except UserError:
+            return False
+        return store.attributes == self._attributes and store.filenames == self._filenames
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Rows without logits, int64."""
+        return self._store.missing
+
+    def fill(self, rows: Sequence[int], logits: np.ndarray) -> None:
+        """Write the logits (len(rows), classes) of some rows."""
+        self._store.fill(rows, logits=logits)
+
+    def values(self) -> np.ndarray:
+        """All logits so far, (N, classes)."""
+        return np.array(self._store["logits"])
+
+    def seal(self, **accuracies: float) -> None:
+        """Give the file its final name, with the accuracies the logits have; every row must be done."""
+        self._store.require("logits")
+        finished = self.path.with_suffix(f".{os.getpid()}.seal")
+        create(finished, self._filenames, self._columns, {**self._attributes, **accuracies})
+        Store(finished).fill(range(len(self._filenames)), logits=self.values())
+        finished.replace(self.path)
+        self.partial.unlink()
+
+
+def read_logits(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+    """The logits of the given clips, float32 (len(filenames), classes), in the order asked for.
+
+    Raises:
+        UserError: the file is missing, damaged, unfinished, of other scenes or another order of them, lacks clips
+        (listed), or
+            holds values that are not numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: run stage=teacher with the same name first, or name files by logits=[...]"
+        )
+    store = Store(path)
+    if (found := store.attributes.get("format")) != FORMAT:
+        raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: run stage=teacher again")
+    store.require("logits")
+    theirs = json.loads(store.attributes["scenes"])
+    if theirs != list(scenes):
+        raise UserError(
+            f"{path} has the scenes {theirs}, the data set has {list(scenes)}: logits are comparable only if both "
+            "have the same scenes in the same order; run stage=teacher on this data set"
+        )
+    row = {name: i for i, name in enumerate(store.filenames)}
+    if missing := [name for name in filenames if name not in row]:
+        raise UserError(
+            f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\n"
+            "run stage=teacher on this data set"
+        )
+    logits = store["logits"][[row[name] for name in filenames]]
+    if not np.isfinite(logits).all():
+        raise UserError(
+            f"{path} holds values that are not numbers: the teacher's training failed; run stage=teacher again"
+        )
+    return logits
+
+
+def mean_logits(paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes)."""
+    if not paths:
+        raise UserError(
+            "logits=[] names no file: name at least one, or leave it null to take the teacher of the same name"
+        )
+    return np.mean([read_logits(path, filenames, scenes) for path in paths], axis=0)

@@ -1,0 +1,90 @@
+"""From sound to picture: the log-mel front end, the same for teachers and students, configured by arguments.
+
+Conventions: waves are float (B, samples) in [-1, 1]; pictures are (B, 1, mels, frames), low bands first, with frames
+= 1 + (samples - 1) // hop: the pre-emphasis filter x[t] - 0.97 x[t-1] drops one sample, so that a 1-second clip at 32
+kHz and hop 500 has 64 frames and not 65. Values are (log(mel + 1e-5) + 4.5) / 5, roughly in [-1.4, 2].
+Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022, section 4 (front
+end), as used by Schmid et al., DCASE 2023 Task 1. Mel bands as in Kaldi (torchaudio.compliance.kaldi).
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import nn
+from torchaudio.compliance.kaldi import get_mel_banks
+
+PRE_EMPHASIS = 0.97
+FLOOR = 1e-5
+SHIFT, STRETCH = 4.5, 5.0
+JITTER_STEPS = 20  # distinct upper edges that the band-edge jitter chooses from
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram of a batch of waves.
+
+    Args:
+        sample_rate: Hz.
+        window: length of the (symmetric) Hann window, samples.
+        hop: distance of two frames, samples.
+        fft: length of the Fourier transform, samples, at least `window`.
+        mels: number of bands.
+        low: lower edge of the lowest band, Hz.
+        high: upper edge of the highest band, Hz.
+        edge_jitter: width in Hz of the interval around `high` in which the edge moves when a generator is given
+            (training); all clips of a batch share it.
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 32_000,
+        window: int = 3072,
+        hop: int = 500,
+        fft: int = 4096,
+        mels: int = 256,
+        low: float = 0.0,
+        high: float = 15_500.0,
+        edge_jitter: float = 1000.0,
+    ) -> None:
+        super().__init__()
+        if not window <= fft:
+            raise ValueError(f"window={window} must not be longer than fft={fft}")
+        if not 0 <= low < high - edge_jitter / 2 <= high + edge_jitter / 2 <= sample_rate / 2:
+            raise ValueError(
+                f"bands from low={low} to high={high} +- {edge_jitter / 2} Hz must lie between 0 and half of "
+                f"sample_rate={sample_rate}"
+            )
+        self.sample_rate, self.hop, self.fft, self.mels = sample_rate, hop, fft, mels
+        self.low, self.high, self.edge_jitter = low, high, edge_jitter
+        self.register_buffer("window", torch.hann_window(window, periodic=False), persistent=False)
+        self.register_buffer("bands", _bands(mels, fft, sample_rate, low, high), persistent=False)
+
+    def frames(self, samples: int) -> int:
+        """Number of frames of a clip of so many samples: 1 + (samples - 1) // hop."""
+        return 1 + (samples - 1) // self.hop
+
+    def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """(B, samples) -> (B, 1, mels, 1 + (samples - 1) // hop), float32 whatever the precision around it."""
+        with torch.autocast(waves.device.type, enabled=False):
+            waves = waves.float()
+            waves = waves[:, 1:] - PRE_EMPHASIS * waves[:, :-1]
+            spectrum = torch.stft(
+                waves, self.fft, self.hop, len(self.window), self.window, center=True, return_complex=True
+            )
+            power = torch.view_as_real(spectrum).square().sum(-1)
+            mel = self._jittered(generator) @ power
+            return (((mel + FLOOR).log() + SHIFT) / STRETCH)[:, None]
+
+    def _jittered(self, generator: torch.Generator | None) -> torch.Tensor:
+        if generator is None or not self.edge_jitter:
+            return self.bands
+        step = int(torch.randint(JITTER_STEPS + 1, (), generator=generator, device=generator.device))
+        high = self.high + self.edge_jitter * (step / JITTER_STEPS - 0.5)
+        return _bands(self.mels, self.fft, self.sample_rate, self.low, high).to(self.bands.device)
+
+
+@lru_cache(maxsize=4 * (JITTER_STEPS + 1))
+def _bands(mels: int, fft: int, sample_rate: int, low: float, high: float) -> torch.Tensor:
+    """Kaldi's triangles, (mels, fft // 2 + 1); the last column is zero because Kaldi leaves the Nyquist bin out."""
+    banks, _ = get_mel_banks(mels, fft, float(sample_rate), low, high, 100.0, -500.0, 1.0)
+    return nn.functional.pad(banks, (0, 1))

@@ -1,0 +1,133 @@
+"""Where a sound was recorded, by what, and which file holds it: the vocabulary of the data set.
+
+Conventions: a *clip* is one second of audio in one file. Ten consecutive clips are one *recording* (one device, one
+segment of time); several recordings share a *location*, which belongs to one city. Scenes are in alphabetical order,
+which is also the order of the classes in every array of logits and of the columns of a challenge submission.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import UserError, unknown
+
+SCENES = (
+    "airport",
+    "bus",
+    "metro",
+    "metro_station",
+    "park",
+    "public_square",
+    "shopping_mall",
+    "street_pedestrian",
+    "street_traffic",
+    "tram",
+)
+
+# DCASE Task 1: a, b, c are real devices; s1-s3 are simulated and in train; s4-s6 are simulated and in test only.
+DEVICE_GROUPS = {"real": ("a", "b", "c"), "seen": ("s1", "s2", "s3"), "unseen": ("s4", "s5", "s6")}
+DEVICES = tuple(device for group in DEVICE_GROUPS.values() for device in group)
+REFERENCE_DEVICE = "a"
+
+SPLITS = ("train", "validation", "test", "unused")
+
+_NAME = re.compile(
+    r"(?:.*/)?(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<place>\d+)-(?P<segment>\d+)-(?P<part>\d)-(?P<device>[a-z]\d*)\.wav"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One second of audio.
+
+    Attributes:
+        filename: path below the data set's root, as meta.csv writes it; the key of every join.
+        scene: the class.
+        city: the city of the location.
+        location: `city-number`, the "identifier" of meta.csv.
+        recording: name shared by the clips that were cut from one 10-second recording.
+        part: position of the clip in its recording, 0..9.
+        device: short name of the recording device.
+        split: one of SPLITS; "unused" clips are in the data set but in no official list.
+    """
+
+    filename: str
+    scene: str
+    city: str
+    location: str
+    recording: str
+    part: int
+    device: str
+    split: str = "unused"
+
+
+def parse_filename(filename: str) -> Clip:
+    """Read a clip from its official name, `audio/scene-city-location-segment-part-device.wav`.
+
+    Raises:
+        UserError: the name does not have that form, or its scene or device is unknown.
+    """
+    match = _NAME.fullmatch(filename)
+    if match is None:
+        raise UserError(
+            f"{filename!r} is not named audio/[scene]-[city]-[location]-[segment]-[part 0..9]-[device].wav: "
+            "restore the official name, or take the row out of the lists"
+        )
+    scene, city, place, segment, part, device = match.groups()
+    if scene not in SCENES:
+        unknown(f"scene in {filename}:", scene, SCENES)
+    if device not in DEVICES:
+        unknown(f"device in {filename}:", device, DEVICES)
+    location = f"{city}-{place}"
+    return Clip(filename, scene, city, location, f"{scene}-{location}-{segment}-{device}", int(part), device)
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """A data set: its clips in a fixed order, and the names that give the numbers meaning.
+
+    Attributes:
+        name: short name, for logs.
+        root: folder that filenames are relative to.
+        clips: every clip of the set, each with its split.
+        scenes: the classes; a clip's label is the position of its scene here.
+        device_groups: group name to devices, for scores.
+    """
+
+    name: str
+    root: Path
+    clips: Sequence[Clip]
+    scenes: tuple[str, ...] = SCENES
+    device_groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEVICE_GROUPS)
+
+    @property
+    def filenames(self) -> list[str]:
+        """Filenames of all clips, in the order of the set."""
+        return [clip.filename for clip in self.clips]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class numbers, int64 of shape (N,)."""
+        number = {scene: i for i, scene in enumerate(self.scenes)}
+        return np.array([number[clip.scene] for clip in self.clips], dtype=np.int64)
+
+    @property
+    def from_reference_device(self) -> np.ndarray:
+        """Which clips device a recorded, bool of shape (N,): only these may be given another device's response."""
+        return np.array([clip.device == REFERENCE_DEVICE for clip in self.clips], dtype=bool)
+
+    def indices(self, split: str) -> np.ndarray:
+        """Positions of a split's clips, int64 of shape (n,).
+
+        Raises:
+            UserError: the split is unknown or empty.
+        """
+        if split not in SPLITS:
+            unknown("split", split, SPLITS)
+        found = np.array([i for i, clip in enumerate(self.clips) if clip.split == split], dtype=np.int64)
+        if not len(found):
+            raise UserError(f"{self.name} in {self.root} has no {split} clips: check its evaluation_setup lists")
+        return found

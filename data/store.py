@@ -1,0 +1,136 @@
+"""An HDF5 file of rows that are filled in place, one row a clip, and never half read.
+
+Conventions: a dataset `filename` names the rows; every other dataset is a contiguous column of the same length;
+`done` is 1 for the rows that are complete. A new file is laid out under a temporary name and renamed; after that
+HDF5's own structures never change again: rows are written straight to their place in the file, data first and `done`
+last. A process that is killed leaves whole rows and unfinished ones, nothing in between, and the next one goes on.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from data.errors import UserError, listed
+
+Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]
+
+
+def create(path: Path, filenames: Sequence[str], columns: Columns, attributes: Mapping[str, object]) -> None:
+    """Lay out an empty store: `columns` maps a name to (dtype, shape of one row).
+
+    Raises:
+        UserError: the folder cannot be written, or has no room for the file.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    rows = len(filenames)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w", libver="latest") as file:
+            file.attrs.update(attributes)
+            file.create_dataset("filename", data=np.char.encode(np.asarray(filenames), "utf-8"))
+            for name, (dtype, shape) in {**columns, "done": (np.uint8, ())}.items():
+                _allocate(file, name, np.dtype(dtype), (rows, *shape))
+        with open(temporary, "r+b") as file:
+            if hasattr(os, "posix_fallocate"):
+                # Reserve the blocks now: a full disk is found before the work, not in the middle of it.
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free space there or choose another folder"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """A contiguous dataset whose bytes have their final place in the file at once (h5py's default allocates late)."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if name == "done" else h5py.h5d.FILL_TIME_NEVER)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape), plan)
+
+
+class Store:
+    """An open store. Columns are read as memory maps: `store["wave"][rows]`.
+
+    Attributes:
+        path: the file.
+        filenames: the rows' names.
+        attributes: what the writer said of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open an existing store.
+
+        Raises:
+            UserError: the file is missing, cut short or no such store.
+        """
+        self.path = Path(path)
+        try:
+            with h5py.File(self.path, "r") as file:
+                self.attributes = dict(file.attrs)
+                self.filenames = [name.decode("utf-8") for name in file["filename"][:]]
+                layout = {
+                    name: (data.dtype, data.shape, data.id.get_offset())
+                    for name, data in file.items()
+                    if name != "filename"
+                }
+            self._offsets = {name: offset for name, (_, _, offset) in layout.items()}
+            self._columns = {
+                name: np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape)
+                for name, (dtype, shape, offset) in layout.items()
+            }
+            self["done"]
+        except FileNotFoundError:
+            raise UserError(f"{self.path} does not exist") from None
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{self.path} is damaged or of another kind ({error}): delete it and make it again"
+            ) from error
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return self._columns[column]
+
+    def __len__(self) -> int:
+        return len(self.filenames)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Rows that are not done yet, int64."""
+        return np.flatnonzero(self["done"] == 0)
+
+    def require(self, *columns: str) -> None:
+        """Check that the store is of the expected kind and that every row is done.
+
+        Raises:
+            UserError: a column is absent, or rows are unfinished.
+        """
+        if absent := [column for column in columns if column not in self._columns]:
+            raise UserError(f"{self.path} has no {absent} but {sorted(self._columns)}: it is a file of another kind")
+        if len(missing := self.missing):
+            names = listed([self.filenames[i] for i in missing])
+            raise UserError(
+                f"{self.path} is unfinished, {len(missing)} of {len(self)} rows are missing:\n{names}\n"
+                "run the stage that writes it again, it goes on where it was stopped"
+            )
+
+    def fill(self, rows: Sequence[int], **values: np.ndarray) -> None:
+        """Write rows, one array a column, and mark them done once their data are on the disk.
+
+        Raises:
+            OSError: the disk failed; no row is marked done.
+        """
+        values = {name: np.ascontiguousarray(array, self[name].dtype) for name, array in values.items()}
+        with open(self.path, "r+b", buffering=0) as file:
+            for name, array in {**values, "done": np.ones(len(rows), np.uint8)}.items():
+                if name == "done":
+                    os.fsync(file.fileno())
+                for row, value in zip(rows, array, strict=True):
+                    file.seek(self._offsets[name] + int(row) * value.nbytes)
+                    file.write(value.tobytes())

@@ -1,0 +1,1 @@
+"""The verbs: what is run on nouns, teachers and students. The only room that knows Hydra, W&B and Fabric."""

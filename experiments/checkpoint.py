@@ -1,0 +1,75 @@
+"""A trained network on file, with everything that is needed to build it again.
+
+Conventions: safetensors; the metadata holds builder, arguments, mel and scenes as JSON, so no yaml is needed and
+nothing is executed on reading.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from data.errors import UserError
+
+FIELDS = ("builder", "arguments", "mel", "scenes", "sample_rate")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build a network again: builder and its arguments, the front end's arguments, the classes, the rate in
+    Hz."""
+
+    builder: str
+    arguments: Mapping[str, object]
+    mel: Mapping[str, object]
+    scenes: tuple[str, ...]
+    sample_rate: int
+
+
+def save(path: Path, network: nn.Module, recipe: Recipe) -> None:
+    """Write weights and recipe, under a temporary name first."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    metadata = {field: json.dumps(getattr(recipe, field)) for field in FIELDS}
+    state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    safetensors.torch.save_file(state, temporary, metadata)
+    temporary.replace(path)
+
+
+def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Recipe]:
+    """Build the network of a checkpoint and load its weights.
+
+    Args:
+        path: the checkpoint.
+        build: build_teacher or build_student.
+
+    Raises:
+        UserError: the file is missing or damaged, is no checkpoint of ours, or names a builder of another room.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: run the stage that trains it first, or name a file with checkpoint=FILE"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        state = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged or no checkpoint ({error}): train again") from error
+    if missing := [field for field in FIELDS if field not in metadata]:
+        raise UserError(f"{path} is no checkpoint of ours: its metadata lack {missing}")
+    values = {field: json.loads(metadata[field]) for field in FIELDS}
+    recipe = Recipe(**{**values, "scenes": tuple(values["scenes"])})
+    try:
+        network = build(recipe.builder, **recipe.arguments)
+        network.load_state_dict(state)
+    except UserError as error:
+        raise UserError(f"{path} is a checkpoint of another architecture: {error}") from error
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"{path} does not fit the {recipe.builder} of this version ({error}): train again") from error
+    return network.eval(), recipe

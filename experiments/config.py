@@ -1,0 +1,155 @@
+"""Every setting there is, with its type: what Hydra checks the command line and the yaml files against.
+
+Values live in conf/*.yaml; this module only says what exists. It imports nothing heavy, so that --help is quick.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Mel:
+    """Log-mel front end: samples, Hz; see data/mel.py."""
+
+    window: int = 3072
+    hop: int = 500
+    fft: int = 4096
+    mels: int = 256
+    low: float = 0.0
+    high: float = 15500.0
+    edge_jitter: float = 1000.0
+
+
+@dataclass
+class Augment:
+    """How much of each augmentation; see data/augment.py."""
+
+    roll: int = 0
+    impulse_p: float = 0.0
+    mixstyle_p: float = 0.0
+    mixstyle_alpha: float = 0.3
+    frequency_mask: int = 0
+    time_mask: int = 0
+
+
+@dataclass
+class Fit:
+    """Training recipe; see experiments/fit.py."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    weight_decay: float = MISSING
+    warm_up: float = MISSING
+    constant_until: float = MISSING
+    down_over: float = MISSING
+    floor: float = MISSING
+    keep: str = MISSING
+
+
+@dataclass
+class Distill:
+    """Distillation loss; see students/distill.py."""
+
+    temperature: float = MISSING
+    hard_weight: float = MISSING
+
+
+@dataclass
+class Data:
+    """Which clips; see experiments/prepare.py."""
+
+    kind: str = MISSING
+    root: str | None = None
+    impulses: str | None = None
+    validation_fraction: float = 0.3
+    seed: int = 0
+    sample_rate: int = 32000
+
+
+@dataclass
+class Teacher:
+    """A teacher and how it is trained."""
+
+    builder: str = MISSING
+    pretrained: bool = False
+    weights: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    mel: Mel = field(default_factory=Mel)
+    augment: Augment = field(default_factory=Augment)
+    fit: Fit = field(default_factory=Fit)
+
+
+@dataclass
+class Student:
+    """A student and how it is trained."""
+
+    builder: str = MISSING
+    size: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    mel: Mel = field(default_factory=Mel)
+    augment: Augment = field(default_factory=Augment)
+    fit: Fit = field(default_factory=Fit)
+    distill: Distill = field(default_factory=Distill)
+
+
+@dataclass
+class Quantize:
+    """Calibration; see students/quantize/calibrate.py."""
+
+    clips: int = 256
+    percentile: float = 99.99
+
+
+@dataclass
+class Stage:
+    """What to run, in order."""
+
+    steps: list[str] = MISSING
+
+
+@dataclass
+class Tracking:
+    """Where figures go besides the run's own folder."""
+
+    kind: str = MISSING
+    project: str = "scenelet"
+
+
+@dataclass
+class Hardware:
+    """Where to compute; see lightning.fabric.Fabric. precision auto: bf16-mixed on CUDA, 32-true elsewhere."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    precision: str = "auto"
+
+
+@dataclass
+class Config:
+    """The whole configuration."""
+
+    stage: Stage = field(default_factory=Stage)
+    data: Data = field(default_factory=Data)
+    teacher: Teacher = field(default_factory=Teacher)
+    student: Student = field(default_factory=Student)
+    quantize: Quantize = field(default_factory=Quantize)
+    tracking: Tracking = field(default_factory=Tracking)
+    fabric: Hardware = field(default_factory=Hardware)
+    name: str = "default"
+    seed: int = 0
+    epochs: int | None = None
+    force: bool = False
+    logits: list[str] | None = None
+    checkpoint: str | None = None
+    runs: str = "runs"
+    cache: str = "cache"
+
+
+def register() -> None:
+    """Make the types known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=Config)

@@ -1,0 +1,214 @@
+"""The one training loop, for teachers and students.
+
+Conventions: an epoch is one pass over the train split in whole batches; the schedule is a function of the
+(fractional) epoch. Everything random comes from one seed: the order of the clips, every augmentation, and, through
+torch's global generator, what networks draw themselves.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from data.augment import Augment
+from data.batches import Batch, Batches
+from data.errors import UserError, unknown
+from data.mel import LogMel
+from experiments.score import log_loss, macro_accuracy, softmax
+
+KEEP = ("best", "last")
+MIN_STEPS = 5  # an epoch; a batch of 256 would leave a small set one or no step
+
+Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        epochs, batch_size, learning_rate, weight_decay: of Adam, with L2 weight decay.
+        warm_up: epochs of exponential rise.
+        constant_until: epoch at which the linear descent begins.
+        down_over: epochs of the descent.
+        floor: share of the learning rate that remains.
+        keep: "best" keeps the weights of the epoch with the best validation accuracy, "last" the last ones.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warm_up: float
+    constant_until: float
+    down_over: float
+    floor: float
+    keep: str
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEEP:
+            unknown("fit.keep", self.keep, KEEP)
+        if self.epochs < 1:
+            raise UserError(f"epochs={self.epochs} must be at least 1")
+        if self.batch_size < 2:
+            raise UserError(f"batch_size={self.batch_size} must be at least 2: BatchNorm needs two clips")
+
+    def lasting(self, epochs: int | None) -> "Recipe":
+        """The same recipe over another number of epochs, its schedule scaled along."""
+        if epochs is None:
+            return self
+        s = epochs / self.epochs
+        return replace(
+            self,
+            epochs=epochs,
+            warm_up=self.warm_up * s,
+            constant_until=self.constant_until * s,
+            down_over=self.down_over * s,
+        )
+
+
+def learning_rate_factor(epoch: float, recipe: Recipe) -> float:
+    """Share of the learning rate at an epoch: exp(-5 (1 - e / warm_up)^2), then 1, then linearly down to the floor.
+
+    Source: the warm-up is that of Tarvainen & Valpola, "Mean teachers are better role models", 2017, appendix B.
+    """
+    if epoch < recipe.warm_up:
+        return math.exp(-5 * (1 - epoch / recipe.warm_up) ** 2)
+    if epoch < recipe.constant_until:
+        return 1.0
+    progress = min(1.0, (epoch - recipe.constant_until) / recipe.down_over) if recipe.down_over > 0 else 1.0
+    return 1 - (1 - recipe.floor) * progress
+
+
+def small_enough(batch_size: int, clips: int) -> int:
+    """The batch size, made smaller where a split has so few clips that an epoch would have under MIN_STEPS steps."""
+    fitting = max(2, min(batch_size, clips // MIN_STEPS))
+    if fitting < batch_size:
+        log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
+    return fitting
+
+
+def fit(
+    fabric: Fabric,
+    network: nn.Module,
+    front_end: LogMel,
+    train: Batches,
+    validation: Batches,
+    *,
+    loss: Loss,
+    recipe: Recipe,
+    augment: Augment,
+    responses: torch.Tensor | None,
+    seed: int,
+    on_epoch: Callable[[Mapping[str, float]], None],
+) -> nn.Module:
+    """Train a network in place and return it with the weights to keep, in evaluation mode.
+
+    Args:
+        fabric: device, precision, distribution.
+        network: log-mels to logits.
+        front_end: waves to log-mels.
+        train, validation: batches; the test split never comes here.
+        loss: (logits (B, classes), batch) -> scalar.
+        recipe, augment: how.
+        responses: impulse responses (R, L), or None.
+        seed: of order and augmentation.
+        on_epoch: receives each epoch's figures.
+
+    Raises:
+        UserError: the loss is no longer a number.
+    """
+    network = network.to(fabric.device, memory_format=torch.channels_last)
+    front_end = front_end.to(fabric.device)
+    responses = None if responses is None else responses.to(fabric.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    trained, optimizer = fabric.setup(network, optimizer)
+    generator = torch.Generator(device=fabric.device).manual_seed(seed)
+    steps = len(train) // train.batch_size
+    best, kept = (-1.0, -math.inf), None
+
+    for epoch in range(recipe.epochs):
+        trained.train()
+        started, losses = time.perf_counter(), torch.zeros((), device=fabric.device)
+        for step, batch in enumerate(train.shuffled(generator)):
+            factor = learning_rate_factor(epoch + step / steps, recipe)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * factor
+            with torch.no_grad():
+                waves = augment.waves(batch.waves, batch.from_reference_device, responses, generator)
+                pictures = augment.pictures(front_end(waves, generator), generator)
+            value = loss(trained(pictures.contiguous(memory_format=torch.channels_last)), batch)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(value)
+            optimizer.step()
+            losses += value.detach()
+        seconds, mean = time.perf_counter() - started, float(losses) / steps
+        if not math.isfinite(mean):
+            raise UserError(
+                f"the loss is {mean} in epoch {epoch + 1}: lower the learning rate, or use fabric.precision=32-true"
+            )
+        probabilities, labels = predict(network, front_end, validation)
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": recipe.learning_rate * factor,
+            "loss": mean,
+            "validation/accuracy": macro_accuracy(probabilities, labels),
+            "validation/log_loss": log_loss(probabilities, labels),
+            "clips_per_second": steps * train.batch_size / seconds,
+        }
+        on_epoch(row)
+        log.info(
+            "epoch %3d/%d  loss %.3f  validation accuracy %.3f  log loss %.3f  %.0f clips/s",
+            *(
+                row["epoch"],
+                recipe.epochs,
+                mean,
+                row["validation/accuracy"],
+                row["validation/log_loss"],
+                row["clips_per_second"],
+            ),
+        )
+        standing = (row["validation/accuracy"], -row["validation/log_loss"])
+        if recipe.keep == "best" and standing > best:
+            best, kept = standing, {name: value.clone() for name, value in network.state_dict().items()}
+    if kept is not None:
+        network.load_state_dict(kept)
+    return network.eval()
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, front_end: LogMel, batch: Batch) -> torch.Tensor:
+    """float32 logits (B, classes) of a batch's clean clips; the network is in evaluation mode."""
+    pictures = front_end(batch.waves).contiguous(memory_format=torch.channels_last)
+    return network(pictures).float()
+
+
+def predict(network: nn.Module, front_end: LogMel, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, classes) and labels (n,) of a split, in its order."""
+    network.eval()
+    pairs = [(logits_of(network, front_end, batch).cpu(), batch.labels.cpu()) for batch in batches.in_order()]
+    logits, labels = (torch.cat(column).numpy() for column in zip(*pairs, strict=True))
+    return softmax(logits), labels
+
+
+def make_fabric(cfg: Mapping[str, object]) -> Fabric:
+    """Fabric for the settings of `fabric`; precision auto is bf16-mixed on CUDA and 32-true elsewhere.
+
+    On a CPU without native bf16, autocast is several times slower than float32.
+    """
+    settings = dict(cfg)
+    if settings["precision"] == "auto":
+        on_cuda = settings["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+        settings["precision"] = "bf16-mixed" if on_cuda else "32-true"
+    try:
+        return Fabric(**settings)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"fabric={settings} is not possible here: {error}") from error

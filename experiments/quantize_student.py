@@ -1,0 +1,116 @@
+"""stage=quantize: make the student a network of integers, write the file, and score that very file."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from data.errors import UserError
+from data.mel import LogMel
+from experiments import checkpoint, fit
+from experiments.prepare import Prepared, prepare
+from experiments.runs import Run, existing, sha256
+from experiments.score import softmax
+from experiments.train_student import picture_shape
+from experiments.train_teacher import CHECKPOINT, score_split
+from students import build_student
+from students.complexity import LIMIT_BYTES, LIMIT_MACS, Complexity, tflite_complexity, torch_complexity
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
+from students.quantize.runtime import TFLiteModel
+from students.quantize.tflite import write_tflite
+
+MODEL = "model.tflite"
+BATCH = 32
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Quantise a student's checkpoint; write model.tflite and score.json; print the table."""
+    prepared = prepare(cfg)
+    path = Path(cfg.checkpoint) if cfg.checkpoint else existing(cfg, "student", CHECKPOINT)
+    network, recipe = checkpoint.load(path, build_student)
+    if recipe.scenes != prepared.clips.scenes or recipe.sample_rate != prepared.store.sample_rate:
+        raise UserError(
+            f"{path} was trained for the scenes {list(recipe.scenes)} at {recipe.sample_rate} Hz, the data set has "
+            f"{list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: give the data set it was trained on"
+        )
+    inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
+    settings = {"quantize": OmegaConf.to_container(cfg.quantize), "seed": cfg.seed}
+    run = Run(cfg, "quantize", settings=settings, inputs=inputs)
+    if run.is_done(MODEL):
+        return
+
+    front_end = LogMel(sample_rate=recipe.sample_rate, **recipe.mel)
+    folded = fold(network)
+    pictures = calibration_pictures(prepared, front_end, cfg.quantize.clips, cfg.seed)
+    integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile)
+    run.start()
+    metadata = {**dataclasses.asdict(recipe), "checkpoint_sha256": sha256(path)}
+    model = write_tflite(integers, run.folder / MODEL, metadata)
+
+    batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))
+    probabilities = {"float": fit.predict(network, front_end, batches)[0]}
+    test = torch.cat([front_end(batch.waves) for batch in batches.in_order()])
+    for name, kernels in (("integer", "device"), ("integer_host", "host")):
+        probabilities[name] = softmax(TFLiteModel(model, kernels=kernels).logits(test).numpy())
+    scores = {
+        f"{name}/{figure}": value
+        for name, p in probabilities.items()
+        for figure, value in score_split(prepared, "test", p).items()
+    }
+    agreement = probabilities["integer"].argmax(1) == probabilities["float"].argmax(1)
+    scores["integer/agreement_with_float"] = float(agreement.mean())
+    costs = {
+        "float": torch_complexity(network, picture_shape(front_end, prepared)),
+        "integer": tflite_complexity(model),
+    }
+    for name, cost in costs.items():
+        scores |= {f"{name}/{k}": v for k, v in dataclasses.asdict(cost).items()}
+        scores |= {f"{name}/within_limit/{k}": float(v) for k, v in cost.within_limits().items()}
+    run.finish(scores)
+    Console().print(table(scores, costs))
+    log.info("%s: %d bytes of file (%s)", model.name, model.stat().st_size, run.folder)
+
+
+def calibration_pictures(prepared: Prepared, front_end: LogMel, count: int, seed: int) -> torch.Tensor:
+    """Log-mels (n, 1, mels, frames) of at most `count` random train clips."""
+    rows = prepared.clips.indices("train")
+    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()
+    if not len(chosen):
+        raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
+    with torch.no_grad():
+        return torch.cat([front_end(prepared.store.read(rows[part])) for part in torch.from_numpy(chosen).split(BATCH)])
+
+
+def table(scores: dict[str, float], costs: dict[str, Complexity]) -> Table:
+    """Float and integer student side by side: accuracy and log loss by subset, then costs against the limits."""
+    out = Table(title="test split: float student, integer file on the device's kernels and on the host's")
+    for column in ("", "float", "integer", "host"):
+        out.add_column(column, justify="left" if not column else "right")
+    names = ("float", "integer", "integer_host")
+    figures = [key.removeprefix("float/") for key in scores if key.startswith("float/accuracy")]
+    for figure in figures:
+        subset = figure.removeprefix("accuracy").strip("/").replace("/", " ") or "all (macro)"
+        losses = [figure.replace("accuracy", "log_loss", 1)] * len(names)
+        cells = [
+            f"{100 * scores[f'{n}/{figure}']:5.1f} %  {scores[f'{n}/{loss}']:.3f}"
+            for n, loss in zip(names, losses, strict=True)
+        ]
+        out.add_row(subset, *cells, end_section=figure == figures[-1])
+    limits = {"macs": LIMIT_MACS, "parameter_bytes": LIMIT_BYTES}
+    for key in ("macs", "parameters", "parameter_bytes", "peak_bytes"):
+        cells = [f"{getattr(costs[n], key):,}{_verdict(costs[n], key)}" for n in ("float", "integer")]
+        label = key.replace("_", " ") + (f" (limit {limits[key]:,})" if key in limits else "")
+        out.add_row(label, *cells, "")
+    return out
+
+
+def _verdict(cost: Complexity, key: str) -> str:
+    verdict = cost.within_limits().get(key)
+    return "" if verdict is None else "  ok" if verdict else "  over"

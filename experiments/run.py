@@ -1,0 +1,103 @@
+"""The command line: python -m experiments.run stage=data|teacher|student|quantize|all key=value ...
+
+Heavy packages are imported when a stage runs, so that --help and every mistake are answered at once.
+"""
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from data.errors import UserError, unknown
+from experiments import config
+
+CONF = Path(__file__).parent / "conf"
+STAGES = {
+    "data": "experiments.prepare",
+    "teacher": "experiments.train_teacher",
+    "student": "experiments.train_student",
+    "quantize": "experiments.quantize_student",
+}
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def _stages(cfg: DictConfig) -> None:
+    for step in cfg.stage.steps:
+        if step not in STAGES:
+            unknown("step", step, STAGES)
+        log.info("stage %s", step)
+        importlib.import_module(STAGES[step]).run(cfg)
+
+
+def main() -> None:
+    """Run Hydra; a mistake of the user's ends in one message and exit code 1, a defect of ours in a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    for chatty in ("filelock", "numexpr", "matplotlib"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions come here instead of being printed by Hydra
+    config.register()
+    try:
+        _stages()
+    except UserError as error:
+        _stop(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _stop(f"{_deepest(error)}\n{_advice(sys.argv[1:])}")
+    except KeyboardInterrupt:
+        _stop("interrupted; finished stages are kept")
+
+
+def _stop(message: str) -> None:
+    print(f"error: {message.rstrip()}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _deepest(error: BaseException) -> str:
+    """Hydra wraps the message that says what is wrong; OmegaConf appends its own bookkeeping to it."""
+    messages = [str(error)]
+    while error.__cause__ is not None:
+        error = error.__cause__
+        messages.append(str(error))
+    lines = [line for message in messages for line in message.splitlines()]
+    kept = [line for line in lines if line.strip() and not line.strip().startswith(("object_type=", "reference_type="))]
+    return "\n".join(dict.fromkeys(kept))
+
+
+def _advice(arguments: list[str]) -> str:
+    """What the user may have meant: the closest known keys, and the choices of the groups."""
+    groups = {
+        folder.name: sorted(f.stem for f in folder.glob("*.yaml"))
+        for folder in sorted(CONF.iterdir())
+        if folder.is_dir()
+    }
+    keys = [*groups, *_keys(OmegaConf.structured(config.Config))]
+    for file in CONF.glob("*/*.yaml"):
+        arguments_of = OmegaConf.load(file).get("arguments") or {}
+        keys += [f"{file.parent.name}.arguments.{key}" for key in arguments_of]
+    advice = []
+    for argument in arguments:
+        key = argument.split("=")[0].lstrip("+~")
+        if "=" in argument and key not in keys and (close := difflib.get_close_matches(key, keys, n=3)):
+            advice.append(f"{key!r} is no setting; did you mean {' or '.join(close)}?")
+    advice += [f"{group}={'|'.join(choices)}" for group, choices in groups.items()]
+    return "\n".join([*advice, "python -m experiments.run --help lists every setting"])
+
+
+def _keys(tree: Mapping, prefix: str = "") -> Iterator[str]:
+    for key in tree:
+        yield f"{prefix}{key}"
+        if not OmegaConf.is_missing(tree, key) and isinstance(tree[key], Mapping | DictConfig):
+            yield from _keys(tree[key], f"{prefix}{key}.")
+
+
+if __name__ == "__main__":
+    main()

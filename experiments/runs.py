@@ -1,0 +1,150 @@
+"""Where a stage's results go, and whether they are there already.
+
+Conventions: a run is runs/<stage>/<name>/. config.yaml is what was asked, run.json what the results depend on
+(settings and fingerprints of inputs); run.json is written last, so its presence says that the run is complete. Rows
+and scores are JSON.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from data.errors import UserError, listed
+from experiments.tracking import Tracker
+
+# Settings that say where things are or who watches, not what comes out.
+WITHOUT_EFFECT = ("name", "runs", "cache", "force", "tracking", "stage", "logits", "checkpoint", "data")
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """One stage's folder.
+
+    Attributes:
+        stage, folder: which and where.
+    """
+
+    def __init__(self, cfg: DictConfig, stage: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """Nothing is written yet.
+
+        Args:
+            cfg: the whole config.
+            stage: name of the stage.
+            settings: what of the config the results depend on.
+            inputs: name to fingerprint of each file they depend on.
+        """
+        self.cfg, self.stage = cfg, stage
+        self.folder = folder_of(cfg, stage)
+        self._identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
+        self._tracker: Tracker | None = None
+
+    def is_done(self, *files: str) -> bool:
+        """Whether the results are there already.
+
+        Raises:
+            UserError: results of other settings or inputs are there; the differences are listed.
+        """
+        record = self.folder / "run.json"
+        if self.cfg.force or not record.is_file():
+            return False
+        try:
+            before = json.loads(record.read_text())
+        except ValueError:
+            return False
+        if differences := _differences(_flat(before), _flat(self._identity)):
+            raise UserError(
+                f"{self.folder} holds a result of other settings or inputs:\n{listed(differences)}\n"
+                "choose another name=..., or replace it with force=true"
+            )
+        if missing := [name for name in files if not (self.folder / name).is_file()]:
+            log.info("%s: %s is gone, running again", self.folder, ", ".join(missing))
+            return False
+        log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)
+        return True
+
+    def start(self) -> None:
+        """Make the folder, note the config, start tracking."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "run.json").unlink(missing_ok=True)
+            write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
+            write_text(self.folder / "history.jsonl", "")
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.folder} ({error.strerror}): choose another folder with runs=..."
+            ) from error
+        self._tracker = Tracker(
+            self.cfg.tracking.kind,
+            project=self.cfg.tracking.project,
+            stage=self.stage,
+            name=self.folder.name,
+            folder=self.folder,
+            config=OmegaConf.to_container(self.cfg, resolve=True),
+        )
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Record one row, an epoch's."""
+        with open(self.folder / "history.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._tracker.log(row)
+
+    def finish(self, scores: Mapping[str, float]) -> None:
+        """Write the scores and mark the run complete."""
+        write_text(self.folder / "score.json", json.dumps(scores, indent=1))
+        write_text(self.folder / "run.json", json.dumps(self._identity, indent=1))
+        self._tracker.finish(scores)
+
+
+def folder_of(cfg: DictConfig, stage: str) -> Path:
+    """runs/<stage>/<name>, where a job of a sweep adds its own overrides to the name."""
+    return Path(cfg.runs) / stage / "-".join([cfg.name, *_swept()])
+
+
+def existing(cfg: DictConfig, stage: str, file: str) -> Path:
+    """A file of an earlier stage: of the same job of a sweep if it is there, else of the plain name."""
+    own = folder_of(cfg, stage) / file
+    return own if own.exists() else Path(cfg.runs) / stage / cfg.name / file
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def sha256(path: str | Path) -> str:
+    """Fingerprint of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _swept() -> list[str]:
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return []
+    pairs = [override.lstrip("+").split("=", 1) for override in HydraConfig.get().overrides.task]
+    named = [(key.split(".")[-1], value) for key, value in pairs if key.split(".")[0] not in WITHOUT_EFFECT]
+    return ["".join(c if c.isalnum() or c in "_." else "_" for c in f"{key}_{value}") for key, value in named]
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, Mapping):
+        return {k: v for key, value in tree.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): tree}
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
+    keys = sorted(before.keys() | now.keys())
+    return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]

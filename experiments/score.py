@@ -1,0 +1,75 @@
+"""How good predictions are: macro accuracy and log loss, over all, by scene, by device and by group of devices.
+
+Conventions: probabilities are float (n, classes) with rows that sum to 1, labels class numbers (n,). Accuracies are
+in [0, 1], log losses in nats. Macro accuracy is the mean of the class-wise accuracies of the classes that occur;
+device-wise figures are over the items of that device.
+Source: DCASE 2023 Task 1, "Evaluation"; log loss clipped at 1e-15.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+CLIP = 1e-15
+
+
+def validate(probabilities: np.ndarray, labels: np.ndarray) -> None:
+    """Raise ValueError unless the arrays belong together and are what they claim to be."""
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+        raise ValueError(
+            f"probabilities {probabilities.shape} and labels {labels.shape} must be (n, classes) and (n,), n > 0"
+        )
+    if not np.isfinite(probabilities).all() or (probabilities < 0).any():
+        raise ValueError("probabilities must be numbers from 0 to 1")
+    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-4):
+        raise ValueError("each row of probabilities must sum to 1")
+    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+        raise ValueError(f"labels must be class numbers from 0 to {probabilities.shape[1] - 1}")
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Share of items whose most probable class is the right one."""
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def macro_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur of the share of their items that are right."""
+    return float(np.mean([accuracy(probabilities[labels == c], labels[labels == c]) for c in np.unique(labels)]))
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log(probability of the right class)."""
+    right = np.clip(probabilities.astype(np.float64)[np.arange(len(labels)), labels], CLIP, 1)
+    return float(-np.log(right).mean())
+
+
+def evaluate(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    devices: Sequence[str],
+    *,
+    scenes: Sequence[str],
+    device_groups: Mapping[str, Sequence[str]],
+) -> dict[str, float]:
+    """All figures by flat name: accuracy, log_loss, accuracy/scene/<scene>, accuracy/device/<device>,
+    accuracy/group/<group>, and so on.
+
+    Scenes, devices and groups without items are left out.
+    """
+    validate(probabilities, labels)
+    devices = np.asarray(devices)
+    scores = {"accuracy": macro_accuracy(probabilities, labels), "log_loss": log_loss(probabilities, labels)}
+    subsets = {f"scene/{scene}": labels == number for number, scene in enumerate(scenes)}
+    subsets |= {f"device/{device}": devices == device for group in device_groups.values() for device in group}
+    subsets |= {f"group/{group}": np.isin(devices, list(members)) for group, members in device_groups.items()}
+    for name, subset in subsets.items():
+        if subset.any():
+            scores[f"accuracy/{name}"] = accuracy(probabilities[subset], labels[subset])
+            scores[f"log_loss/{name}"] = log_loss(probabilities[subset], labels[subset])
+    return scores
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (n, classes) of logits, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)

@@ -1,0 +1,67 @@
+"""stage=student: train a small network on labels and on what its teachers wrote down."""
+
+import logging
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from data.logits import mean_logits
+from data.mel import LogMel
+from experiments import checkpoint, fit
+from experiments.prepare import prepare
+from experiments.runs import Run, existing, sha256
+from experiments.train_teacher import CHECKPOINT, LOGITS, build, score_split, train
+from students import build_student
+from students.complexity import torch_complexity
+from students.distill import distillation_loss
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Train the student of `cfg.student` and write checkpoint and scores."""
+    prepared = prepare(cfg)
+    clips = prepared.clips
+    paths = [existing(cfg, "teacher", LOGITS)] if cfg.logits is None else [Path(path) for path in cfg.logits]
+    targets = mean_logits(paths, clips.filenames, clips.scenes)
+    student = OmegaConf.to_container(cfg.student, resolve=True)
+    inputs = {**prepared.fingerprint, "logits": " ".join(sha256(path) for path in paths)}
+    run = Run(cfg, "student", settings={"student": student, "seed": cfg.seed, "epochs": cfg.epochs}, inputs=inputs)
+    if run.is_done(CHECKPOINT):
+        return
+
+    torch.manual_seed(cfg.seed)
+    size = {} if cfg.student.size is None else {"size": cfg.student.size}
+    arguments = {"classes": len(clips.scenes), **size, **student["arguments"]}
+    network = build(build_student, cfg.student.builder, **arguments)
+    front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.student.mel)
+    run.start()
+    log.info("student %s learns from %s", cfg.student.builder, ", ".join(map(str, paths)))
+
+    def loss(logits, batch):
+        return distillation_loss(logits, batch.targets, batch.labels, **cfg.student.distill)
+
+    network = train(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)
+    recipe = checkpoint.Recipe(
+        cfg.student.builder, arguments, dict(cfg.student.mel), clips.scenes, cfg.data.sample_rate
+    )
+    checkpoint.save(run.folder / CHECKPOINT, network, recipe)
+    device = next(network.parameters()).device
+    scores = {}
+    for split in ("validation", "test"):
+        batches = prepared.batches(split, batch_size=64, device=device)
+        figures = score_split(prepared, split, fit.predict(network, front_end, batches)[0])
+        scores |= {f"{split}/{name}": value for name, value in figures.items()}
+    cost = torch_complexity(network, picture_shape(front_end, prepared))
+    scores |= {"macs": cost.macs, "parameters": cost.parameters}
+    run.finish(scores)
+    log.info(
+        "student: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder
+    )
+
+
+def picture_shape(front_end: LogMel, prepared) -> tuple[int, int, int, int]:
+    """(1, 1, mels, frames) of one clip's log-mel."""
+    samples = prepared.store.read(prepared.clips.indices("train")[:1]).shape[1]
+    return 1, 1, front_end.mels, front_end.frames(samples)

@@ -1,0 +1,25 @@
+"""Small networks, how they learn from logits, and how they become integers.
+
+Conventions: a builder takes keyword arguments and returns an nn.Module from log-mels (B, 1, mels, frames) to logits
+(B, classes). All take `classes`.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from data.errors import unknown
+from students.cp_mobile import cp_mobile
+
+STUDENTS: dict[str, Callable[..., nn.Module]] = {"cp_mobile": cp_mobile}
+
+
+def build_student(name: str, **arguments: object) -> nn.Module:
+    """Build the student of a name.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in STUDENTS:
+        unknown("student", name, STUDENTS)
+    return STUDENTS[name](**arguments)

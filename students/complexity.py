@@ -1,0 +1,143 @@
+"""What a network costs: multiply-accumulates, bytes of parameters, peak memory, counted the way the challenge's own
+tool counts.
+
+Conventions: costs are for one clip. Two countings exist and give different numbers for one network:
+`torch_complexity` for float networks (torchinfo: a convolution costs (weights + bias) x output positions, BatchNorm
+its parameters once, activations and pools nothing) and `tflite_complexity` for integer files (pools and additions
+cost, sizes are bytes as stored).
+Source: NeSsi, the official counter of DCASE Task 1 since 2022, whose rules for both are reproduced here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from data.errors import UserError
+
+# DCASE 2023 Task 1: all parameters, whatever their format; one 1-second inference.
+LIMIT_BYTES = 128_000
+LIMIT_MACS = 30_000_000
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Costs of a network.
+
+    Attributes:
+        macs: multiply-accumulates of one clip.
+        parameters: number of parameters.
+        parameter_bytes: bytes they take.
+        peak_bytes: largest sum of the activations that must be kept at once.
+    """
+
+    macs: int
+    parameters: int
+    parameter_bytes: int
+    peak_bytes: int
+
+    def within_limits(self) -> dict[str, bool]:
+        """Whether each limit of the task holds."""
+        return {"macs": self.macs <= LIMIT_MACS, "parameter_bytes": self.parameter_bytes <= LIMIT_BYTES}
+
+
+def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
+    """Costs of a float network for an input (1, 1, mels, frames), by torchinfo.
+
+    Bytes are those of the parameters' own type. Peak memory is the largest input plus output of one leaf layer: a
+    lower bound, because a traced module does not say which other tensors are still needed.
+    """
+    from torchinfo import summary
+
+    network = network.eval()
+    peaks = [0]
+
+    def remember(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        peaks.append(sum(t.nbytes for t in (*inputs, output)))
+
+    leaves = [m for m in network.modules() if not any(True for _ in m.children())]
+    hooks = [m.register_forward_hook(remember) for m in leaves]
+    try:
+        device = next(network.parameters()).device
+        report = summary(network, tuple(shape), verbose=0, device=device)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    size = sum(p.nbytes for p in network.parameters())
+    return Complexity(int(report.total_mult_adds), int(report.total_params), size, max(peaks))
+
+
+def tflite_complexity(path: str | Path) -> Complexity:
+    """Costs of a TFLite file, by NeSsi's rules for it.
+
+    Raises:
+        UserError: the file is cut short or contains an operator without a rule.
+    """
+    import ai_edge_litert.schema_py_generated as schema
+
+    data = Path(path).read_bytes()
+    try:
+        model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+        (graph,) = model.subgraphs
+    except Exception as error:  # flatbuffers raises whatever a wild offset leads to
+        raise UserError(f"{path} is damaged or no TFLite file ({error}): run stage=quantize again") from error
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    operators = [(names[model.operatorCodes[op.opcodeIndex].builtinCode], op) for op in graph.operators]
+    macs = sum(_macs(name, op, graph.tensors) for name, op in operators)
+    constants = {int(i) for _, op in operators for i in op.inputs if _is_constant(model, graph.tensors[i])}
+    arrays = [graph.tensors[i] for i in sorted(constants)]
+    return Complexity(
+        macs=macs,
+        parameters=sum(math.prod(int(n) for n in t.shape) for t in arrays),
+        parameter_bytes=sum(len(model.buffers[t.buffer].data) for t in arrays),
+        peak_bytes=_peak(graph, constants),
+    )
+
+
+def _is_constant(model, tensor) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _macs(name: str, operator, tensors) -> int:
+    shapes = [[int(n) for n in tensors[i].shape] for i in operator.inputs]
+    output = math.prod(int(n) for n in tensors[operator.outputs[0]].shape)
+    options = operator.builtinOptions
+    match name:
+        case "CONV_2D":
+            return output * math.prod(shapes[1][1:])
+        case "DEPTHWISE_CONV_2D":
+            return output * shapes[1][1] * shapes[1][2]
+        case "ADD":
+            return output
+        case "MEAN":
+            return math.prod(shapes[0])
+        case "AVERAGE_POOL_2D" | "MAX_POOL_2D":
+            return output * options.filterHeight * options.filterWidth
+        case "FULLY_CONNECTED":
+            # The rule takes the input's last dimension, not its elements: a flattened map is undercounted by it.
+            return shapes[0][-1] * output
+        case "PAD" | "RESHAPE" | "SOFTMAX":
+            return 0
+    raise UserError(f"there is no rule for counting the operator {name}")
+
+
+def _peak(graph, constants: set[int]) -> int:
+    """Largest sum of the sizes of the activations alive at once: made already, and needed now or later."""
+    sizes = {}
+    last_use = {int(i): len(graph.operators) for i in graph.outputs}
+    for step, operator in reversed(list(enumerate(graph.operators))):
+        for i in operator.inputs:
+            last_use.setdefault(int(i), step)
+    for i in range(len(graph.tensors)):
+        width = {0: 4, 2: 4, 4: 8, 7: 2, 9: 1}[graph.tensors[i].type]  # FLOAT32, INT32, INT64, INT16, INT8
+        sizes[i] = 0 if i in constants else math.prod(int(n) for n in graph.tensors[i].shape) * width
+    alive, peak = {int(i) for i in graph.inputs}, 0
+    for step, operator in enumerate(graph.operators):
+        alive |= {int(i) for i in operator.outputs}
+        peak = max(peak, sum(sizes[i] for i in alive))
+        alive = {i for i in alive if last_use.get(i, -1) > step}
+    return peak

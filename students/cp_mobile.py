@@ -1,0 +1,144 @@
+"""CP-Mobile: inverted residual blocks that fit into 128 kB and 30 million multiply-accumulates.
+
+Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. Strides are (frequency, time); blocks are
+numbered b1, b2, ... through all stages.
+Source: Schmid et al., "Distilling the Knowledge of Transformers and CNNs with CP-Mobile", DCASE 2023 workshop,
+section 2; without Global Response Normalization it is the baseline of DCASE 2024 and 2025 Task 1.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from data.errors import UserError, unknown
+
+STEM_DIVISOR = 4  # the first convolution has base_channels / 4 channels
+BLOCKS = (3, 2, 1)
+
+# (base_channels, channels_multiplier, expansion_rate, strides) of the published networks, named by their parameters.
+_WINNER, _BASELINE = {"b2": (2, 2), "b4": (2, 1)}, {"b3": (1, 2), "b4": (2, 1)}
+SIZES: dict[str, tuple[int, float, float, Mapping[str, tuple[int, int]]]] = {
+    "6k": (8, 2.0, 2.0, _WINNER),
+    "12k": (16, 1.5, 1.8, _WINNER),
+    "30k": (24, 1.5, 1.9, _WINNER),
+    "54k": (32, 1.7, 1.9, _WINNER),
+    "61k": (32, 1.8, 2.1, _BASELINE),
+    "127k": (32, 2.3, 3.0, _WINNER),
+}
+
+
+def cp_mobile(
+    *,
+    classes: int = 10,
+    size: str = "61k",
+    grn: bool = False,
+    base_channels: int | None = None,
+    channels_multiplier: float | None = None,
+    expansion_rate: float | None = None,
+    strides: Mapping[str, Sequence[int]] | None = None,
+    blocks: Sequence[int] = BLOCKS,
+) -> nn.Module:
+    """Build a CP-Mobile.
+
+    Args:
+        classes: number of logits.
+        size: a published network, one of SIZES; the following arguments override its parts.
+        grn: Global Response Normalization after each block: as published in 2023, worth a little accuracy, but it has
+            no integer form.
+        base_channels: width of the first stage, a multiple of 8.
+        channels_multiplier: each stage is so much wider than the one before.
+        expansion_rate: inner width of a block relative to its input.
+        strides: block name to stride; blocks that are not named have (1, 1).
+        blocks: blocks of each stage.
+
+    Raises:
+        UserError: unknown size, or a stride for a block that does not exist.
+    """
+    if size not in SIZES:
+        unknown("cp_mobile size", size, SIZES)
+    base, multiplier, expansion, preset = SIZES[size]
+    base = base_channels or base
+    multiplier = channels_multiplier or multiplier
+    expansion = expansion_rate or expansion
+    strides = preset if strides is None else strides
+
+    names = [f"b{i + 1}" for i in range(sum(blocks))]
+    if strangers := set(strides) - set(names):
+        raise UserError(f"cp_mobile: strides for {sorted(strangers)}, but the blocks are {names}")
+    widths = [round_channels(base * multiplier**stage) for stage, count in enumerate(blocks) for _ in range(count)]
+    stem = base // STEM_DIVISOR
+    stages: list[nn.Module] = [_convolution(1, stem, 3, (2, 2)), _convolution(stem, base, 3, (2, 2))]
+    channels = base
+    for name, width in zip(names, widths, strict=True):
+        inner = round_channels(channels * expansion)
+        stages.append(_Block(channels, inner, width, tuple(strides.get(name, (1, 1))), grn=grn))
+        channels = width
+    stages += [_convolution(channels, classes, 1, relu=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    network = nn.Sequential(*stages)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    return network
+
+
+def round_channels(width: float) -> int:
+    """The nearest multiple of 8, one higher if that would be below 90 % of the width.
+
+    >>> [round_channels(w) for w in (32 * 2.1, 32 * 1.8, 8 * 1.0, 90.0)]
+    [64, 56, 8, 88]
+    """
+    rounded = max(8, int(width + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * width else rounded + 8
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int, stride: tuple[int, int] = (1, 1), *, groups: int = 1, relu: bool = True
+) -> nn.Sequential:
+    layers = [
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class GlobalResponseNorm(nn.Module):
+    """Channels that respond strongly, relative to their mean, are amplified; one gain and one offset a block.
+
+    Source: Woo et al., "ConvNeXt V2", CVPR 2023, section 3, with scalar parameters.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1))
+        self.beta = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        energy = x.norm(p=2, dim=(2, 3), keepdim=True)
+        relative = energy / (energy.mean(dim=1, keepdim=True) + 1e-6)
+        return self.gamma * (x * relative) + self.beta + x
+
+
+class _Block(nn.Module):
+    """Expand, filter, project; a shortcut where the width stays: as it is, or average-pooled where the stride is not
+    1."""
+
+    def __init__(self, channels: int, inner: int, width: int, stride: tuple[int, int], *, grn: bool) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            _convolution(channels, inner, 1),
+            _convolution(inner, inner, 3, stride, groups=inner),
+            _convolution(inner, width, 1, relu=False),
+        )
+        self.has_shortcut = channels == width
+        self.pool = nn.AvgPool2d(3, stride, padding=1) if self.has_shortcut and stride != (1, 1) else None
+        self.norm = GlobalResponseNorm() if grn else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.path(x)
+        if self.has_shortcut:
+            y = y + (x if self.pool is None else self.pool(x))
+        if self.norm is not None:
+            y = self.norm(y)
+        return F.relu(y)

@@ -1,0 +1,158 @@
+"""The network of integers as plain data, and its exact execution in torch: what a microcontroller would answer, bit
+for bit.
+
+Conventions: tensors are NCHW here. real = scale * (q - zero_point); activations are int8 with one scale a tensor,
+weights int8 (or int4, the same with a narrower range) with one symmetric scale an output channel, biases int32 at
+input scale * weight scale. Scales are float32 values, because the file stores them so.
+Source of the arithmetic: Jacob et al., CVPR 2018, section 2.2 and appendix; gemmlowp's "double rounding", which
+TensorFlow Lite's reference kernels and tflite-micro use: a saturating, rounding, doubling high multiply, then a
+rounding shift.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from students.quantize.fold import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, Layer
+
+LOW, HIGH = -128, 127
+ADD_LEFT_SHIFT = 20
+# Sums of products below this are exact in float32, where convolutions are several times faster than in float64.
+EXACT_IN_FLOAT32 = 2**24
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How a tensor's integers are read: real = scale * (q - zero_point); `shape` is (C, H, W)."""
+
+    scale: float
+    zero_point: int
+    shape: tuple[int, int, int]
+
+    def quantize(self, real: torch.Tensor) -> torch.Tensor:
+        """Nearest int8 (halves to even) of real values, as int8."""
+        return (real / self.scale).round().add(self.zero_point).clamp(LOW, HIGH).to(torch.int8)
+
+    def dequantize(self, q: torch.Tensor) -> torch.Tensor:
+        """float32 values of integers."""
+        return (q.float() - self.zero_point) * self.scale
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A convolution's integers: weight int8 (O, I / groups, kh, kw), bias int32 (O,), scale float32 (O,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class IntegerNetwork:
+    """Layers as in fold.py, with integers for their weights.
+
+    Attributes:
+        layers: in the order of execution.
+        weights: of each convolution.
+        quantities: of the input and of each layer's output.
+    """
+
+    layers: tuple[Layer, ...]
+    weights: Mapping[str, Weights]
+    quantities: Mapping[str, Quantity]
+
+    @property
+    def output(self) -> Quantity:
+        """How the logits are read."""
+        return self.quantities[self.layers[-1].name]
+
+    def run(self, q: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """int8 pictures (B, 1, mels, frames) -> int8 logits (B, classes); `record` receives every tensor."""
+        tensors = {INPUT: q} if record is None else record
+        tensors[INPUT] = q
+        for layer in self.layers:
+            inputs = [tensors[name].long() for name in layer.inputs]
+            read = [self.quantities[name] for name in layer.inputs]
+            wanted = self.quantities[layer.name]
+            if layer.kind == CONVOLUTION:
+                y = _convolve(inputs[0], layer, self.weights[layer.name], read[0], wanted)
+            elif layer.kind == ADD:
+                y = _add(*inputs, *read, wanted)
+            else:
+                y = _average(inputs[0], layer, read[0])
+            low = wanted.zero_point if layer.relu else LOW
+            tensors[layer.name] = y.clamp(max(low, LOW), HIGH).to(torch.int8)
+        return tensors[self.layers[-1].name].flatten(1)
+
+
+def fixed_point(multiplier: float) -> tuple[int, int]:
+    """(m, e) with multiplier ~ m / 2^31 * 2^e and m in [2^30, 2^31): how kernels hold a real factor.
+
+    >>> fixed_point(0.75)
+    (1610612736, 0)
+    >>> fixed_point(3.0)
+    (1610612736, 2)
+    """
+    if multiplier == 0:
+        return 0, 0
+    fraction, exponent = math.frexp(multiplier)
+    # C's round(): halves away from zero; the fraction is positive.
+    mantissa = math.floor(fraction * 2**31 + 0.5)
+    if mantissa == 2**31:
+        mantissa, exponent = mantissa // 2, exponent + 1
+    return (0, 0) if exponent < -31 else (mantissa, exponent)
+
+
+def rescale(x: torch.Tensor, mantissa: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
+    """x * mantissa / 2^31 * 2^exponent with gemmlowp's double rounding; all int64, x within int32."""
+    product = (x << exponent.clamp(min=0)) * mantissa
+    nudge = torch.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = torch.div(product + nudge, 1 << 31, rounding_mode="trunc")
+    shift = (-exponent).clamp(min=0)
+    remainder = high & ((1 << shift) - 1)
+    threshold = (((1 << shift) - 1) >> 1) + (high < 0)
+    return (high >> shift) + (remainder > threshold)
+
+
+def _convolve(x: torch.Tensor, layer: Layer, weights: Weights, read: Quantity, wanted: Quantity) -> torch.Tensor:
+    largest = np.abs(weights.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max() * 255
+    dtype = torch.float32 if largest < EXACT_IN_FLOAT32 else torch.float64
+    # Padding with zeros after the zero point is taken off is what kernels do by padding with the zero point.
+    centred = (x - read.zero_point).to(dtype)
+    weight = torch.from_numpy(weights.weight).to(x.device, dtype)
+    sums = F.conv2d(centred, weight, None, layer.stride, layer.padding, groups=layer.groups).long()
+    sums = sums + torch.from_numpy(weights.bias).to(x.device).long()[:, None, None]
+    factors = [
+        fixed_point(float(np.float32(read.scale)) * float(s) / float(np.float32(wanted.scale))) for s in weights.scale
+    ]
+    mantissa, exponent = (torch.tensor(column, device=x.device)[:, None, None] for column in zip(*factors, strict=True))
+    return rescale(sums, mantissa, exponent) + wanted.zero_point
+
+
+def _add(a: torch.Tensor, b: torch.Tensor, read_a: Quantity, read_b: Quantity, wanted: Quantity) -> torch.Tensor:
+    scale_a, scale_b, scale = (float(np.float32(q.scale)) for q in (read_a, read_b, wanted))
+    twice = 2 * max(scale_a, scale_b)
+
+    def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
+        mantissa, exponent = (torch.tensor(value, device=x.device) for value in fixed_point(factor))
+        return rescale(x, mantissa, exponent)
+
+    total = scaled((a - read_a.zero_point) << ADD_LEFT_SHIFT, scale_a / twice)
+    total = total + scaled((b - read_b.zero_point) << ADD_LEFT_SHIFT, scale_b / twice)
+    return scaled(total, twice / ((1 << ADD_LEFT_SHIFT) * scale)) + wanted.zero_point
+
+
+def _average(x: torch.Tensor, layer: Layer, read: Quantity) -> torch.Tensor:
+    """Mean of the raw integers, halves away from zero; input and output share scale and zero point."""
+    if layer.kind == GLOBAL_MEAN:
+        sums, count = x.sum((2, 3), keepdim=True), x.shape[2] * x.shape[3]
+    else:
+        assert layer.kind == AVERAGE_POOL
+        (top, left), count = layer.padding, layer.kernel[0] * layer.kernel[1]
+        padded = F.pad(x, (left, left, top, top), value=read.zero_point).double()
+        sums = F.avg_pool2d(padded, layer.kernel, layer.stride, divisor_override=1).round().long()
+    return torch.div(sums + torch.where(sums > 0, count // 2, -(count // 2)), count, rounding_mode="trunc")

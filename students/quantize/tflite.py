@@ -1,0 +1,218 @@
+"""Write an integer network as a TFLite file: int8 in, int8 out, nothing in between that is not an integer.
+
+Conventions: TFLite is NHWC: pictures are (1, mels, frames, 1), convolution weights (O, kh, kw, I), depthwise ones (1,
+kh, kw, C). PyTorch's padding becomes SAME where both pad alike and an explicit PAD before a VALID operator elsewhere.
+The global mean is an average pool over the whole map, because the runtimes disagree on MEAN.
+Source: the TensorFlow Lite schema, version 3, and its 8-bit quantization specification.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import ai_edge_litert.schema_py_generated as schema
+import flatbuffers
+import numpy as np
+
+from students.quantize.fold import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, Layer
+from students.quantize.integer import IntegerNetwork, Quantity
+
+IDENTIFIER = b"TFL3"
+METADATA_NAME = "scenelet"
+ALIGNMENT = 16  # bytes, as the schema demands of buffers; microcontrollers read weights in place
+# First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
+VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "PAD": 2}
+OUTPUT = "logits"
+
+
+def write_tflite(network: IntegerNetwork, path: str | Path, metadata: Mapping[str, object]) -> Path:
+    """Write the file, under a temporary name first. `metadata` (JSON) travels in the file under METADATA_NAME."""
+    path = Path(path)
+    data = to_tflite(network, metadata)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+    return path
+
+
+def to_tflite(network: IntegerNetwork, metadata: Mapping[str, object]) -> bytes:
+    """The bytes of the file."""
+    return _Writer(network).build(metadata)
+
+
+class _AlignedBuffer(schema.BufferT):
+    """The generated Pack ignores the alignment that the schema asks for."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
+        vector = None
+        if self.data is not None:
+            builder.StartVector(1, len(self.data), ALIGNMENT)
+            builder.head = builder.Head() - len(self.data)
+            builder.Bytes[builder.Head() : builder.Head() + len(self.data)] = self.data
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
+
+
+class _Writer:
+    def __init__(self, network: IntegerNetwork) -> None:
+        self.network = network
+        self.buffers = [_AlignedBuffer()]  # buffer 0 is empty by definition: tensors without constant data
+        self.tensors: list[schema.TensorT] = []
+        self.operators: list[schema.OperatorT] = []
+        self.codes: dict[str, int] = {}
+        self.index = {INPUT: self._activation(INPUT, network.quantities[INPUT])}
+
+    def build(self, metadata: Mapping[str, object]) -> bytes:
+        for layer in self.network.layers:
+            name = OUTPUT if layer is self.network.layers[-1] else layer.name
+            self.index[layer.name] = self._activation(name, self.network.quantities[layer.name])
+            self._layer(layer)
+        graph = schema.SubGraphT()
+        graph.name, graph.tensors, graph.operators = "main", self.tensors, self.operators
+        graph.inputs, graph.outputs = [self.index[INPUT]], [self.index[self.network.layers[-1].name]]
+        note = schema.MetadataT()
+        note.name, note.buffer = METADATA_NAME, self._buffer(json.dumps(metadata, sort_keys=True).encode())
+        model = schema.ModelT()
+        model.version, model.description = 3, "scenelet integer network"
+        model.operatorCodes, model.subgraphs, model.metadata = [_code(n) for n in self.codes], [graph], [note]
+        model.buffers = self.buffers
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(model.Pack(builder), IDENTIFIER)
+        return bytes(builder.Output())
+
+    def _layer(self, layer: Layer) -> None:
+        inputs, output = [self.index[name] for name in layer.inputs], self.index[layer.name]
+        if layer.kind == ADD:
+            options = schema.AddOptionsT()
+            options.fusedActivationFunction = _activation(layer)
+            self._operator("ADD", inputs, output, options)
+            return
+        shape, wanted = (self.network.quantities[name].shape for name in (layer.inputs[0], layer.name))
+        if layer.kind == GLOBAL_MEAN:
+            self._pool(inputs, output, shape[1:], (1, 1), schema.Padding.VALID, layer)
+            return
+        scheme, before, after = _padding(shape[1:], wanted[1:], layer)
+        if scheme == schema.Padding.VALID and any(before + after):
+            inputs = [self._pad(layer, inputs[0], before, after)]
+        if layer.kind == CONVOLUTION:
+            self._convolution(inputs[0], output, scheme, layer)
+        else:
+            self._pool(inputs, output, layer.kernel, layer.stride, scheme, layer)
+
+    def _convolution(self, source: int, output: int, scheme: int, layer: Layer) -> None:
+        weights = self.network.weights[layer.name]
+        depthwise = layer.groups > 1
+        options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
+        options.padding, (options.strideH, options.strideW) = scheme, layer.stride
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.fusedActivationFunction = _activation(layer)
+        if depthwise:
+            options.depthMultiplier = 1
+        values = weights.weight.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+        scales = np.float32(self.network.quantities[layer.inputs[0]].scale).astype(np.float64) * weights.scale
+        weight = self._constant(f"{layer.name}/weight", values, weights.scale, axis=3 if depthwise else 0)
+        bias = self._constant(f"{layer.name}/bias", weights.bias, scales.astype(np.float32), axis=0)
+        self._operator("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", [source, weight, bias], output, options)
+
+    def _pool(
+        self,
+        inputs: list[int],
+        output: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        scheme: int,
+        layer: Layer,
+    ) -> None:
+        options = schema.Pool2DOptionsT()
+        options.padding, options.fusedActivationFunction = scheme, _activation(layer)
+        (options.filterHeight, options.filterWidth), (options.strideH, options.strideW) = kernel, stride
+        self._operator("AVERAGE_POOL_2D", inputs, output, options)
+
+    def _pad(self, layer: Layer, source: int, before: tuple[int, int], after: tuple[int, int]) -> int:
+        quantity = self.network.quantities[layer.inputs[0]]
+        channels, height, width = quantity.shape
+        shape = (channels, height + before[0] + after[0], width + before[1] + after[1])
+        output = self._activation(f"{layer.name}/padded", Quantity(quantity.scale, quantity.zero_point, shape))
+        amounts = np.array([[0, 0], [before[0], after[0]], [before[1], after[1]], [0, 0]], np.int32)
+        paddings = self._constant(f"{layer.name}/paddings", amounts, None)
+        self._operator("PAD", [source, paddings], output, schema.PadOptionsT())
+        return output
+
+    def _operator(self, code: str, inputs: list[int], output: int, options: object) -> None:
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self.codes.setdefault(code, len(self.codes))
+        operator.inputs, operator.outputs = inputs, [output]
+        operator.builtinOptions = options
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        self.operators.append(operator)
+
+    def _activation(self, name: str, quantity: Quantity) -> int:
+        channels, height, width = quantity.shape
+        scale = np.array([quantity.scale], np.float32)
+        return self._tensor(name, (1, height, width, channels), schema.TensorType.INT8, 0, scale, quantity.zero_point)
+
+    def _constant(self, name: str, values: np.ndarray, scale: np.ndarray | None, axis: int = 0) -> int:
+        kind = schema.TensorType.INT8 if values.dtype == np.int8 else schema.TensorType.INT32
+        return self._tensor(name, values.shape, kind, self._buffer(values.tobytes()), scale, 0, axis)
+
+    def _tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: int,
+        buffer: int,
+        scale: np.ndarray | None,
+        zero_point: int,
+        axis: int = 0,
+    ) -> int:
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), kind, buffer
+        if scale is not None:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = scale
+            tensor.quantization.zeroPoint = np.full(len(scale), zero_point, np.int64)
+            tensor.quantization.quantizedDimension = axis
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def _buffer(self, data: bytes) -> int:
+        buffer = _AlignedBuffer()
+        buffer.data = data
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
+
+def _activation(layer: Layer) -> int:
+    kinds = schema.ActivationFunctionType
+    return kinds.RELU if layer.relu else kinds.NONE
+
+
+def _code(name: str) -> schema.OperatorCodeT:
+    code = schema.OperatorCodeT()
+    # Old readers know only the first field; all our operators are below 127, so both hold the same number.
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
+    code.version = VERSIONS[name]
+    return code
+
+
+def _padding(
+    size: tuple[int, int], wanted: tuple[int, int], layer: Layer
+) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """(scheme, cells before, cells after) of both axes that make TFLite compute what PyTorch's padding does.
+
+    SAME pads (out - 1) * stride + kernel - in cells, the smaller half first. A pool under SAME divides by the valid
+    cells only, PyTorch
+    by all: pools with padding are always padded explicitly.
+    """
+    totals = [(out - 1) * s + k - n for n, out, s, k in zip(size, wanted, layer.stride, layer.kernel, strict=True)]
+    if layer.kind == CONVOLUTION and all(
+        out == -(-n // s) and max(total, 0) // 2 == pad
+        for n, out, s, total, pad in zip(size, wanted, layer.stride, totals, layer.padding, strict=True)
+    ):
+        return schema.Padding.SAME, (0, 0), (0, 0)
+    after = tuple(max(0, total - pad) for total, pad in zip(totals, layer.padding, strict=True))
+    return schema.Padding.VALID, layer.padding, after

@@ -1,0 +1,109 @@
+"""PaSST: an audio transformer trained on AudioSet, fine-tuned on one second of a scene.
+
+The network is hear21passt's; this module builds it silently for any number of frames and brings the published weights
+into that shape.
+Conventions: log-mels (B, 1, 128, frames) in, logits (B, classes) out; 1 second at hop 320 has 100 frames.
+Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022.
+"""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from data.errors import UserError, unknown
+from teachers.weights import download_weights, load_weights, read_weights
+
+PATCH = 16
+# Published architectures: stride of the patches, depth. All are DeiT-base in width, with a distillation token.
+ARCHITECTURES = {
+    "passt_s_swa_p16_128_ap476": (10, 12),
+    "passt_s_kd_p16_128_ap486": (10, 12),
+    "passt_l_kd_p16_128_ap47": (10, 7),
+    "passt_s_p16_s16_128_ap468": (16, 12),
+}
+HEAD = ("head.", "head_dist.")
+
+
+def passt(
+    *,
+    classes: int = 10,
+    pretrained: bool = True,
+    weights: str | Path | None = None,
+    arch: str = "passt_s_swa_p16_128_ap476",
+    mels: int = 128,
+    frames: int = 100,
+    frequency_patchout: int = 6,
+    time_patchout: int = 0,
+    width: int = 768,
+    depth: int | None = None,
+    heads: int = 12,
+) -> nn.Module:
+    """Build a PaSST.
+
+    Args:
+        classes: number of logits; the head is always new.
+        pretrained: start from weights: `weights` if given, else the architecture's own from its official URL.
+        weights: a file with a state dict of this architecture.
+        arch: one of ARCHITECTURES: stride of the patches, depth, and which weights.
+        mels: bands of the picture.
+        frames: most frames of a picture; positional embeddings are cut to them.
+        frequency_patchout, time_patchout: rows and columns of patches left out in training (section 2.2).
+        width, depth, heads: another geometry, for a small network without published weights.
+
+    Raises:
+        UserError: unknown arch, patchout that leaves nothing, weights that do not fit or cannot be had.
+    """
+    if arch not in ARCHITECTURES:
+        unknown("PaSST arch", arch, ARCHITECTURES)
+    stride, published_depth = ARCHITECTURES[arch]
+    rows, columns = ((size - PATCH) // stride + 1 for size in (mels, frames))
+    if frequency_patchout >= rows or time_patchout >= columns:
+        raise UserError(
+            f"passt: {mels} x {frames} pictures have {rows} x {columns} patches; "
+            f"frequency_patchout={frequency_patchout} and time_patchout={time_patchout} leave none: choose less"
+        )
+    package = _package()
+    network = package.PaSST(
+        img_size=(mels, frames),
+        patch_size=PATCH,
+        stride=(stride, stride),
+        num_classes=classes,
+        embed_dim=width,
+        depth=depth or published_depth,
+        num_heads=heads,
+        distilled=True,
+        s_patchout_f=frequency_patchout,
+        s_patchout_t=time_patchout,
+    )
+    # The second head of DeiT is not part of PaSST's output; dropping it leaves no parameter without a gradient.
+    network.head_dist = nn.Identity()
+    if weights or pretrained:
+        state = read_weights(weights) if weights else download_weights(package.default_cfgs[arch]["url"])
+        columns = network.time_new_pos_embed.shape[-1]
+        if "time_new_pos_embed" in state:
+            state["time_new_pos_embed"] = state["time_new_pos_embed"][..., :columns]
+        load_weights(network, state, source=str(weights or arch), replaced=HEAD)
+    return _LogitsOnly(network)
+
+
+def _package():
+    """hear21passt's module, told not to print the shapes of its first forward pass."""
+    from hear21passt.models import passt as package
+
+    package.first_RUN = False
+    # The package logs to the root logger at import; its one message (pos-embedding adaption) is of no use here.
+    logging.getLogger("hear21passt").setLevel(logging.ERROR)
+    return package
+
+
+class _LogitsOnly(nn.Module):
+    """PaSST returns (logits, features); everybody else here returns logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.network(pictures)[0]
