@@ -6,6 +6,7 @@ HDF5's own structures never change again: rows are written straight to their pla
 last. A process that is killed leaves whole rows and unfinished ones, nothing in between, and the next one goes on.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ def create(path: Path, filenames: Sequence[str], columns: Columns, attributes: M
             f"cannot write {path}: {error.strerror or error}; free space there or choose another folder"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:

@@ -1,9 +1,9 @@
 """A miniature data set in the official layout, made from a seed: what runs when nobody has the real one.
 
-Each of ten scenes is a coloured noise with passing sounds. Two scenes share each noise colour and, on average over
-time, the same spectrum: in one the passing sounds glide up, in the other down. A classifier must therefore look at
-the course of time; a linear one on the mean log-mel cannot get much above one half. Level, tilt, density and pitch
-vary from recording to recording as much as between neighbouring colours.
+Each of ten scenes is a coloured noise that swells and fades, with its own kind of passing sounds: none, a hum, clicks,
+short tones or glides. Two scenes share each kind and, on average over time, the same log spectrum: one beats slowly,
+the other fast. A classifier must therefore look at the course of time; a linear one on the mean log-mel cannot get much
+above one half. Level, tilt, loudness and beat vary from recording to recording up to the neighbouring scene's.
 
 Conventions: layout, names and formats as TAU22 (44.1 kHz, 24 bit, meta.csv, evaluation_setup/); 10-second recordings
 of which some parts are kept; devices as there: a is clean, the others are a fixed impulse response and compression
@@ -30,6 +30,8 @@ CITIES = ("barcelona", "helsinki", "lisbon", "london")
 TRAIN_RECORDINGS = 8  # per scene; every city twice
 TEST_RECORDINGS = 4  # per scene; other locations of the same cities
 TRAIN_PARTS = 4  # kept of the ten of a device-a recording
+SLOW, FAST = (1.5, 4.0), (4.0, 7.0)  # beats, Hz: the ranges touch
+LOUDNESS = (0.3, 1.2)  # of events, relative to the noise
 IMPULSES = 16
 IMPULSE_FOLDER = "impulses"
 
@@ -94,36 +96,42 @@ def _plan() -> Iterator[tuple[str, str, int, dict[str, int]]]:
 
 def record(scene: str, rng: np.random.Generator) -> np.ndarray:
     """Ten seconds of a scene: float64 of shape (10 * 44100,), peak below 1."""
-    colour, rising = divmod(SCENES.index(scene), 2)
+    texture, fast = divmod(SCENES.index(scene), 2)
     length = PARTS * RATE
-    # Neighbouring colours are 0.25 apart and each recording strays by up to 0.2: they overlap.
-    tilt = 0.35 + 0.25 * (colour - 2) / 2 + rng.uniform(-0.2, 0.2)
-    noise = lfilter([1], [1, -np.clip(tilt, -0.95, 0.95)], rng.standard_normal(length))
-    noise /= noise.std()
-    resonance = 400 * 2 ** (colour + rng.uniform(-0.45, 0.45))
-    hum = lfilter([1], _resonator(resonance, width=0.3), rng.standard_normal(length))
-    sound = noise + rng.uniform(0.5, 1.2) * hum / hum.std()
-    for start in np.arange(rng.uniform(0, 0.4), PARTS - 1, rng.uniform(0.3, 0.5)):
-        glide = _glide(rng, rising=bool(rising))
-        begin = int((start + rng.uniform(0, 0.1)) * RATE)
-        sound[begin : begin + len(glide)] += rng.uniform(1.5, 3.0) * glide
+    noise = lfilter([1], [1, -(0.35 + 0.1 * (texture - 2) + rng.uniform(-0.2, 0.2))], rng.standard_normal(length))
+    sound = noise / noise.std()
+    for start, event in _events(texture, rng):
+        sound[start : start + len(event)] += event[: length - start]
+    decibels = rng.uniform(6, 10) * np.sin(_beats(rng, *(FAST if fast else SLOW)))
+    sound *= 10 ** (decibels / 20)
     level = 10 ** rng.uniform(-2.0, -0.5)
     return sound * level / np.abs(sound).max()
 
 
-def _resonator(frequency: float, width: float) -> list[float]:
-    radius = np.exp(-np.pi * width * frequency / RATE)
-    return [1, -2 * radius * np.cos(2 * np.pi * frequency / RATE), radius**2]
+def _events(texture: int, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+    """(first sample, samples) of what passes: nothing, a hum, clicks, short tones or long glides."""
+    rate, seconds = ((0, 0), (0.1, PARTS), (8, 0.01), (8, 0.12), (3, 0.6))[texture]  # events a second, length
+    for _ in range(rng.poisson(rate * PARTS) if rate >= 1 else round(rate * PARTS)):
+        duration = seconds * (1 if texture == 1 else rng.uniform(0.6, 1.4))
+        length = int(duration * RATE)
+        start = 0 if texture == 1 else int(rng.uniform(0, PARTS - duration) * RATE)
+        strength = rng.uniform(*LOUDNESS)
+        if texture == 2:
+            yield start, 4 * strength * np.hanning(length) * rng.standard_normal(length)
+            continue
+        low, octaves = (rng.uniform(100, 300), 0.0) if texture == 1 else (rng.uniform(400, 4000), 0.0)
+        if texture == 4:
+            octaves = rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
+        phase = 2 * np.pi * np.cumsum(low * 2 ** np.linspace(0, octaves, length)) / RATE
+        tone = sum(np.sin(k * phase) for k in range(1, 12 if texture == 1 else 3))
+        yield start, strength * tone * (1 if texture == 1 else np.hanning(length))
 
 
-def _glide(rng: np.random.Generator, *, rising: bool) -> np.ndarray:
-    """A tone of 0.5-0.8 s that moves over some two thirds of an octave; time-reversed when falling, so both share one
-    spectrum."""
-    length = int(rng.uniform(0.5, 0.8) * RATE)
-    octaves = np.linspace(0, rng.uniform(0.5, 0.9), length)
-    phase = np.cumsum(rng.uniform(500, 2500) * 2**octaves) * 2 * np.pi / RATE
-    tone = np.hanning(length) * sum(np.sin(k * phase) / k for k in (1, 2, 3))
-    return tone if rising else tone[::-1]
+def _beats(rng: np.random.Generator, slowest: float, fastest: float) -> np.ndarray:
+    """Phase of a beat whose rate (Hz) wanders between the limits, a new value every second."""
+    rates = rng.uniform(slowest, fastest, PARTS + 1)
+    rate = np.interp(np.arange(PARTS * RATE) / RATE, np.arange(PARTS + 1), rates)
+    return rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.cumsum(rate) / RATE
 
 
 def _device_responses(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -74,7 +74,7 @@ def validation_locations(clips: Sequence[Clip], *, fraction: float, seed: int) -
         raise UserError(f"data.validation_fraction={fraction} must lie between 0 and 1")
     places: dict[str, list[Clip]] = defaultdict(list)
     cities: dict[str, set[str]] = defaultdict(set)
-    for clip in clips:
+    for clip in sorted(clips, key=lambda clip: clip.filename):
         places[clip.location].append(clip)
         cities[clip.city].add(clip.location)
     wanted = {scene: fraction * n for scene, n in Counter(clip.scene for clip in clips).items()}

@@ -1,0 +1,39 @@
+"""What tests share: a miniature set on disk, and the real clips where SCENELET_DATA points to them."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.scenes import ClipSet
+from data.synthetic import write_synthetic
+from data.tau22 import read_tau22
+from data.waves import WaveStore, pack
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+    root = tmp_path_factory.mktemp("miniature") / "synthetic"
+    return read_tau22(write_synthetic(root))
+
+
+@pytest.fixture(scope="session")
+def miniature_waves(miniature: ClipSet, tmp_path_factory: pytest.TempPathFactory) -> WaveStore:
+    return pack(miniature, tmp_path_factory.mktemp("waves"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with tau22-mini, tau22-official and micirp; tests that need it are skipped where there is none."""
+    folder = os.environ.get("SCENELET_DATA")
+    if not folder or not (Path(folder) / "tau22-mini").is_dir():
+        pytest.skip(
+            "needs real clips: set SCENELET_DATA to the folder that holds tau22-mini, tau22-official and micirp"
+        )
+    return Path(folder)

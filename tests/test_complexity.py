@@ -1,0 +1,101 @@
+"""Published sizes of published networks, and the two countings."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from data.errors import UserError
+from students import build_student
+from students.complexity import LIMIT_MACS, tflite_complexity, torch_complexity
+from students.cp_mobile import SIZES, cp_mobile
+from students.quantize.fold import fold
+
+# DCASE 2024 baseline, parameters / MACs by layer (torchinfo), as its repository documents them.
+BASELINE_STEM = [(88, 304_144), (2_368, 2_506_816)]
+BASELINE_BLOCKS = [
+    [(2_176, 2_228_352), (704, 626_816), (2_112, 2_228_288)],
+    [(2_176, 2_228_352), (704, 626_816), (2_112, 2_228_288)],
+    [(2_176, 2_228_352), (704, 331_904), (2_112, 1_179_712)],
+    [(2_176, 1_179_776), (704, 166_016), (3_696, 1_032_304)],
+    [(6_960, 1_935_600), (1_320, 311_280), (6_832, 1_935_472)],
+    [(6_960, 1_935_600), (1_320, 311_280), (12_688, 3_594_448)],
+]
+
+
+def test_the_2024_baseline_has_its_published_size() -> None:
+    """Oracle: 61,148 parameters and 29,419,156 MACs at 256 bands and 65 frames."""
+    cost = torch_complexity(cp_mobile(size="61k"), (1, 1, 256, 65))
+    assert (cost.parameters, cost.macs) == (61_148, 29_419_156)
+    assert cost.parameter_bytes == 4 * 61_148
+
+
+def test_the_2023_winner_has_its_published_size() -> None:
+    """Oracle: 126,952 parameters and 28,893,268 MACs at 256 bands and 64 frames, with GRN, BatchNorm unfolded."""
+    cost = torch_complexity(cp_mobile(size="127k", grn=True), (1, 1, 256, 64))
+    assert (cost.parameters, cost.macs) == (126_952, 28_893_268)
+
+
+def test_each_layer_of_the_baseline_has_its_published_size() -> None:
+    """Oracle: the table above, by counting each convolution with its BatchNorm apart."""
+    network, shape = cp_mobile(size="61k"), torch.zeros(1, 1, 256, 65)
+    found = []
+
+    def visit(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        cost = torch_complexity(module, x.shape)
+        found.append((cost.parameters, cost.macs))
+        return module(x)
+
+    x = visit(network[1], visit(network[0], shape))
+    for block in network[2:8]:
+        y = x
+        for convolution in block.path:
+            y = visit(convolution, y)
+        x = block(x)
+    assert found == [*BASELINE_STEM, *(layer for block in BASELINE_BLOCKS for layer in block)]
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters", "macs"),
+    [
+        ("6k", 5_722, 1_582_336),
+        ("12k", 12_310, 4_354_304),
+        ("30k", 30_106, 9_638_144),
+        ("54k", 54_182, 16_803_072),
+        ("127k", 124_862, 29_561_088),
+    ],
+)
+def test_the_folded_winners_have_their_published_sizes(size: str, parameters: int, macs: int) -> None:
+    """Oracle: the winner's four submissions and its default, folded, 64 frames; their count includes GRN's 12
+    scalars."""
+    cost = torch_complexity(fold(cp_mobile(size=size)), (1, 1, 256, 64))
+    grn = torch_complexity(cp_mobile(size=size, grn=True), (1, 1, 256, 64)).parameters
+    plain = torch_complexity(cp_mobile(size=size), (1, 1, 256, 64)).parameters
+    assert (cost.parameters + grn - plain, cost.macs) == (parameters, macs)
+
+
+def test_one_frame_more_breaks_the_limit() -> None:
+    """Oracle: 32.4 million at 65 frames (folded), published as the reason for 64."""
+    cost = torch_complexity(fold(cp_mobile(size="127k")), (1, 1, 256, 65))
+    assert cost.macs == pytest.approx(32.4e6, rel=5e-3)
+    assert cost.macs > LIMIT_MACS
+    assert cost.within_limits() == {"macs": False, "parameter_bytes": False}
+
+
+def test_unknown_names_list_the_choices() -> None:
+    """Oracle: the messages."""
+    with pytest.raises(UserError, match="choose one of: cp_mobile"):
+        build_student("cp_mobil")
+    with pytest.raises(UserError, match="61k, 127k"):
+        cp_mobile(size="128k")
+    with pytest.raises(UserError, match=r"strides for \['b9'\]"):
+        cp_mobile(strides={"b9": (2, 2)})
+    assert len(SIZES) == 6
+
+
+def test_a_file_that_is_no_tflite_is_a_message(tmp_path: Path) -> None:
+    """Oracle: random bytes."""
+    (tmp_path / "x.tflite").write_bytes(bytes(range(200)))
+    with pytest.raises(UserError, match="no TFLite file"):
+        tflite_complexity(tmp_path / "x.tflite")

@@ -1,0 +1,47 @@
+"""The distillation loss against hand calculation and its laws."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from students.distill import HARD_WEIGHT, distillation_loss
+
+
+@pytest.fixture
+def batch(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    student, teacher = torch.randn(2, 8, 10, generator=generator, dtype=torch.float64)
+    return student, teacher, torch.randint(0, 10, (8,), generator=generator)
+
+
+def test_a_perfect_imitation_costs_nothing(batch: tuple) -> None:
+    """Oracle: KL(p || p) = 0. Tolerance 1e-12 nats."""
+    student, _, labels = batch
+    assert distillation_loss(student, student, labels, hard_weight=0.0).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_two_classes_by_hand() -> None:
+    """Oracle: teacher (0.75, 0.25), student (0.5, 0.5) at T = 1: KL = 0.75 ln 1.5 + 0.25 ln 0.5; CE = ln 2."""
+    student, teacher = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([[math.log(3.0), 0.0]], dtype=torch.float64)
+    soft, hard = 0.75 * math.log(1.5) + 0.25 * math.log(0.5), math.log(2)
+    loss = distillation_loss(student, teacher, torch.tensor([0]), temperature=1.0, hard_weight=0.3)
+    assert loss.item() == pytest.approx(0.3 * hard + 0.7 * soft, abs=1e-12)
+
+
+def test_the_soft_gradient_hardly_depends_on_the_temperature(batch: tuple) -> None:
+    """Oracle: Hinton et al., section 2.1: for high T the gradient tends to (student - teacher) / classes, zero-mean
+    logits."""
+    student, teacher, labels = (x - x.mean(1, keepdim=True) if x.is_floating_point() else x for x in batch)
+    student = student.clone().requires_grad_()
+    distillation_loss(student, teacher, labels, temperature=1e4, hard_weight=0.0).backward()
+    torch.testing.assert_close(student.grad, (student - teacher).detach() / 10 / 8, atol=1e-5, rtol=1e-3)
+
+
+def test_the_default_has_the_balance_of_the_published_recipe(batch: tuple) -> None:
+    """Oracle: the winner's loss, 0.02 CE + 0.98 T^2 mean-over-elements KL, is ours times 0.118. Tolerance 0.5 %."""
+    student, teacher, labels = batch
+    soft = F.kl_div(F.log_softmax(student / 2, 1), F.log_softmax(teacher / 2, 1), reduction="mean", log_target=True)
+    theirs = 0.02 * F.cross_entropy(student, labels) + 0.98 * 4 * soft
+    assert theirs.item() == pytest.approx(0.118 * distillation_loss(student, teacher, labels).item(), rel=5e-3)
+    assert pytest.approx(0.02 / (0.02 + 0.98 / 10), abs=1e-3) == HARD_WEIGHT

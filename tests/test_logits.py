@@ -1,0 +1,63 @@
+"""The contract between teachers and students: joined by filename, or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from data.logits import LogitsWriter, mean_logits, read_logits
+from data.scenes import SCENES
+
+NAMES = [f"audio/clip {i}.wav" for i in range(5)]
+VALUES = np.arange(50, dtype=np.float32).reshape(5, 10)
+
+
+def write(path: Path, names: list[str] = NAMES, values: np.ndarray = VALUES, scenes: tuple = SCENES) -> Path:
+    writer = LogitsWriter(path, names, scenes, {"teacher": "test"})
+    writer.fill(range(len(names)), values)
+    writer.seal(validation_accuracy=0.5, test_accuracy=0.4)
+    return path
+
+
+def test_rows_are_joined_by_name_in_whatever_order(tmp_path: Path) -> None:
+    """Oracle: a permutation by hand: a re-sorted meta.csv must not move a logit."""
+    path = write(tmp_path / "logits.h5")
+    np.testing.assert_array_equal(read_logits(path, [NAMES[3], NAMES[0]], SCENES), VALUES[[3, 0]])
+
+
+def test_a_mean_is_over_files_clip_by_clip(tmp_path: Path) -> None:
+    """Oracle: two files with different row orders; (x + 3x) / 2 = 2x."""
+    a = write(tmp_path / "a.h5")
+    b = write(tmp_path / "b.h5", NAMES[::-1], 3 * VALUES[::-1])
+    np.testing.assert_allclose(mean_logits([a, b], NAMES, SCENES), 2 * VALUES)
+    with pytest.raises(UserError, match="names no file"):
+        mean_logits([], NAMES, SCENES)
+
+
+def test_what_does_not_belong_is_refused(tmp_path: Path) -> None:
+    """Oracle: a lacking clip, another order of scenes, a NaN, an absent and a damaged file."""
+    path = write(tmp_path / "logits.h5")
+    with pytest.raises(UserError, match=r"lacks 1 of 2 clips:\n  audio/other\.wav"):
+        read_logits(path, [NAMES[0], "audio/other.wav"], SCENES)
+    with pytest.raises(UserError, match="same scenes in the same order"):
+        read_logits(path, NAMES, SCENES[::-1])
+    with pytest.raises(UserError, match="run stage=teacher with the same name first"):
+        read_logits(tmp_path / "absent.h5", NAMES, SCENES)
+    spoilt = write(tmp_path / "nan.h5", values=np.where(VALUES == 7, np.nan, VALUES))
+    with pytest.raises(UserError, match="not numbers"):
+        read_logits(spoilt, NAMES, SCENES)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(UserError, match="damaged"):
+        read_logits(path, NAMES, SCENES)
+
+
+def test_an_interrupted_writer_goes_on_and_hands_out_nothing_before(tmp_path: Path) -> None:
+    """Oracle: rows written before the interruption are not missing; another identity starts anew."""
+    path = tmp_path / "logits.h5"
+    LogitsWriter(path, NAMES, SCENES, {"weights": "1"}).fill([0, 2], VALUES[[0, 2]])
+    assert not path.exists()
+    with pytest.raises(UserError, match="3 of 5 rows are missing"):
+        LogitsWriter(path, NAMES, SCENES, {"weights": "1"}).seal()
+    assert list(LogitsWriter(path, NAMES, SCENES, {"weights": "1"}).missing) == [1, 3, 4]
+    assert len(LogitsWriter(path, NAMES, SCENES, {"weights": "2"}).missing) == 5

@@ -1,0 +1,91 @@
+"""The log-mel front end against physics and a slow float64 reference."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from data.mel import LogMel
+
+
+def kaldi_mel(hertz: np.ndarray | float) -> np.ndarray:
+    return 1127.0 * np.log(1 + np.asarray(hertz) / 700.0)
+
+
+def reference(wave: np.ndarray, *, rate: int, window: int, hop: int, fft: int, mels: int, high: float) -> np.ndarray:
+    """The same definition written out in float64: frames by hand, Kaldi's triangles (mel-feature.cc) by hand."""
+    x = wave[1:] - 0.97 * wave[:-1]
+    x = np.pad(x, fft // 2, mode="reflect")
+    hann = np.zeros(fft)
+    start = (fft - window) // 2
+    hann[start : start + window] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / (window - 1))
+    frames = 1 + (len(x) - fft) // hop
+    power = np.stack([np.abs(np.fft.rfft(x[i * hop : i * hop + fft] * hann)) ** 2 for i in range(frames)], axis=1)
+    edges = np.linspace(kaldi_mel(0.0), kaldi_mel(high), mels + 2)
+    bins = kaldi_mel(np.arange(fft // 2) * rate / fft)
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    triangles = np.maximum(0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
+    mel = triangles @ power[:-1]
+    return (np.log(mel + 1e-5) + 4.5) / 5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window": 3072, "hop": 500, "fft": 4096, "mels": 256},
+        {"window": 800, "hop": 320, "fft": 1024, "mels": 128},
+    ],
+)
+def test_it_equals_the_definition_in_float64(settings: dict) -> None:
+    """Oracle: the reference above. Tolerance 1e-4 of a log-mel unit."""
+    wave = np.random.default_rng(0).standard_normal(32_000) * 0.1
+    ours = LogMel(**settings)(torch.from_numpy(wave).float()[None])[0, 0]
+    np.testing.assert_allclose(ours.numpy(), reference(wave, rate=32_000, high=15_500, **settings), atol=1e-4)
+
+
+@pytest.mark.parametrize(("hop", "frames"), [(500, 64), (750, 43), (320, 100)])
+def test_a_second_has_the_published_number_of_frames(hop: int, frames: int) -> None:
+    """Oracle: 64 frames for the student, because pre-emphasis drops a sample; 100 for PaSST; 1 + 31999 // hop."""
+    front_end = LogMel(hop=hop)
+    assert front_end(torch.zeros(1, 32_000)).shape == (1, 1, 256, frames)
+    assert front_end.frames(32_000) == frames
+
+
+@pytest.mark.parametrize("hertz", [440.0, 1000.0, 4000.0, 12_000.0])
+def test_a_tone_peaks_in_its_band(hertz: float) -> None:
+    """Oracle: the band whose centre is nearest on the mel scale, within one band."""
+    wave = torch.sin(2 * math.pi * hertz * torch.arange(32_000) / 32_000)[None]
+    peak = int(LogMel()(wave)[0, 0, :, 32].argmax())
+    centres = np.linspace(kaldi_mel(0.0), kaldi_mel(15_500.0), 258)[1:-1]
+    assert abs(peak - int(np.abs(centres - kaldi_mel(hertz)).argmin())) <= 1
+
+
+def test_ten_times_the_amplitude_adds_ln_100_fifths() -> None:
+    """Oracle: log(100 x) = log 100 + log x; loud noise is far above the floor. Tolerance 1e-3."""
+    wave = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0))
+    front_end = LogMel(mels=64)
+    difference = front_end(10 * wave) - front_end(wave)
+    torch.testing.assert_close(difference, torch.full_like(difference, math.log(100) / 5), atol=1e-3, rtol=0)
+
+
+def test_the_band_edge_moves_only_when_training(generator: torch.Generator) -> None:
+    """Oracle: without a generator two calls are equal; with one, some of ten differ and each upper edge is in its
+    range."""
+    front_end, wave = LogMel(), torch.randn(1, 32_000, generator=generator)
+    clean = front_end(wave)
+    assert torch.equal(front_end(wave), clean)
+    moved = [front_end(wave, generator) for _ in range(10)]
+    assert any(not torch.equal(m, clean) for m in moved)
+    tone = torch.sin(2 * math.pi * 1000 * torch.arange(32_000) / 32_000)[None]
+    peaks = {int(front_end(tone, generator)[0, 0, :, 30].argmax()) for _ in range(10)}
+    # 15.0 to 16.0 kHz: the mel range changes by 2 %, a tone at band 77 moves by at most two bands.
+    assert max(peaks) - min(peaks) <= 2
+
+
+def test_impossible_bands_are_refused() -> None:
+    """Oracle: an upper edge that jitters over half of the sample rate."""
+    with pytest.raises(ValueError, match="half of sample_rate"):
+        LogMel(high=16_000)
+    with pytest.raises(ValueError, match="longer than fft"):
+        LogMel(window=5000)

@@ -1,0 +1,150 @@
+"""From float to integers: folding keeps the function, and the file computes exactly what its simulation does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from data.errors import UserError
+from students.complexity import tflite_complexity
+from students.cp_mobile import cp_mobile
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
+from students.quantize.integer import IntegerNetwork, fixed_point, rescale
+from students.quantize.runtime import TFLiteModel
+from students.quantize.tflite import write_tflite
+
+
+def lively(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Random BatchNorm statistics, as training leaves them; fresh ones would hide a wrong folding."""
+    g = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=g)
+            module.running_var.uniform_(0.5, 2, generator=g)
+            nn.init.uniform_(module.weight, 0.5, 2, generator=g)
+            nn.init.normal_(module.bias, generator=g)
+    return network.eval()
+
+
+def integers(network: nn.Module, pictures: torch.Tensor) -> IntegerNetwork:
+    return calibrate(fold(network), [pictures])
+
+
+@pytest.mark.parametrize("size", ["6k", "61k", "127k"])
+def test_folding_keeps_the_function(size: str, generator: torch.Generator) -> None:
+    """Oracle: the network itself. Tolerance 1e-5 of the largest logit."""
+    network, pictures = lively(cp_mobile(size=size)), torch.randn(3, 1, 256, 64, generator=generator)
+    with torch.no_grad():
+        expected, folded = network(pictures), fold(network)(pictures)
+    assert (folded - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_what_has_no_integer_form_is_named() -> None:
+    """Oracle: the messages for GRN, and for a network of two strange layers."""
+    with pytest.raises(UserError, match=r"GlobalResponseNorm.*grn=false"):
+        fold(cp_mobile(grn=True))
+    with pytest.raises(UserError, match="Softplus; LSTM"):
+        fold(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Softplus(), nn.LSTM(4, 4)))
+
+
+@given(st.floats(1e-8, 60.0))
+def test_a_fixed_point_factor_is_the_nearest(factor: float) -> None:
+    """Oracle: arithmetic: mantissa in [2^30, 2^31), relative error at most 2^-31."""
+    mantissa, exponent = fixed_point(factor)
+    assert 2**30 <= mantissa < 2**31
+    assert abs(mantissa * 2.0 ** (exponent - 31) - factor) <= factor * 2**-31
+
+
+@given(st.integers(-(2**24), 2**24), st.floats(1e-6, 0.999))
+def test_rescaling_is_multiplication_to_within_a_rounding(value: int, factor: float) -> None:
+    """Oracle: real multiplication; two roundings of at most one half each."""
+    mantissa, exponent = (torch.tensor(v) for v in fixed_point(factor))
+    assert abs(rescale(torch.tensor(value), mantissa, exponent).item() - value * factor) <= 1.0
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([8, 16]),
+    st.sampled_from([1.0, 1.5, 2.3]),
+    st.sampled_from([1.0, 2.0, 3.0]),
+    st.dictionaries(st.sampled_from(["b1", "b2", "b3", "b4", "b5"]), st.tuples(st.integers(1, 2), st.integers(1, 2))),
+    st.tuples(st.integers(40, 70), st.integers(33, 50)),
+    st.integers(0, 1000),
+)
+def test_the_file_equals_its_simulation_in_every_byte(
+    tmp_path: Path, base: int, multiplier: float, expansion: float, strides: dict, size: tuple[int, int], seed: int
+) -> None:
+    """Oracle: LiteRT's reference kernels, over random networks, odd and even maps, all strides."""
+    torch.manual_seed(seed)
+    arguments = {"base_channels": base, "channels_multiplier": multiplier, "expansion_rate": expansion}
+    network = lively(cp_mobile(size="6k", strides=strides, **arguments), seed)
+    pictures = torch.randn(4, 1, *size)
+    ours = integers(network, pictures)
+    model = TFLiteModel(write_tflite(ours, tmp_path / "m.tflite", {}))
+    q = model.quantize(pictures)
+    simulated = ours.run(torch.from_numpy(q).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_array_equal(model.run_integers(q), simulated)
+    assert len(np.unique(simulated)) > 4
+
+
+def test_a_microcontroller_would_answer_the_same(tmp_path: Path, generator: torch.Generator) -> None:
+    """Oracle: tflite-micro's interpreter, on the 61k network."""
+    micro = pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this platform")
+    pictures = torch.randn(2, 1, 256, 64, generator=generator)
+    path = write_tflite(integers(lively(cp_mobile(size="61k")), pictures), tmp_path / "m.tflite", {"scenes": ["x"]})
+    model, interpreter = TFLiteModel(path), micro.runtime.Interpreter.from_file(str(path))
+    q = model.quantize(pictures)
+    for picture, expected in zip(q, model.run_integers(q), strict=True):
+        interpreter.set_input(picture[None], 0)
+        interpreter.invoke()
+        np.testing.assert_array_equal(interpreter.get_output(0).reshape(-1), expected)
+
+
+def test_integers_stay_close_to_the_float_network(tmp_path: Path, generator: torch.Generator) -> None:
+    """Oracle: the float logits; mean error below 3 % of their deviation."""
+    network, pictures = lively(cp_mobile(size="61k")), torch.randn(8, 1, 256, 64, generator=generator)
+    model = TFLiteModel(write_tflite(integers(network, pictures), tmp_path / "m.tflite", {}))
+    with torch.no_grad():
+        expected = network(pictures)
+    assert (model.logits(pictures) - expected).abs().mean() < 0.03 * expected.std()
+
+
+def test_the_file_is_counted_by_hand(tmp_path: Path) -> None:
+    """Oracle: a 3x3 convolution 1 -> 4 with stride 2 on 8 x 6, then 1x1 to 3, then the mean of 4 x 3 cells, by NeSsi's
+    rules.
+
+    MACs 4*3*4*9 + 4*3*3*4 + 3*12; constants 36 + 12 weights, 4 + 3 biases of 4 bytes, 8 paddings of 4 bytes (an even
+    map with stride 2 needs PAD); peak: the padded 9 x 7 picture and the 4 x 3 x 4 map.
+    """
+    layers = [nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    path = write_tflite(integers(nn.Sequential(*layers), torch.randn(2, 1, 8, 6)), tmp_path / "m.tflite", {})
+    cost = tflite_complexity(path)
+    assert cost.macs == 432 + 144 + 36
+    assert cost.parameter_bytes == 36 + 12 + 4 * (4 + 3) + 4 * 8
+    assert cost.peak_bytes == max(8 * 6 + 9 * 7, 9 * 7 + 4 * 3 * 4, 48 + 36)
+
+
+def test_calibration_refuses_nothing_and_nonsense() -> None:
+    """Oracle: the messages for zero clips and for a NaN."""
+    folded = fold(cp_mobile(size="6k"))
+    with pytest.raises(UserError, match="no clips"):
+        calibrate(folded, [])
+    with pytest.raises(UserError, match="layer input gives values that are not numbers"):
+        calibrate(folded, [torch.full((1, 1, 64, 64), float("nan"))])
+
+
+def test_a_damaged_file_is_a_message(tmp_path: Path) -> None:
+    """Oracle: a file cut in half, an absent one, and pictures of another size."""
+    path = write_tflite(integers(cp_mobile(size="6k").eval(), torch.randn(1, 1, 64, 64)), tmp_path / "m.tflite", {})
+    with pytest.raises(UserError, match=r"takes pictures of \(64, 64\)"):
+        TFLiteModel(path).logits(torch.zeros(1, 1, 64, 65))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged"):
+        TFLiteModel(path)
+    with pytest.raises(UserError, match="does not exist"):
+        TFLiteModel(tmp_path / "absent.tflite")

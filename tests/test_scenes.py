@@ -1,0 +1,40 @@
+"""Names of clips and the order of the classes."""
+
+import pytest
+
+from data.errors import UserError
+from data.scenes import SCENES, parse_filename
+
+
+def test_the_classes_are_those_of_the_task_in_alphabetical_order() -> None:
+    """Oracle: the column order of a DCASE Task 1 submission."""
+    assert list(SCENES) == sorted(SCENES)
+    assert (len(SCENES), SCENES[0], SCENES[3], SCENES[9]) == (10, "airport", "metro_station", "tram")
+
+
+def test_a_name_holds_everything_about_its_clip() -> None:
+    """Oracle: a name from the published meta.csv, taken apart by hand."""
+    clip = parse_filename("audio/metro_station-lisbon-1000-40123-7-s5.wav")
+    assert (clip.scene, clip.city, clip.location, clip.part, clip.device) == (
+        "metro_station",
+        "lisbon",
+        "lisbon-1000",
+        7,
+        "s5",
+    )
+    assert clip.recording == parse_filename("audio/metro_station-lisbon-1000-40123-0-s5.wav").recording
+    assert clip.recording != parse_filename("audio/metro_station-lisbon-1000-40123-7-a.wav").recording
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("audio/forest-lisbon-1000-40123-7-a.wav", "choose one of: airport"),
+        ("audio/tram-lisbon-1000-40123-7-s9.wav", "choose one of: a, b, c"),
+        ("audio/tram-lisbon.wav", "restore the official name"),
+    ],
+)
+def test_a_strange_name_is_refused_with_the_choices(name: str, advice: str) -> None:
+    """Oracle: the message."""
+    with pytest.raises(UserError, match=advice):
+        parse_filename(name)

@@ -1,0 +1,63 @@
+"""The file that is filled in place: whole rows or none."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from data.store import Store, create
+
+COLUMNS = {"value": (np.float32, (3,)), "weight": (np.int16, ())}
+
+
+def make(path: Path, rows: int = 4) -> Store:
+    create(path, [f"clip {i}" for i in range(rows)], COLUMNS, {"format": "test"})
+    return Store(path)
+
+
+def test_rows_written_in_place_are_what_hdf5_reads(tmp_path: Path) -> None:
+    """Oracle: h5py's own reading of the file."""
+    store = make(tmp_path / "s.h5")
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    store.fill([3, 1], value=values, weight=np.array([7, 8]))
+    with h5py.File(tmp_path / "s.h5") as file:
+        np.testing.assert_array_equal(file["value"][[1, 3]], values[::-1])
+        assert list(file["weight"][[1, 3]]) == [8, 7]
+        assert list(file["done"][:]) == [0, 1, 0, 1]
+        assert file["value"].chunks is None
+    assert list(Store(tmp_path / "s.h5").missing) == [0, 2]
+
+
+def test_an_unfinished_store_names_the_missing_rows(tmp_path: Path) -> None:
+    """Oracle: the rows left out by hand."""
+    store = make(tmp_path / "s.h5")
+    store.fill([0, 1, 2], value=np.zeros((3, 3)), weight=np.zeros(3))
+    with pytest.raises(UserError, match=r"1 of 4 rows are missing:\n  clip 3"):
+        store.require("value")
+    with pytest.raises(UserError, match="file of another kind"):
+        store.require("wave")
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "other"])
+def test_a_damaged_file_is_a_message(tmp_path: Path, damage: str) -> None:
+    """Oracle: files spoilt by hand."""
+    path = tmp_path / "s.h5"
+    make(path)
+    data = path.read_bytes()
+    if damage == "other":
+        with h5py.File(path, "w") as file:
+            file["x"] = 1
+    else:
+        path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"no hdf5 at all")
+    with pytest.raises(UserError, match="delete it and make it again"):
+        Store(path)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_folder_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
+    """Oracle: a file where a folder is needed."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        create(tmp_path / "file" / "s.h5", ["a"], COLUMNS, {})

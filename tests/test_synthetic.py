@@ -1,0 +1,50 @@
+"""The miniature data set: official in form, and not trivial."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from data.mel import LogMel
+from data.scenes import DEVICE_GROUPS, DEVICES, ClipSet
+from data.synthetic import IMPULSE_FOLDER, write_synthetic
+from data.waves import WaveStore
+
+
+def test_it_looks_like_the_real_set(miniature: ClipSet) -> None:
+    """Oracle: the format of TAU22 (44.1 kHz, 24 bit, mono, one second; s4-s6 in test only; nine devices)."""
+    info = soundfile.info(miniature.root / miniature.filenames[0])
+    assert (info.samplerate, info.subtype, info.channels, info.frames) == (44_100, "PCM_24", 1, 44_100)
+    assert {c.device for c in miniature.clips} == set(DEVICES)
+    for clip in miniature.clips:
+        assert clip.device not in DEVICE_GROUPS["unseen"] or clip.split == "test"
+    assert 200 <= len(miniature.clips) <= 900
+    assert set(Counter(c.scene for c in miniature.clips if c.split == "test").values()) == {12}
+    assert len(list((miniature.root / IMPULSE_FOLDER).glob("*.wav"))) > 4
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(miniature: ClipSet, tmp_path: Path) -> None:
+    """Oracle: equality of files."""
+    name = miniature.filenames[7]
+    again, other = (write_synthetic(tmp_path / str(seed), seed=seed) for seed in (0, 1))
+    assert (again / name).read_bytes() == (miniature.root / name).read_bytes()
+    assert (other / name).read_bytes() != (again / name).read_bytes() if (other / name).exists() else True
+
+
+def test_a_linear_probe_on_the_mean_log_mel_does_not_solve_it(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: scikit-learn's logistic regression, trained on train and validation: better than chance (0.1), below
+    0.6."""
+    front_end = LogMel()
+    means = torch.cat([front_end(miniature_waves.read(rows)).mean(3) for rows in np.array_split(np.arange(520), 9)])
+    features, labels = means.flatten(1).numpy(), miniature.labels
+    train = np.concatenate([miniature.indices("train"), miniature.indices("validation")])
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(
+        features[train], labels[train]
+    )
+    score = probe.score(features[miniature.indices("test")], labels[miniature.indices("test")])
+    assert 0.12 < score < 0.6
