@@ -1,0 +1,205 @@
+"""The command line as a user meets it: whole paths on small sets, and every mistake a message."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+
+from data.scenes import SCENES, ClipSet
+
+ROOT = Path(__file__).parent.parent
+# A training of seconds: two epochs of the smallest networks.
+QUICK = [
+    "tracking=none",
+    "epochs=2",
+    "teacher.arguments.base_channels=8",
+    "student.size=6k",
+    "teacher.mel.mels=64",
+    "student.mel.mels=64",
+    "student.augment.frequency_mask=4",
+    "quantize.clips=32",
+]
+
+
+def run(folder: Path, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.run", *arguments]
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(environment or {})}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=settings, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
+    """A folder in which stage=all has run on the miniature."""
+    folder = tmp_path_factory.mktemp("trained")
+    result = run(folder, "stage=all", f"data.root={miniature.root}", "name=first", *QUICK)
+    assert result.returncode == 0, result.stderr
+    (folder / "stdout.txt").write_text(result.stdout)
+    return folder
+
+
+def test_all_stages_leave_their_artefacts(trained: Path) -> None:
+    """Oracle: the list of artefacts in the README, each read by its own library; every clip has logits."""
+    for stage, names in {
+        "teacher": ["checkpoint.safetensors", "logits.h5"],
+        "student": ["checkpoint.safetensors"],
+        "quantize": ["model.tflite"],
+    }.items():
+        for name in [*names, "config.yaml", "run.json", "score.json", "history.jsonl"]:
+            assert (trained / "runs" / stage / "first" / name).is_file(), (stage, name)
+    with h5py.File(trained / "runs/teacher/first/logits.h5") as file:
+        assert file["logits"].shape == (520, 10)
+        assert file["done"][:].all()
+        assert json.loads(file.attrs["scenes"]) == list(SCENES)
+        assert 0 <= file.attrs["test_accuracy"] <= 1
+    rows = [json.loads(line) for line in (trained / "runs/student/first/history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert not list(trained.rglob("*.tmp")) + list(trained.rglob("*.partial.h5"))
+
+
+def test_the_table_shows_what_is_in_the_scores(trained: Path) -> None:
+    """Oracle: score.json's macro accuracies, formatted by hand."""
+    scores = json.loads((trained / "runs/quantize/first/score.json").read_text())
+    (line,) = [x for x in (trained / "stdout.txt").read_text().splitlines() if "all (macro)" in x]
+    for model in ("float", "integer", "integer_host"):
+        assert f"{100 * scores[f'{model}/accuracy']:.1f} %  {scores[f'{model}/log_loss']:.3f}" in line
+    assert scores["integer/parameter_bytes"] < scores["float/parameter_bytes"] / 3
+    assert scores["integer/within_limit/parameter_bytes"] == scores["float/within_limit/macs"] == 1
+    assert "integer/accuracy/device/s6" in scores
+    assert "integer/log_loss/group/unseen" in scores
+
+
+def test_an_unchanged_stage_is_reused_and_a_changed_one_refused(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the checkpoint's time of change; the message lists what differs; another name is free."""
+    path = trained / "runs/student/first/checkpoint.safetensors"
+    before = path.stat().st_mtime_ns
+    again = run(trained, "stage=student", f"data.root={miniature.root}", "name=first", *QUICK)
+    assert again.returncode == 0
+    assert "reused" in again.stdout
+    changed = run(trained, "stage=student", f"data.root={miniature.root}", "name=first", *QUICK, "seed=3")
+    assert changed.returncode == 1
+    assert "settings.seed: 0 there, 3 asked for" in changed.stderr
+    assert "force=true" in changed.stderr
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: two folders named after the swept seed, both taught by the plain name's logits."""
+    result = run(trained, "-m", "stage=student", f"data.root={miniature.root}", "name=first", "seed=1,2", "tracking=none",
+                 "epochs=1", "student.size=6k", "student.mel.mels=64")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    done = sorted(path.parent.name for path in (trained / "runs/student").glob("first-*/run.json"))
+    assert len(done) == 2
+    assert "seed_1" in done[0]
+    assert "seed_2" in done[1]
+
+
+def test_a_student_learns_from_several_teachers(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the inputs that run.json records."""
+    shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/second", dirs_exist_ok=True)
+    files = "logits=[runs/teacher/first/logits.h5,runs/teacher/second/logits.h5]"
+    result = run(trained, "stage=student", f"data.root={miniature.root}", "name=two", files, *QUICK)
+    assert result.returncode == 0, result.stderr
+    record = json.loads((trained / "runs/student/two/run.json").read_text())
+    assert len(record["inputs"]["logits"].split()) == 2
+
+
+def test_wandb_records_offline_without_a_key_and_says_so(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: an offline run in the run's folder, one line about it, no prompt (standard input is empty)."""
+    home = {"HOME": str(trained), "WANDB_API_KEY": ""}
+    arguments = [f"data.root={miniature.root}", "name=first", "force=true", "quantize.clips=8"]
+    result = run(trained, "stage=quantize", *arguments, environment=home)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("recording offline") == 1
+    assert list((trained / "runs/quantize/first/wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_help_is_quick_and_names_stages_and_groups(tmp_path: Path) -> None:
+    """Oracle: the names; heavy packages are not imported (their absence is what makes it quick)."""
+    result = run(tmp_path, "--help")
+    assert result.returncode == 0
+    for word in ("teacher", "student", "quantize", "cp_resnet", "passt", "cp_mobile", "synthetic", "tau22"):
+        assert word in result.stdout
+    check = "import sys, experiments.run; sys.exit(bool({'torch', 'wandb', 'pandas', 'h5py'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
+
+
+MISTAKES = {
+    "a wrong stage": (["stage=teach"], ["stage/teach", "teacher"]),
+    "a misspelt key": (["studnt.size=12k"], ["'studnt.size' is no setting; did you mean student.size"]),
+    "a misspelt argument": (["teacher.arguments.rhoo=3"], ["did you mean teacher.arguments.rho"]),
+    "a wrong type": (["epochs=many"], ["'many'", "Integer"]),
+    "a wrong choice": (["teacher=pasta"], ["pasta", "passt"]),
+    "a broken override": (["epochs=[1"], ["epochs=[1"]),
+    "no root": (["data=tau22"], ["data.root is not set", "Zenodo record 6337421"]),
+    "a missing root": (["data=tau22", "data.root=nowhere"], ["nowhere is no folder"]),
+    "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
+    "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
+    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no wav files"]),
+    "a wrong size": (["data.root={miniature}", "stage=teacher", "epochs=0", "tracking=none"], ["epochs=0"]),
+    "weights that are not there": (
+        ["stage=teacher", "data.root={miniature}", "teacher.weights=no.pt"],
+        ["teacher.weights=no.pt cannot be read"],
+    ),
+    "an impossible device": (
+        ["stage=teacher", "data.root={miniature}", "fabric.accelerator=tpu", "tracking=none"],
+        ["is not possible here"],
+    ),
+    "impossible bands": (["stage=teacher", "data.root={miniature}", "teacher.mel.high=16000"], ["half of sample_rate"]),
+    "a wrong student size": (
+        ["stage=student", "data.root={miniature}", "student.size=7k", "logits=[{logits}]"],
+        ["unknown cp_mobile size '7k'"],
+    ),
+    "a teacher's checkpoint": (
+        ["stage=quantize", "data.root={miniature}", "checkpoint={teacher}"],
+        ["another architecture"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_message_and_exit_code_1(
+    mistake: str, tmp_path: Path, miniature: ClipSet, trained: Path
+) -> None:
+    """Oracle: what the message must name; no traceback, at most a screen, and no run left behind."""
+    arguments, words = MISTAKES[mistake]
+    places = {
+        "miniature": miniature.root,
+        "logits": trained / "runs/teacher/first/logits.h5",
+        "teacher": trained / "runs/teacher/first/checkpoint.safetensors",
+    }
+    shared_cache = [f"cache={trained / 'cache'}"]
+    result = run(tmp_path, *[a.format(**places) for a in arguments], *shared_cache)
+    assert result.returncode == 1
+    for word in words:
+        assert word in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert len(result.stderr.splitlines()) <= 30
+    assert not list(tmp_path.glob("runs/*/*/*.*"))
+
+
+def test_the_three_commands_run_on_real_clips(tmp_path: Path, shared_data: Path) -> None:
+    """Oracle: the README's commands, shortened: 75 test clips scored by all three kinds of kernels."""
+    where = [
+        "name=mini",
+        "data=tau22",
+        f"data.root={shared_data / 'tau22-mini'}",
+        f"data.impulses={shared_data / 'micirp'}",
+        "epochs=1",
+        "tracking=none",
+    ]
+    for stage in (["stage=teacher", "teacher=cp_resnet"], ["stage=student"], ["stage=quantize"]):
+        result = run(tmp_path, *stage, *where)
+        assert result.returncode == 0, result.stderr
+    scores = json.loads((tmp_path / "runs/quantize/mini/score.json").read_text())
+    assert {
+        "float/accuracy",
+        "integer/accuracy",
+        "integer_host/accuracy",
+        "integer/accuracy/scene/park",
+    } <= scores.keys()
+    assert "all (macro)" in result.stdout
