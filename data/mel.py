@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from data.errors import UserError
+
 PRE_EMPHASIS = 0.97
 FLOOR = 1e-5
 SHIFT, STRETCH = 4.5, 5.0
@@ -32,6 +34,9 @@ class LogMel(nn.Module):
         high: upper edge of the highest band, Hz.
         edge_jitter: width in Hz of the interval around `high` in which the edge moves when a generator is given
             (training); all clips of a batch share it.
+
+    Raises:
+        UserError: the window is longer than the transform, or the bands leave the range of the sample rate.
     """
 
     def __init__(
@@ -48,9 +53,9 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         if not window <= fft:
-            raise ValueError(f"window={window} must not be longer than fft={fft}")
+            raise UserError(f"window={window} must not be longer than fft={fft}")
         if not 0 <= low < high - edge_jitter / 2 <= high + edge_jitter / 2 <= sample_rate / 2:
-            raise ValueError(
+            raise UserError(
                 f"bands from low={low} to high={high} +- {edge_jitter / 2} Hz must lie between 0 and half of "
                 f"sample_rate={sample_rate}"
             )

@@ -210,5 +210,5 @@ def make_fabric(cfg: Mapping[str, object]) -> Fabric:
         settings["precision"] = "bf16-mixed" if on_cuda else "32-true"
     try:
         return Fabric(**settings)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # what is raised depends on the accelerator that is missing
         raise UserError(f"fabric={settings} is not possible here: {error}") from error

@@ -32,11 +32,14 @@ log = logging.getLogger(__name__)
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def _stages(cfg: DictConfig) -> None:
-    for step in cfg.stage.steps:
-        if step not in STAGES:
-            unknown("step", step, STAGES)
-        log.info("stage %s", step)
-        importlib.import_module(STAGES[step]).run(cfg)
+    try:
+        for step in cfg.stage.steps:
+            if step not in STAGES:
+                unknown("step", step, STAGES)
+            log.info("stage %s", step)
+            importlib.import_module(STAGES[step]).run(cfg)
+    except UserError as error:
+        _stop(str(error))
 
 
 def main() -> None:
@@ -48,8 +51,6 @@ def main() -> None:
     config.register()
     try:
         _stages()
-    except UserError as error:
-        _stop(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _stop(f"{_deepest(error)}\n{_advice(sys.argv[1:])}")
     except KeyboardInterrupt:

@@ -36,7 +36,6 @@ def run(cfg: DictConfig) -> None:
     arguments = {"classes": len(clips.scenes), **size, **student["arguments"]}
     network = build(build_student, cfg.student.builder, **arguments)
     front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.student.mel)
-    run.start()
     log.info("student %s learns from %s", cfg.student.builder, ", ".join(map(str, paths)))
 
     def loss(logits, batch):

@@ -42,7 +42,6 @@ def run(cfg: DictConfig) -> None:
     start = {"pretrained": cfg.teacher.pretrained, "weights": cfg.teacher.weights}
     network = build(build_teacher, cfg.teacher.builder, **arguments, **start)
     front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.teacher.mel)
-    run.start()
     network = train(cfg, cfg.teacher, prepared, network, front_end, run, loss=lambda y, b: F.cross_entropy(y, b.labels))
 
     path = run.folder / CHECKPOINT
@@ -79,16 +78,22 @@ def train(
     loss: fit.Loss,
     targets: np.ndarray | None = None,
 ) -> nn.Module:
-    """Fit a network by the recipe of a part of the config (`cfg.teacher` or `cfg.student`)."""
+    """Fit a network by the recipe of a part of the config (`cfg.teacher` or `cfg.student`); the run starts here.
+
+    Everything that can be wrong with the settings is found before the run's folder is touched.
+    """
     recipe = fit.Recipe(**part.fit).lasting(cfg.epochs)
     fabric = fit.make_fabric(cfg.fabric)
     size = fit.small_enough(recipe.batch_size, len(prepared.clips.indices("train")))
+    train_clips = prepared.batches("train", batch_size=size, device=fabric.device, targets=targets)
+    validation_clips = prepared.batches("validation", batch_size=size, device=fabric.device)
+    run.start()
     return fit.fit(
         fabric,
         network,
         front_end,
-        prepared.batches("train", batch_size=size, device=fabric.device, targets=targets),
-        prepared.batches("validation", batch_size=size, device=fabric.device),
+        train_clips,
+        validation_clips,
         loss=loss,
         recipe=recipe,
         augment=Augment(**part.augment),
