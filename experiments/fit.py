@@ -40,7 +40,8 @@ class Recipe:
         constant_until: epoch at which the linear descent begins.
         down_over: epochs of the descent.
         floor: share of the learning rate that remains.
-        keep: "best" keeps the weights of the epoch with the best validation accuracy, "last" the last ones.
+        keep: "best" keeps the weights of the epoch with the lowest validation log loss (accuracy on a small split is a
+            coarse count, and a teacher is there for its probabilities), "last" the last ones.
     """
 
     epochs: int
@@ -133,7 +134,7 @@ def fit(
     trained, optimizer = fabric.setup(network, optimizer)
     generator = torch.Generator(device=fabric.device).manual_seed(seed)
     steps = len(train) // train.batch_size
-    best, kept = (-1.0, -math.inf), None
+    best, kept = math.inf, None
 
     for epoch in range(recipe.epochs):
         trained.train()
@@ -176,9 +177,11 @@ def fit(
                 row["clips_per_second"],
             ),
         )
-        standing = (row["validation/accuracy"], -row["validation/log_loss"])
-        if recipe.keep == "best" and standing > best:
-            best, kept = standing, {name: value.clone() for name, value in network.state_dict().items()}
+        if recipe.keep == "best" and row["validation/log_loss"] < best:
+            best, kept = (
+                row["validation/log_loss"],
+                {name: value.clone() for name, value in network.state_dict().items()},
+            )
     if kept is not None:
         network.load_state_dict(kept)
     return network.eval()
