@@ -174,6 +174,7 @@ class WaveStore:
 
     Attributes:
         sample_rate: Hz.
+        samples: length of a clip.
         digest: fingerprint of the source.
         filenames: key of each row.
     """
@@ -189,6 +190,7 @@ class WaveStore:
             raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: delete it and run stage=data again")
         self._store.require("wave", "scale")
         self.sample_rate = int(self._store.attributes["sample_rate"])
+        self.samples = self._store["wave"].shape[1]
         self.digest = str(self._store.attributes["digest"])
         self.filenames = self._store.filenames
 

@@ -20,7 +20,7 @@ FIELDS = ("builder", "arguments", "mel", "scenes", "sample_rate")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Blueprint:
     """How to build a network again: builder and its arguments, the front end's arguments, the classes, the rate in
     Hz."""
 
@@ -31,16 +31,16 @@ class Recipe:
     sample_rate: int
 
 
-def save(path: Path, network: nn.Module, recipe: Recipe) -> None:
-    """Write weights and recipe, under a temporary name first."""
+def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
+    """Write weights and blueprint, under a temporary name first."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    metadata = {field: json.dumps(getattr(recipe, field)) for field in FIELDS}
+    metadata = {field: json.dumps(getattr(blueprint, field)) for field in FIELDS}
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     safetensors.torch.save_file(state, temporary, metadata)
     temporary.replace(path)
 
 
-def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Recipe]:
+def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Blueprint]:
     """Build the network of a checkpoint and load its weights.
 
     Args:
@@ -64,12 +64,14 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
     if missing := [field for field in FIELDS if field not in metadata]:
         raise UserError(f"{path} is no checkpoint of ours: its metadata lack {missing}")
     values = {field: json.loads(metadata[field]) for field in FIELDS}
-    recipe = Recipe(**{**values, "scenes": tuple(values["scenes"])})
+    blueprint = Blueprint(**{**values, "scenes": tuple(values["scenes"])})
     try:
-        network = build(recipe.builder, **recipe.arguments)
+        network = build(blueprint.builder, **blueprint.arguments)
         network.load_state_dict(state)
     except UserError as error:
         raise UserError(f"{path} is a checkpoint of another architecture: {error}") from error
     except (RuntimeError, TypeError) as error:
-        raise UserError(f"{path} does not fit the {recipe.builder} of this version ({error}): train again") from error
-    return network.eval(), recipe
+        raise UserError(
+            f"{path} does not fit the {blueprint.builder} of this version ({error}): train again"
+        ) from error
+    return network.eval(), blueprint

@@ -12,10 +12,12 @@ from omegaconf import DictConfig
 from data.batches import Batches
 from data.errors import UserError, unknown
 from data.impulse import read_impulses
+from data.mel import LogMel
 from data.scenes import ClipSet
 from data.synthetic import IMPULSE_FOLDER, write_synthetic
 from data.tau22 import HELP, read_tau22
 from data.waves import WaveStore, pack
+from experiments.score import evaluate
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,17 @@ class Prepared:
             targets=targets,
             device=device,
         )
+
+    def score(self, split: str, probabilities: np.ndarray) -> dict[str, float]:
+        """Figures of a split from its probabilities (n, classes), in its order."""
+        rows, clips = self.clips.indices(split), self.clips
+        devices = [clips.clips[row].device for row in rows]
+        groups = clips.device_groups
+        return evaluate(probabilities, clips.labels[rows], devices, scenes=clips.scenes, device_groups=groups)
+
+    def picture_shape(self, front_end: LogMel) -> tuple[int, int, int, int]:
+        """(1, 1, mels, frames) of one clip's log-mel."""
+        return 1, 1, front_end.mels, front_end.frames(self.store.samples)
 
 
 def prepare(cfg: DictConfig) -> Prepared:

@@ -13,19 +13,17 @@ from data.errors import UserError
 from data.mel import LogMel
 from experiments import checkpoint, fit
 from experiments.prepare import Prepared, prepare
-from experiments.runs import Run, existing, sha256
+from experiments.runs import CHECKPOINT, MODEL, Run, existing, sha256
 from experiments.score import softmax
-from experiments.train_student import picture_shape
-from experiments.train_teacher import CHECKPOINT, score_split
 from students import build_student
 from students.complexity import LIMIT_BYTES, LIMIT_MACS, Complexity, tflite_complexity, torch_complexity
-from students.quantize.calibrate import calibrate
+from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.fold import fold
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 
-MODEL = "model.tflite"
 BATCH = 32
+BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +32,10 @@ def run(cfg: DictConfig) -> None:
     """Quantise a student's checkpoint; write model.tflite and score.json; print the table."""
     prepared = prepare(cfg)
     path = Path(cfg.checkpoint) if cfg.checkpoint else existing(cfg, "student", CHECKPOINT)
-    network, recipe = checkpoint.load(path, build_student)
-    if recipe.scenes != prepared.clips.scenes or recipe.sample_rate != prepared.store.sample_rate:
+    network, blueprint = checkpoint.load(path, build_student)
+    if blueprint.scenes != prepared.clips.scenes or blueprint.sample_rate != prepared.store.sample_rate:
         raise UserError(
-            f"{path} was trained for the scenes {list(recipe.scenes)} at {recipe.sample_rate} Hz, the data set has "
+            f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, the data set has "
             f"{list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: give the data set it was trained on"
         )
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
@@ -46,12 +44,13 @@ def run(cfg: DictConfig) -> None:
     if run.is_done(MODEL):
         return
 
-    front_end = LogMel(sample_rate=recipe.sample_rate, **recipe.mel)
+    front_end = LogMel(sample_rate=blueprint.sample_rate, **blueprint.mel)
     folded = fold(network)
     pictures = calibration_pictures(prepared, front_end, cfg.quantize.clips, cfg.seed)
     integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile)
+    integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
     run.start()
-    metadata = {**dataclasses.asdict(recipe), "checkpoint_sha256": sha256(path)}
+    metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": sha256(path)}
     model = write_tflite(integers, run.folder / MODEL, metadata)
 
     batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))
@@ -62,12 +61,12 @@ def run(cfg: DictConfig) -> None:
     scores = {
         f"{name}/{figure}": value
         for name, p in probabilities.items()
-        for figure, value in score_split(prepared, "test", p).items()
+        for figure, value in prepared.score("test", p).items()
     }
     agreement = probabilities["integer"].argmax(1) == probabilities["float"].argmax(1)
     scores["integer/agreement_with_float"] = float(agreement.mean())
     costs = {
-        "float": torch_complexity(network, picture_shape(front_end, prepared)),
+        "float": torch_complexity(network, prepared.picture_shape(front_end)),
         "integer": tflite_complexity(model),
     }
     for name, cost in costs.items():

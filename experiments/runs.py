@@ -23,6 +23,8 @@ from experiments.tracking import Tracker
 # Settings that say where things are or who watches, not what comes out.
 WITHOUT_EFFECT = ("name", "runs", "cache", "force", "tracking", "stage", "logits", "checkpoint", "data")
 
+CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
+
 log = logging.getLogger(__name__)
 
 

@@ -10,8 +10,7 @@ from data.logits import mean_logits
 from data.mel import LogMel
 from experiments import checkpoint, fit
 from experiments.prepare import prepare
-from experiments.runs import Run, existing, sha256
-from experiments.train_teacher import CHECKPOINT, LOGITS, build, score_split, train
+from experiments.runs import CHECKPOINT, LOGITS, Run, existing, sha256
 from students import build_student
 from students.complexity import torch_complexity
 from students.distill import distillation_loss
@@ -34,33 +33,27 @@ def run(cfg: DictConfig) -> None:
     torch.manual_seed(cfg.seed)
     size = {} if cfg.student.size is None else {"size": cfg.student.size}
     arguments = {"classes": len(clips.scenes), **size, **student["arguments"]}
-    network = build(build_student, cfg.student.builder, **arguments)
+    network = build_student(cfg.student.builder, **arguments)
     front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.student.mel)
     log.info("student %s learns from %s", cfg.student.builder, ", ".join(map(str, paths)))
 
     def loss(logits, batch):
         return distillation_loss(logits, batch.targets, batch.labels, **cfg.student.distill)
 
-    network = train(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)
-    recipe = checkpoint.Recipe(
+    network = fit.fit_part(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)
+    blueprint = checkpoint.Blueprint(
         cfg.student.builder, arguments, dict(cfg.student.mel), clips.scenes, cfg.data.sample_rate
     )
-    checkpoint.save(run.folder / CHECKPOINT, network, recipe)
+    checkpoint.save(run.folder / CHECKPOINT, network, blueprint)
     device = next(network.parameters()).device
     scores = {}
     for split in ("validation", "test"):
         batches = prepared.batches(split, batch_size=64, device=device)
-        figures = score_split(prepared, split, fit.predict(network, front_end, batches)[0])
+        figures = prepared.score(split, fit.predict(network, front_end, batches)[0])
         scores |= {f"{split}/{name}": value for name, value in figures.items()}
-    cost = torch_complexity(network, picture_shape(front_end, prepared))
+    cost = torch_complexity(network, prepared.picture_shape(front_end))
     scores |= {"macs": cost.macs, "parameters": cost.parameters}
     run.finish(scores)
     log.info(
         "student: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder
     )
-
-
-def picture_shape(front_end: LogMel, prepared) -> tuple[int, int, int, int]:
-    """(1, 1, mels, frames) of one clip's log-mel."""
-    samples = prepared.store.read(prepared.clips.indices("train")[:1]).shape[1]
-    return 1, 1, front_end.mels, front_end.frames(samples)

@@ -8,18 +8,12 @@ from collections.abc import Callable
 
 from torch import nn
 
-from data.errors import unknown
+from data.registry import build
 from students.cp_mobile import cp_mobile
 
 STUDENTS: dict[str, Callable[..., nn.Module]] = {"cp_mobile": cp_mobile}
 
 
 def build_student(name: str, **arguments: object) -> nn.Module:
-    """Build the student of a name.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    if name not in STUDENTS:
-        unknown("student", name, STUDENTS)
-    return STUDENTS[name](**arguments)
+    """Build the student of a name; see data.registry.build."""
+    return build("student", STUDENTS, name, arguments)

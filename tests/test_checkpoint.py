@@ -11,18 +11,18 @@ from experiments import checkpoint
 from students import build_student
 from teachers import build_teacher
 
-RECIPE = checkpoint.Recipe("cp_mobile", {"size": "6k", "grn": False}, {"hop": 500}, SCENES, 32_000)
+BLUEPRINT = checkpoint.Blueprint("cp_mobile", {"size": "6k", "grn": False}, {"hop": 500}, SCENES, 32_000)
 
 
 def test_the_rebuilt_network_answers_the_same(tmp_path: Path) -> None:
     """Oracle: the outputs of the network that was saved."""
-    network = build_student("cp_mobile", **RECIPE.arguments)
+    network = build_student("cp_mobile", **BLUEPRINT.arguments)
     network(torch.randn(4, 1, 64, 64))  # moves the BatchNorm statistics
-    checkpoint.save(tmp_path / "c.safetensors", network, RECIPE)
-    again, recipe = checkpoint.load(tmp_path / "c.safetensors", build_student)
+    checkpoint.save(tmp_path / "c.safetensors", network, BLUEPRINT)
+    again, blueprint = checkpoint.load(tmp_path / "c.safetensors", build_student)
     pictures = torch.randn(2, 1, 64, 64)
     assert torch.equal(again(pictures), network.eval()(pictures))
-    assert recipe == RECIPE
+    assert blueprint == BLUEPRINT
 
 
 def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
@@ -30,11 +30,11 @@ def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     with pytest.raises(UserError, match="does not exist"):
         checkpoint.load(path, build_student)
-    teacher = checkpoint.Recipe("cp_resnet", {}, {}, SCENES, 32_000)
+    teacher = checkpoint.Blueprint("cp_resnet", {}, {}, SCENES, 32_000)
     checkpoint.save(path, build_teacher("cp_resnet"), teacher)
     with pytest.raises(UserError, match="another architecture: unknown student 'cp_resnet'"):
         checkpoint.load(path, build_student)
-    checkpoint.save(path, build_student("cp_mobile", size="12k"), RECIPE)
+    checkpoint.save(path, build_student("cp_mobile", size="12k"), BLUEPRINT)
     with pytest.raises(UserError, match="does not fit the cp_mobile"):
         checkpoint.load(path, build_student)
     path.write_bytes(path.read_bytes()[:1000])

@@ -17,7 +17,8 @@ from data.errors import UserError
 from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.fit import Recipe, fit, learning_rate_factor, predict, small_enough
+from experiments.fit import fit, predict
+from experiments.recipe import Recipe, learning_rate_factor, small_enough
 from students import build_student
 
 RECIPE = Recipe(

@@ -12,7 +12,7 @@ from torch import nn
 from data.errors import UserError
 from students.complexity import tflite_complexity
 from students.cp_mobile import cp_mobile
-from students.quantize.calibrate import calibrate
+from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork, fixed_point, rescale
 from students.quantize.runtime import TFLiteModel
@@ -112,6 +112,22 @@ def test_integers_stay_close_to_the_float_network(tmp_path: Path, generator: tor
     with torch.no_grad():
         expected = network(pictures)
     assert (model.logits(pictures) - expected).abs().mean() < 0.03 * expected.std()
+
+
+def test_corrected_biases_bring_the_channel_means_back(generator: torch.Generator) -> None:
+    """Oracle: the float network's mean logits on the same clips. Tolerance two steps of the output, and 0.7 of
+    before."""
+    network, pictures = fold(lively(cp_mobile(size="6k"))), torch.randn(16, 1, 64, 64, generator=generator)
+    plain = calibrate(network, [pictures], percentile=99.0)
+    corrected = correct_biases(network, plain, pictures)
+
+    def error(integer: IntegerNetwork) -> torch.Tensor:
+        q = integer.run(integer.quantities["input"].quantize(pictures))
+        return (integer.output.dequantize(q) - network(pictures).detach()).mean(0).abs()
+
+    assert error(corrected).max() < 2 * plain.output.scale
+    assert error(corrected).mean() < 0.7 * error(plain).mean()
+    assert all(np.array_equal(corrected.weights[n].weight, w.weight) for n, w in plain.weights.items())
 
 
 def test_the_file_is_counted_by_hand(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -62,17 +62,20 @@ class FoldedNetwork(nn.Module):
         observe = observe or (lambda _, tensor: tensor)
         tensors = {INPUT: observe(INPUT, pictures)}
         for layer in self.layers:
-            inputs = [tensors[name] for name in layer.inputs]
-            if layer.kind == CONVOLUTION:
-                y = self.convolutions[layer.name](inputs[0])
-            elif layer.kind == ADD:
-                y = inputs[0] + inputs[1]
-            elif layer.kind == AVERAGE_POOL:
-                y = F.avg_pool2d(inputs[0], layer.kernel, layer.stride, layer.padding)
-            else:
-                y = inputs[0].mean((2, 3), keepdim=True)
+            y = self.compute(layer, tensors)
             tensors[layer.name] = observe(layer.name, F.relu(y) if layer.relu else y)
         return tensors[self.layers[-1].name].flatten(1)
+
+    def compute(self, layer: Layer, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """One layer's output before its ReLU, from the tensors made so far."""
+        inputs = [tensors[name] for name in layer.inputs]
+        if layer.kind == CONVOLUTION:
+            return self.convolutions[layer.name](inputs[0])
+        if layer.kind == ADD:
+            return inputs[0] + inputs[1]
+        if layer.kind == AVERAGE_POOL:
+            return F.avg_pool2d(inputs[0], layer.kernel, layer.stride, layer.padding)
+        return inputs[0].mean((2, 3), keepdim=True)
 
 
 def fold(network: nn.Module) -> FoldedNetwork:
