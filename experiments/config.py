@@ -148,6 +148,7 @@ class Config:
     checkpoint: str | None = None
     runs: str = "runs"
     cache: str = "cache"
+    swept: list[str] = field(default_factory=list)
 
 
 def register() -> None:

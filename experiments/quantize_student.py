@@ -35,8 +35,9 @@ def run(cfg: DictConfig) -> None:
     network, blueprint = checkpoint.load(path, build_student)
     if blueprint.scenes != prepared.clips.scenes or blueprint.sample_rate != prepared.store.sample_rate:
         raise UserError(
-            f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, the data set has "
-            f"{list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: give the data set it was trained on"
+            f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, "
+            f"the data set has {list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: "
+            "give the data set it was trained on"
         )
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
     settings = {"quantize": OmegaConf.to_container(cfg.quantize), "seed": cfg.seed}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -49,12 +50,27 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions come here instead of being printed by Hydra
     config.register()
+    sys.argv[1:] = _with_swept(sys.argv[1:])
     try:
         _stages()
     except (HydraException, OmegaConfBaseException) as error:
         _stop(f"{_deepest(error)}\n{_advice(sys.argv[1:])}")
     except KeyboardInterrupt:
         _stop("interrupted; finished stages are kept")
+
+
+def _with_swept(arguments: list[str]) -> list[str]:
+    """With -m: the flag first (Hydra wants it there), and `swept` set to the keys that have several values."""
+    flags = [a for a in arguments if a in ("-m", "--multirun")]
+    if not flags:
+        return arguments
+    rest = [a for a in arguments if a not in flags]
+    try:
+        parsed = [OverridesParser.create().parse_override(a) for a in rest if not a.startswith("-")]
+    except HydraException:
+        return arguments  # Hydra will find the same defect and say so
+    swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
+    return [*flags[:1], *rest, f"swept=[{','.join(swept)}]"]
 
 
 def _stop(message: str) -> None:

@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, listed
 from experiments.tracking import Tracker
-
-# Settings that say where things are or who watches, not what comes out.
-WITHOUT_EFFECT = ("name", "runs", "cache", "force", "tracking", "stage", "logits", "checkpoint", "data")
 
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 
@@ -108,7 +104,7 @@ class Run:
 
 def folder_of(cfg: DictConfig, stage: str) -> Path:
     """runs/<stage>/<name>, where a job of a sweep adds its own overrides to the name."""
-    return Path(cfg.runs) / stage / "-".join([cfg.name, *_swept()])
+    return Path(cfg.runs) / stage / "-".join([cfg.name, *_swept(cfg)])
 
 
 def existing(cfg: DictConfig, stage: str, file: str) -> Path:
@@ -133,12 +129,12 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _swept() -> list[str]:
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return []
-    pairs = [override.lstrip("+").split("=", 1) for override in HydraConfig.get().overrides.task]
-    named = [(key.split(".")[-1], value) for key, value in pairs if key.split(".")[0] not in WITHOUT_EFFECT]
-    return ["".join(c if c.isalnum() or c in "_." else "_" for c in f"{key}_{value}") for key, value in named]
+def _swept(cfg: DictConfig) -> list[str]:
+    """What distinguishes this job of a sweep, such as "seed_1"; a swept name already does."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    values = {key: choices.get(key, OmegaConf.select(cfg, key)) for key in cfg.swept if key != "name"}
+    pairs = [f"{key.split('.')[-1]}_{value}" for key, value in values.items()]
+    return ["".join(c if c.isalnum() or c in "_." else "_" for c in pair) for pair in pairs]
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from data.batches import Batch
 from data.logits import mean_logits
 from data.mel import LogMel
 from experiments import checkpoint, fit
@@ -37,7 +38,7 @@ def run(cfg: DictConfig) -> None:
     front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.student.mel)
     log.info("student %s learns from %s", cfg.student.builder, ", ".join(map(str, paths)))
 
-    def loss(logits, batch):
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return distillation_loss(logits, batch.targets, batch.labels, **cfg.student.distill)
 
     network = fit.fit_part(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn import functional as F
 
+from data.batches import Batch
 from data.errors import UserError
 from data.logits import LogitsWriter
 from data.mel import LogMel
@@ -39,9 +40,11 @@ def run(cfg: DictConfig) -> None:
     start = {"pretrained": cfg.teacher.pretrained, "weights": cfg.teacher.weights}
     network = build_teacher(cfg.teacher.builder, **arguments, **start)
     front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.teacher.mel)
-    network = fit.fit_part(
-        cfg, cfg.teacher, prepared, network, front_end, run, loss=lambda y, b: F.cross_entropy(y, b.labels)
-    )
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return F.cross_entropy(logits, batch.labels)
+
+    network = fit.fit_part(cfg, cfg.teacher, prepared, network, front_end, run, loss=loss)
 
     path = run.folder / CHECKPOINT
     blueprint = checkpoint.Blueprint(

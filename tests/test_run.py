@@ -93,9 +93,7 @@ def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: Clip
     result = run(trained, "stage=student", f"data.root={miniature.root}", "name=first", *swept)
     assert result.returncode == 0, result.stderr
     done = sorted(path.parent.name for path in (trained / "runs/student").glob("first-*/run.json"))
-    assert len(done) == 2
-    assert "seed_1" in done[0]
-    assert "seed_2" in done[1]
+    assert done == ["first-seed_1", "first-seed_2"]
 
 
 def test_a_student_learns_from_several_teachers(trained: Path, miniature: ClipSet) -> None:
