@@ -13,7 +13,7 @@ test: .venv/.installed
 	$(BIN)/python -m pytest
 
 .venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.exit('' if sys.version_info >= (3, 11) else 'scenelet needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
+	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'scenelet needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
 	touch $@
