@@ -14,6 +14,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from scipy.signal import fftconvolve, lfilter
 from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES
 from data.tau22 import META, META_COLUMNS, TEST, TRAIN
 
+VERSION = 1  # counts changes of the sounds; part of the default folder's name
 RATE = 44_100
 PARTS = 10
 CITIES = ("barcelona", "helsinki", "lisbon", "london")
@@ -31,6 +33,25 @@ TRAIN_RECORDINGS = 8  # per scene; every city twice
 TEST_RECORDINGS = 4  # per scene; other locations of the same cities
 TRAIN_PARTS = 4  # kept of the ten of a device-a recording
 SLOW, FAST = (1.5, 4.0), (4.0, 7.0)  # beats, Hz: the ranges touch
+
+
+class Texture(NamedTuple):
+    """What passes by in a scene: events a second, their length in s, pitch in Hz (none: noise), harmonics, glide."""
+
+    rate: float
+    seconds: float = 1.0
+    pitch: tuple[float, float] | None = None
+    harmonics: int = 1
+    octaves: float = 0.0
+
+
+TEXTURES = (
+    Texture(rate=0),
+    Texture(rate=1, seconds=3, pitch=(100, 300), harmonics=11),
+    Texture(rate=8, seconds=0.01),
+    Texture(rate=8, seconds=0.12, pitch=(400, 4000), harmonics=2),
+    Texture(rate=3, seconds=0.6, pitch=(400, 4000), harmonics=2, octaves=1.0),
+)
 LOUDNESS = (0.3, 1.2)  # of events, relative to the noise
 IMPULSES = 16
 IMPULSE_FOLDER = "impulses"
@@ -96,35 +117,30 @@ def _plan() -> Iterator[tuple[str, str, int, dict[str, int]]]:
 
 def record(scene: str, rng: np.random.Generator) -> np.ndarray:
     """Ten seconds of a scene: float64 of shape (10 * 44100,), peak below 1."""
-    texture, fast = divmod(SCENES.index(scene), 2)
+    number, fast = divmod(SCENES.index(scene), 2)
     length = PARTS * RATE
-    noise = lfilter([1], [1, -(0.35 + 0.1 * (texture - 2) + rng.uniform(-0.2, 0.2))], rng.standard_normal(length))
+    noise = lfilter([1], [1, -(0.35 + 0.1 * (number - 2) + rng.uniform(-0.2, 0.2))], rng.standard_normal(length))
     sound = noise / noise.std()
-    for start, event in _events(texture, rng):
-        sound[start : start + len(event)] += event[: length - start]
+    for start, event in _events(TEXTURES[number], rng):
+        sound[start : start + len(event)] += event
     decibels = rng.uniform(6, 10) * np.sin(_beats(rng, *(FAST if fast else SLOW)))
     sound *= 10 ** (decibels / 20)
     level = 10 ** rng.uniform(-2.0, -0.5)
     return sound * level / np.abs(sound).max()
 
 
-def _events(texture: int, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
-    """(first sample, samples) of what passes: nothing, a hum, clicks, short tones or long glides."""
-    rate, seconds = ((0, 0), (0.1, PARTS), (8, 0.01), (8, 0.12), (3, 0.6))[texture]  # events a second, length
-    for _ in range(rng.poisson(rate * PARTS) if rate >= 1 else round(rate * PARTS)):
-        duration = seconds * (1 if texture == 1 else rng.uniform(0.6, 1.4))
-        length = int(duration * RATE)
-        start = 0 if texture == 1 else int(rng.uniform(0, PARTS - duration) * RATE)
-        strength = rng.uniform(*LOUDNESS)
-        if texture == 2:
-            yield start, 4 * strength * np.hanning(length) * rng.standard_normal(length)
-            continue
-        low, octaves = (rng.uniform(100, 300), 0.0) if texture == 1 else (rng.uniform(400, 4000), 0.0)
-        if texture == 4:
-            octaves = rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
-        phase = 2 * np.pi * np.cumsum(low * 2 ** np.linspace(0, octaves, length)) / RATE
-        tone = sum(np.sin(k * phase) for k in range(1, 12 if texture == 1 else 3))
-        yield start, strength * tone * (1 if texture == 1 else np.hanning(length))
+def _events(texture: Texture, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+    """(first sample, samples) of each sound that passes in ten seconds."""
+    for _ in range(rng.poisson(texture.rate * PARTS)):
+        length = int(rng.uniform(0.6, 1.4) * texture.seconds * RATE)
+        start = rng.integers(0, PARTS * RATE - length)
+        if texture.pitch is None:
+            sound = 4 * rng.standard_normal(length)
+        else:
+            octaves = np.linspace(0, rng.uniform(-1, 1) * texture.octaves, length)
+            phase = 2 * np.pi * np.cumsum(rng.uniform(*texture.pitch) * 2**octaves) / RATE
+            sound = sum(np.sin(k * phase) for k in range(1, texture.harmonics + 1))
+        yield start, rng.uniform(*LOUDNESS) * np.hanning(length) * sound
 
 
 def _beats(rng: np.random.Generator, slowest: float, fastest: float) -> np.ndarray:

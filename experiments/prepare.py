@@ -14,7 +14,7 @@ from data.errors import UserError, unknown
 from data.impulse import read_impulses
 from data.mel import LogMel
 from data.scenes import ClipSet
-from data.synthetic import IMPULSE_FOLDER, write_synthetic
+from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
 from data.tau22 import HELP, read_tau22
 from data.waves import WaveStore, pack
 from experiments.score import evaluate
@@ -94,7 +94,7 @@ def _tau22(cfg: DictConfig) -> tuple[ClipSet, str | None]:
 
 
 def _synthetic(cfg: DictConfig) -> tuple[ClipSet, str | None]:
-    root = Path(cfg.data.root or Path(cfg.cache) / f"synthetic-{cfg.data.seed}")
+    root = Path(cfg.data.root or Path(cfg.cache) / f"synthetic-v{VERSION}-{cfg.data.seed}")
     write_synthetic(root, seed=cfg.data.seed)
     return _read(cfg, root), cfg.data.impulses or str(root / IMPULSE_FOLDER)
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from data.errors import UserError, listed
 from experiments.tracking import Tracker
 
+RECORD = "run.json"
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Run:
         Raises:
             UserError: results of other settings or inputs are there; the differences are listed.
         """
-        record = self.folder / "run.json"
+        record = self.folder / RECORD
         if self.cfg.force or not record.is_file():
             return False
         try:
@@ -73,7 +74,7 @@ class Run:
         """Make the folder, note the config, start tracking."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "run.json").unlink(missing_ok=True)
+            (self.folder / RECORD).unlink(missing_ok=True)
             write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
             write_text(self.folder / "history.jsonl", "")
         except OSError as error:
@@ -98,7 +99,7 @@ class Run:
     def finish(self, scores: Mapping[str, float]) -> None:
         """Write the scores and mark the run complete."""
         write_text(self.folder / "score.json", json.dumps(scores, indent=1))
-        write_text(self.folder / "run.json", json.dumps(self._identity, indent=1))
+        write_text(self.folder / RECORD, json.dumps(self._identity, indent=1))
         self._tracker.finish(scores)
 
 
@@ -108,9 +109,16 @@ def folder_of(cfg: DictConfig, stage: str) -> Path:
 
 
 def existing(cfg: DictConfig, stage: str, file: str) -> Path:
-    """A file of an earlier stage: of the same job of a sweep if it is there, else of the plain name."""
+    """A file of an earlier stage: of the same job of a sweep if it is there, else of the plain name.
+
+    Raises:
+        UserError: that run was started and not finished; what lies there may be of an earlier training.
+    """
     own = folder_of(cfg, stage) / file
-    return own if own.exists() else Path(cfg.runs) / stage / cfg.name / file
+    path = own if own.exists() else Path(cfg.runs) / stage / cfg.name / file
+    if path.exists() and not (path.parent / RECORD).exists():
+        raise UserError(f"{path.parent} is an unfinished run: run stage={stage} again, or name files by hand")
+    return path
 
 
 def write_text(path: Path, text: str) -> None:
