@@ -12,6 +12,12 @@ from data.tau22 import read_tau22
 from data.waves import WaveStore, pack
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    """Networks draw their weights from the global generator: a test must not depend on those before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)

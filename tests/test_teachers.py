@@ -84,7 +84,7 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:
         def __reduce__(self):
             return Path.touch, (tmp_path / "touched",)
 
-    (tmp_path / "w.pt").write_bytes(pickle.dumps({"x": Wicked()}))
+    (tmp_path / "w.pt").write_bytes(pickle.dumps({"x": Wicked()}, protocol=2))
     with pytest.raises(UserError, match="could run anything"):
         read_weights(tmp_path / "w.pt")
     assert not (tmp_path / "touched").exists()
