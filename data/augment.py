@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from data.errors import UserError
+
 
 def time_roll(waves: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     """Roll each wave by its own number of samples (B,), as torch.roll does: what leaves at the end enters at the
@@ -79,6 +81,15 @@ class Augment:
     mixstyle_alpha: float = 0.3
     frequency_mask: int = 0
     time_mask: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.roll, self.frequency_mask, self.time_mask) < 0:
+            raise UserError("augment.roll, augment.frequency_mask and augment.time_mask must be at least 0")
+        if not (0 <= self.impulse_p <= 1 and 0 <= self.mixstyle_p <= 1 and self.mixstyle_alpha > 0):
+            raise UserError(
+                f"augment.impulse_p={self.impulse_p} and augment.mixstyle_p={self.mixstyle_p} are chances from 0 to 1, "
+                f"augment.mixstyle_alpha={self.mixstyle_alpha} must be above 0"
+            )
 
     def waves(
         self,

@@ -119,4 +119,6 @@ def mean_logits(paths: Sequence[str | Path], filenames: Sequence[str], scenes: S
         raise UserError(
             "logits=[] names no file: name at least one, or leave it null to take the teacher of the same name"
         )
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        raise UserError(f"logits={[str(path) for path in paths]} names a file twice: it would count double")
     return np.mean([read_logits(path, filenames, scenes) for path in paths], axis=0)

@@ -93,7 +93,8 @@ class Store:
             raise UserError(f"{self.path} does not exist") from None
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise UserError(
-                f"{self.path} is damaged or of another kind ({error}): delete it and make it again"
+                f"{self.path} is damaged or no store of ours ({error}): "
+                "if a stage made it, delete it and run that stage again"
             ) from error
 
     def __getitem__(self, column: str) -> np.ndarray:
@@ -122,17 +123,26 @@ class Store:
                 "run the stage that writes it again, it goes on where it was stopped"
             )
 
+    def reset(self, rows: Sequence[int]) -> None:
+        """Mark rows as not done."""
+        self._mark(rows, 0)
+
     def fill(self, rows: Sequence[int], **values: np.ndarray) -> None:
         """Write rows, one array a column, and mark them done once their data are on the disk.
 
         Raises:
             OSError: the disk failed; no row is marked done.
         """
-        values = {name: np.ascontiguousarray(array, self[name].dtype) for name, array in values.items()}
         with open(self.path, "r+b", buffering=0) as file:
-            for name, array in {**values, "done": np.ones(len(rows), np.uint8)}.items():
-                if name == "done":
-                    os.fsync(file.fileno())
-                for row, value in zip(rows, array, strict=True):
+            for name, array in values.items():
+                for row, value in zip(rows, np.ascontiguousarray(array, self[name].dtype), strict=True):
                     file.seek(self._offsets[name] + int(row) * value.nbytes)
                     file.write(value.tobytes())
+            os.fsync(file.fileno())
+        self._mark(rows, 1)
+
+    def _mark(self, rows: Sequence[int], done: int) -> None:
+        with open(self.path, "r+b", buffering=0) as file:
+            for row in rows:
+                file.seek(self._offsets["done"] + int(row))
+                file.write(bytes([done]))

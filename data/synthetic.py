@@ -11,7 +11,7 @@ each, s4-s6 in test only. The audio is nobody's recording: it may be shared free
 """
 
 import logging
-import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ import soundfile
 from filelock import FileLock
 from scipy.signal import fftconvolve, lfilter
 
+from data.errors import UserError
 from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES
 from data.tau22 import META, META_COLUMNS, TEST, TRAIN
 
@@ -69,11 +70,12 @@ def write_synthetic(root: str | Path, *, seed: int = 0) -> Path:
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{root}.lock"):
         if not (root / META).exists():
-            temporary = root.with_name(root.name + ".tmp")
-            shutil.rmtree(temporary, ignore_errors=True)
+            if root.exists() and any(root.iterdir()):
+                raise UserError(f"data.root={root} is not empty and has no {META}: choose a new folder, or data=tau22")
             log.info("writing the synthetic miniature to %s", root)
-            _write(temporary, seed)
-            temporary.replace(root)
+            with tempfile.TemporaryDirectory(dir=root.parent, prefix=f"{root.name}.") as temporary:
+                _write(Path(temporary) / root.name, seed)
+                (Path(temporary) / root.name).replace(root)
     return root
 
 

@@ -42,10 +42,16 @@ def read_tau22(root: str | Path, *, validation_fraction: float = 0.3, seed: int 
     if not root.is_dir():
         raise UserError(f"data.root={root} is no folder: {HELP}")
     clips = _read_meta(root / META)
-    train, test = (set(_read_list(root / name)["filename"]) for name in (TRAIN, TEST))
-    known = {clip.filename for clip in clips}
-    if strangers := sorted((train | test) - known):
+    lists = {name: _read_list(root / name) for name in (TRAIN, TEST)}
+    train, test = (set(table["filename"]) for table in lists.values())
+    known = {clip.filename: clip.scene for clip in clips}
+    if strangers := sorted((train | test) - known.keys()):
         raise UserError(f"{len(strangers)} rows of {TRAIN} or {TEST} are not in {META}:\n{listed(strangers)}")
+    for name, table in lists.items():
+        scenes = table["scene_label"] if "scene_label" in table else table["filename"].map(known)
+        rows = zip(table["filename"], scenes, table["filename"].duplicated(), strict=True)
+        if wrong := [file for file, scene, twice in rows if twice or scene != known[file]]:
+            raise UserError(f"{len(wrong)} rows of {name} are duplicate or contradict {META}:\n{listed(wrong)}")
     if both := sorted(train & test):
         raise UserError(f"{len(both)} clips are in both {TRAIN} and {TEST}:\n{listed(both)}")
     clips = [

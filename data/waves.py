@@ -9,6 +9,7 @@ accuracy.
 import hashlib
 import logging
 import os
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from data.scenes import ClipSet
 from data.store import Store, create
 
 FORMAT = "scenelet waves 1"
+COLUMNS = {"scale": (np.float32, ()), "stamp": (np.int64, (2,)), "checksum": (np.uint32, ())}
 CLIP_SECONDS = 1.0
 SOURCE_RATE = 44_100
 FULL_SCALE = 32_767
@@ -86,56 +88,67 @@ def decode(path: str | Path, sample_rate: int) -> Decoded:
 def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000) -> "WaveStore":
     """Decode every clip of a set into `folder/waves_<rate>.h5`, or go on with, or just open, the file that is there.
 
-    A file of another source (other names, sizes, times, rate or format version) is made anew.
+    A file of another list of clips, rate or format version is made anew; in a file of the same list, only the clips
+    whose wav files changed (size or time of modification) are decoded again.
 
     Raises:
         UserError: wav files are missing or unreadable (all of them listed), or the disk is full. Finished clips are
         kept.
     """
+    if sample_rate < 1:
+        raise UserError(f"data.sample_rate={sample_rate} must be at least 1 Hz")
     path = Path(folder) / f"waves_{sample_rate}.h5"
-    digest = source_digest(clips, sample_rate)
+    stamps, source = read_stamps(clips), source_digest(clips, sample_rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
-        if path.exists() and _digest_of(path) != digest:
+        if path.exists() and _source_of(path) != source:
             log.info("%s belongs to another source: it is made anew", path)
             path.unlink()
         if not path.exists():
             samples = round(CLIP_SECONDS * sample_rate)
-            columns = {"wave": (np.int16, (samples,)), "scale": (np.float32, ())}
-            create(path, clips.filenames, columns, {"format": FORMAT, "sample_rate": sample_rate, "digest": digest})
-        _fill(Store(path), clips, sample_rate)
+            attributes = {"format": FORMAT, "sample_rate": sample_rate, "source": source}
+            create(path, clips.filenames, {**COLUMNS, "wave": (np.int16, (samples,))}, attributes)
+        store = Store(path)
+        store.reset(np.flatnonzero((store["stamp"] != stamps).any(axis=1)))
+        _fill(store, clips, sample_rate, stamps)
     return WaveStore(path)
 
 
-def source_digest(clips: ClipSet, sample_rate: int) -> str:
-    """Fingerprint of what a store is made from: names, sizes and modification times of the files, and the format.
+def read_stamps(clips: ClipSet) -> np.ndarray:
+    """Size and time of modification (ns) of each clip's file, int64 (N, 2).
 
     Raises:
         UserError: files are missing; all are counted and the first listed.
     """
-    entries: dict[str, os.stat_result] = {}
-    for folder in sorted({os.path.dirname(name) for name in clips.filenames}):
-        if (clips.root / folder).is_dir():
-            with os.scandir(clips.root / folder) as files:
-                entries.update((os.path.join(folder, file.name), file.stat()) for file in files)
-    if missing := [name for name in clips.filenames if name not in entries]:
+    stamps, missing = np.zeros((len(clips.clips), 2), np.int64), []
+    for row, name in enumerate(clips.filenames):
+        try:
+            status = os.stat(clips.root / name)
+            stamps[row] = status.st_size, status.st_mtime_ns
+        except OSError:
+            missing.append(name)
+    if missing:
         raise UserError(
             f"{len(missing)} of {len(clips.clips)} audio files are missing below {clips.root}:\n{listed(missing)}\n"
             "restore them, or take their rows out of meta.csv and the lists"
         )
-    lines = [FORMAT, RESAMPLER, str(sample_rate), str(CLIP_SECONDS)]
-    lines += [f"{name}\t{entries[name].st_size}\t{entries[name].st_mtime_ns}" for name in clips.filenames]
+    return stamps
+
+
+def source_digest(clips: ClipSet, sample_rate: int) -> str:
+    """Fingerprint of what a store is for: the list of clips, the rate and the format."""
+    lines = [FORMAT, RESAMPLER, str(sample_rate), str(CLIP_SECONDS), *clips.filenames]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _digest_of(path: Path) -> str | None:
+def _source_of(path: Path) -> str | None:
     try:
-        return Store(path).attributes.get("digest")
+        return Store(path).attributes.get("source")
     except UserError:
         return None
 
 
-def _fill(store: Store, clips: ClipSet, sample_rate: int) -> None:
+def _fill(store: Store, clips: ClipSet, sample_rate: int, stamps: np.ndarray) -> None:
     missing = store.missing
     if not len(missing):
         return
@@ -155,8 +168,14 @@ def _fill(store: Store, clips: ClipSet, sample_rate: int) -> None:
             good = [(row, result) for row, result in zip(rows, results, strict=True) if isinstance(result, Decoded)]
             if good:
                 try:
-                    waves, scales = np.stack([d.wave for _, d in good]), np.array([d.scale for _, d in good])
-                    store.fill([row for row, _ in good], wave=waves, scale=scales)
+                    done = [row for row, _ in good]
+                    store.fill(
+                        done,
+                        wave=np.stack([d.wave for _, d in good]),
+                        scale=np.array([d.scale for _, d in good]),
+                        stamp=stamps[done],
+                        checksum=np.array([zlib.crc32(d.wave) for _, d in good]),
+                    )
                 except OSError as error:
                     raise UserError(f"cannot write {store.path}: {error}; finished clips are kept") from error
             oddities.update(text for _, decoded in good for text in decoded.oddities)
@@ -175,7 +194,7 @@ class WaveStore:
     Attributes:
         sample_rate: Hz.
         samples: length of a clip.
-        digest: fingerprint of the source.
+        digest: fingerprint of the content.
         filenames: key of each row.
     """
 
@@ -188,10 +207,12 @@ class WaveStore:
         self._store = Store(Path(path))
         if (found := self._store.attributes.get("format")) != FORMAT:
             raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: delete it and run stage=data again")
-        self._store.require("wave", "scale")
+        self._store.require("wave", *COLUMNS)
         self.sample_rate = int(self._store.attributes["sample_rate"])
         self.samples = self._store["wave"].shape[1]
-        self.digest = str(self._store.attributes["digest"])
+        # Of what is stored, not of when: a copied data set has the same digest.
+        content = [self._store.attributes["source"].encode(), self._store["scale"].tobytes()]
+        self.digest = hashlib.sha256(b"".join([*content, self._store["checksum"].tobytes()])).hexdigest()
         self.filenames = self._store.filenames
 
     def __len__(self) -> int:

@@ -136,7 +136,7 @@ def fit_part(
     Everything that can be wrong with the settings is found before the run's folder is touched.
     """
     recipe = Recipe(**part.fit).lasting(cfg.epochs)
-    fabric = make_fabric(cfg.fabric)
+    fabric, augment = make_fabric(cfg.fabric), Augment(**part.augment)
     size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")))
     train_clips = prepared.batches("train", batch_size=size, device=fabric.device, targets=targets)
     validation_clips = prepared.batches("validation", batch_size=size, device=fabric.device)
@@ -149,7 +149,7 @@ def fit_part(
         validation_clips,
         loss=loss,
         recipe=recipe,
-        augment=Augment(**part.augment),
+        augment=augment,
         responses=prepared.responses,
         seed=cfg.seed,
         on_epoch=run.log,
@@ -177,6 +177,8 @@ def make_fabric(cfg: Mapping[str, object]) -> Fabric:
     On a CPU without native bf16, autocast is several times slower than float32.
     """
     settings = dict(cfg)
+    if settings["devices"] != 1 or settings["num_nodes"] != 1:
+        raise UserError(f"fabric={settings}: training on several devices is not built yet, give devices=1 num_nodes=1")
     if settings["precision"] == "auto":
         on_cuda = settings["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         settings["precision"] = "bf16-mixed" if on_cuda else "32-true"

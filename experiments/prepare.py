@@ -74,7 +74,12 @@ def prepare(cfg: DictConfig) -> Prepared:
     """
     if cfg.data.kind not in DATASETS:
         unknown("data.kind", cfg.data.kind, DATASETS)
+    for key, seed in (("seed", cfg.seed), ("data.seed", cfg.data.seed)):
+        if not 0 <= seed < 2**63:
+            raise UserError(f"{key}={seed} must be from 0 to 2^63 - 1")
     clips, impulses = DATASETS[cfg.data.kind](cfg)
+    for split in ("train", "validation", "test"):
+        clips.indices(split)  # an empty one is found now, not after a training
     # The folder name holds the root's whole path, so two sets with equal names do not take turns in one store.
     place = hashlib.sha256(str(clips.root.resolve()).encode()).hexdigest()[:8]
     folder = Path(cfg.cache) / f"{clips.root.resolve().name}-{place}"

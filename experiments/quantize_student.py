@@ -1,7 +1,9 @@
 """stage=quantize: make the student a network of integers, write the file, and score that very file."""
 
 import dataclasses
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from experiments.prepare import Prepared, prepare
 from experiments.runs import CHECKPOINT, MODEL, Run, existing, sha256
 from experiments.score import softmax
 from students import build_student
-from students.complexity import LIMIT_BYTES, LIMIT_MACS, Complexity, tflite_complexity, torch_complexity
+from students.complexity import LIMITS, Complexity, tflite_complexity, torch_complexity
 from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.fold import fold
 from students.quantize.runtime import TFLiteModel
@@ -43,6 +45,7 @@ def run(cfg: DictConfig) -> None:
     settings = {"quantize": OmegaConf.to_container(cfg.quantize), "seed": cfg.seed}
     run = Run(cfg, "quantize", settings=settings, inputs=inputs)
     if run.is_done(MODEL):
+        Console().print(table(json.loads((run.folder / "score.json").read_text())))
         return
 
     front_end = LogMel(sample_rate=blueprint.sample_rate, **blueprint.mel)
@@ -74,43 +77,38 @@ def run(cfg: DictConfig) -> None:
         scores |= {f"{name}/{k}": v for k, v in dataclasses.asdict(cost).items()}
         scores |= {f"{name}/within_limit/{k}": float(v) for k, v in cost.within_limits().items()}
     run.finish(scores)
-    Console().print(table(scores, costs))
+    Console().print(table(scores))
     log.info("%s: %d bytes of file (%s)", model.name, model.stat().st_size, run.folder)
 
 
 def calibration_pictures(prepared: Prepared, front_end: LogMel, count: int, seed: int) -> torch.Tensor:
     """Log-mels (n, 1, mels, frames) of at most `count` random train clips."""
+    if count < 1:
+        raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
     rows = prepared.clips.indices("train")
     chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()
-    if not len(chosen):
-        raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
     with torch.no_grad():
         return torch.cat([front_end(prepared.store.read(rows[part])) for part in torch.from_numpy(chosen).split(BATCH)])
 
 
-def table(scores: dict[str, float], costs: dict[str, Complexity]) -> Table:
+def table(scores: Mapping[str, float]) -> Table:
     """Float and integer student side by side: accuracy and log loss by subset, then costs against the limits."""
-    out = Table(title="test split: float student, integer file on the device's kernels and on the host's")
+    out = Table(title="test split: accuracy and log loss")
     for column in ("", "float", "integer", "host"):
         out.add_column(column, justify="left" if not column else "right")
     names = ("float", "integer", "integer_host")
     figures = [key.removeprefix("float/") for key in scores if key.startswith("float/accuracy")]
     for figure in figures:
         subset = figure.removeprefix("accuracy").strip("/").replace("/", " ") or "all (macro)"
-        losses = [figure.replace("accuracy", "log_loss", 1)] * len(names)
-        cells = [
-            f"{100 * scores[f'{n}/{figure}']:5.1f} %  {scores[f'{n}/{loss}']:.3f}"
-            for n, loss in zip(names, losses, strict=True)
-        ]
+        loss = figure.replace("accuracy", "log_loss", 1)
+        cells = [f"{100 * scores[f'{n}/{figure}']:5.1f} %  {scores[f'{n}/{loss}']:.3f}" for n in names]
         out.add_row(subset, *cells, end_section=figure == figures[-1])
-    limits = {"macs": LIMIT_MACS, "parameter_bytes": LIMIT_BYTES}
-    for key in ("macs", "parameters", "parameter_bytes", "peak_bytes"):
-        cells = [f"{getattr(costs[n], key):,}{_verdict(costs[n], key)}" for n in ("float", "integer")]
-        label = key.replace("_", " ") + (f" (limit {limits[key]:,})" if key in limits else "")
-        out.add_row(label, *cells, "")
+    for cost in (field.name for field in dataclasses.fields(Complexity)):
+        limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
+        cells = [f"{int(scores[f'{n}/{cost}']):,}{_verdict(scores.get(f'{n}/within_limit/{cost}'))}" for n in names[:2]]
+        out.add_row(cost.replace("_", " ") + limit, *cells, "")
     return out
 
 
-def _verdict(cost: Complexity, key: str) -> str:
-    verdict = cost.within_limits().get(key)
-    return "" if verdict is None else "  ok" if verdict else "  over"
+def _verdict(holds: float | None) -> str:
+    return "" if holds is None else "  ok" if holds else "  over"

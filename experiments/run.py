@@ -41,6 +41,8 @@ def _stages(cfg: DictConfig) -> None:
             importlib.import_module(STAGES[step]).run(cfg)
     except UserError as error:
         _stop(str(error))
+    except OSError as error:
+        _stop(f"{error}; free space or mend the permissions, or choose other folders with runs=... and cache=...")
 
 
 def main() -> None:

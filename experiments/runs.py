@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from experiments.tracking import Tracker
 
 RECORD = "run.json"
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,9 @@ class Run:
         """Make the folder, note the config, start tracking."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / RECORD).unlink(missing_ok=True)
+            # What an earlier run left must not be taken for this one's, should this one be stopped.
+            for name in (RECORD, "score.json", CHECKPOINT, LOGITS, MODEL):
+                (self.folder / name).unlink(missing_ok=True)
             write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
             write_text(self.folder / "history.jsonl", "")
         except OSError as error:
@@ -104,7 +109,15 @@ class Run:
 
 
 def folder_of(cfg: DictConfig, stage: str) -> Path:
-    """runs/<stage>/<name>, where a job of a sweep adds its own overrides to the name."""
+    """runs/<stage>/<name>, where a job of a sweep adds its own overrides to the name.
+
+    Raises:
+        UserError: the name would be no plain folder name.
+    """
+    if not _NAME.fullmatch(cfg.name):
+        raise UserError(
+            f"name={cfg.name!r} must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
+        )
     return Path(cfg.runs) / stage / "-".join([cfg.name, *_swept(cfg)])
 
 

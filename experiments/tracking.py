@@ -35,19 +35,20 @@ class Tracker:
             return
         import wandb
 
-        mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
-        if mode == "offline":
-            log.info("W&B: no key, recording offline; send it later with: wandb sync %s/wandb/offline-run-*", folder)
+        wanted = os.environ.get("WANDB_MODE", "online")
+        reason = "no key" if not _has_key() else f"WANDB_MODE={wanted}" if wanted != "online" else None
+        about = {"project": project, "group": stage, "name": f"{stage}/{name}", "dir": folder, "config": dict(config)}
         settings = wandb.Settings(silent=True, console="off")
-        self._run = wandb.init(
-            project=project,
-            group=stage,
-            name=f"{stage}/{name}",
-            dir=folder,
-            mode=mode,
-            config=dict(config),
-            settings=settings,
-        )
+        if reason is None:
+            try:
+                self._run = wandb.init(**about, mode="online", settings=settings)
+            except wandb.errors.Error as error:
+                reason = str(error).splitlines()[0]
+        if self._run is None:
+            log.info(
+                "W&B: %s, recording offline; send it later with: wandb sync %s/wandb/offline-run-*", reason, folder
+            )
+            self._run = wandb.init(**about, mode="disabled" if wanted == "disabled" else "offline", settings=settings)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Record one row of figures."""

@@ -27,7 +27,12 @@ def run(cfg: DictConfig) -> None:
     targets = mean_logits(paths, clips.filenames, clips.scenes)
     student = OmegaConf.to_container(cfg.student, resolve=True)
     inputs = {**prepared.fingerprint, "logits": " ".join(sha256(path) for path in paths)}
-    run = Run(cfg, "student", settings={"student": student, "seed": cfg.seed, "epochs": cfg.epochs}, inputs=inputs)
+    run = Run(
+        cfg,
+        "student",
+        settings={"student": student, "seed": cfg.seed, "epochs": cfg.epochs, "precision": cfg.fabric.precision},
+        inputs=inputs,
+    )
     if run.is_done(CHECKPOINT):
         return
 

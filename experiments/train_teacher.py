@@ -31,7 +31,12 @@ def run(cfg: DictConfig) -> None:
     inputs = prepared.fingerprint
     if cfg.teacher.weights:
         inputs["weights"] = _fingerprint(cfg.teacher.weights)
-    run = Run(cfg, "teacher", settings={"teacher": teacher, "seed": cfg.seed, "epochs": cfg.epochs}, inputs=inputs)
+    run = Run(
+        cfg,
+        "teacher",
+        settings={"teacher": teacher, "seed": cfg.seed, "epochs": cfg.epochs, "precision": cfg.fabric.precision},
+        inputs=inputs,
+    )
     if run.is_done(CHECKPOINT, LOGITS):
         return
 

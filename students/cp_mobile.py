@@ -62,6 +62,8 @@ def cp_mobile(
     base = base_channels or base
     multiplier = channels_multiplier or multiplier
     expansion = expansion_rate or expansion
+    if base < 8 or base % 8 or multiplier <= 0 or expansion <= 0:
+        raise UserError(f"cp_mobile: base_channels={base} must be a multiple of 8, the multipliers above 0")
     strides = preset if strides is None else strides
 
     names = [f"b{i + 1}" for i in range(sum(blocks))]

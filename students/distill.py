@@ -11,6 +11,8 @@ textbook's reduction, which is ours.
 import torch
 from torch.nn import functional as F
 
+from data.errors import UserError
+
 TEMPERATURE = 2.0
 HARD_WEIGHT = 0.169
 
@@ -28,6 +30,10 @@ def distillation_loss(
     The factor T^2 keeps the soft gradients' size independent of the temperature; KL is summed over classes and
     averaged over clips ("batchmean").
     """
+    if not (temperature > 0 and 0 <= hard_weight <= 1):
+        raise UserError(
+            f"distill.temperature={temperature} must be above 0, distill.hard_weight={hard_weight} from 0 to 1"
+        )
     hard = F.cross_entropy(student, labels)
     soft = F.kl_div(
         F.log_softmax(student / temperature, dim=1),

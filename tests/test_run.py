@@ -87,6 +87,23 @@ def test_an_unchanged_stage_is_reused_and_a_changed_one_refused(trained: Path, m
     assert path.stat().st_mtime_ns == before
 
 
+def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: a forced teacher killed in its training leaves nothing that the next stage would learn from."""
+    shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/killed")
+    command = [sys.executable, "-m", "experiments.run", "stage=teacher", f"data.root={miniature.root}", "name=killed"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [*command, *QUICK, "epochs=500", "force=true"], cwd=trained, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if "epoch   1/500" in line:
+                process.kill()
+                break
+    result = run(trained, "stage=student", f"data.root={miniature.root}", "name=killed", *QUICK)
+    assert result.returncode == 1
+    assert "run stage=teacher" in result.stderr
+
+
 def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: ClipSet) -> None:
     """Oracle: two folders named after the swept seed, both taught by the plain name's logits."""
     swept = ["-m", "seed=1,2", "epochs=1", "student.size=6k", "student.mel.mels=64", "tracking=none"]
@@ -138,7 +155,28 @@ MISTAKES = {
     "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
     "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no wav files"]),
-    "a wrong size": (["data.root={miniature}", "stage=teacher", "epochs=0", "tracking=none"], ["epochs=0"]),
+    "no epochs": (["data.root={miniature}", "stage=teacher", "epochs=0"], ["epochs=0"]),
+    "a negative rate": (
+        ["data.root={miniature}", "stage=teacher", "teacher.fit.learning_rate=-1"],
+        ["learning_rate=-1"],
+    ),
+    "a negative shift": (["data.root={miniature}", "stage=teacher", "teacher.augment.roll=-1"], ["at least 0"]),
+    "no hop": (["data.root={miniature}", "stage=teacher", "teacher.mel.hop=0"], ["mel.hop=0"]),
+    "two devices": (["data.root={miniature}", "stage=teacher", "fabric.devices=2"], ["not built yet"]),
+    "a name that leaves the folder": (["data.root={miniature}", "stage=teacher", "name=../x"], ["name='../x'"]),
+    "a cache that is a file": (["stage=data", "cache={logits}"], ["choose other folders"]),
+    "the same logits twice": (
+        ["stage=student", "data.root={miniature}", "logits=[{logits},{logits}]"],
+        ["names a file twice"],
+    ),
+    "no distance": (
+        ["stage=student", "data.root={miniature}", "student.mel.mels=0", "logits=[{logits}]"],
+        ["mel.mels=0"],
+    ),
+    "a percentile over 100": (
+        ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.percentile=101"],
+        ["quantize.percentile=101"],
+    ),
     "weights that are not there": (
         ["stage=teacher", "data.root={miniature}", "teacher.weights=no.pt"],
         ["teacher.weights=no.pt cannot be read"],
@@ -169,9 +207,11 @@ def test_a_mistake_is_one_message_and_exit_code_1(
         "miniature": miniature.root,
         "logits": trained / "runs/teacher/first/logits.h5",
         "teacher": trained / "runs/teacher/first/checkpoint.safetensors",
+        "student": trained / "runs/student/first/checkpoint.safetensors",
     }
-    shared_cache = [f"cache={trained / 'cache'}"]
-    result = run(tmp_path, *[a.format(**places) for a in arguments], *shared_cache)
+    given = [a.format(**places) for a in arguments]
+    quiet = [] if any(a.startswith("cache=") for a in given) else [f"cache={trained / 'cache'}"]
+    result = run(tmp_path, *given, *quiet)
     assert result.returncode == 1
     for word in words:
         assert word in result.stderr

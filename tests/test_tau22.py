@@ -63,6 +63,15 @@ def test_a_missing_list_or_root_says_where_to_get_it(tmp_path: Path, name: str) 
     assert (name if name != "." else "absent") in str(caught.value)
 
 
+def test_a_list_that_contradicts_the_meta_table_is_refused(tmp_path: Path) -> None:
+    """Oracle: a scene changed in the train list only, and a row that stands twice."""
+    root = write_set(tmp_path / "set", [row(1), row(2), row(3)])
+    path = root / "evaluation_setup/fold1_train.csv"
+    path.write_text(path.read_text().replace("\ttram", "\tbus", 1) + "audio/tram-paris-2-2-0-a.wav\ttram\n")
+    with pytest.raises(UserError, match=r"2 rows of .*fold1_train.csv are duplicate or contradict meta.csv"):
+        read_tau22(root)
+
+
 def test_a_comma_separated_list_is_refused(tmp_path: Path) -> None:
     """Oracle: the message."""
     with pytest.raises(UserError, match="tab-separated"):

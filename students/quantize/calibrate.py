@@ -35,6 +35,8 @@ def calibrate(network: FoldedNetwork, batches: Iterable[torch.Tensor], *, percen
     Raises:
         UserError: there are no clips, or an activation or a weight is not a number.
     """
+    if not 50 < percentile <= 100:
+        raise UserError(f"quantize.percentile={percentile} must be above 50 and at most 100")
     ranges: dict[str, tuple[float, float]] = {}
     shapes: dict[str, tuple[int, int, int]] = {}
 

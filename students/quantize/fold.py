@@ -123,10 +123,10 @@ class _Folder:
         sources = [self.made_by[a] for a in node.args if isinstance(a, fx.Node)]
         name = (str(node.target) if module is not None else node.name).replace(".", "_")
         match module:
-            case nn.Conv2d() if _is_plain(module):
+            case nn.Conv2d() if _is_plain(module) and name not in self.convolutions:
                 self.convolutions[name] = _copy(module)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, *_geometry(module), module.groups))
-            case nn.BatchNorm2d() if self._is_alone(node, CONVOLUTION):
+            case nn.BatchNorm2d() if module.affine and module.track_running_stats and self._is_alone(node, CONVOLUTION):
                 _absorb(self.convolutions[sources[0]], module)
                 self.made_by[node] = sources[0]
             case nn.AvgPool2d() if module.count_include_pad and not module.ceil_mode and not module.divisor_override:
@@ -139,13 +139,16 @@ class _Folder:
                 self.made_by[node] = sources[0]
             case nn.Flatten() if self.layers.get(sources[0], Layer("", "", ())).kind == GLOBAL_MEAN:
                 self.made_by[node] = sources[0]
-            case None if node.target in (operator.add, torch.add) and len(sources) == 2:
+            case None if node.target in (operator.add, torch.add) and len(sources) == 2 and not node.kwargs:
                 self._add(node, Layer(name, ADD, tuple(sources)))
             case None if node.target in (F.relu, torch.relu) and self._is_alone(node, CONVOLUTION, ADD):
                 self._relu(node)
             case _:
-                self.refused.append(type(module).__name__ if module is not None else str(node.target))
-                self.made_by[node] = sources[0] if sources else INPUT
+                self._refuse(node, type(module).__name__ if module is not None else str(node.target))
+
+    def _refuse(self, node: fx.Node, what: str) -> None:
+        self.refused.append(what)
+        self.made_by[node] = next((self.made_by[a] for a in node.args if isinstance(a, fx.Node)), INPUT)
 
     def _add(self, node: fx.Node, layer: Layer) -> None:
         self.layers[layer.name] = layer
@@ -159,7 +162,11 @@ class _Folder:
     def _is_alone(self, node: fx.Node, *kinds: str) -> bool:
         """Whether the node's input is a layer of these kinds, without ReLU, whose output nobody else needs."""
         layer = self.layers.get(self.made_by[node.args[0]])
-        return layer is not None and layer.kind in kinds and not layer.relu and len(node.args[0].users) == 1
+        if layer is None or layer.kind not in kinds or layer.relu:
+            return False
+        # Nodes that only pass the layer's output on (dropout, a folded norm) are users and aliases at once.
+        aliases = [alias for alias, name in self.made_by.items() if name == layer.name]
+        return sum(len(alias.users) for alias in aliases) == len(aliases)
 
 
 def _is_plain(module: nn.Conv2d) -> bool:
