@@ -13,7 +13,7 @@ def build(kind: str, registry: Mapping[str, Callable[..., Built]], name: str, ar
     """Call the builder of a name.
 
     Raises:
-        UserError: there is none of that name, or it does not take these arguments; with the choices.
+        UserError: there is none of that name, or it does not take these arguments, or not with these values.
     """
     if name not in registry:
         unknown(kind, name, registry)
@@ -22,4 +22,7 @@ def build(kind: str, registry: Mapping[str, Callable[..., Built]], name: str, ar
         signature.bind(**arguments)
     except TypeError as error:
         raise UserError(f"{kind} {name}: {error}; it takes {', '.join(signature.parameters)}") from error
-    return registry[name](**arguments)
+    try:
+        return registry[name](**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{kind} {name} cannot be built with {dict(arguments)}: {error}") from error

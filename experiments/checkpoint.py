@@ -63,15 +63,13 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
         raise UserError(f"{path} is damaged or no checkpoint ({error}): train again") from error
     if missing := [field for field in FIELDS if field not in metadata]:
         raise UserError(f"{path} is no checkpoint of ours: its metadata lack {missing}")
-    values = {field: json.loads(metadata[field]) for field in FIELDS}
-    blueprint = Blueprint(**{**values, "scenes": tuple(values["scenes"])})
     try:
+        values = {field: json.loads(metadata[field]) for field in FIELDS}
+        blueprint = Blueprint(**{**values, "scenes": tuple(values["scenes"])})
         network = build(blueprint.builder, **blueprint.arguments)
         network.load_state_dict(state)
     except UserError as error:
         raise UserError(f"{path} is a checkpoint of another architecture: {error}") from error
-    except (RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{path} does not fit the {blueprint.builder} of this version ({error}): train again"
-        ) from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{path} does not fit the networks of this version ({error}): train again") from error
     return network.eval(), blueprint

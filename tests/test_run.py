@@ -155,6 +155,10 @@ MISTAKES = {
     "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
     "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no wav files"]),
+    "an argument of a wrong type": (
+        ["data.root={miniature}", "stage=teacher", "teacher.arguments.rho=wide"],
+        ["teacher cp_resnet cannot be built with", "wide"],
+    ),
     "no epochs": (["data.root={miniature}", "stage=teacher", "epochs=0"], ["epochs=0"]),
     "a negative rate": (
         ["data.root={miniature}", "stage=teacher", "teacher.fit.learning_rate=-1"],
