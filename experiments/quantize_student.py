@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> None:
     integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile)
     integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
     run.start()
-    metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": sha256(path)}
+    metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": inputs["checkpoint"]}
     model = write_tflite(integers, run.folder / MODEL, metadata)
 
     batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))

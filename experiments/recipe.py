@@ -43,6 +43,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.keep not in KEEP:
             unknown("fit.keep", self.keep, KEEP)
+        if self.epochs < 1:
+            raise UserError(f"epochs={self.epochs} must be at least 1")
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.floor <= 1:
             raise UserError(
                 f"fit.learning_rate={self.learning_rate} must be above 0, "
@@ -50,8 +52,6 @@ class Recipe:
             )
         if min(self.warm_up, self.constant_until, self.down_over) < 0:
             raise UserError("fit.warm_up, fit.constant_until and fit.down_over are epochs: at least 0")
-        if self.epochs < 1:
-            raise UserError(f"epochs={self.epochs} must be at least 1")
         if self.batch_size < 2:
             raise UserError(f"batch_size={self.batch_size} must be at least 2: BatchNorm needs two clips")
 
@@ -59,8 +59,6 @@ class Recipe:
         """The same recipe over another number of epochs, its schedule scaled along."""
         if epochs is None:
             return self
-        if epochs < 1:
-            raise UserError(f"epochs={epochs} must be at least 1")
         s = epochs / self.epochs
         return replace(
             self,
