@@ -67,6 +67,7 @@ class Augment:
     """How much of what: the random choices in front of the functions above.
 
     Attributes:
+        crop: whether clips are replaced by random crops of their recordings (data/recordings.py), before all else.
         roll: largest shift, samples, either way.
         impulse_p: chance of a device-a clip to be filtered by an impulse response.
         mixstyle_p: chance of a batch to get Freq-MixStyle.
@@ -75,6 +76,7 @@ class Augment:
         time_mask: largest width, frames.
     """
 
+    crop: bool = False
     roll: int = 0
     impulse_p: float = 0.0
     mixstyle_p: float = 0.0

@@ -1,16 +1,25 @@
 """Wave store and logits in, batches on the device out.
 
-Conventions: a batch's tensors share their first axis B; everything but the reading itself happens on the device.
+Conventions: a batch's tensors share their first axis B and live on the device. The order of the clips and the crops
+are drawn on the device, an epoch at a time, before any sound is read: where the sound lies (`residency`) changes
+nothing but the speed.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 
 from data.errors import UserError
+from data.recordings import Crops, Recordings, crop
+from data.residency import Raw, resident
 from data.waves import WaveStore
+
+AHEAD = 3  # batches that the prefetching thread may be ahead
 
 
 @dataclass(frozen=True)
@@ -18,14 +27,14 @@ class Batch:
     """Some clips.
 
     Attributes:
-        rows: positions in the data set, int64 (B,), on the CPU.
+        rows: positions in the data set, int64 (B,).
         waves: (B, samples) in [-1, 1].
         labels: class numbers, int64 (B,).
         from_reference_device: bool (B,).
         targets: the teachers' logits (B, classes), or None.
     """
 
-    rows: np.ndarray
+    rows: torch.Tensor
     waves: torch.Tensor
     labels: torch.Tensor
     from_reference_device: torch.Tensor
@@ -42,6 +51,8 @@ class Batches:
         targets: the teachers' logits of all clips of the set, (N, classes), or None.
         batch_size: clips a batch.
         device: where batches live.
+        residency: where the split's waves lie meanwhile; see data/residency.py.
+        recordings: gives `shuffled` random crops of the split's recordings instead of the clips.
     """
 
     def __init__(
@@ -54,29 +65,59 @@ class Batches:
         batch_size: int,
         targets: np.ndarray | None = None,
         device: torch.device | str = "cpu",
+        residency: str = "disk",
+        recordings: Recordings | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
-        self.store, self.rows, self.batch_size, self.device = store, rows, batch_size, device
+        self.rows, self.batch_size, self._recordings, self._device = rows, batch_size, recordings, device
+        self._waves = resident(store, rows, residency, device)
+        self._rows = torch.from_numpy(rows).to(device)
         self._labels = torch.from_numpy(labels).to(device)
         self._reference = torch.from_numpy(from_reference_device).to(device)
         self._targets = None if targets is None else torch.from_numpy(targets).to(device)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
 
     def in_order(self) -> Iterator[Batch]:
         """Every clip once, in the order of the split; the last batch may be smaller."""
-        for start in range(0, len(self.rows), self.batch_size):
-            yield self._batch(self.rows[start : start + self.batch_size])
+        return self._read(torch.arange(len(self), device=self._device))
 
     def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
         """Whole batches in random order; the remainder is left out, another one each time."""
-        order = torch.randperm(len(self.rows), generator=generator, device=generator.device).cpu().numpy()
-        for start in range(0, len(order) - self.batch_size + 1, self.batch_size):
-            yield self._batch(self.rows[order[start : start + self.batch_size]])
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        order = order[: len(self) // self.batch_size * self.batch_size]
+        return self._read(order, None if self._recordings is None else self._recordings.draw(order, generator))
 
-    def _batch(self, rows: np.ndarray) -> Batch:
-        here = torch.from_numpy(rows).to(self.device)
-        targets = None if self._targets is None else self._targets[here]
-        return Batch(rows, self.store.read(rows, self.device), self._labels[here], self._reference[here], targets)
+    def _read(self, order: torch.Tensor, crops: Crops | None = None) -> Iterator[Batch]:
+        # Positions go to where the waves are once an epoch, not once a batch: that would stop the GPU each time.
+        wanted = [order] if crops is None else [crops.first, crops.second]
+        places = zip(*(positions.to(self._waves.home).split(self.batch_size) for positions in wanted), strict=True)
+        raws = self._ahead([list(place) for place in places])
+        for start, raw in zip(range(0, len(order), self.batch_size), raws, strict=True):
+            part = slice(start, start + self.batch_size)
+            rows = self._rows[order[part]]
+            waves = [each.signal(self._device) for each in raw]
+            waves = waves[0] if crops is None else crop(*waves, crops.offset[part])
+            targets = None if self._targets is None else self._targets[rows]
+            yield Batch(rows, waves, self._labels[rows], self._reference[rows], targets)
+
+    def _ahead(self, places: Sequence[Sequence[torch.Tensor]]) -> Iterator[list[Raw]]:
+        """What lies at each of the places, read by a thread that runs ahead where reading takes time of its own."""
+
+        def gather(place: Sequence[torch.Tensor]) -> list[Raw]:
+            return [self._waves.gather(positions) for positions in place]
+
+        if not self._waves.slow:
+            yield from map(gather, places)
+            return
+        reader, waiting, rest = ThreadPoolExecutor(1), deque(), iter(places)
+        try:
+            waiting.extend(reader.submit(gather, place) for place in islice(rest, AHEAD))
+            while waiting:
+                raw = waiting.popleft().result()
+                waiting.extend(reader.submit(gather, place) for place in islice(rest, 1))
+                yield raw
+        finally:  # the consumer may stop early
+            reader.shutdown(cancel_futures=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from data.audio import read_audio
 from data.errors import UserError
-from data.waves import read_audio
 
 # 99.9 % of the energy of every MicIRP response lies in its first 20 ms.
 RESPONSE_SECONDS = 0.1
@@ -35,7 +35,7 @@ def read_impulses(folder: str | Path, sample_rate: int) -> torch.Tensor:
     length, fade = round(RESPONSE_SECONDS * sample_rate), round(FADE_SECONDS * sample_rate)
     responses = np.zeros((len(paths), length), np.float32)
     for response, path in zip(responses, paths, strict=True):
-        samples = read_audio(path, sample_rate)[0][:length]
+        samples = read_audio(path, sample_rate)[:length]
         if len(samples) == length:
             samples[-fade:] *= np.linspace(1, 0, fade)
         if not (energy := float(np.square(samples).sum())):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,8 +40,7 @@ _NAME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
+class Clip(NamedTuple):
     """One second of audio.
 
     Attributes:
@@ -64,8 +64,8 @@ class Clip:
     split: str = "unused"
 
 
-def parse_filename(filename: str) -> Clip:
-    """Read a clip from its official name, `audio/scene-city-location-segment-part-device.wav`.
+def parse_filename(filename: str, split: str = "unused") -> Clip:
+    """Read a clip of a split from its official name, `audio/scene-city-location-segment-part-device.wav`.
 
     Raises:
         UserError: the name does not have that form, or its scene or device is unknown.
@@ -82,7 +82,7 @@ def parse_filename(filename: str) -> Clip:
     if device not in DEVICES:
         unknown(f"device in {filename}:", device, DEVICES)
     location = f"{city}-{place}"
-    return Clip(filename, scene, city, location, f"{scene}-{location}-{segment}-{device}", int(part), device)
+    return Clip(filename, scene, city, location, f"{scene}-{location}-{segment}-{device}", int(part), device, split)
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class ClipSet:
         clips: every clip of the set, each with its split.
         scenes: the classes; a clip's label is the position of its scene here.
         device_groups: group name to devices, for scores.
+        reference_device: whose clips may be given another device's impulse response.
+        sources: the files that say all this; the set is the same as long as they are.
     """
 
     name: str
@@ -102,6 +104,8 @@ class ClipSet:
     clips: Sequence[Clip]
     scenes: tuple[str, ...] = SCENES
     device_groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEVICE_GROUPS)
+    reference_device: str = REFERENCE_DEVICE
+    sources: tuple[Path, ...] = ()
 
     @property
     def filenames(self) -> list[str]:
@@ -116,8 +120,8 @@ class ClipSet:
 
     @property
     def from_reference_device(self) -> np.ndarray:
-        """Which clips device a recorded, bool of shape (N,): only these may be given another device's response."""
-        return np.array([clip.device == REFERENCE_DEVICE for clip in self.clips], dtype=bool)
+        """Which clips the reference device recorded, bool of shape (N,)."""
+        return np.array([clip.device == self.reference_device for clip in self.clips], dtype=bool)
 
     def indices(self, split: str) -> np.ndarray:
         """Positions of a split's clips, int64 of shape (n,).
@@ -129,5 +133,5 @@ class ClipSet:
             unknown("split", split, SPLITS)
         found = np.array([i for i, clip in enumerate(self.clips) if clip.split == split], dtype=np.int64)
         if not len(found):
-            raise UserError(f"{self.name} in {self.root} has no {split} clips: check its evaluation_setup lists")
+            raise UserError(f"{self.name} in {self.root} has no {split} clips: check its lists")
         return found

@@ -53,6 +53,7 @@ def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...
     """A contiguous dataset whose bytes have their final place in the file at once (h5py's default allocates late)."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_obj_track_times(False)  # equal content makes equal files
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if name == "done" else h5py.h5d.FILL_TIME_NEVER)
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape), plan)
@@ -127,22 +128,53 @@ class Store:
         """Mark rows as not done."""
         self._mark(rows, 0)
 
-    def fill(self, rows: Sequence[int], **values: np.ndarray) -> None:
-        """Write rows, one array a column, and mark them done once their data are on the disk.
+    def put(self, rows: Sequence[int], **values: np.ndarray) -> None:
+        """Write rows to their places, one array a column; they count only once they are committed.
+
+        Several threads may put different rows at the same time.
+        """
+        order = np.argsort(rows)
+        in_order = bool((np.diff(rows) > 0).all())
+        runs = _runs(np.asarray(rows)[order])
+        with open(self.path, "r+b", buffering=0) as file:
+            for name, array in values.items():
+                array = np.ascontiguousarray(array, self[name].dtype)
+                array = array if in_order else array[order]
+                for start, row, count in runs:
+                    place = self._offsets[name] + row * array[0].nbytes
+                    _write(file.fileno(), array[start : start + count], place)
+
+    def commit(self, rows: Sequence[int]) -> None:
+        """Mark rows done, once what was put is on the disk.
 
         Raises:
             OSError: the disk failed; no row is marked done.
         """
         with open(self.path, "r+b", buffering=0) as file:
-            for name, array in values.items():
-                for row, value in zip(rows, np.ascontiguousarray(array, self[name].dtype), strict=True):
-                    file.seek(self._offsets[name] + int(row) * value.nbytes)
-                    file.write(value.tobytes())
             os.fsync(file.fileno())
         self._mark(rows, 1)
 
+    def fill(self, rows: Sequence[int], **values: np.ndarray) -> None:
+        """Put rows and commit them."""
+        self.put(rows, **values)
+        self.commit(rows)
+
     def _mark(self, rows: Sequence[int], done: int) -> None:
         with open(self.path, "r+b", buffering=0) as file:
-            for row in rows:
-                file.seek(self._offsets["done"] + int(row))
-                file.write(bytes([done]))
+            for _, row, count in _runs(np.sort(rows)):
+                _write(file.fileno(), bytes([done]) * count, self._offsets["done"] + row)
+
+
+def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:
+    """Sorted rows as runs of neighbours: (position of its first in `rows`, its first row, its length)."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    lengths = np.diff(starts, append=len(rows))
+    return [(int(s), int(rows[s]), int(n)) for s, n in zip(starts, lengths, strict=True)]
+
+
+def _write(descriptor: int, data: np.ndarray | bytes, place: int) -> None:
+    """All of the data: on a disk that is filling up, pwrite may take a part of them before it fails."""
+    rest = memoryview(data).cast("B")
+    while rest:
+        written = os.pwrite(descriptor, rest, place)
+        rest, place = rest[written:], place + written

@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import soundfile
 from filelock import FileLock
-from scipy.signal import fftconvolve, lfilter
 
 from data.errors import UserError
 from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES
@@ -99,11 +97,11 @@ def _write(root: Path, seed: int) -> None:
                 name = f"audio/{scene}-{city}-{place}-{place}-{part}-{device}.wav"
                 soundfile.write(root / name, heard[part * RATE : (part + 1) * RATE], RATE, "PCM_24")
                 rows[split].append((name, scene, f"{city}-{place}", device))
-    table = pd.DataFrame(rows["train"] + rows["test"], columns=list(META_COLUMNS))
-    table.to_csv(root / META, sep="\t", index=False)
+    tables = {META: [META_COLUMNS, *rows["train"], *rows["test"]]}
     for split, name in (("train", TRAIN), ("test", TEST)):
-        lists = pd.DataFrame([row[:2] for row in rows[split]], columns=["filename", "scene_label"])
-        lists.to_csv(root / name, sep="\t", index=False)
+        tables[name] = [row[:2] for row in (META_COLUMNS, *rows[split])]
+    for name, lines in tables.items():
+        (root / name).write_text("".join("\t".join(line) + "\n" for line in lines))
 
 
 def _plan() -> Iterator[tuple[str, str, int, dict[str, int]]]:
@@ -119,6 +117,8 @@ def _plan() -> Iterator[tuple[str, str, int, dict[str, int]]]:
 
 def record(scene: str, rng: np.random.Generator) -> np.ndarray:
     """Ten seconds of a scene: float64 of shape (10 * 44100,), peak below 1."""
+    from scipy.signal import lfilter  # takes half a second to import, which only writing is worth
+
     number, fast = divmod(SCENES.index(scene), 2)
     length = PARTS * RATE
     noise = lfilter([1], [1, -(0.35 + 0.1 * (number - 2) + rng.uniform(-0.2, 0.2))], rng.standard_normal(length))
@@ -173,6 +173,8 @@ def _through(sound: np.ndarray, device: str, responses: np.ndarray) -> np.ndarra
     1."""
     if device == REFERENCE_DEVICE:
         return sound
+    from scipy.signal import fftconvolve  # see record()
+
     number = DEVICES.index(device)
     heard = fftconvolve(sound, responses[number])[: len(sound)]
     peak = np.abs(heard).max()

@@ -1,142 +1,179 @@
-"""Read TAU Urban Acoustic Scenes 2022 Mobile as it is published: meta.csv and the official split.
+"""Read TAU Urban Acoustic Scenes 2022 Mobile as it is published: meta.csv, the official split, the 2024 subsets.
 
 Conventions: lists are tab-separated with a header, lines end in LF or CRLF. `fold1_train.csv` is divided into train
-and validation by location, `fold1_evaluate.csv` is test; clips in neither are "unused".
-Source: DCASE 2022/2023 Task 1, development set, Zenodo record 6337421.
+and validation by location, `fold1_evaluate.csv` is test; clips in neither are "unused", and so are, with a subset, the
+train clips outside it. Everything that is wrong is reported at once.
+Source: DCASE 2022/2023 Task 1, development set, Zenodo record 6337421; subsets: DCASE 2024 Task 1.
 """
 
 import logging
-import random
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
-
-from data.errors import UserError, listed
+from data.errors import UserError, listed, unknown
+from data.packing import read_stamps
 from data.scenes import Clip, ClipSet, parse_filename
+from data.splits import hold_out
+from data.tables import Table, read_table
 
 META = "meta.csv"
 TRAIN = "evaluation_setup/fold1_train.csv"
 TEST = "evaluation_setup/fold1_evaluate.csv"
 META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
-HELP = "get the data set (Zenodo record 6337421) and point data.root at the folder that holds meta.csv"
+OFFICIAL_ROWS = {META: 230_350, TRAIN: 139_620, TEST: 29_680}
+SUBSETS = (5, 10, 25, 50)  # percent of the train split; each is part of the next
+WHOLE = 100
+PAGE = "https://zenodo.org/records/6337421"
+TOP = "TAU-urban-acoustic-scenes-2022-mobile-development"  # the folder that the published archives unpack into
+UNFINISHED = ".download"  # the folder below root that is there while the data set is being fetched
+HELP = (
+    "let data.root be the folder with meta.csv. To get the data set, run stage=data with data.root=NEW_FOLDER, or "
+    f"fetch all zip files of {PAGE} by hand, unpack them, and name the folder {TOP}"
+)
 
 log = logging.getLogger(__name__)
 
 
-def read_tau22(root: str | Path, *, validation_fraction: float = 0.3, seed: int = 0, name: str = "tau22") -> ClipSet:
-    """Read meta.csv and the official split below `root`.
+def read_tau22(
+    root: str | Path,
+    *,
+    subset: int = WHOLE,
+    subset_lists: str | Path | None = None,
+    validation_fraction: float = 0.3,
+    folds: int | None = None,
+    fold: int | None = None,
+    seed: int = 0,
+    name: str = "tau22",
+) -> ClipSet:
+    """Read meta.csv and the splits below `root`.
 
     Args:
         root: folder with meta.csv, evaluation_setup/ and audio/.
-        validation_fraction: share of the official train split that is held out, by location.
-        seed: chooses which locations.
+        subset: percent of the official train split to use: 5, 10, 25, 50 (DCASE 2024) or 100.
+        subset_lists: folder of the subsets' lists, `split<percent>.csv` or `.csv.gz`; by default evaluation_setup/.
+        validation_fraction, folds, fold, seed: which locations of the train split are held out; see data/splits.py.
         name: short name of the set.
 
     Raises:
-        UserError: root or a list is missing, or rows are malformed, duplicate or contradictory (all of them listed).
+        UserError: root or a list is missing, or rows are malformed, duplicate or contradictory, or subsets are not
+            nested; and, if so, which audio files are missing too.
     """
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"data.root={root} is no folder: {HELP}")
-    clips = _read_meta(root / META)
-    lists = {name: _read_list(root / name) for name in (TRAIN, TEST)}
-    train, test = (set(table["filename"]) for table in lists.values())
+    if (root / UNFINISHED).is_dir():
+        raise UserError(f"the download into {root} is not finished: run stage=data with the same settings, it goes on")
+    problems: list[str] = []
+    paths = subset_paths(root, subset, subset_lists)
+    tables = {path: _read_table(path, ("filename",), problems) for path in (root / TRAIN, root / TEST, *paths.values())}
+    members = {path: set(table["filename"]) for path, table in tables.items()}
+    train, test, used = members[root / TRAIN], members[root / TEST], members[paths.get(subset, root / TRAIN)]
+    clips = _read_meta(root / META, {**dict.fromkeys(used, "train"), **dict.fromkeys(test, "test")}, problems)
     known = {clip.filename: clip.scene for clip in clips}
-    if strangers := sorted((train | test) - known.keys()):
-        raise UserError(f"{len(strangers)} rows of {TRAIN} or {TEST} are not in {META}:\n{listed(strangers)}")
-    for name, table in lists.items():
-        scenes = table["scene_label"] if "scene_label" in table else table["filename"].map(known)
-        rows = zip(table["filename"], scenes, table["filename"].duplicated(), strict=True)
-        if wrong := [file for file, scene, twice in rows if twice or scene != known[file]]:
-            raise UserError(f"{len(wrong)} rows of {name} are duplicate or contradict {META}:\n{listed(wrong)}")
+    for path, table in tables.items():
+        problems += _contradictions(path, table, known)
     if both := sorted(train & test):
-        raise UserError(f"{len(both)} clips are in both {TRAIN} and {TEST}:\n{listed(both)}")
-    clips = [
-        replace(clip, split="train" if clip.filename in train else "test" if clip.filename in test else "unused")
-        for clip in clips
-    ]
-    held_out = validation_locations([c for c in clips if c.split == "train"], fraction=validation_fraction, seed=seed)
-    clips = [
-        replace(clip, split="validation") if clip.split == "train" and clip.location in held_out else clip
-        for clip in clips
-    ]
+        problems.append(f"{len(both)} clips are in both {TRAIN} and {TEST}:\n{listed(both)}")
+    problems += _not_nested({**{percent: members[path] for percent, path in paths.items()}, WHOLE: train})
+    problems += _not_official({META: len(clips), TRAIN: len(train), TEST: len(test)})
+    places = {split: {clip.location for clip in clips if clip.split == split} for split in ("train", "test")}
+    if shared := sorted(places["train"] & places["test"]):
+        problems.append(f"{len(shared)} locations are in both {TRAIN} and {TEST}:\n{listed(shared)}")
+    if problems:
+        try:
+            read_stamps(root, list(known))
+        except UserError as error:
+            problems.append(str(error))
+        raise UserError("\n".join([*problems, HELP]))
+
+    clips = hold_out(clips, fraction=validation_fraction, folds=folds, fold=fold, seed=seed)
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
-    return ClipSet(name=name, root=root, clips=clips)
+    sources = (root / META, root / TRAIN, root / TEST, *paths.values())
+    return ClipSet(name=name, root=root, clips=clips, sources=sources)
 
 
-def validation_locations(clips: Sequence[Clip], *, fraction: float, seed: int) -> set[str]:
-    """Choose the locations to hold out: about `fraction` of the clips of every city and of every scene.
-
-    In every city that has two locations or more, at least one is held out and at least one stays, so that both sides
-    know every city, as in the DCASE baseline. Deterministic: depends on the set of clips and the seed, not on order.
+def subset_paths(root: str | Path, subset: int, subset_lists: str | Path | None = None) -> dict[int, Path]:
+    """percent -> list, for the subsets whose lists there are; empty for the whole train split.
 
     Raises:
-        UserError: fraction is not between 0 and 1.
+        UserError: the subset is unknown, or its list is missing.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f"data.validation_fraction={fraction} must lie between 0 and 1")
-    places: dict[str, list[Clip]] = defaultdict(list)
-    cities: dict[str, set[str]] = defaultdict(set)
-    for clip in sorted(clips, key=lambda clip: clip.filename):
-        places[clip.location].append(clip)
-        cities[clip.city].add(clip.location)
-    wanted = {scene: fraction * n for scene, n in Counter(clip.scene for clip in clips).items()}
-
-    rng, held_out = random.Random(seed), set()
-    for city in sorted(cities):
-        candidates = sorted(cities[city])
-        rng.shuffle(candidates)
-        quota, chosen = fraction * sum(len(places[p]) for p in candidates), []
-        # The scenes that still lack most come first; the shuffle decides among equals.
-        while len(chosen) < len(candidates) - 1:
-            rest = [p for p in candidates if p not in chosen]
-            best = max(rest, key=lambda p: wanted[places[p][0].scene] / len(places[p]))
-            size = len(places[best])
-            if chosen and quota < size / 2:
-                break
-            chosen.append(best)
-            quota -= size
-            for clip in places[best]:
-                wanted[clip.scene] -= 1
-        held_out.update(chosen)
-    return held_out
-
-
-def _read_list(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise UserError(f"{path} is missing: {HELP}")
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a tab-separated table ({error}): {HELP}") from error
-    if "filename" not in table:
+    if subset == WHOLE:
+        return {}
+    if subset not in SUBSETS:
+        unknown("data.subset", subset, map(str, (*SUBSETS, WHOLE)))
+    folder = Path(root) / "evaluation_setup" if subset_lists is None else Path(subset_lists)
+    found = {p: path for p in SUBSETS for end in ("", ".gz") if (path := folder / f"split{p}.csv{end}").is_file()}
+    if subset not in found:
         raise UserError(
-            f"{path} has no column 'filename' but {list(table)}: it must be the official tab-separated list"
+            f"{folder}/split{subset}.csv is missing: name the folder of the 2024 lists by data.subset_lists"
         )
-    return table
+    return found
 
 
-def _read_meta(path: Path) -> list[Clip]:
-    table = _read_list(path)
-    if missing := [column for column in META_COLUMNS if column not in table]:
-        raise UserError(f"{path} lacks the columns {missing}: it must be the official tab-separated list")
-    clips, problems, seen = [], [], set()
-    for line, row in enumerate(table[list(META_COLUMNS)].itertuples(index=False), start=2):
-        filename, scene, location, device = row
+def _not_nested(members: Mapping[int, set[str]]) -> list[str]:
+    sizes = sorted(members)
+    problems = []
+    for small, large in pairwise(sizes):
+        if strangers := sorted(members[small] - members[large]):
+            problems.append(
+                f"{len(strangers)} clips of the {small} % subset are not in the {large} % one:\n{listed(strangers)}"
+            )
+    return problems
+
+
+def _not_official(rows: Mapping[str, int]) -> list[str]:
+    """Problems of a complete meta.csv with incomplete lists; an incomplete one is a smaller set, which is said."""
+    if rows[META] != OFFICIAL_ROWS[META]:
+        log.info("%s has %d rows; the complete development set has %d", META, rows[META], OFFICIAL_ROWS[META])
+        return []
+    return [
+        f"{name} has {n} rows; the official list has {OFFICIAL_ROWS[name]}"
+        for name, n in rows.items()
+        if n != OFFICIAL_ROWS[name]
+    ]
+
+
+def _read_table(path: Path, columns: Sequence[str], problems: list[str]) -> Table:
+    """A list; what is wrong with it is added to the problems, and it is then empty."""
+    try:
+        return read_table(path, columns, separator="\t")
+    except UserError as error:
+        problems.append(str(error))
+        return {column: [] for column in columns}
+
+
+def _read_meta(path: Path, split_of: Mapping[str, str], problems: list[str]) -> list[Clip]:
+    table = _read_table(path, META_COLUMNS, problems)
+    clips, wrong, seen = [], [], set()
+    rows = zip(*(table[column] for column in META_COLUMNS), strict=True)
+    for line, (filename, scene, location, device) in enumerate(rows, start=2):
         try:
-            clip = parse_filename(filename)
+            clip = parse_filename(filename, split_of.get(filename, "unused"))
         except UserError as error:
-            problems.append(f"line {line}: {error}")
+            wrong.append(f"line {line}: {error}")
             continue
-        if (clip.scene, clip.location, clip.device) != (scene, location, device):
-            problems.append(f"line {line}: {filename} contradicts its columns {scene}, {location}, {device}")
+        if clip.scene != scene or clip.location != location or clip.device != device:
+            wrong.append(f"line {line}: {filename} contradicts its columns {scene}, {location}, {device}")
         if filename in seen:
-            problems.append(f"line {line}: {filename} appears twice")
+            wrong.append(f"line {line}: {filename} appears twice")
         seen.add(filename)
         clips.append(clip)
-    if problems:
-        raise UserError(f"{path} has {len(problems)} bad rows:\n{listed(problems)}")
+    if wrong:
+        problems.append(f"{path} has {len(wrong)} bad rows:\n{listed(wrong)}")
     return clips
+
+
+def _contradictions(path: Path, table: Table, known: Mapping[str, str]) -> list[str]:
+    """Problems of a list whose rows should each stand once in meta.csv (`known`: filename -> scene)."""
+    names, problems = table["filename"], []
+    if strangers := sorted(set(names) - known.keys()):
+        problems.append(f"{len(strangers)} rows of {path} are not in {META}:\n{listed(strangers)}")
+    twice = {name for name, n in Counter(names).items() if n > 1}
+    scenes = table.get("scene_label") or [known.get(name) for name in names]
+    wrong = dict.fromkeys(n for n, s in zip(names, scenes, strict=True) if known.get(n, s) != s or n in twice)
+    if wrong:
+        problems.append(f"{len(wrong)} rows of {path} are duplicate or contradict {META}:\n{listed(list(wrong))}")
+    return problems

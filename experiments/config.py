@@ -27,6 +27,7 @@ class Mel:
 class Augment:
     """How much of each augmentation; see data/augment.py."""
 
+    crop: bool = False
     roll: int = 0
     impulse_p: float = 0.0
     mixstyle_p: float = 0.0
@@ -60,14 +61,24 @@ class Distill:
 
 @dataclass
 class Data:
-    """Which clips; see experiments/prepare.py."""
+    """Which clips; see experiments/datasets.py and the readers in data/."""
 
     kind: str = MISSING
     root: str | None = None
+    csv: str | None = None
     impulses: str | None = None
+    download: bool = True
+    subset: int = 100
+    subset_lists: str | None = None
     validation_fraction: float = 0.3
+    test_fraction: float = 0.2
+    folds: int | None = None
+    fold: int | None = None
     seed: int = 0
+    reference_device: str | None = None
     sample_rate: int = 32000
+    clip_seconds: float = 1.0
+    residency: str = "auto"
 
 
 @dataclass

@@ -137,9 +137,12 @@ def fit_part(
     """
     recipe = Recipe(**part.fit).lasting(cfg.epochs)
     fabric, augment = make_fabric(cfg.fabric), Augment(**part.augment)
+    if augment.crop and targets is not None:
+        raise UserError("augment.crop=true is for teachers: the logits that a student learns from are of whole clips")
     size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")))
-    train_clips = prepared.batches("train", batch_size=size, device=fabric.device, targets=targets)
-    validation_clips = prepared.batches("validation", batch_size=size, device=fabric.device)
+    place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}
+    train_clips = prepared.batches("train", **place, targets=targets, crop=augment.crop)
+    validation_clips = prepared.batches("validation", **place)
     run.start()
     return fit(
         fabric,

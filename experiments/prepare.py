@@ -1,23 +1,23 @@
-"""Bring a data set into memory's reach: read its lists, pack its waves once, read the impulse responses."""
+"""A data set within reach of a training: its clips, its waves in batches, impulse responses, its scores."""
 
 import hashlib
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
 
 from data.batches import Batches
-from data.errors import UserError, unknown
 from data.impulse import read_impulses
 from data.mel import LogMel
+from data.recordings import Recordings
 from data.scenes import ClipSet
-from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
-from data.tau22 import HELP, read_tau22
-from data.waves import WaveStore, pack
+from data.waves import WaveStore
+from experiments.datasets import read_and_pack
 from experiments.score import evaluate
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Prepared:
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """What results depend on: the waves, which clip is in which split, and the responses."""
-        splits = "\n".join(f"{clip.filename}\t{clip.split}" for clip in self.clips.clips)
+        """What results depend on: the waves, what each clip is and in which split, and the responses."""
+        splits = "\n".join(f"{clip.filename}\t{clip.scene}\t{clip.split}" for clip in self.clips.clips)
         responses = b"" if self.responses is None else self.responses.numpy().tobytes()
         return {
             "waves": self.store.digest,
@@ -40,10 +40,26 @@ class Prepared:
         }
 
     def batches(
-        self, split: str | None, *, batch_size: int, device: torch.device, targets: np.ndarray | None = None
+        self,
+        split: str | None,
+        *,
+        batch_size: int,
+        device: torch.device,
+        targets: np.ndarray | None = None,
+        residency: str = "disk",
+        crop: bool = False,
     ) -> Batches:
-        """The clips of a split, or all of them; `targets` are logits (N, classes) of all clips."""
+        """The clips of a split, or all of them; `targets` are logits (N, classes) of all clips.
+
+        With `crop`, shuffled batches are random crops of the split's re-assembled recordings. What is read once
+        needs no other residency than the disk.
+        """
         rows = np.arange(len(self.clips.clips)) if split is None else self.clips.indices(split)
+        recordings = None
+        if crop:
+            clips = [self.clips.clips[row] for row in rows]
+            recordings = Recordings(clips, self.store.samples, device)
+            log.info("random crops of %d runs of neighbouring clips, %d clips in all", recordings.runs, len(clips))
         return Batches(
             self.store,
             rows,
@@ -52,6 +68,8 @@ class Prepared:
             batch_size=batch_size,
             targets=targets,
             device=device,
+            residency=residency,
+            recordings=recordings,
         )
 
     def score(self, split: str, probabilities: np.ndarray) -> dict[str, float]:
@@ -70,42 +88,8 @@ def prepare(cfg: DictConfig) -> Prepared:
     """Read, pack and check the data set that `cfg.data` names.
 
     Raises:
-        UserError: see the readers.
+        UserError: see experiments/datasets.py and the readers.
     """
-    if cfg.data.kind not in DATASETS:
-        unknown("data.kind", cfg.data.kind, DATASETS)
-    for key, seed in (("seed", cfg.seed), ("data.seed", cfg.data.seed)):
-        if not 0 <= seed < 2**63:
-            raise UserError(f"{key}={seed} must be from 0 to 2^63 - 1")
-    clips, impulses = DATASETS[cfg.data.kind](cfg)
-    for split in ("train", "validation", "test"):
-        clips.indices(split)  # an empty one is found now, not after a training
-    # The folder name holds the root's whole path, so two sets with equal names do not take turns in one store.
-    place = hashlib.sha256(str(clips.root.resolve()).encode()).hexdigest()[:8]
-    folder = Path(cfg.cache) / f"{clips.root.resolve().name}-{place}"
-    responses = read_impulses(impulses, cfg.data.sample_rate) if impulses else None
-    return Prepared(clips, pack(clips, folder, sample_rate=cfg.data.sample_rate), responses)
-
-
-def run(cfg: DictConfig) -> None:
-    """stage=data: pack, and nothing else."""
-    prepare(cfg)
-
-
-def _tau22(cfg: DictConfig) -> tuple[ClipSet, str | None]:
-    if cfg.data.root is None:
-        raise UserError(f"data.root is not set: {HELP}")
-    return _read(cfg, Path(cfg.data.root)), cfg.data.impulses
-
-
-def _synthetic(cfg: DictConfig) -> tuple[ClipSet, str | None]:
-    root = Path(cfg.data.root or Path(cfg.cache) / f"synthetic-v{VERSION}-{cfg.data.seed}")
-    write_synthetic(root, seed=cfg.data.seed)
-    return _read(cfg, root), cfg.data.impulses or str(root / IMPULSE_FOLDER)
-
-
-def _read(cfg: DictConfig, root: Path) -> ClipSet:
-    return read_tau22(root, validation_fraction=cfg.data.validation_fraction, seed=cfg.data.seed, name=cfg.data.kind)
-
-
-DATASETS: dict[str, Callable[[DictConfig], tuple[ClipSet, str | None]]] = {"synthetic": _synthetic, "tau22": _tau22}
+    packed = read_and_pack(cfg)
+    responses = read_impulses(packed.impulses, cfg.data.sample_rate) if packed.impulses else None
+    return Prepared(packed.clips, WaveStore(packed.waves), responses)

@@ -22,7 +22,7 @@ from experiments import config
 
 CONF = Path(__file__).parent / "conf"
 STAGES = {
-    "data": "experiments.prepare",
+    "data": "experiments.datasets",
     "teacher": "experiments.train_teacher",
     "student": "experiments.train_student",
     "quantize": "experiments.quantize_student",

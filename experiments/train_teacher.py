@@ -83,7 +83,7 @@ def write_logits(
     todo = set(writer.missing.tolist())
     for batch in prepared.batches(None, batch_size=LOGITS_BATCH, device=device).in_order():
         if todo.intersection(batch.rows.tolist()):
-            writer.fill(batch.rows, fit.logits_of(network, front_end, batch).cpu().numpy())
+            writer.fill(batch.rows.tolist(), fit.logits_of(network, front_end, batch).cpu().numpy())
     logits = writer.values()
     scores = score_logits(prepared, logits)
     writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])

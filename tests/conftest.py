@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.packing import pack
 from data.scenes import ClipSet
 from data.synthetic import write_synthetic
 from data.tau22 import read_tau22
-from data.waves import WaveStore, pack
+from data.waves import WaveStore
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
 
 @pytest.fixture(scope="session")
 def miniature_waves(miniature: ClipSet, tmp_path_factory: pytest.TempPathFactory) -> WaveStore:
-    return pack(miniature, tmp_path_factory.mktemp("waves"))
+    return WaveStore(pack(miniature, tmp_path_factory.mktemp("waves")))
 
 
 @pytest.fixture(scope="session")

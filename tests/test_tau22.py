@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from data.errors import UserError
 from data.scenes import SCENES, parse_filename
-from data.tau22 import read_tau22, validation_locations
+from data.splits import validation_locations
+from data.tau22 import read_tau22
 
 META = "filename\tscene_label\tidentifier\tsource_label"
 
@@ -58,7 +59,7 @@ def test_a_missing_list_or_root_says_where_to_get_it(tmp_path: Path, name: str) 
         root = tmp_path / "absent"
     else:
         (root / name).unlink()
-    with pytest.raises(UserError, match=r"Zenodo record 6337421") as caught:
+    with pytest.raises(UserError, match=r"zenodo.org/records/6337421") as caught:
         read_tau22(root)
     assert (name if name != "." else "absent") in str(caught.value)
 

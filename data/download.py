@@ -1,0 +1,225 @@
+"""Fetch the real data set: archives that are checked, taken up again where they stopped, and unpacked with care.
+
+Conventions: what is under way lies in `<root>/.download`; while that folder exists the data set is incomplete, and the
+next run goes on. An archive is removed once it is unpacked. Sizes and md5 sums come from the record itself.
+Source: Zenodo record 6337421 (REST API, GET /api/records/<id>); subsets: the release of the DCASE 2024 baseline.
+"""
+
+import json
+import logging
+import shutil
+import stat
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pooch
+import requests
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from data.errors import UserError, listed
+from data.tau22 import HELP, PAGE, TOP, UNFINISHED
+
+RECORD = "https://zenodo.org/api/records/6337421"
+TERMS = (
+    "TAU Urban Acoustic Scenes 2022 Mobile, (c) Tampere University and its licensors: free for experimental and "
+    f"non-commercial use only, any commercial use is prohibited, and its source must be acknowledged. Terms: {PAGE}"
+)
+UNPACKED_SHARE = 1.5  # 24-bit audio unpacks to less than this much of its archive's size
+SUBSET_URL = "https://github.com/CPJKU/dcase2024_task1_baseline/releases/download/files/"
+SUBSET_SHA256 = {
+    "split5.csv": "c7dadadd39bb96e0c0fdd98b88a03b6f671ea6544ed318ffadc2be3f23c6daef",
+    "split10.csv": "69608bd9b241534e7cf79aefadbca3535bc0fe5ffcd1e5584f116a2b34ccf711",
+    "split25.csv": "cacc595c8e4950a89544b6852b362a8a008c3f4d82b29eda5a5abb6fa4ecad1a",
+    "split50.csv": "8937e3f534143351280c1946501f7cff21cd07683e9bc254d50fdc365f9d6877",
+}
+TIMEOUT = 60.0  # seconds without a byte
+ATTEMPTS = 5  # connections a file
+BLOCK = 1 << 20
+
+pooch.get_logger().setLevel(logging.WARNING)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file of the record; `size` in bytes."""
+
+    name: str
+    size: int
+    md5: str
+    url: str
+
+
+def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
+    """Fetch, check and unpack the development set below `root`, or go on with what is there.
+
+    Args:
+        root: new, empty, or a download that was stopped.
+        record: address of the record's description.
+
+    Raises:
+        UserError: the folder holds something else, the disk is too small (found before the first byte), the
+            connection fails, a file is not what the record says, or an archive would write outside `root`. What was
+            fetched is kept and the next run goes on, except for a file with a wrong md5 sum.
+    """
+    root = Path(root)
+    state = root / UNFINISHED
+    if root.exists() and not state.is_dir() and any(root.iterdir()):
+        raise UserError(f"data.root={root} is not empty and has no meta.csv: give the data set's folder, or a new one")
+    log.info("%s", TERMS)
+    archives = _describe(record, root)
+    missing = [archive for archive in archives if not _mark(state, archive).exists()]
+    _check_space(root, missing, state)
+    state.mkdir(parents=True, exist_ok=True)
+    for number, archive in enumerate(missing, start=1):
+        log.info("%s (%d of %d, %.2f GB)", archive.name, number, len(missing), archive.size / 1e9)
+        path = _fetch(archive, state)
+        unpack(path, root)
+        _mark(state, archive).touch()
+        path.unlink()
+    shutil.rmtree(state)
+
+
+def fetch_subset_lists(folder: str | Path) -> Path:
+    """Fetch the four lists of DCASE 2024 into a folder, unless they are there, and return it."""
+    for name, digest in SUBSET_SHA256.items():
+        try:
+            pooch.retrieve(SUBSET_URL + name, f"sha256:{digest}", name, folder)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise UserError(
+                f"cannot fetch {SUBSET_URL}{name} ({error}): fetch the four lists by hand into a folder and name it by "
+                "data.subset_lists=FOLDER"
+            ) from error
+    return Path(folder)
+
+
+def unpack(path: Path, root: Path) -> None:
+    """Unpack a zip below `root`, without its top folder TOP.
+
+    Raises:
+        UserError: the archive is damaged, does not fit on the disk, or has members that are links or lie outside of
+            `root` (nothing of it is unpacked then).
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if bad := [member.filename for member in members if not _is_safe(member)]:
+                raise UserError(f"{path} would write outside of {root}; nothing of it was unpacked:\n{listed(bad)}")
+            needed, free = sum(member.file_size for member in members), shutil.disk_usage(root).free
+            if needed > free:
+                raise UserError(f"{path} unpacks to {needed / 1e9:.1f} GB, {root} has {free / 1e9:.1f} GB free")
+            for member in members:
+                target = root / _below_top(member.filename)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, open(target, "wb") as file:
+                    shutil.copyfileobj(source, file, BLOCK)
+    except (zipfile.BadZipFile, EOFError) as error:
+        path.unlink(missing_ok=True)
+        raise UserError(f"{path} is no zip archive ({error}): it was removed, run stage=data again") from error
+
+
+def _is_safe(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    is_link = stat.S_ISLNK(member.external_attr >> 16)
+    return not (is_link or path.is_absolute() or ".." in path.parts or ":" in path.parts[0])
+
+
+def _below_top(name: str) -> str:
+    return name.removeprefix(f"{TOP}/")
+
+
+def _mark(state: Path, archive: Archive) -> Path:
+    """The file whose presence says that this version of the archive is unpacked."""
+    return state / f"{archive.name}.{archive.md5}.unpacked"
+
+
+def _describe(record: str, root: Path) -> list[Archive]:
+    """What the record consists of."""
+    try:
+        answer = requests.get(record, timeout=TIMEOUT)
+        answer.raise_for_status()
+        files = json.loads(answer.text)["files"]
+        return [
+            Archive(Path(f["key"]).name, int(f["size"]), f["checksum"].removeprefix("md5:"), f["links"]["self"])
+            for f in files
+            if f["key"].endswith(".zip")
+        ]
+    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the data set is not at data.root={root}, and {record} does not answer ({error}): {HELP}"
+        ) from error
+
+
+def _check_space(root: Path, missing: Sequence[Archive], state: Path) -> None:
+    """Room for everything unpacked and for the largest archive beside it."""
+    if not missing:
+        return
+    place = next(folder for folder in (root, *root.resolve().parents) if folder.exists())
+    here = sum(part.stat().st_size for part in state.glob("*.zip*"))
+    needed = UNPACKED_SHARE * sum(a.size for a in missing) + max(a.size for a in missing) - here
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"the data set needs about {needed / 1e9:.0f} GB at {root} while it is unpacked, and there are "
+            f"{free / 1e9:.0f} GB free: choose another folder with data.root=..."
+        )
+    log.info("about %.0f of %.0f GB that are free at %s will be used", needed / 1e9, free / 1e9, place)
+
+
+def _fetch(archive: Archive, folder: Path) -> Path:
+    try:
+        known = f"md5:{archive.md5}"
+        downloader = _Resuming(folder / f"{archive.name}.part", archive.size)
+        return Path(pooch.retrieve(archive.url, known, archive.name, folder, downloader=downloader))
+    except ValueError as error:  # pooch: another hash
+        raise UserError(
+            f"{archive.name} is not what the record says ({error}): the file was removed, run stage=data again"
+        ) from error
+    except (requests.RequestException, OSError) as error:
+        raise UserError(
+            f"{archive.name} could not be fetched whole ({error}): what is there is kept; run stage=data again and it "
+            "goes on"
+        ) from error
+
+
+class _Resuming:
+    """A downloader for pooch that goes on with a partial file where an earlier process, or connection, stopped."""
+
+    def __init__(self, part: Path, size: int | None = None) -> None:
+        self._part, self._size = part, size
+
+    def __call__(self, url: str, output_file: str, _pooch: object, *, check_only: bool = False) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._go_on(url)
+                break
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+                if attempt == ATTEMPTS:
+                    raise
+                log.info("%s: connection lost (%s), attempt %d of %d", self._part.stem, error, attempt + 1, ATTEMPTS)
+        self._part.replace(output_file)
+
+    def _go_on(self, url: str) -> None:
+        have = self._part.stat().st_size if self._part.exists() else 0
+        if have == self._size:
+            return
+        with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=TIMEOUT) as answer:
+            if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                self._part.unlink()  # longer than the file: of another version
+                raise requests.ConnectionError("the partial file was too long and is fetched anew")
+            answer.raise_for_status()
+            goes_on = answer.status_code == requests.codes.partial_content
+            with open(self._part, "ab" if goes_on else "wb") as file, _progress() as progress:
+                bar = progress.add_task(self._part.stem, total=self._size, completed=have if goes_on else 0)
+                for block in answer.iter_content(BLOCK):
+                    file.write(block)
+                    progress.update(bar, advance=len(block))
+        if self._size is not None and (found := self._part.stat().st_size) != self._size:
+            raise requests.ConnectionError(f"{found} of {self._size} bytes came")
+
+
+def _progress() -> Progress:
+    return Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

@@ -1,0 +1,211 @@
+"""Decode every clip of a data set once, on all cores, into one file that survives being killed at any moment.
+
+Conventions: the file is `waves_<rate>.h5` (data/store.py) with the columns `wave` int16 (N, samples), `scale` float32,
+`stamp` int64 (N, 2) (size and time of modification of the clip's file) and `checksum` (of the wave). What is finished
+is flagged and never done again; one process packs, another one of the same folder waits for it.
+"""
+
+import hashlib
+import logging
+import math
+import os
+import shutil
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from filelock import FileLock, Timeout
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data.audio import RESAMPLER, Decoded, decode
+from data.errors import UserError, listed
+from data.scenes import ClipSet
+from data.store import Store, create
+
+FORMAT = "scenelet waves 2"
+COLUMNS = {"scale": (np.float32, ()), "stamp": (np.int64, (2,)), "checksum": (np.uint32, ())}
+TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
+COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
+SPARE_BYTES = 1 << 20  # for the header of a new file
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_seconds: float = 1.0) -> Path:
+    """Decode every clip of a set into `folder/waves_<rate>.h5`, or go on with, or just return, the file that is there.
+
+    A file of another list of clips, rate, length or format version is made anew; in a file of the same list, only the
+    clips whose own files changed (size or time of modification) are decoded again.
+
+    Raises:
+        UserError: sound files are missing or unreadable (all of them listed), or the disk is full. Finished clips are
+        kept.
+    """
+    if sample_rate < 1 or round(clip_seconds * sample_rate) < 1:
+        raise UserError(f"data.sample_rate={sample_rate} (Hz) and data.clip_seconds={clip_seconds} leave no samples")
+    path = Path(folder) / f"waves_{sample_rate}.h5"
+    stamps = read_stamps(clips.root, clips.filenames)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        _lay_out(path, clips, sample_rate, clip_seconds)
+        store = Store(path)
+        store.reset(np.flatnonzero((store["stamp"] != stamps).any(axis=1)))
+        if len(store.missing):
+            try:
+                _fill(store, clips.root, sample_rate, clip_seconds, stamps)
+            except OSError as error:
+                raise UserError(f"cannot write {path}: {error.strerror}; finished clips are kept") from error
+    return path
+
+
+def read_stamps(root: Path, filenames: list[str]) -> np.ndarray:
+    """Size and time of modification (ns) of each file, int64 (N, 2).
+
+    Raises:
+        UserError: files are missing; all are counted and the first listed.
+    """
+    stamps, missing = np.zeros((len(filenames), 2), np.int64), []
+    prefix = f"{root}/"
+    for row, name in enumerate(filenames):
+        try:
+            status = os.stat(prefix + name if name[0] != "/" else name)
+            stamps[row] = status.st_size, status.st_mtime_ns
+        except OSError:
+            missing.append(name)
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(filenames)} audio files are missing below {root}:\n{listed(missing)}\n"
+            "restore them, or take their rows out of the lists"
+        )
+    return stamps
+
+
+def is_current(path: Path, root: Path) -> bool:
+    """Whether a store is finished and every file it was made of is still the same; cheap enough to ask every time."""
+    try:
+        store = Store(path)
+        if store.attributes.get("format") != FORMAT or len(store.missing):
+            return False
+        return bool((store["stamp"] == read_stamps(root, store.filenames)).all())
+    except UserError:
+        return False
+
+
+def source_digest(filenames: list[str], sample_rate: int, clip_seconds: float) -> str:
+    """Fingerprint of what a store is for: the list of clips, the rate, the length and the format."""
+    lines = [FORMAT, RESAMPLER, str(sample_rate), str(float(clip_seconds)), *filenames]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the file's lock; say so if another process has it."""
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process is packing %s: waiting for it", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) -> None:
+    """Leave an existing file of the same source alone; else make a new, empty one if there is room."""
+    for orphan in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
+        orphan.unlink()
+    source = source_digest(clips.filenames, sample_rate, clip_seconds)
+    if path.exists():
+        if (reason := _unusable(path, source)) is None:
+            return
+        log.info("%s %s: it is made anew", path, reason)
+    columns = {**COLUMNS, "wave": (np.int16, (round(clip_seconds * sample_rate),))}
+    per_clip = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in columns.values())
+    per_clip += 1 + max(len(name.encode()) for name in clips.filenames)
+    needed = per_clip * len(clips.filenames) + SPARE_BYTES
+    free = shutil.disk_usage(path.parent).free + (path.stat().st_size if path.exists() else 0)
+    if needed > free:
+        raise UserError(
+            f"{path} needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB: free space there, or choose "
+            "another folder with cache=..."
+        )
+    log.info("%s takes %.1f of %.1f GB that are free", path, needed / 1e9, free / 1e9)
+    path.unlink(missing_ok=True)
+    attributes = {"format": FORMAT, "sample_rate": sample_rate, "clip_seconds": clip_seconds, "source": source}
+    create(path, clips.filenames, columns, attributes)
+
+
+def _unusable(path: Path, source: str) -> str | None:
+    """Why an existing store is not for this source, or None."""
+    try:
+        attributes = Store(path).attributes
+    except UserError as error:
+        return f"cannot be read ({error.__cause__ or error})"
+    if (found := attributes.get("format")) != FORMAT:
+        return f"has format {found!r}, not {FORMAT!r}"
+    return None if attributes["source"] == source else "is of another list of clips, or of another length"
+
+
+def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:
+    missing, started = store.missing, time.perf_counter()
+    oddities, failures, finished = Counter(), [], 0
+
+    def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
+        decoded = decode([f"{root}/{store.filenames[row]}" for row in rows], sample_rate, clip_seconds)
+        rows = rows[decoded.read]
+        checksum = np.array([zlib.crc32(wave) for wave in decoded.wave])
+        store.put(rows, wave=decoded.wave, scale=decoded.scale, checksum=checksum, stamp=stamps[rows])
+        return rows, replace(decoded, wave=None)
+
+    task = max(1, min(TASK, TASK_BYTES // store["wave"][0].nbytes))
+    tasks = np.array_split(missing, math.ceil(len(missing) / task))
+    with _progress() as progress:
+        bar = progress.add_task(f"packing {len(missing)} of {len(store)} clips", total=len(missing), rate="")
+        for results in _in_pool(pack_some, tasks):
+            for rows, decoded in results:
+                finished += len(rows)
+                oddities.update(decoded.oddities)
+                failures += decoded.failures
+            store.commit(np.concatenate([rows for rows, _ in results]))
+            rate = finished / (time.perf_counter() - started)
+            progress.update(bar, completed=finished + len(failures), rate=f"{rate:.0f} clips/s")
+    log.info("packed %d clips in %.1f s", finished, time.perf_counter() - started)
+    for text, count in oddities.items():
+        log.warning("%d of %d clips %s", count, len(missing), text)
+    if failures:
+        raise UserError(
+            f"{len(failures)} audio files are unreadable:\n{listed(sorted(failures))}\n"
+            "fetch them again; the other clips are packed and kept"
+        )
+
+
+def _progress() -> Progress:
+    text = ("{task.description}", "{task.completed}/{task.total}", "{task.fields[rate]}")
+    return Progress(*map(TextColumn, text), BarColumn(), TimeRemainingColumn())
+
+
+def _in_pool(work: Callable[[np.ndarray], Result], tasks: Sequence[np.ndarray]) -> Iterator[list[Result]]:
+    """Results as they come, in lists about COMMIT_SECONDS apart; what waits is given up if one task fails."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        waiting = {pool.submit(work, task) for task in tasks}
+        while waiting:
+            done, waiting = wait(waiting, timeout=COMMIT_SECONDS, return_when=FIRST_EXCEPTION)
+            failed = [future for future in done if future.exception()]
+            if results := [future.result() for future in done.difference(failed)]:
+                yield results
+            if failed:
+                raise failed[0].exception()
+    finally:
+        pool.shutdown(cancel_futures=True)

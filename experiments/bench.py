@@ -1,0 +1,65 @@
+"""How fast this machine is: python -m experiments.bench data [--root FOLDER] [--lists FOLDER] [--out FILE]
+
+Conventions: what is compared is measured in one run, in turns; figures are medians over the rounds.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import platform
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from data.errors import UserError
+from experiments.runs import write_text
+
+BENCHES = {"data": "experiments.bench_data"}
+COLUMNS = ("what", "median", "unit", "rounds")
+
+
+def main() -> None:
+    """Run one bench, print its table, write its JSON."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("bench", choices=BENCHES)
+    parser.add_argument("--root", type=Path, help="data set in the layout of TAU22; default: the synthetic miniature")
+    parser.add_argument("--lists", type=Path, help="folder of the official lists (gzipped): also measure at full size")
+    parser.add_argument("--clips", type=int, default=2000, help="how many clips to pack and read (default: 2000)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench/data.json"), help="default: %(default)s")
+    arguments = parser.parse_args()
+    try:
+        rows = importlib.import_module(BENCHES[arguments.bench]).run(
+            arguments.root, arguments.lists, clips=arguments.clips, rounds=arguments.rounds
+        )
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        machine = {"platform": platform.platform(), "processor": _processor(), "python": platform.python_version()}
+        write_text(arguments.out, json.dumps({"machine": machine, "rows": rows}, indent=1))
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    table = Table(title=f"{arguments.bench}: {machine['processor']}")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in ("what", "unit") else "right")
+    for row in rows:
+        spread = f"{min(row['rounds']):,.6g} - {max(row['rounds']):,.6g}" if len(row["rounds"]) > 1 else ""
+        table.add_row(row["what"], f"{row['median']:,.6g}", row["unit"], spread)
+    Console().print(table)
+    print(f"written to {arguments.out}")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Clips a second of packing and of reading, beside the naive ways; and how long a full-size set takes to open.
+
+The naive ways: to decode and resample a clip each time it is asked for; to keep one cache file a clip. They use the
+same soundfile and soxr HQ as we do, once by hand and, where librosa is installed, once through it.
+"""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+from data.errors import UserError
+from data.packing import pack
+from data.scenes import Clip, ClipSet
+from data.synthetic import write_synthetic
+from data.tables import read_table
+from data.tau22 import META, TEST, TRAIN, read_tau22
+from data.waves import WaveStore
+
+RATE = 32_000
+BATCH = 256
+NAIVE_CLIPS = 400  # a round; the naive ways are slow
+MAP_BATCHES = 100  # a round
+SHORT_SECONDS = 0.02  # of the clips of the full-size set
+NAIVE = {
+    "serial": "soundfile, soxr and a file a clip, one after the other",
+    "librosa": "librosa.load and a file a clip, one after the other",
+}
+LINKS = 20_000  # of one file: file systems allow no more than some ten thousands
+
+try:
+    import librosa
+except ImportError:
+    librosa = None
+
+Row = dict[str, object]
+
+
+def run(root: Path | None, lists: Path | None, *, clips: int, rounds: int) -> list[Row]:
+    """All rows: what, median, unit, rounds."""
+    if clips < NAIVE_CLIPS or rounds < 1:
+        raise UserError(f"--clips={clips} must be at least {NAIVE_CLIPS}, --rounds={rounds} at least 1")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        source = read_tau22(root or write_synthetic(place / "synthetic"))
+        rows = _packing_and_reading(_repeated(source, clips, place / "set"), place, rounds)
+        return rows + (_full_size(lists, place / "full", rounds) if lists else [])
+
+
+def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
+    few = clips.filenames[:NAIVE_CLIPS]
+    paths = [place / f"{number}.pt" for number in range(NAIVE_CLIPS)]
+    random = np.random.default_rng(0)
+
+    def save_naively() -> None:
+        for name, path in zip(few, paths, strict=True):
+            torch.save(torch.from_numpy(_decode(clips.root / name)), path)
+
+    def save_with_librosa() -> None:
+        for name, path in zip(few, paths, strict=True):
+            torch.save(torch.from_numpy(librosa.load(clips.root / name, sr=RATE)[0]), path)
+
+    stores = iter(range(rounds))
+
+    def pack_all() -> None:
+        pack(clips, place / f"cache{next(stores)}", sample_rate=RATE)
+
+    if librosa is not None:
+        librosa.load(clips.root / few[0], sr=RATE)  # it imports its parts at the first call
+    ways = {"serial": save_naively, **({} if librosa is None else {"librosa": save_with_librosa}), "pack": pack_all}
+    packing = _in_turns(ways, rounds)
+    packed = _rates(packing.pop("pack"), len(clips.clips))
+    naive = {name: _rates(seconds, NAIVE_CLIPS) for name, seconds in packing.items()}
+    store = WaveStore(place / "cache0" / f"waves_{RATE}.h5")
+
+    def read_map() -> None:
+        for _ in range(MAP_BATCHES):
+            store.read(random.choice(len(store), BATCH, replace=False))
+
+    def read_files() -> None:
+        torch.stack([torch.load(path) for path in random.permutation(np.array(paths))])
+
+    def decode_each() -> None:
+        torch.from_numpy(np.stack([_decode(clips.root / name) for name in random.permutation(few)]))
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    reading = _in_turns({"map": read_map, "files": read_files, "decode": decode_each}, rounds)
+    torch.set_num_threads(threads)
+    mapped = _rates(reading["map"], MAP_BATCHES * BATCH)
+    return [
+        *(_row(f"packing: {NAIVE[name]}", rates, "clips/s") for name, rates in naive.items()),
+        _row("packing: scenelet, all cores", packed, "clips/s"),
+        *(
+            _row(f"packing: scenelet / {NAIVE[name]}", np.divide(packed, rates), "times")
+            for name, rates in naive.items()
+        ),
+        _row("reading, 1 core: decode and resample each time", _rates(reading["decode"], NAIVE_CLIPS), "clips/s"),
+        _row("reading, 1 core: a cache file a clip", _rates(reading["files"], NAIVE_CLIPS), "clips/s"),
+        _row(f"reading, 1 core: scenelet, random batches of {BATCH} from the map", mapped, "clips/s"),
+    ]
+
+
+def _full_size(lists: Path, root: Path, rounds: int) -> list[Row]:
+    """The official 230,350 names, each a link to a very short sound: what the number of clips costs by itself."""
+    (root / "audio").mkdir(parents=True)
+    (root / "evaluation_setup").mkdir()
+    for name in (META, TRAIN, TEST):
+        table = read_table(lists / f"{Path(name).name}.gz", ["filename"])
+        lines = zip(*table.values(), strict=True)
+        (root / name).write_text("".join("\t".join(line) + "\n" for line in (tuple(table), *lines)))
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, round(44_100 * SHORT_SECONDS))
+    for number, name in enumerate(read_table(root / META, ["filename"])["filename"]):
+        if number % LINKS == 0:
+            original = root / f"{number}.wav"
+            soundfile.write(original, noise, 44_100, "PCM_24")
+        os.link(original, root / name)
+    command = [sys.executable, "-m", "experiments.run", "stage=data", "data=tau22", f"data.root={root}"]
+    command += [f"data.clip_seconds={SHORT_SECONDS}", f"cache={root / 'cache'}"]
+
+    def stage() -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def open_all() -> None:
+        WaveStore(next((root / "cache").glob("*/waves_*.h5")))
+        read_tau22(root)
+
+    first = _in_turns({"stage": stage}, 1)["stage"]
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    again = _in_turns({"stage": stage, "open": open_all}, rounds)
+    return [
+        _row(f"230,350 clips of {SHORT_SECONDS} s: stage=data, first time", first, "s"),
+        _row("230,350 clips: stage=data, most memory resident", [memory], "MiB"),
+        _row("230,350 clips: stage=data, second time (whole command)", again["stage"], "s"),
+        _row("230,350 clips: open store, lists and split", again["open"], "s"),
+    ]
+
+
+def _decode(path: Path) -> np.ndarray:
+    samples, rate = soundfile.read(path, dtype="float32")
+    return soxr.resample(samples, rate, RATE, "HQ")
+
+
+def _repeated(clips: ClipSet, count: int, root: Path) -> ClipSet:
+    """`count` clips: links to those of a set, under new names."""
+    (root / "audio").mkdir(parents=True)
+    found: list[Clip] = []
+    for number in range(count):
+        clip = clips.clips[number % len(clips.clips)]
+        name = f"audio/{number}.wav"
+        (root / name).symlink_to((clips.root / clip.filename).resolve())
+        found.append(clip._replace(filename=name))
+    return ClipSet("bench", root, found)
+
+
+def _in_turns(actions: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Seconds that each action takes, round by round."""
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds):
+        for name, action in actions.items():
+            os.sync()  # what one way left to be written must not slow the next one down
+            started = time.perf_counter()
+            action()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def _rates(seconds: Sequence[float], clips: int) -> list[float]:
+    return [clips / s for s in seconds]
+
+
+def _row(what: str, rounds: Sequence[float], unit: str) -> Row:
+    return {"what": what, "median": statistics.median(rounds), "unit": unit, "rounds": [float(r) for r in rounds]}

@@ -1,0 +1,158 @@
+"""From the settings of `data` to clips and packed waves: read the lists, fetch what is missing, pack once.
+
+Nothing here needs PyTorch, so that stage=data answers at once when there is nothing to do.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from data.errors import UserError, unknown
+from data.folder import read_folder
+from data.packing import is_current, pack
+from data.scenes import ClipSet
+from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
+from data.tau22 import HELP, META, SUBSETS, TOP, UNFINISHED, read_tau22, subset_paths
+from experiments.runs import write_text
+
+RECEIPT = "packed.json"
+SUBSET_FOLDER = "dcase2024-subsets"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A data set whose waves are packed; `impulses` is a folder of impulse responses, or None."""
+
+    clips: ClipSet
+    waves: Path
+    impulses: str | None
+
+
+def run(cfg: DictConfig) -> None:
+    """stage=data: fetch what is missing, check it, pack it, and nothing else."""
+    if (waves := _unchanged(cfg)) is not None:
+        log.info("%s: the lists and every sound file are unchanged, nothing to do", waves)
+        return
+    if cfg.data.kind == "tau22":
+        _fetch(cfg)
+    packed = read_and_pack(cfg)
+    receipt = {"settings": _settings(cfg), "waves": str(packed.waves), "lists": _stamps(packed.clips.sources)}
+    write_text(packed.waves.parent / RECEIPT, json.dumps(receipt, indent=1))
+
+
+def read_and_pack(cfg: DictConfig) -> Packed:
+    """Read and pack the data set that `cfg.data` names.
+
+    Raises:
+        UserError: see the readers; a split is empty; a seed is out of range.
+    """
+    if cfg.data.kind not in DATASETS:
+        unknown("data.kind", cfg.data.kind, DATASETS)
+    for key, seed in (("seed", cfg.seed), ("data.seed", cfg.data.seed)):
+        if not 0 <= seed < 2**63:
+            raise UserError(f"{key}={seed} must be from 0 to 2^63 - 1")
+    clips, impulses = DATASETS[cfg.data.kind](cfg)
+    for split in ("train", "validation", "test"):
+        clips.indices(split)  # an empty one is found now, not after a training
+    settings = {"sample_rate": cfg.data.sample_rate, "clip_seconds": cfg.data.clip_seconds}
+    return Packed(clips, pack(clips, _cache_of(cfg, clips.root), **settings), impulses)
+
+
+def root_of(cfg: DictConfig) -> Path:
+    """The folder of the data set: data.root, or where it goes if that is not set."""
+    if cfg.data.root is not None:
+        return Path(cfg.data.root)
+    if cfg.data.kind == "folder":
+        if cfg.data.csv is None:
+            raise UserError("data=folder needs data.root=FOLDER (with clips.csv), or data.csv=FILE, or both")
+        return Path(cfg.data.csv).parent
+    own = {"synthetic": f"synthetic-v{VERSION}-{cfg.data.seed}", "tau22": TOP}
+    return Path(cfg.cache) / own[cfg.data.kind]
+
+
+def _tau22(cfg: DictConfig) -> tuple[ClipSet, str | None]:
+    return _read_tau22(cfg, root_of(cfg)), cfg.data.impulses
+
+
+def _synthetic(cfg: DictConfig) -> tuple[ClipSet, str | None]:
+    root = write_synthetic(root_of(cfg), seed=cfg.data.seed)
+    return _read_tau22(cfg, root), cfg.data.impulses or str(root / IMPULSE_FOLDER)
+
+
+def _read_tau22(cfg: DictConfig, root: Path) -> ClipSet:
+    lists = _subset_lists(cfg, root)
+    return read_tau22(root, subset=cfg.data.subset, subset_lists=lists, name=cfg.data.kind, **_held_out(cfg))
+
+
+def _folder_set(cfg: DictConfig) -> tuple[ClipSet, str | None]:
+    settings = {"csv": cfg.data.csv, "test_fraction": cfg.data.test_fraction, **_held_out(cfg)}
+    settings["reference_device"] = cfg.data.reference_device
+    return read_folder(root_of(cfg), **settings, name=cfg.data.kind), cfg.data.impulses
+
+
+def _held_out(cfg: DictConfig) -> dict[str, object]:
+    return {key: cfg.data[key] for key in ("validation_fraction", "folds", "fold", "seed")}
+
+
+def _fetch(cfg: DictConfig) -> None:
+    """Download the data set and the lists of a subset where they are not there."""
+    from data.download import download_tau22, fetch_subset_lists  # takes a while to import, and is rarely needed
+
+    root = root_of(cfg)
+    if not (root / META).exists() or (root / UNFINISHED).is_dir():
+        if not cfg.data.download:
+            raise UserError(f"{root} holds no complete data set and data.download=false forbids to fetch it: {HELP}")
+        download_tau22(root)
+    if cfg.data.subset in SUBSETS and cfg.data.subset_lists is None:
+        try:
+            subset_paths(root, cfg.data.subset)
+        except UserError:
+            fetch_subset_lists(Path(cfg.cache) / SUBSET_FOLDER)
+
+
+def _subset_lists(cfg: DictConfig, root: Path) -> str | Path | None:
+    """Where the subsets' lists are: as told, else with the data set, else where stage=data put them."""
+    fetched = Path(cfg.cache) / SUBSET_FOLDER
+    own = root / f"evaluation_setup/split{cfg.data.subset}.csv"
+    return cfg.data.subset_lists or (fetched if fetched.is_dir() and not own.is_file() else None)
+
+
+def _cache_of(cfg: DictConfig, root: Path) -> Path:
+    """Its name holds the root's whole path, so that two sets with equal names do not take turns in one store."""
+    root = root.resolve()
+    return Path(cfg.cache) / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+
+
+def _unchanged(cfg: DictConfig) -> Path | None:
+    """The packed waves, if stage=data was here with the same settings and nothing has changed since."""
+    try:
+        root = root_of(cfg)
+        receipt = json.loads((_cache_of(cfg, root) / RECEIPT).read_text())
+        same = receipt["settings"] == _settings(cfg) and receipt["lists"] == _stamps(receipt["lists"])
+        waves = Path(receipt["waves"])
+        return waves if same and is_current(waves, root) else None
+    except (OSError, ValueError, KeyError, UserError):
+        return None
+
+
+def _settings(cfg: DictConfig) -> dict[str, object]:
+    return OmegaConf.to_container(cfg.data, resolve=True)
+
+
+def _stamps(paths: Iterable[str | Path]) -> dict[str, list[int]]:
+    """Size and time of modification of some files."""
+    return {str(path): [Path(path).stat().st_size, Path(path).stat().st_mtime_ns] for path in paths}
+
+
+DATASETS: dict[str, Callable[[DictConfig], tuple[ClipSet, str | None]]] = {
+    "synthetic": _synthetic,
+    "tau22": _tau22,
+    "folder": _folder_set,
+}

@@ -1,0 +1,100 @@
+"""Reading sound files: one reader, one resampler, every oddity counted."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from data.audio import decode, read_audio
+from data.errors import UserError
+
+
+def noise(path: Path, seconds: float = 1.0, *, rate: int = 44_100, seed: int = 0) -> np.ndarray:
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * rate)).astype(np.float32)
+    soundfile.write(path, samples, rate, "FLOAT")
+    return samples
+
+
+def test_a_file_is_resampled_as_soxr_does(tmp_path: Path) -> None:
+    """Oracle: soxr.resample of the same samples, to the last bit, also for the second file of a resampler."""
+    for seed in range(3):
+        samples = noise(tmp_path / "x.wav", seed=seed)
+        expected = soxr.resample(samples, 44_100, 32_000, "HQ")
+        np.testing.assert_array_equal(read_audio(tmp_path / "x.wav", 32_000), expected)
+
+
+def test_clips_are_scaled_by_their_own_peak(tmp_path: Path) -> None:
+    """Oracle: the resampled signal; half a step of rounding, where a step is the clip's peak / 32767."""
+    soundfile.write(tmp_path / "quiet.wav", 1e-4 * np.sin(np.arange(44_100) / 7), 44_100, "PCM_24")
+    noise(tmp_path / "loud.wav")
+    paths = [tmp_path / "quiet.wav", tmp_path / "loud.wav"]
+    decoded = decode(paths, 32_000, 1.0)
+    for wave, scale, path in zip(decoded.wave, decoded.scale, paths, strict=True):
+        assert np.abs(wave.astype(int)).max() == 32_767
+        np.testing.assert_allclose(wave * scale, read_audio(path, 32_000), atol=0.501 * scale)
+
+
+def test_a_long_file_begins_like_the_whole_of_it(tmp_path: Path) -> None:
+    """Oracle: the whole file resampled and cut; only the end may hear the cut, 0.1 s behind it, below 16 bit."""
+    samples = noise(tmp_path / "long.wav", 5.0)
+    decoded = decode([tmp_path / "long.wav"], 32_000, 2.0)
+    expected = soxr.resample(samples, 44_100, 32_000, "HQ")[:64_000]
+    np.testing.assert_allclose(decoded.wave[0] * decoded.scale[0], expected, atol=2**-15)
+
+
+def test_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Oracle: the same files decoded by one thread."""
+    paths = [tmp_path / f"{n}.wav" for n in range(24)]
+    for n, path in enumerate(paths):
+        noise(path, 0.2 + 0.05 * (n % 3), rate=(44_100, 48_000, 32_000)[n % 3], seed=n)
+    parts = [paths[n : n + 4] for n in range(0, 24, 4)] * 4
+
+    def waves(part: list[Path]) -> np.ndarray:
+        return decode(part, 32_000, 0.25).wave.copy()
+
+    with ThreadPoolExecutor(4) as pool:
+        for threaded, part in zip(pool.map(waves, parts), parts, strict=True):
+            np.testing.assert_array_equal(threaded, waves(part))
+
+
+def test_odd_files_are_brought_into_form_and_counted(tmp_path: Path) -> None:
+    """Oracle: a short stereo file at 48 kHz, a long one and a silent one, made by hand."""
+    stereo = np.stack([np.full(24_000, 0.4), np.full(24_000, 0.2)], axis=1)
+    soundfile.write(tmp_path / "short.wav", stereo, 48_000, "PCM_24")
+    soundfile.write(tmp_path / "long.flac", np.full(88_200, 0.1), 44_100, "PCM_24")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(44_100), 44_100, "PCM_16")
+    decoded = decode([tmp_path / name for name in ("short.wav", "long.flac", "silent.wav")], 32_000, 1.0)
+    waves = decoded.wave * decoded.scale[:, None]
+    assert waves[0, 8_000] == pytest.approx(0.3, abs=1e-3)
+    assert np.abs(waves[0, 16_100:]).max() == 0
+    assert waves[1, 16_000] == pytest.approx(0.1, abs=1e-3)
+    assert not waves[2].any()
+    assert decoded.oddities == {
+        "had another rate than 44100 Hz": 1,
+        "had several channels and were mixed down": 1,
+        "were shorter than a clip and padded with silence": 1,
+        "were longer than a clip and cut": 1,
+        "are silent": 1,
+    }
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_decoded(tmp_path: Path) -> None:
+    """Oracle: five kinds of spoilt file, and a good one among them."""
+    (tmp_path / "text.wav").write_bytes(b"this is no audio")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "headerless.raw").write_bytes(bytes(100))
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 44_100)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 44_100, "FLOAT")
+    noise(tmp_path / "good.wav")
+    spoilt = ["text.wav", "empty.wav", "headerless.raw", "none.wav", "nan.wav"]
+    decoded = decode([tmp_path / name for name in [*spoilt[:3], "good.wav", *spoilt[3:]]], 32_000, 1.0)
+    assert decoded.read == [3]
+    assert decoded.wave.shape == (1, 32_000)
+    assert len(decoded.failures) == len(spoilt)
+    assert all(name in text for name, text in zip(spoilt, decoded.failures, strict=True))
+    for name in spoilt:
+        with pytest.raises(UserError, match=name):
+            read_audio(tmp_path / name, 32_000)
