@@ -35,8 +35,8 @@ SUBSET_SHA256 = {
     "split50.csv": "8937e3f534143351280c1946501f7cff21cd07683e9bc254d50fdc365f9d6877",
 }
 TIMEOUT = 60.0  # seconds without a byte
-ATTEMPTS = 5  # connections a file
-BLOCK = 1 << 20
+ATTEMPTS = 3  # connections in a row that bring nothing
+BLOCK = 1 << 20  # bytes that are written at a time
 
 pooch.get_logger().setLevel(logging.WARNING)
 
@@ -192,18 +192,24 @@ class _Resuming:
         self._part, self._size = part, size
 
     def __call__(self, url: str, output_file: str, _pooch: object, *, check_only: bool = False) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+        fruitless = 0
+        while True:
+            before = self._have()
             try:
                 self._go_on(url)
                 break
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                if attempt == ATTEMPTS:
+                fruitless = 0 if self._have() > before else fruitless + 1
+                if fruitless == ATTEMPTS:
                     raise
-                log.info("%s: connection lost (%s), attempt %d of %d", self._part.stem, error, attempt + 1, ATTEMPTS)
+                log.info("%s: connection lost (%s), going on at byte %d", self._part.stem, error, self._have())
         self._part.replace(output_file)
 
+    def _have(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
     def _go_on(self, url: str) -> None:
-        have = self._part.stat().st_size if self._part.exists() else 0
+        have = self._have()
         if have == self._size:
             return
         with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=TIMEOUT) as answer:
@@ -217,7 +223,7 @@ class _Resuming:
                 for block in answer.iter_content(BLOCK):
                     file.write(block)
                     progress.update(bar, advance=len(block))
-        if self._size is not None and (found := self._part.stat().st_size) != self._size:
+        if self._size is not None and (found := self._have()) != self._size:
             raise requests.ConnectionError(f"{found} of {self._size} bytes came")
 
 

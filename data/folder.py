@@ -52,12 +52,16 @@ def read_folder(
     """
     root = Path(root)
     path = root / TABLE if csv is None else Path(csv)
+    if not path.is_file():
+        raise UserError(f"{path} is missing: a table with the columns filename and label; name it by data.csv=FILE")
     rows = _read(path)
     if problems := _problems(rows):
         raise UserError(f"{path} has bad rows ({len(problems)}):\n{listed(problems)}")
     clips = [
         Clip(r["filename"], r["label"], "", r["location"], r["filename"], 0, r["device"], r["split"]) for r in rows
     ]
+    if shared := _divided(clips):
+        raise UserError(f"{path} has {len(shared)} locations in more than one split:\n{listed(shared)}")
     given = {clip.split for clip in clips}
     if "test" not in given:
         log.info("%s names no test clips: about %g of each class is held out", path, test_fraction)
@@ -68,8 +72,6 @@ def read_folder(
         raise UserError(f"{path} names validation clips: data.folds and data.fold do not apply, set them to null")
     if untaught := sorted({clip.scene for clip in clips} - {clip.scene for clip in clips if clip.split == "train"}):
         raise UserError(f"{path} has {len(untaught)} classes without train clips:\n{listed(untaught)}")
-    if shared := _on_both_sides(clips):
-        raise UserError(f"{path} has {len(shared)} locations in train and in another split:\n{listed(shared)}")
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
     devices = Counter(clip.device for clip in clips if clip.split == "train")
     if reference_device is None and devices:
@@ -96,7 +98,7 @@ def _read(path: Path) -> list[dict[str, str]]:
         log.warning("%s has no column location: files of one recording may come to train and validation", path)
     count = len(table["filename"])
     defaults = {"device": (ONE_DEVICE,) * count, "location": table["filename"], "split": ("train",) * count}
-    columns = [table.get(name) or defaults[name] for name in REQUIRED + OPTIONAL]
+    columns = [table[name] if name in table else defaults[name] for name in REQUIRED + OPTIONAL]
     return [dict(zip(REQUIRED + OPTIONAL, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -116,11 +118,12 @@ def _problems(rows: Sequence[Mapping[str, str]]) -> list[str]:
     return problems
 
 
-def _on_both_sides(clips: Sequence[Clip]) -> list[str]:
+def _divided(clips: Sequence[Clip]) -> list[str]:
+    """Locations that have clips in more than one split, not counting unused ones."""
     splits: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
         splits[clip.location].add(clip.split)
-    return sorted(place for place, found in splits.items() if "train" in found and found & {"validation", "test"})
+    return sorted(place for place, found in splits.items() if len(found - {"unused"}) > 1)
 
 
 def _groups(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""How a microphone colours sound: measured impulse responses, as one tensor.
+"""How a microphone colours sound: measured impulse responses, as one array.
 
 Conventions: responses are float32 (R, L), at the waves' sample rate, cut to RESPONSE_SECONDS with a short fade and
 scaled to unit energy, so that on average a response colours a clip without changing its level (MicIRP's peak at 1
@@ -10,7 +10,6 @@ Impulse Response Augmentation", EUSIPCO 2023.
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from data.audio import read_audio
 from data.errors import UserError
@@ -20,11 +19,11 @@ RESPONSE_SECONDS = 0.1
 FADE_SECONDS = 0.01
 
 
-def read_impulses(folder: str | Path, sample_rate: int) -> torch.Tensor:
+def read_impulses(folder: str | Path, sample_rate: int) -> np.ndarray:
     """Read every wav of a folder as an impulse response.
 
     Returns:
-        (R, round(RESPONSE_SECONDS * sample_rate)), in order of file name.
+        float32 (R, round(RESPONSE_SECONDS * sample_rate)), in order of file name.
 
     Raises:
         UserError: the folder is missing or has no wav, or a response is unreadable or silent.
@@ -41,4 +40,4 @@ def read_impulses(folder: str | Path, sample_rate: int) -> torch.Tensor:
         if not (energy := float(np.square(samples).sum())):
             raise UserError(f"{path} is silent: an impulse response must not be; take it out of {folder}")
         response[: len(samples)] = samples / np.sqrt(energy)
-    return torch.from_numpy(responses)
+    return responses

@@ -1,11 +1,11 @@
 """Clips a second of packing and of reading, beside the naive ways; and how long a full-size set takes to open.
 
-The naive ways: to decode and resample a clip each time it is asked for; to keep one cache file a clip. They use the
-same soundfile and soxr HQ as we do, once by hand and, where librosa is installed, once through it.
+The naive ways are those of the peers: librosa.load each time a clip is asked for (its default resampler is the same
+soxr HQ as ours), and one torch.save file a clip.
 """
 
 import os
-import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 
 from data.errors import UserError
@@ -32,16 +30,14 @@ BATCH = 256
 NAIVE_CLIPS = 400  # a round; the naive ways are slow
 MAP_BATCHES = 100  # a round
 SHORT_SECONDS = 0.02  # of the clips of the full-size set
-NAIVE = {
-    "serial": "soundfile, soxr and a file a clip, one after the other",
-    "librosa": "librosa.load and a file a clip, one after the other",
-}
 LINKS = 20_000  # of one file: file systems allow no more than some ten thousands
 
-try:
-    import librosa
-except ImportError:
-    librosa = None
+# Between us and the command whose memory is measured: a child begins with what its parent had at most.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
 
 Row = dict[str, object]
 
@@ -54,33 +50,27 @@ def run(root: Path | None, lists: Path | None, *, clips: int, rounds: int) -> li
         place = Path(folder)
         source = read_tau22(root or write_synthetic(place / "synthetic"))
         rows = _packing_and_reading(_repeated(source, clips, place / "set"), place, rounds)
-        return rows + (_full_size(lists, place / "full", rounds) if lists else [])
+        return rows + (_full_size(lists, source.root / source.filenames[0], place / "full", rounds) if lists else [])
 
 
 def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
+    load = _librosa_load()
+    load(clips.root / clips.filenames[0])  # librosa imports its parts at the first call
     few = clips.filenames[:NAIVE_CLIPS]
     paths = [place / f"{number}.pt" for number in range(NAIVE_CLIPS)]
     random = np.random.default_rng(0)
 
-    def save_naively() -> None:
+    def save_each() -> None:
         for name, path in zip(few, paths, strict=True):
-            torch.save(torch.from_numpy(_decode(clips.root / name)), path)
-
-    def save_with_librosa() -> None:
-        for name, path in zip(few, paths, strict=True):
-            torch.save(torch.from_numpy(librosa.load(clips.root / name, sr=RATE)[0]), path)
+            torch.save(load(clips.root / name), path)
 
     stores = iter(range(rounds))
 
     def pack_all() -> None:
         pack(clips, place / f"cache{next(stores)}", sample_rate=RATE)
 
-    if librosa is not None:
-        librosa.load(clips.root / few[0], sr=RATE)  # it imports its parts at the first call
-    ways = {"serial": save_naively, **({} if librosa is None else {"librosa": save_with_librosa}), "pack": pack_all}
-    packing = _in_turns(ways, rounds)
-    packed = _rates(packing.pop("pack"), len(clips.clips))
-    naive = {name: _rates(seconds, NAIVE_CLIPS) for name, seconds in packing.items()}
+    packing = _in_turns({"each": save_each, "pack": pack_all}, rounds)
+    each, packed = _rates(packing["each"], NAIVE_CLIPS), _rates(packing["pack"], len(clips.clips))
     store = WaveStore(place / "cache0" / f"waves_{RATE}.h5")
 
     def read_map() -> None:
@@ -91,7 +81,7 @@ def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
         torch.stack([torch.load(path) for path in random.permutation(np.array(paths))])
 
     def decode_each() -> None:
-        torch.from_numpy(np.stack([_decode(clips.root / name) for name in random.permutation(few)]))
+        torch.stack([load(clips.root / name) for name in random.permutation(few)])
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -99,31 +89,27 @@ def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
     torch.set_num_threads(threads)
     mapped = _rates(reading["map"], MAP_BATCHES * BATCH)
     return [
-        *(_row(f"packing: {NAIVE[name]}", rates, "clips/s") for name, rates in naive.items()),
+        _row("packing: librosa.load, torch.save, a file a clip", each, "clips/s"),
         _row("packing: scenelet, all cores", packed, "clips/s"),
-        *(
-            _row(f"packing: scenelet / {NAIVE[name]}", np.divide(packed, rates), "times")
-            for name, rates in naive.items()
-        ),
-        _row("reading, 1 core: decode and resample each time", _rates(reading["decode"], NAIVE_CLIPS), "clips/s"),
-        _row("reading, 1 core: a cache file a clip", _rates(reading["files"], NAIVE_CLIPS), "clips/s"),
+        _row("packing: scenelet / librosa", np.divide(packed, each), "times"),
+        _row("reading, 1 core: librosa.load each time", _rates(reading["decode"], NAIVE_CLIPS), "clips/s"),
+        _row("reading, 1 core: torch.load, a file a clip", _rates(reading["files"], NAIVE_CLIPS), "clips/s"),
         _row(f"reading, 1 core: scenelet, random batches of {BATCH} from the map", mapped, "clips/s"),
     ]
 
 
-def _full_size(lists: Path, root: Path, rounds: int) -> list[Row]:
-    """The official 230,350 names, each a link to a very short sound: what the number of clips costs by itself."""
+def _full_size(lists: Path, sound: Path, root: Path, rounds: int) -> list[Row]:
+    """The official 230,350 names, each a link to one sound of which little is read: what the number of clips costs."""
     (root / "audio").mkdir(parents=True)
     (root / "evaluation_setup").mkdir()
     for name in (META, TRAIN, TEST):
         table = read_table(lists / f"{Path(name).name}.gz", ["filename"])
         lines = zip(*table.values(), strict=True)
         (root / name).write_text("".join("\t".join(line) + "\n" for line in (tuple(table), *lines)))
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, round(44_100 * SHORT_SECONDS))
     for number, name in enumerate(read_table(root / META, ["filename"])["filename"]):
         if number % LINKS == 0:
             original = root / f"{number}.wav"
-            soundfile.write(original, noise, 44_100, "PCM_24")
+            shutil.copyfile(sound, original)
         os.link(original, root / name)
     command = [sys.executable, "-m", "experiments.run", "stage=data", "data=tau22", f"data.root={root}"]
     command += [f"data.clip_seconds={SHORT_SECONDS}", f"cache={root / 'cache'}"]
@@ -135,8 +121,9 @@ def _full_size(lists: Path, root: Path, rounds: int) -> list[Row]:
         WaveStore(next((root / "cache").glob("*/waves_*.h5")))
         read_tau22(root)
 
-    first = _in_turns({"stage": stage}, 1)["stage"]
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    started = time.perf_counter()
+    memory = float(subprocess.run([sys.executable, "-c", PEAK, *command], check=True, capture_output=True).stdout)
+    first = [time.perf_counter() - started]
     again = _in_turns({"stage": stage, "open": open_all}, rounds)
     return [
         _row(f"230,350 clips of {SHORT_SECONDS} s: stage=data, first time", first, "s"),
@@ -146,9 +133,12 @@ def _full_size(lists: Path, root: Path, rounds: int) -> list[Row]:
     ]
 
 
-def _decode(path: Path) -> np.ndarray:
-    samples, rate = soundfile.read(path, dtype="float32")
-    return soxr.resample(samples, rate, RATE, "HQ")
+def _librosa_load() -> Callable[[Path], torch.Tensor]:
+    try:
+        import librosa
+    except ImportError as error:
+        raise UserError("the bench compares with librosa: pip install librosa") from error
+    return lambda path: torch.from_numpy(librosa.load(path, sr=RATE)[0])
 
 
 def _repeated(clips: ClipSet, count: int, root: Path) -> ClipSet:

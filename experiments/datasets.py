@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, unknown
 from data.folder import read_folder
+from data.impulse import read_impulses
 from data.packing import is_current, pack
 from data.scenes import ClipSet
 from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
@@ -28,11 +30,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Packed:
-    """A data set whose waves are packed; `impulses` is a folder of impulse responses, or None."""
+    """A data set whose waves are packed; `responses` are impulse responses, float32 (R, L), or None."""
 
     clips: ClipSet
     waves: Path
-    impulses: str | None
+    responses: np.ndarray | None
 
 
 def run(cfg: DictConfig) -> None:
@@ -62,7 +64,8 @@ def read_and_pack(cfg: DictConfig) -> Packed:
     for split in ("train", "validation", "test"):
         clips.indices(split)  # an empty one is found now, not after a training
     settings = {"sample_rate": cfg.data.sample_rate, "clip_seconds": cfg.data.clip_seconds}
-    return Packed(clips, pack(clips, _cache_of(cfg, clips.root), **settings), impulses)
+    responses = read_impulses(impulses, cfg.data.sample_rate) if impulses else None
+    return Packed(clips, pack(clips, _cache_of(cfg, clips.root), **settings), responses)
 
 
 def root_of(cfg: DictConfig) -> Path:

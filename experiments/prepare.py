@@ -9,7 +9,6 @@ import torch
 from omegaconf import DictConfig
 
 from data.batches import Batches
-from data.impulse import read_impulses
 from data.mel import LogMel
 from data.recordings import Recordings
 from data.scenes import ClipSet
@@ -91,5 +90,5 @@ def prepare(cfg: DictConfig) -> Prepared:
         UserError: see experiments/datasets.py and the readers.
     """
     packed = read_and_pack(cfg)
-    responses = read_impulses(packed.impulses, cfg.data.sample_rate) if packed.impulses else None
+    responses = None if packed.responses is None else torch.from_numpy(packed.responses)
     return Prepared(packed.clips, WaveStore(packed.waves), responses)

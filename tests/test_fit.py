@@ -1,7 +1,6 @@
 """The training loop: its schedule, its seed, and what it may see."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,13 +112,14 @@ def test_training_never_reads_a_test_clip(
 ) -> None:
     """Oracle: every row that is read during a training, noted."""
     seen: set[int] = set()
-    read = WaveStore.read
 
-    def noting(self: WaveStore, rows: np.ndarray, device: str = "cpu") -> torch.Tensor:
-        seen.update(rows.tolist())
-        return read(self, rows, device)
+    class Noting:
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            seen.update(rows.tolist())
+            return wave[rows]
 
-    monkeypatch.setattr(WaveStore, "read", noting)
+    wave = miniature_waves.wave
+    monkeypatch.setattr(miniature_waves, "wave", Noting())
     train(miniature_waves, miniature, seed=0)
     assert seen
     assert not seen & set(miniature.indices("test").tolist())
@@ -139,18 +139,3 @@ def test_a_loss_that_is_no_number_stops_with_advice(miniature: ClipSet, miniatur
     """Oracle: a loss made NaN."""
     with pytest.raises(UserError, match="lower the learning rate"):
         train(miniature_waves, miniature, seed=0, loss=lambda y, _: y.sum() * float("nan"))
-
-
-def test_shuffled_batches_hold_every_clip_at_most_once(
-    miniature: ClipSet, miniature_waves: WaveStore, generator: torch.Generator, tmp_path: Path
-) -> None:
-    """Oracle: counting: 20 clips in batches of 8 give 16 different ones; in order all 20, labels matching their
-    names."""
-    part = batches(miniature_waves, miniature, "train", 20)
-    rows = [int(row) for batch in part.shuffled(generator) for row in batch.rows]
-    assert len(rows) == len(set(rows)) == 16
-    ordered = list(part.in_order())
-    assert [int(r) for b in ordered for r in b.rows] == part.rows.tolist()
-    for batch in ordered:
-        names = [miniature.clips[row].scene for row in batch.rows]
-        assert [miniature.scenes[label] for label in batch.labels] == names

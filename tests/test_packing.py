@@ -207,7 +207,9 @@ def test_a_packing_that_is_killed_again_and_again_ends_like_an_undisturbed_one(t
     for left in range(KILLS, 0, -1):
         # Anywhere in the laying out of the file or in the next of the clips that are to be left for later kills.
         share = 3 + total * (count - len(finished)) // count // left
-        assert suicidal(tmp_path / "set", tmp_path / "cache", count, rng.randint(1, share)).returncode == -signal.SIGKILL
+        assert (
+            suicidal(tmp_path / "set", tmp_path / "cache", count, rng.randint(1, share)).returncode == -signal.SIGKILL
+        )
         if path.exists():
             done = set(np.flatnonzero(Store(path)["done"]))
             assert finished <= done

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import h5py
 import pytest
+import soundfile
+import torch
 
 from data.scenes import SCENES, ClipSet
+from students.quantize.runtime import TFLiteModel
 
 ROOT = Path(__file__).parent.parent
 # A training of seconds: two epochs of the smallest networks.
@@ -150,8 +153,27 @@ MISTAKES = {
     "a wrong type": (["epochs=many"], ["'many'", "Integer"]),
     "a wrong choice": (["teacher=pasta"], ["pasta", "passt"]),
     "a broken override": (["epochs=[1"], ["no viable alternative at input '[1'"]),
-    "no root": (["data=tau22"], ["data.root is not set", "Zenodo record 6337421"]),
-    "a missing root": (["data=tau22", "data.root=nowhere"], ["nowhere is no folder"]),
+    "no root": (["data=tau22", "data.download=false"], ["data.download=false forbids", "zenodo.org/records/6337421"]),
+    "a missing root": (["stage=teacher", "data=tau22", "data.root=nowhere"], ["nowhere is no folder", "stage=data"]),
+    "a foreign root": (["stage=data", "data=tau22", "data.root={root}"], ["is not empty and has no meta.csv"]),
+    "a folder without table": (["data=folder", "data.root={root}"], ["clips.csv is missing", "data.csv=FILE"]),
+    "a folder without a place": (["data=folder"], ["data.root=FOLDER (with clips.csv), or data.csv=FILE"]),
+    "an unknown subset": (["data.root={miniature}", "data.subset=7"], ["data.subset 7", "5, 10, 25, 50, 100"]),
+    "a subset without lists": (
+        ["stage=teacher", "data.root={miniature}", "data.subset=5"],
+        ["split5.csv is missing", "data.subset_lists"],
+    ),
+    "half a fold": (["data.root={miniature}", "data.folds=3"], ["data.folds=3 and data.fold=None: give both"]),
+    "too many folds": (["data.root={miniature}", "data.folds=300", "data.fold=0"], ["from 2 to the number of train"]),
+    "no samples": (
+        ["stage=data", "data.root={miniature}", "data.clip_seconds=0"],
+        ["data.clip_seconds=0", "no samples"],
+    ),
+    "a strange residency": (["stage=teacher", "data.root={miniature}", "data.residency=ram"], ["device, memory, disk"]),
+    "a student of crops": (
+        ["stage=student", "data.root={miniature}", "student.augment.crop=true", "logits=[{logits}]"],
+        ["is for teachers"],
+    ),
     "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
     "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no wav files"]),
@@ -208,6 +230,7 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     """Oracle: what the message must name; no traceback, at most a screen, and no run left behind."""
     arguments, words = MISTAKES[mistake]
     places = {
+        "root": ROOT / "tests",
         "miniature": miniature.root,
         "logits": trained / "runs/teacher/first/logits.h5",
         "teacher": trained / "runs/teacher/first/checkpoint.safetensors",
@@ -222,6 +245,53 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     assert "Traceback" not in result.stderr + result.stdout
     assert len(result.stderr.splitlines()) <= 30
     assert not list(tmp_path.glob("runs/*/*/*.*"))
+
+
+def test_data_that_did_not_change_are_left_alone(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: the store's time of change and the message; then a list, a sound file and a setting that did change."""
+    root = Path(shutil.copytree(miniature.root, tmp_path / "set"))
+    settings = ["stage=data", f"data.root={root}", "data.clip_seconds=0.1"]
+    first = run(tmp_path, *settings)
+    assert first.returncode == 0, first.stderr
+    store = next(tmp_path.glob("cache/*/waves_32000.h5"))
+    before = store.stat().st_mtime_ns
+    assert "nothing to do" in run(tmp_path, *settings).stdout
+    for touched in (root / "meta.csv", next((root / "audio").glob("*.wav"))):
+        os.utime(touched)
+        again = run(tmp_path, *settings)
+        assert again.returncode == 0
+        assert "nothing to do" not in again.stdout
+    assert "packing 1 of 520 clips" in again.stdout
+    assert store.stat().st_mtime_ns > before
+    assert "nothing to do" in run(tmp_path, *settings).stdout
+    assert "nothing to do" not in run(tmp_path, *settings, "data.validation_fraction=0.4").stdout
+
+
+def test_any_data_set_goes_all_the_way(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: three classes from a table, in files of several rates, lengths and formats: the scores name them, the
+    checkpoint and the file of integers have three outputs, and half-second clips have half of the frames."""
+    rows = ["filename,label,device,location,split"]
+    chosen = [c for c in miniature.clips if c.scene in ("bus", "park", "tram")]
+    for number, clip in enumerate(chosen):
+        samples, _ = soundfile.read(miniature.root / clip.filename)
+        rate, end = ((44_100, "wav"), (22_050, "flac"), (48_000, "ogg"))[number % 3]
+        name = f"{number}.{end}"
+        soundfile.write(tmp_path / name, samples[: 10_000 + 400 * number], rate)
+        split = "test" if clip.split == "test" else "train"
+        rows.append(f"{name},{clip.scene.upper()},phone {clip.device},{clip.location},{split}")
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    short = ["teacher.fit.batch_size=8", "student.fit.batch_size=8", "student.size=6k", "epochs=1", "quantize.clips=8"]
+    crops = ["teacher.augment.crop=true", "data.residency=memory"]
+    where = ["data=folder", f"data.root={tmp_path}", "data.clip_seconds=0.5", "name=mine", "tracking=none"]
+    result = run(tmp_path, "stage=all", *where, *short, *crops)
+    assert result.returncode == 0, result.stderr
+    scores = json.loads((tmp_path / "runs/quantize/mine/score.json").read_text())
+    assert {name for name in scores if name.startswith("integer/accuracy/scene/")} == {
+        f"integer/accuracy/scene/{label}" for label in ("BUS", "PARK", "TRAM")
+    }
+    assert "integer/accuracy/group/unseen" in scores
+    model = TFLiteModel(tmp_path / "runs/quantize/mine/model.tflite")
+    assert model.logits(torch.zeros(1, 1, 256, 32)).shape == (1, 3)
 
 
 def test_the_three_commands_run_on_real_clips(tmp_path: Path, shared_data: Path) -> None:

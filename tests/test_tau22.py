@@ -1,17 +1,15 @@
 """Reading the official lists, and holding locations out."""
 
 import gzip
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from data.errors import UserError
-from data.scenes import SCENES, parse_filename
-from data.splits import validation_locations
-from data.tau22 import read_tau22
+from data.scenes import SCENES
+from data.tau22 import UNFINISHED, read_tau22
 
 META = "filename\tscene_label\tidentifier\tsource_label"
 
@@ -79,37 +77,113 @@ def test_a_comma_separated_list_is_refused(tmp_path: Path) -> None:
         read_tau22(write_set(tmp_path / "set", [row(1), row(2)], meta=META.replace("\t", ",")))
 
 
-clip_sets = st.lists(
-    st.tuples(
-        st.sampled_from(SCENES), st.sampled_from(["rome", "oslo", "bern"]), st.integers(0, 12), st.integers(0, 9)
-    ),
-    min_size=1,
-    max_size=120,
-    unique=True,
-)
+def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
+    """Oracle: six defects planted by hand, audio files that are not there among them."""
+    root = write_set(tmp_path / "set", [row(1), row(2), row(3), row(3), "a broken row\ttram\tparis-4\ta"])
+    with open(root / "evaluation_setup/fold1_train.csv", "a") as file:
+        file.write("audio/tram-paris-3-3-0-a.wav\ttram\naudio/tram-paris-9-9-0-a.wav\ttram\n")
+    with pytest.raises(UserError) as caught:
+        read_tau22(root)
+    for part in (
+        "2 bad rows",
+        "line 5: audio/tram-paris-3-3-0-a.wav appears twice",
+        "'a broken row'",
+        "1 rows of",
+        "audio/tram-paris-9-9-0-a.wav",
+        "1 clips are in both",
+        "3 of 3 audio files are missing",
+    ):
+        assert part in str(caught.value)
 
 
-@given(clip_sets, st.floats(0.05, 0.95), st.integers(0, 3))
-def test_no_location_is_on_both_sides_and_every_city_is(rows: list, fraction: float, seed: int) -> None:
-    """Oracle: the rule itself, over random metadata."""
-    clips = [parse_filename(f"audio/{s}-{c}-{p}-{p}-{part}-a.wav") for s, c, p, part in rows]
-    held_out = validation_locations(clips, fraction=fraction, seed=seed)
-    stays = {c.location for c in clips} - held_out
-    for city in {c.city for c in clips}:
-        places = {c.location for c in clips if c.city == city}
-        assert places & stays
-        assert bool(places & held_out) == (len(places) > 1)
-    assert validation_locations(clips[::-1], fraction=fraction, seed=seed) == held_out
+def test_a_location_in_train_and_test_is_refused(tmp_path: Path) -> None:
+    """Oracle: a test clip of another part of a train recording."""
+    same = row(1).replace("-0-a.wav", "-1-a.wav")
+    with pytest.raises(UserError, match=r"1 locations are in both .*\n  paris-1"):
+        read_tau22(write_set(tmp_path / "set", [row(1), row(2), same]))
 
 
-def test_the_published_lists_are_read_whole(tmp_path: Path, shared_data: Path) -> None:
+def test_an_unfinished_download_is_refused(tmp_path: Path) -> None:
+    """Oracle: the message."""
+    root = write_set(tmp_path / "set", [row(1), row(2), row(3)])
+    (root / UNFINISHED).mkdir()
+    with pytest.raises(UserError, match="is not finished: run stage=data"):
+        read_tau22(root)
+
+
+def write_subsets(root: Path, **members: list[int]) -> None:
+    for name, numbers in members.items():
+        lines = ["filename\tscene_label", *("\t".join(row(n).split("\t")[:2]) for n in numbers)]
+        (root / f"evaluation_setup/{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+def eight_train_rows(root: Path) -> Path:
+    write_set(root, [row(n) for n in range(10)])
+    lines = [row(n).split("\t")[0] for n in range(8)]
+    (root / "evaluation_setup/fold1_train.csv").write_text("\n".join(["filename", *lines]) + "\n")
+    (root / "evaluation_setup/fold1_evaluate.csv").write_text("filename\n" + "\n".join(map(name_of, (8, 9))) + "\n")
+    return root
+
+
+def name_of(number: int) -> str:
+    return row(number).split("\t")[0]
+
+
+def test_a_subset_leaves_the_rest_of_train_unused(tmp_path: Path) -> None:
+    """Oracle: four of eight train clips, listed by hand."""
+    root = eight_train_rows(tmp_path / "set")
+    write_subsets(root, split50=[0, 2, 4, 6], split25=[0, 4])
+    clips = read_tau22(root, subset=50).clips
+    assert {c.filename for c in clips if c.split in ("train", "validation")} == {name_of(n) for n in (0, 2, 4, 6)}
+    assert Counter(c.split for c in clips)["unused"] == 4
+    assert Counter(c.split for c in clips)["test"] == 2
+
+
+def test_subsets_that_are_not_nested_are_refused(tmp_path: Path) -> None:
+    """Oracle: a smaller subset with a clip that the larger one lacks, and one with a test clip."""
+    root = eight_train_rows(tmp_path / "set")
+    write_subsets(root, split5=[1], split10=[0, 2], split50=[0, 2, 9])
+    with pytest.raises(UserError) as caught:
+        read_tau22(root, subset=10)
+    assert f"1 clips of the 5 % subset are not in the 10 % one:\n  {name_of(1)}" in str(caught.value)
+    assert f"1 clips of the 50 % subset are not in the 100 % one:\n  {name_of(9)}" in str(caught.value)
+
+
+def test_the_2024_subsets_have_their_published_sizes(official: Path, shared_data: Path) -> None:
+    """Oracle: 6,980 / 13,960 / 34,900 / 69,800 rows (DCASE 2024 Task 1)."""
+    for percent, rows in {5: 6_980, 10: 13_960, 25: 34_900, 50: 69_800}.items():
+        clips = read_tau22(official, subset=percent, subset_lists=shared_data / "tau22-official").clips
+        splits = Counter(clip.split for clip in clips)
+        assert (splits["train"] + splits["validation"], splits["test"]) == (rows, 29_680)
+        assert 0.25 < splits["validation"] / rows < 0.35
+        cities = {s: {c.city for c in clips if c.split == s} for s in ("train", "validation")}
+        assert cities["train"] == cities["validation"]
+
+
+def test_incomplete_lists_of_the_complete_set_are_refused(official: Path, tmp_path: Path) -> None:
+    """Oracle: one row taken out of the train list; its 139,620 rows."""
+    shutil.copytree(official, tmp_path / "set")
+    path = tmp_path / "set/evaluation_setup/fold1_train.csv"
+    path.write_text(path.read_text().rstrip("\n").rsplit("\n", 1)[0] + "\n")
+    with pytest.raises(UserError, match=r"fold1_train.csv has 139619 rows; the official list has 139620"):
+        read_tau22(tmp_path / "set")
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
+    """The complete official lists, without audio."""
+    root = tmp_path_factory.mktemp("official")
+    (root / "evaluation_setup").mkdir()
+    for name in ("meta.csv", "evaluation_setup/fold1_train.csv", "evaluation_setup/fold1_evaluate.csv"):
+        packed = shared_data / "tau22-official" / f"{Path(name).name}.gz"
+        (root / name).write_bytes(gzip.decompress(packed.read_bytes()))
+    return root
+
+
+def test_the_published_lists_are_read_whole(official: Path) -> None:
     """Oracle: the counts that the task page publishes (139,620 train rows, 29,680 test rows, ten cities, nine
     devices)."""
-    (tmp_path / "evaluation_setup").mkdir()
-    for name in ("meta", "fold1_train", "fold1_evaluate"):
-        target = tmp_path / ("meta.csv" if name == "meta" else f"evaluation_setup/{name}.csv")
-        target.write_bytes(gzip.decompress((shared_data / "tau22-official" / f"{name}.csv.gz").read_bytes()))
-    clips = read_tau22(tmp_path).clips
+    clips = read_tau22(official).clips
     splits = Counter(c.split for c in clips)
     assert len(clips) == 230_350
     assert (splits["train"] + splits["validation"], splits["test"]) == (139_620, 29_680)

@@ -1,0 +1,92 @@
+"""Batches: every clip once, and the same ones wherever the waves lie."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.batches import Batches
+from data.errors import UserError
+from data.recordings import Recordings
+from data.scenes import ClipSet
+from data.waves import WaveStore
+
+
+def batches(store: WaveStore, clips: ClipSet, split: str, **settings: object) -> Batches:
+    rows = np.random.default_rng(0).permutation(clips.indices(split))[:50]
+    return Batches(store, rows, clips.labels, clips.from_reference_device, **{"batch_size": 8, **settings})
+
+
+def test_shuffled_batches_hold_every_clip_at_most_once(
+    miniature: ClipSet, miniature_waves: WaveStore, generator: torch.Generator
+) -> None:
+    """Oracle: counting: 50 clips in batches of 8 give 48 different ones; in order all 50, waves and labels matching
+    their names."""
+    part = batches(miniature_waves, miniature, "train")
+    rows = [int(row) for batch in part.shuffled(generator) for row in batch.rows]
+    assert len(rows) == len(set(rows)) == 48
+    ordered = list(part.in_order())
+    assert [int(r) for b in ordered for r in b.rows] == part.rows.tolist()
+    for batch in ordered:
+        names = [miniature.clips[row].scene for row in batch.rows]
+        assert [miniature.scenes[label] for label in batch.labels] == names
+        assert torch.equal(batch.waves, miniature_waves.read(batch.rows.numpy()))
+
+
+@pytest.mark.parametrize("cropped", [False, True])
+def test_the_same_seed_gives_the_same_batches_wherever_the_waves_lie(
+    miniature: ClipSet, miniature_waves: WaveStore, cropped: bool
+) -> None:
+    """Oracle: two epochs from the disk, clip by clip and bit by bit; and that they differ from one another."""
+    epochs = {}
+    for residency in ("disk", "memory", "device", "auto"):
+        part = batches(miniature_waves, miniature, "train", residency=residency)
+        if cropped:
+            recordings = Recordings([miniature.clips[row] for row in part.rows], miniature_waves.samples)
+            part = batches(miniature_waves, miniature, "train", residency=residency, recordings=recordings)
+        generator = torch.Generator().manual_seed(3)
+        found = [batch for _ in range(2) for batch in part.shuffled(generator)]
+        epochs[residency] = [torch.stack([getattr(b, name) for b in found]) for name in ("rows", "waves", "labels")]
+    for column, expected in zip(zip(*epochs.values(), strict=True), epochs["disk"], strict=True):
+        assert all(torch.equal(values, expected) for values in column)
+    assert not torch.equal(*epochs["disk"][0].view(2, -1))
+
+
+def test_crops_are_of_the_clips_own_recording(
+    miniature: ClipSet, miniature_waves: WaveStore, generator: torch.Generator
+) -> None:
+    """Oracle: the joined waves of each recording, in which every crop must be found at one place, in batches of
+    their own clip's scene."""
+    rows = miniature.indices("train")
+    clips = [miniature.clips[row] for row in rows]
+    settings = {"batch_size": 16, "recordings": Recordings(clips, miniature_waves.samples)}
+    part = Batches(miniature_waves, rows, miniature.labels, miniature.from_reference_device, **settings)
+    crossing = 0
+    for batch in part.shuffled(generator):
+        for row, wave in zip(batch.rows, batch.waves, strict=True):
+            of = [r for r in rows if miniature.clips[r].recording == miniature.clips[row].recording]
+            of.sort(key=lambda r: miniature.clips[r].part)
+            joined = miniature_waves.read(np.array(of)).flatten()
+            places = (joined.unfold(0, 64, 1) == wave[:64]).all(1).nonzero().flatten()
+            assert any(torch.equal(joined[p : p + len(wave)], wave) for p in places)
+            crossing += not any(p % len(wave) == 0 for p in places)
+    assert crossing > 20
+
+
+def test_an_epoch_that_is_left_early_leaves_no_thread(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: the batches of a second epoch, after a first one of which only one was taken."""
+    part = batches(miniature_waves, miniature, "train", residency="disk")
+    next(part.in_order())
+    assert sum(len(batch.rows) for batch in part.in_order()) == 50
+
+
+def test_waves_that_do_not_fit_are_refused_with_the_remedy(
+    miniature: ClipSet, miniature_waves: WaveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: a machine with 1 MB free; 50 clips of 64 kB."""
+    monkeypatch.setattr("data.residency._free", lambda _: 1_000_000)
+    for residency in ("memory", "device"):
+        with pytest.raises(UserError, match=r"needs 0.0 GB of 0.0 GB free on cpu .*use data.residency=disk"):
+            batches(miniature_waves, miniature, "train", residency=residency)
+    assert len(batches(miniature_waves, miniature, "train", residency="auto")) == 50
+    with pytest.raises(UserError, match="choose one of: device, memory, disk, auto"):
+        batches(miniature_waves, miniature, "train", residency="ram")
