@@ -192,7 +192,7 @@ def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamp
 
 def _progress() -> Progress:
     text = ("{task.description}", "{task.completed}/{task.total}", "{task.fields[rate]}")
-    return Progress(*map(TextColumn, text), BarColumn(), TimeRemainingColumn())
+    return Progress(*map(TextColumn, text), BarColumn(), TimeRemainingColumn(), refresh_per_second=1)
 
 
 def _in_pool(work: Callable[[np.ndarray], Result], tasks: Sequence[np.ndarray]) -> Iterator[list[Result]]:
