@@ -18,9 +18,9 @@ import soxr
 
 from data.errors import UserError
 
-SOURCE_RATE = 44_100  # of TAU Urban Acoustic Scenes
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767
+SILENCE = 1e-20  # peaks below this are rounding; their scale would be too
 SPARE_SECONDS = 0.1  # read beyond the length asked for, so that the resampler's edge lies in what is cut off
 
 
@@ -53,6 +53,7 @@ class Decoded:
         read: which of the paths these are, (B,); the others failed.
         failures: why.
         oddities: what was unusual about the files, and how many were so.
+        rates: how many files had which rate, Hz.
     """
 
     wave: np.ndarray
@@ -60,6 +61,7 @@ class Decoded:
     read: list[int]
     failures: list[str]
     oddities: Counter
+    rates: Counter
 
 
 def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
@@ -113,7 +115,7 @@ def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Dec
 
     Quiet 24-bit clips would lose bits at a common scale.
     """
-    length, read, failures, oddities = round(seconds * sample_rate), [], [], Counter()
+    length, read, failures, oddities, rates = round(seconds * sample_rate), [], [], Counter(), Counter()
     block = _scratch("block", (len(paths), length), np.float32)
     for number, path in enumerate(paths):
         try:
@@ -125,18 +127,19 @@ def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Dec
         block[len(read), : len(samples)] = samples
         block[len(read), len(samples) :] = 0
         read.append(number)
-        oddities[f"had another rate than {SOURCE_RATE} Hz"] += audio.rate != SOURCE_RATE
+        rates[audio.rate] += 1
         oddities["had several channels and were mixed down"] += audio.channels != 1
         oddities["were shorter than a clip and padded with silence"] += len(audio.samples) < length
         oddities["were longer than a clip and cut"] += len(audio.samples) > length
     block = block[: len(read)]
     # All clips at once and in place: each of these calls hands Python's lock to another thread and back.
     peak = np.maximum(block.max(1), -block.min(1))
-    oddities["are silent"] += int((peak == 0).sum())
+    silent = peak < SILENCE
+    oddities["are silent"] += int(silent.sum())
     # Resampling may overshoot full scale; a clip is scaled by its own peak, so nothing clips: |x / scale| rounds to
     # FULL_SCALE at most.
-    scale = np.where(peak == 0, np.float32(1), peak) / np.float32(FULL_SCALE)
+    scale = np.where(silent, np.float32(1), peak) / np.float32(FULL_SCALE)
     block /= scale[:, None]
     wave = _scratch("wave", block.shape, np.int16)
     wave[:] = np.rint(block, out=block)
-    return Decoded(wave, scale, read, failures, +oddities)
+    return Decoded(wave, scale, read, failures, +oddities, rates)

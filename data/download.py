@@ -10,16 +10,18 @@ import logging
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
+from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from data.errors import UserError, listed
-from data.tau22 import HELP, PAGE, TOP, UNFINISHED
+from data.tau22 import HELP, META, PAGE, TOP, UNFINISHED
 
 RECORD = "https://zenodo.org/api/records/6337421"
 TERMS = (
@@ -37,6 +39,7 @@ SUBSET_SHA256 = {
 TIMEOUT = 60.0  # seconds without a byte
 ATTEMPTS = 3  # connections in a row that bring nothing
 BLOCK = 1 << 20  # bytes that are written at a time
+BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 pooch.get_logger().setLevel(logging.WARNING)
 
@@ -66,9 +69,18 @@ def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
             fetched is kept and the next run goes on, except for a file with a wrong md5 sum.
     """
     root = Path(root)
-    state = root / UNFINISHED
-    if root.exists() and not state.is_dir() and any(root.iterdir()):
-        raise UserError(f"data.root={root} is not empty and has no meta.csv: give the data set's folder, or a new one")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{root}.lock"):  # a second process waits, and then finds nothing to do
+        if (root / META).exists() and not (root / UNFINISHED).is_dir():
+            return
+        if root.exists() and not (root.is_dir() and ((root / UNFINISHED).is_dir() or not any(root.iterdir()))):
+            raise UserError(
+                f"data.root={root} is not empty and has no meta.csv: give the data set's folder, or a new one"
+            )
+        _download(root, root / UNFINISHED, record)
+
+
+def _download(root: Path, state: Path, record: str) -> None:
     log.info("%s", TERMS)
     archives = _describe(record, root)
     missing = [archive for archive in archives if not _mark(state, archive).exists()]
@@ -80,7 +92,8 @@ def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
         unpack(path, root)
         _mark(state, archive).touch()
         path.unlink()
-    shutil.rmtree(state)
+    # Renamed first: a folder that is half removed would make an unfinished download of a finished one.
+    shutil.rmtree(state.replace(state.with_name(f"{state.name}.done")))
 
 
 def fetch_subset_lists(folder: str | Path) -> Path:
@@ -106,29 +119,31 @@ def unpack(path: Path, root: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            if bad := [member.filename for member in members if not _is_safe(member)]:
+            targets = {member.filename: _target(member) for member in members}
+            if bad := [name for name, target in targets.items() if target is None]:
                 raise UserError(f"{path} would write outside of {root}; nothing of it was unpacked:\n{listed(bad)}")
             needed, free = sum(member.file_size for member in members), shutil.disk_usage(root).free
+            needed -= sum((root / t).stat().st_size for t in targets.values() if (root / t).is_file())
             if needed > free:
                 raise UserError(f"{path} unpacks to {needed / 1e9:.1f} GB, {root} has {free / 1e9:.1f} GB free")
             for member in members:
-                target = root / _below_top(member.filename)
+                target = root / targets[member.filename]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, open(target, "wb") as file:
                     shutil.copyfileobj(source, file, BLOCK)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
         path.unlink(missing_ok=True)
         raise UserError(f"{path} is no zip archive ({error}): it was removed, run stage=data again") from error
 
 
-def _is_safe(member: zipfile.ZipInfo) -> bool:
+def _target(member: zipfile.ZipInfo) -> PurePosixPath | None:
+    """Where a member belongs below the data set's folder; None if that is nowhere, or if it is a link."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = stat.S_ISLNK(member.external_attr >> 16)
-    return not (is_link or path.is_absolute() or ".." in path.parts or ":" in path.parts[0])
-
-
-def _below_top(name: str) -> str:
-    return name.removeprefix(f"{TOP}/")
+    if is_link or path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts):
+        return None
+    parts = path.parts[1:] if path.parts[:1] == (TOP,) else path.parts
+    return PurePosixPath(*parts) if parts else None
 
 
 def _mark(state: Path, archive: Archive) -> Path:
@@ -170,61 +185,53 @@ def _check_space(root: Path, missing: Sequence[Archive], state: Path) -> None:
 
 
 def _fetch(archive: Archive, folder: Path) -> Path:
-    try:
-        known = f"md5:{archive.md5}"
-        downloader = _Resuming(folder / f"{archive.name}.part", archive.size)
-        return Path(pooch.retrieve(archive.url, known, archive.name, folder, downloader=downloader))
-    except ValueError as error:  # pooch: another hash
+    """The archive whole and checked; a partial file of an earlier process is gone on with."""
+    path, part = folder / archive.name, folder / f"{archive.name}.part"
+    if path.exists():
+        return path
+    fruitless = 0
+    while (before := _size(part)) < archive.size:
+        try:
+            _go_on(archive, part)
+            if _size(part) < archive.size:
+                raise UserError(
+                    f"{archive.url} ended at byte {_size(part)} of {archive.size}: run stage=data again later"
+                )
+        except BROKEN as error:
+            fruitless = 0 if _size(part) > before else fruitless + 1
+            if fruitless == ATTEMPTS:
+                raise UserError(
+                    f"{archive.name} could not be fetched whole ({error}): what is there is kept; run stage=data "
+                    "again and it goes on"
+                ) from error
+            log.info("%s: connection lost (%s), going on at byte %d", archive.name, error, _size(part))
+        except (requests.RequestException, OSError) as error:
+            raise UserError(f"{archive.url} cannot be fetched ({error}): run stage=data again, it goes on") from error
+    if (found := pooch.file_hash(str(part), alg="md5")) != archive.md5:
+        part.unlink()
         raise UserError(
-            f"{archive.name} is not what the record says ({error}): the file was removed, run stage=data again"
-        ) from error
-    except (requests.RequestException, OSError) as error:
-        raise UserError(
-            f"{archive.name} could not be fetched whole ({error}): what is there is kept; run stage=data again and it "
-            "goes on"
-        ) from error
+            f"{archive.name} is not what the record says (md5 {found}, not {archive.md5}): the file was removed, run "
+            "stage=data again"
+        )
+    part.replace(path)
+    return path
 
 
-class _Resuming:
-    """A downloader for pooch that goes on with a partial file where an earlier process, or connection, stopped."""
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
-    def __init__(self, part: Path, size: int | None = None) -> None:
-        self._part, self._size = part, size
 
-    def __call__(self, url: str, output_file: str, _pooch: object, *, check_only: bool = False) -> None:
-        fruitless = 0
-        while True:
-            before = self._have()
-            try:
-                self._go_on(url)
-                break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                fruitless = 0 if self._have() > before else fruitless + 1
-                if fruitless == ATTEMPTS:
-                    raise
-                log.info("%s: connection lost (%s), going on at byte %d", self._part.stem, error, self._have())
-        self._part.replace(output_file)
-
-    def _have(self) -> int:
-        return self._part.stat().st_size if self._part.exists() else 0
-
-    def _go_on(self, url: str) -> None:
-        have = self._have()
-        if have == self._size:
-            return
-        with requests.get(url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                self._part.unlink()  # longer than the file: of another version
-                raise requests.ConnectionError("the partial file was too long and is fetched anew")
-            answer.raise_for_status()
-            goes_on = answer.status_code == requests.codes.partial_content
-            with open(self._part, "ab" if goes_on else "wb") as file, _progress() as progress:
-                bar = progress.add_task(self._part.stem, total=self._size, completed=have if goes_on else 0)
-                for block in answer.iter_content(BLOCK):
-                    file.write(block)
-                    progress.update(bar, advance=len(block))
-        if self._size is not None and (found := self._have()) != self._size:
-            raise requests.ConnectionError(f"{found} of {self._size} bytes came")
+def _go_on(archive: Archive, part: Path) -> None:
+    """One connection: what comes is appended, or, if the server cannot begin in the middle, written anew."""
+    have = _size(part)
+    with requests.get(archive.url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=TIMEOUT) as answer:
+        answer.raise_for_status()
+        goes_on = answer.status_code == requests.codes.partial_content
+        with open(part, "ab" if goes_on else "wb") as file, _progress() as progress:
+            bar = progress.add_task(archive.name, total=archive.size, completed=have if goes_on else 0)
+            for block in answer.iter_content(BLOCK):
+                file.write(block)
+                progress.update(bar, advance=len(block))
 
 
 def _progress() -> Progress:

@@ -7,6 +7,7 @@ location are never divided between train and validation; without that column eve
 """
 
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def read_folder(
     if not path.is_file():
         raise UserError(f"{path} is missing: a table with the columns filename and label; name it by data.csv=FILE")
     rows = _read(path)
-    if problems := _problems(rows):
+    if problems := _problems(rows, root):
         raise UserError(f"{path} has bad rows ({len(problems)}):\n{listed(problems)}")
     clips = [
         Clip(r["filename"], r["label"], "", r["location"], r["filename"], 0, r["device"], r["split"]) for r in rows
@@ -71,7 +72,10 @@ def read_folder(
     elif folds is not None or fold is not None:
         raise UserError(f"{path} names validation clips: data.folds and data.fold do not apply, set them to null")
     if untaught := sorted({clip.scene for clip in clips} - {clip.scene for clip in clips if clip.split == "train"}):
-        raise UserError(f"{path} has {len(untaught)} classes without train clips:\n{listed(untaught)}")
+        raise UserError(
+            f"{path} has {len(untaught)} classes without train clips:\n{listed(untaught)}\n"
+            "give them more locations, name the splits in a column, or take the classes out"
+        )
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
     devices = Counter(clip.device for clip in clips if clip.split == "train")
     if reference_device is None and devices:
@@ -99,22 +103,27 @@ def _read(path: Path) -> list[dict[str, str]]:
     count = len(table["filename"])
     defaults = {"device": (ONE_DEVICE,) * count, "location": table["filename"], "split": ("train",) * count}
     columns = [table[name] if name in table else defaults[name] for name in REQUIRED + OPTIONAL]
+    # A blank behind a label would be another class; a filename may have one.
+    columns[1:] = [[value.strip() for value in column] for column in columns[1:]]
     return [dict(zip(REQUIRED + OPTIONAL, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _problems(rows: Sequence[Mapping[str, str]]) -> list[str]:
+def _problems(rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
     """What is wrong with each row; line 1 is the header."""
+    if not rows:
+        return ["there are none"]
     if len({row["label"] for row in rows}) < 2:
-        return [f"there are {len(rows)} with fewer than two different labels"]
-    problems, seen = [], set()
+        return [f"all have the label {rows[0]['label']!r}: there must be two classes"]
+    problems, seen = [], {}
     for line, row in enumerate(rows, start=2):
+        place = os.path.normpath(os.path.join(root, row["filename"]))
         if empty := [column for column, value in row.items() if not value.strip()]:
             problems.append(f"line {line}: no {', '.join(empty)}")
-        elif row["filename"] in seen:
-            problems.append(f"line {line}: {row['filename']} appears twice")
+        elif place in seen:
+            problems.append(f"line {line}: {row['filename']} is the file of line {seen[place]}")
         elif row["split"] not in SPLITS:
             problems.append(f"line {line}: split {row['split']!r} is none of {', '.join(SPLITS)}")
-        seen.add(row["filename"])
+        seen.setdefault(place, line)
     return problems
 
 

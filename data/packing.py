@@ -33,6 +33,8 @@ FORMAT = "scenelet waves 2"
 COLUMNS = {"scale": (np.float32, ()), "stamp": (np.int64, (2,)), "checksum": (np.uint32, ())}
 TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
 COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
+RATES = (1_000, 384_000)  # Hz
+LONGEST = 600  # seconds; a clip is held in memory whole, by every thread
 SPARE_BYTES = 1 << 20  # for the header of a new file
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,10 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
         UserError: sound files are missing or unreadable (all of them listed), or the disk is full. Finished clips are
         kept.
     """
-    if sample_rate < 1 or round(clip_seconds * sample_rate) < 1:
-        raise UserError(f"data.sample_rate={sample_rate} (Hz) and data.clip_seconds={clip_seconds} leave no samples")
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise UserError(f"data.sample_rate={sample_rate} must be from {RATES[0]} to {RATES[1]} Hz")
+    if not (clip_seconds * sample_rate >= 1 and clip_seconds <= LONGEST):
+        raise UserError(f"data.clip_seconds={clip_seconds} must be from one sample to {LONGEST} seconds")
     path = Path(folder) / f"waves_{sample_rate}.h5"
     stamps = read_stamps(clips.root, clips.filenames)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +78,11 @@ def read_stamps(root: Path, filenames: list[str]) -> np.ndarray:
         UserError: files are missing; all are counted and the first listed.
     """
     stamps, missing = np.zeros((len(filenames), 2), np.int64), []
-    prefix = f"{root}/"
     for row, name in enumerate(filenames):
         try:
-            status = os.stat(prefix + name if name[0] != "/" else name)
+            status = os.stat(os.path.join(root, name))
             stamps[row] = status.st_size, status.st_mtime_ns
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name with a zero byte
             missing.append(name)
     if missing:
         raise UserError(
@@ -89,15 +92,23 @@ def read_stamps(root: Path, filenames: list[str]) -> np.ndarray:
     return stamps
 
 
-def is_current(path: Path, root: Path) -> bool:
-    """Whether a store is finished and every file it was made of is still the same; cheap enough to ask every time."""
+def is_current(path: Path, source: str, root: Path) -> bool:
+    """Whether a store of a source (see source_of) is finished and every file it was made of is still the same.
+
+    Cheap enough to ask every time.
+    """
     try:
-        store = Store(path)
-        if store.attributes.get("format") != FORMAT or len(store.missing):
+        if _unusable(path, source) is not None:
             return False
-        return bool((store["stamp"] == read_stamps(root, store.filenames)).all())
+        store = Store(path)
+        return not len(store.missing) and bool((store["stamp"] == read_stamps(root, store.filenames)).all())
     except UserError:
         return False
+
+
+def source_of(path: Path) -> str:
+    """The fingerprint of what a store is for."""
+    return Store(path).attributes["source"]
 
 
 def source_digest(filenames: list[str], sample_rate: int, clip_seconds: float) -> str:
@@ -149,20 +160,22 @@ def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) 
 def _unusable(path: Path, source: str) -> str | None:
     """Why an existing store is not for this source, or None."""
     try:
-        attributes = Store(path).attributes
+        store = Store(path)
     except UserError as error:
         return f"cannot be read ({error.__cause__ or error})"
-    if (found := attributes.get("format")) != FORMAT:
+    if (found := store.attributes.get("format")) != FORMAT:
         return f"has format {found!r}, not {FORMAT!r}"
-    return None if attributes["source"] == source else "is of another list of clips, or of another length"
+    if not {"wave", *COLUMNS} <= store.columns:
+        return "lacks columns"
+    return None if store.attributes.get("source") == source else "is of another list of clips, or of another length"
 
 
 def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:
     missing, started = store.missing, time.perf_counter()
-    oddities, failures, finished = Counter(), [], 0
+    oddities, rates, failures, finished = Counter(), Counter(), [], 0
 
     def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
-        decoded = decode([f"{root}/{store.filenames[row]}" for row in rows], sample_rate, clip_seconds)
+        decoded = decode([root / store.filenames[row] for row in rows], sample_rate, clip_seconds)
         rows = rows[decoded.read]
         checksum = np.array([zlib.crc32(wave) for wave in decoded.wave])
         store.put(rows, wave=decoded.wave, scale=decoded.scale, checksum=checksum, stamp=stamps[rows])
@@ -176,11 +189,14 @@ def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamp
             for rows, decoded in results:
                 finished += len(rows)
                 oddities.update(decoded.oddities)
+                rates.update(decoded.rates)
                 failures += decoded.failures
             store.commit(np.concatenate([rows for rows, _ in results]))
             rate = finished / (time.perf_counter() - started)
             progress.update(bar, completed=finished + len(failures), rate=f"{rate:.0f} clips/s")
     log.info("packed %d clips in %.1f s", finished, time.perf_counter() - started)
+    if len(rates) > 1:
+        log.warning("the clips have several rates: %s", ", ".join(f"{n} of {rate} Hz" for rate, n in rates.items()))
     for text, count in oddities.items():
         log.warning("%d of %d clips %s", count, len(missing), text)
     if failures:

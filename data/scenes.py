@@ -33,6 +33,7 @@ DEVICE_GROUPS = {"real": ("a", "b", "c"), "seen": ("s1", "s2", "s3"), "unseen": 
 DEVICES = tuple(device for group in DEVICE_GROUPS.values() for device in group)
 REFERENCE_DEVICE = "a"
 
+PART_SECONDS = 1.0  # of the clips that recordings are cut into
 SPLITS = ("train", "validation", "test", "unused")
 
 _NAME = re.compile(

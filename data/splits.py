@@ -35,6 +35,8 @@ def hold_out(
     Raises:
         UserError: the settings are out of range or contradict each other.
     """
+    if not 0 < fraction < 1:
+        raise UserError(f"data.{into}_fraction={fraction} must lie between 0 and 1")
     train = [clip for clip in clips if clip.split == "train"]
     if folds is None and fold is None:
         held_out = validation_locations(train, fraction=fraction, seed=seed)
@@ -55,12 +57,7 @@ def validation_locations(clips: Iterable[Clip], *, fraction: float, seed: int) -
     In every city that has two locations or more, at least one is held out and at least one stays, so that both sides
     know every city, as in the DCASE baseline; and no scene loses its last location, unless the rule of the cities
     demands it.
-
-    Raises:
-        UserError: fraction is not between 0 and 1.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f"data.validation_fraction={fraction} must lie between 0 and 1")
     cities = _places(clips)
     clips_of, places_of = Counter(), Counter()
     for place in (place for places in cities.values() for place in places.values()):

@@ -105,6 +105,11 @@ class Store:
         return len(self.filenames)
 
     @property
+    def columns(self) -> set[str]:
+        """Names of the columns."""
+        return set(self._columns)
+
+    @property
     def missing(self) -> np.ndarray:
         """Rows that are not done yet, int64."""
         return np.flatnonzero(self["done"] == 0)

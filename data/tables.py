@@ -30,12 +30,16 @@ def read_table(path: str | Path, required: Sequence[str], *, separator: str | No
             file.seek(0)
             reader = csv.reader(file, delimiter=separator, strict=True)
             header = next(reader, [])
-            columns, ragged = [[] for _ in header], []
+            columns, ragged, blank = [[] for _ in header], [], []
             for row in reader:
-                if len(row) == len(header):
+                if not row:
+                    blank.append(f"line {reader.line_num}: empty")
+                elif len(row) == len(header):
+                    ragged += blank  # only at the end of a file does an empty line mean nothing
+                    blank = []
                     for column, value in zip(columns, row, strict=True):
                         column.append(value)
-                elif row:  # an empty line is none
+                else:
                     ragged.append(f"line {reader.line_num}: {len(row)} values")
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None

@@ -19,8 +19,9 @@ from data.splits import hold_out
 from data.tables import Table, read_table
 
 META = "meta.csv"
-TRAIN = "evaluation_setup/fold1_train.csv"
-TEST = "evaluation_setup/fold1_evaluate.csv"
+EVALUATION = "evaluation_setup"
+TRAIN = f"{EVALUATION}/fold1_train.csv"
+TEST = f"{EVALUATION}/fold1_evaluate.csv"
 META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 OFFICIAL_ROWS = {META: 230_350, TRAIN: 139_620, TEST: 29_680}
 SUBSETS = (5, 10, 25, 50)  # percent of the train split; each is part of the next
@@ -104,13 +105,16 @@ def subset_paths(root: str | Path, subset: int, subset_lists: str | Path | None 
         return {}
     if subset not in SUBSETS:
         unknown("data.subset", subset, map(str, (*SUBSETS, WHOLE)))
-    folder = Path(root) / "evaluation_setup" if subset_lists is None else Path(subset_lists)
-    found = {p: path for p in SUBSETS for end in ("", ".gz") if (path := folder / f"split{p}.csv{end}").is_file()}
+    folder = Path(root) / EVALUATION if subset_lists is None else Path(subset_lists)
+    found = {percent: path for percent in SUBSETS if (path := list_of(folder, percent)) is not None}
     if subset not in found:
-        raise UserError(
-            f"{folder}/split{subset}.csv is missing: name the folder of the 2024 lists by data.subset_lists"
-        )
+        raise UserError(f"{folder}/split{subset}.csv is missing: name the 2024 lists' folder by data.subset_lists=...")
     return found
+
+
+def list_of(folder: Path, percent: int) -> Path | None:
+    """The list of a 2024 subset in a folder, plain or gzipped, if it is there."""
+    return next((p for end in ("", ".gz") if (p := folder / f"split{percent}.csv{end}").is_file()), None)
 
 
 def _not_nested(members: Mapping[int, set[str]]) -> list[str]:

@@ -21,7 +21,7 @@ class WaveStore:
     Attributes:
         sample_rate: Hz.
         samples: length of a clip.
-        digest: fingerprint of the content.
+        digest: fingerprint of the content, as it was packed.
         filenames: key of each row.
         wave, scale: the columns, memory maps of int16 (N, samples) and float32 (N,).
     """

@@ -16,10 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from data.errors import UserError, unknown
 from data.folder import read_folder
 from data.impulse import read_impulses
-from data.packing import is_current, pack
+from data.packing import is_current, pack, source_of
 from data.scenes import ClipSet
 from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
-from data.tau22 import HELP, META, SUBSETS, TOP, UNFINISHED, read_tau22, subset_paths
+from data.tau22 import EVALUATION, HELP, META, SUBSETS, TOP, UNFINISHED, list_of, read_tau22
+from experiments.config import Data
 from experiments.runs import write_text
 
 RECEIPT = "packed.json"
@@ -45,7 +46,12 @@ def run(cfg: DictConfig) -> None:
     if cfg.data.kind == "tau22":
         _fetch(cfg)
     packed = read_and_pack(cfg)
-    receipt = {"settings": _settings(cfg), "waves": str(packed.waves), "lists": _stamps(packed.clips.sources)}
+    receipt = {
+        "settings": _settings(cfg),
+        "waves": str(packed.waves),
+        "source": source_of(packed.waves),
+        "files": _stamps([*packed.clips.sources, *_wavs(cfg.data.impulses)]),
+    }
     write_text(packed.waves.parent / RECEIPT, json.dumps(receipt, indent=1))
 
 
@@ -60,6 +66,10 @@ def read_and_pack(cfg: DictConfig) -> Packed:
     for key, seed in (("seed", cfg.seed), ("data.seed", cfg.data.seed)):
         if not 0 <= seed < 2**63:
             raise UserError(f"{key}={seed} must be from 0 to 2^63 - 1")
+    defaults = Data()
+    for key in UNUSED[cfg.data.kind]:
+        if cfg.data[key] != getattr(defaults, key):
+            raise UserError(f"data.{key}={cfg.data[key]} means nothing to data={cfg.data.kind}: leave it out")
     clips, impulses = DATASETS[cfg.data.kind](cfg)
     for split in ("train", "validation", "test"):
         clips.indices(split)  # an empty one is found now, not after a training
@@ -113,24 +123,26 @@ def _fetch(cfg: DictConfig) -> None:
         if not cfg.data.download:
             raise UserError(f"{root} holds no complete data set and data.download=false forbids to fetch it: {HELP}")
         download_tau22(root)
-    if cfg.data.subset in SUBSETS and cfg.data.subset_lists is None:
-        try:
-            subset_paths(root, cfg.data.subset)
-        except UserError:
-            fetch_subset_lists(Path(cfg.cache) / SUBSET_FOLDER)
+    if cfg.data.subset in SUBSETS and cfg.data.download and _subset_lists(cfg, root) is None:
+        fetch_subset_lists(Path(cfg.cache) / SUBSET_FOLDER)
 
 
 def _subset_lists(cfg: DictConfig, root: Path) -> str | Path | None:
-    """Where the subsets' lists are: as told, else with the data set, else where stage=data put them."""
-    fetched = Path(cfg.cache) / SUBSET_FOLDER
-    own = root / f"evaluation_setup/split{cfg.data.subset}.csv"
-    return cfg.data.subset_lists or (fetched if fetched.is_dir() and not own.is_file() else None)
+    """Where the subsets' lists are: as told, else with the data set, else where stage=data put them, else nowhere."""
+    if cfg.data.subset_lists is not None:
+        return cfg.data.subset_lists
+    for folder in (root / EVALUATION, Path(cfg.cache) / SUBSET_FOLDER):
+        if list_of(folder, cfg.data.subset) is not None:
+            return folder
+    return None
 
 
 def _cache_of(cfg: DictConfig, root: Path) -> Path:
-    """Its name holds the root's whole path, so that two sets with equal names do not take turns in one store."""
+    """A folder of its own for each root, table and length, so that they do not take turns in one store."""
     root = root.resolve()
-    return Path(cfg.cache) / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+    table = "" if cfg.data.csv is None else Path(cfg.data.csv).resolve()
+    key = f"{root}\n{table}\n{cfg.data.clip_seconds}"
+    return Path(cfg.cache) / f"{root.name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def _unchanged(cfg: DictConfig) -> Path | None:
@@ -138,11 +150,16 @@ def _unchanged(cfg: DictConfig) -> Path | None:
     try:
         root = root_of(cfg)
         receipt = json.loads((_cache_of(cfg, root) / RECEIPT).read_text())
-        same = receipt["settings"] == _settings(cfg) and receipt["lists"] == _stamps(receipt["lists"])
+        seen = receipt["files"]
+        same = receipt["settings"] == _settings(cfg) and seen == _stamps([*seen, *_wavs(cfg.data.impulses)])
         waves = Path(receipt["waves"])
-        return waves if same and is_current(waves, root) else None
-    except (OSError, ValueError, KeyError, UserError):
+        return waves if same and is_current(waves, receipt["source"], root) else None
+    except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
+
+
+def _wavs(folder: str | None) -> list[Path]:
+    return [] if folder is None else sorted(Path(folder).glob("*.wav"))
 
 
 def _settings(cfg: DictConfig) -> dict[str, object]:
@@ -158,4 +175,10 @@ DATASETS: dict[str, Callable[[DictConfig], tuple[ClipSet, str | None]]] = {
     "synthetic": _synthetic,
     "tau22": _tau22,
     "folder": _folder_set,
+}
+# Settings of `data` that a kind does not know: to give one is a mistake, not to be passed over.
+UNUSED = {
+    "synthetic": ("csv", "test_fraction", "reference_device", "subset_lists"),
+    "tau22": ("csv", "test_fraction", "reference_device"),
+    "folder": ("subset", "subset_lists"),
 }

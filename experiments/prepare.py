@@ -9,9 +9,10 @@ import torch
 from omegaconf import DictConfig
 
 from data.batches import Batches
+from data.errors import UserError
 from data.mel import LogMel
 from data.recordings import Recordings
-from data.scenes import ClipSet
+from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
 from experiments.datasets import read_and_pack
 from experiments.score import evaluate
@@ -30,11 +31,11 @@ class Prepared:
     @property
     def fingerprint(self) -> dict[str, str]:
         """What results depend on: the waves, what each clip is and in which split, and the responses."""
-        splits = "\n".join(f"{clip.filename}\t{clip.scene}\t{clip.split}" for clip in self.clips.clips)
+        clips = "\n".join("\t".join(map(str, clip)) for clip in self.clips.clips)
         responses = b"" if self.responses is None else self.responses.numpy().tobytes()
         return {
             "waves": self.store.digest,
-            "splits": hashlib.sha256(splits.encode()).hexdigest(),
+            "clips": hashlib.sha256(f"{clips}\n{self.clips.reference_device}".encode()).hexdigest(),
             "impulses": hashlib.sha256(responses).hexdigest(),
         }
 
@@ -58,6 +59,11 @@ class Prepared:
         if crop:
             clips = [self.clips.clips[row] for row in rows]
             recordings = Recordings(clips, self.store.samples, device)
+            if recordings.runs < len(clips) and self.store.samples != round(PART_SECONDS * self.store.sample_rate):
+                raise UserError(
+                    f"augment.crop=true joins neighbouring clips of {PART_SECONDS:g} s, and the store's are "
+                    f"{self.store.samples / self.store.sample_rate:g} s long: set data.clip_seconds={PART_SECONDS:g}"
+                )
             log.info("random crops of %d runs of neighbouring clips, %d clips in all", recordings.runs, len(clips))
         return Batches(
             self.store,
@@ -90,5 +96,8 @@ def prepare(cfg: DictConfig) -> Prepared:
         UserError: see experiments/datasets.py and the readers.
     """
     packed = read_and_pack(cfg)
+    store = WaveStore(packed.waves)
+    if store.filenames != packed.clips.filenames:  # another process may have made the store anew meanwhile
+        raise UserError(f"{packed.waves} is of another list of clips than {packed.clips.root}: run the command again")
     responses = None if packed.responses is None else torch.from_numpy(packed.responses)
-    return Prepared(packed.clips, WaveStore(packed.waves), responses)
+    return Prepared(packed.clips, store, responses)

@@ -73,12 +73,18 @@ def test_odd_files_are_brought_into_form_and_counted(tmp_path: Path) -> None:
     assert waves[1, 16_000] == pytest.approx(0.1, abs=1e-3)
     assert not waves[2].any()
     assert decoded.oddities == {
-        "had another rate than 44100 Hz": 1,
         "had several channels and were mixed down": 1,
         "were shorter than a clip and padded with silence": 1,
         "were longer than a clip and cut": 1,
         "are silent": 1,
     }
+    assert decoded.rates == {44_100: 2, 48_000: 1}
+
+
+def test_a_peak_that_is_mere_rounding_is_silence(tmp_path: Path) -> None:
+    """Oracle: float samples too small for a scale of their own in float32, which would wrap around in int16."""
+    soundfile.write(tmp_path / "x.wav", np.full(44_100, 3e-39), 32_000, "FLOAT")
+    assert not decode([tmp_path / "x.wav"], 32_000, 1.0).wave.any()
 
 
 def test_what_cannot_be_read_is_named_and_the_others_are_decoded(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Batches: every clip once, and the same ones wherever the waves lie."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -73,10 +75,37 @@ def test_crops_are_of_the_clips_own_recording(
 
 
 def test_an_epoch_that_is_left_early_leaves_no_thread(miniature: ClipSet, miniature_waves: WaveStore) -> None:
-    """Oracle: the batches of a second epoch, after a first one of which only one was taken."""
+    """Oracle: the threads before and after; the reading thread is there in between."""
     part = batches(miniature_waves, miniature, "train", residency="disk")
-    next(part.in_order())
-    assert sum(len(batch.rows) for batch in part.in_order()) == 50
+    before = set(threading.enumerate())
+    epoch = part.in_order()
+    next(epoch)
+    assert len(set(threading.enumerate()) - before) == 1
+    epoch.close()
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("cropped", [False, True])
+def test_a_gpu_gets_the_same_batches_wherever_the_waves_lie(
+    miniature: ClipSet, miniature_waves: WaveStore, cropped: bool
+) -> None:
+    """Oracle: the stored waves themselves, or, with crops, those that came from the disk."""
+    rows = miniature.indices("train")
+    clips = [miniature.clips[row] for row in rows]
+    found = {}
+    for residency in ("disk", "memory", "device"):
+        recordings = Recordings(clips, miniature_waves.samples, "cuda") if cropped else None
+        settings = {"batch_size": 16, "device": "cuda", "residency": residency, "recordings": recordings}
+        part = Batches(miniature_waves, rows, miniature.labels, miniature.from_reference_device, **settings)
+        generator = torch.Generator("cuda").manual_seed(3)
+        found[residency] = list(part.shuffled(generator))
+    for batches_of_one in zip(*found.values(), strict=True):
+        for batch in batches_of_one:
+            assert batch.waves.device.type == "cuda"
+            assert torch.equal(batch.waves, batches_of_one[0].waves)
+            if not cropped:
+                assert torch.equal(batch.waves.cpu(), miniature_waves.read(batch.rows.cpu().numpy()))
 
 
 def test_waves_that_do_not_fit_are_refused_with_the_remedy(

@@ -1,11 +1,13 @@
 """Fetching the data set, from a server of our own that lies, breaks off and goes on."""
 
+import contextlib
 import hashlib
 import io
 import json
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class Server:
         self.break_at: int | None = None  # byte of a file, however often it is asked for
         self.asked: list[tuple[str, str | None]] = []
         self.ranges = True
+        self.wrong_by = 0  # bytes by which the record's sizes are wrong
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,25 +49,18 @@ class Server:
 
     def describe(self, name: str) -> dict[str, object]:
         links = {"self": f"{self.url}/{name}"}
-        return {"key": name, "size": len(self.files[name]), "checksum": f"md5:{self.md5[name]}", "links": links}
+        return {
+            "key": name,
+            "size": len(self.files[name]) + self.wrong_by,
+            "checksum": f"md5:{self.md5[name]}",
+            "links": links,
+        }
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         name = request.path.strip("/")
         self.asked.append((name, request.headers.get("Range")))
         if name == "record":
-            data = json.dumps(
-                {
-                    "files": [
-                        {
-                            "key": n,
-                            "size": len(d),
-                            "checksum": f"md5:{self.md5[n]}",
-                            "links": {"self": f"{self.url}/{n}"},
-                        }
-                        for n, d in self.files.items()
-                    ]
-                }
-            ).encode()
+            data = json.dumps({"files": [self.describe(name) for name in self.files]}).encode()
         else:
             data = self.files[name]
         start = int((request.headers.get("Range") or "bytes=0-")[6:-1]) if self.ranges and name != "record" else 0
@@ -155,6 +151,22 @@ def test_a_wrong_md5_is_found_and_mended_by_the_next_run(server: Server, tmp_pat
     assert content(tmp_path / "set") == whole(server)
 
 
+def test_a_wrong_size_in_the_record_ends_with_a_message(server: Server, tmp_path: Path) -> None:
+    """Oracle: sizes 7 bytes above those of the files; one request for the first file, and not one after another."""
+    server.wrong_by = 7
+    with pytest.raises(UserError, match=r"ended at byte \d+ of \d+: run stage=data again later"):
+        fetch(server, tmp_path / "set")
+    assert [name for name, _ in server.asked] == ["record", "set.meta.zip"]
+
+
+def test_two_downloads_at_once_fetch_everything_once(server: Server, tmp_path: Path) -> None:
+    """Oracle: the server's list of requests, and the members of the archives."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: fetch(server, tmp_path / "set"), range(2)))
+    assert sorted(name for name, _ in server.asked) == ["record", "set.audio.1.zip", "set.meta.zip"]
+    assert content(tmp_path / "set") == whole(server)
+
+
 def test_what_is_unpacked_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
     """Oracle: the server's list of requests, after a kill that left the first archive unpacked."""
     server.md5["set.audio.1.zip"], right = "0" * 32, server.md5["set.audio.1.zip"]
@@ -165,7 +177,7 @@ def test_what_is_unpacked_is_not_fetched_again(server: Server, tmp_path: Path) -
     assert [name for name, _ in server.asked] == ["record", "set.audio.1.zip"]
 
 
-EVIL = ["../evil.wav", f"{TOP}/../../evil.wav", "/evil.wav", "a\\..\\..\\evil.wav", "C:/evil.wav"]
+EVIL = ["../evil.wav", f"{TOP}/../../evil.wav", "/evil.wav", "a\\..\\..\\evil.wav", "C:/evil.wav", f"{TOP}/C:/evil.wav"]
 
 
 @pytest.mark.parametrize("name", EVIL)
@@ -176,6 +188,16 @@ def test_an_archive_that_would_write_elsewhere_is_refused_whole(tmp_path: Path, 
     with pytest.raises(UserError, match=r"(?s)would write outside of .*evil\.wav"):
         unpack(tmp_path / "x.zip", tmp_path / "set")
     assert content(tmp_path) == {"x.zip": (tmp_path / "x.zip").read_bytes()}
+
+
+@pytest.mark.parametrize("name", [f"{TOP}//outside/evil.wav", f"{TOP}/./outside/evil.wav", "//outside/evil.wav"])
+def test_what_slashes_hide_stays_inside(tmp_path: Path, name: str) -> None:
+    """Oracle: files there are after unpacking: below the folder, or none."""
+    (tmp_path / "x.zip").write_bytes(zipped({name: b"1", f"{TOP}/": b""}))
+    (tmp_path / "set").mkdir()
+    with contextlib.suppress(UserError):
+        unpack(tmp_path / "x.zip", tmp_path / "set")
+    assert set(content(tmp_path)) - {"x.zip"} <= {"set/outside/evil.wav"}
 
 
 def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:

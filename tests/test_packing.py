@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import soundfile
 
 from data import packing
 from data.errors import UserError
-from data.packing import is_current, pack
+from data.packing import is_current, pack, source_of
 from data.scenes import ClipSet, parse_filename
 from data.store import Store
 from data.waves import WaveStore
@@ -73,9 +72,10 @@ def test_an_unchanged_source_is_not_packed_again_and_a_changed_one_is(tones: Cli
     first, before = WaveStore(path), path.stat().st_mtime_ns
     assert WaveStore(pack(tones, tmp_path / "cache")).digest == first.digest
     assert path.stat().st_mtime_ns == before
-    assert is_current(path, tones.root)
+    assert is_current(path, source_of(path), tones.root)
+    assert not is_current(path, "another", tones.root)
     soundfile.write(tones.root / NAMES[0], np.full(44_100, 0.25), 44_100, "PCM_24")
-    assert not is_current(path, tones.root)
+    assert not is_current(path, source_of(path), tones.root)
     again = WaveStore(pack(tones, tmp_path / "cache"))
     assert again.digest != first.digest
     assert again.read(np.array([0]))[0, 16_000].item() == pytest.approx(0.25, abs=1e-3)
@@ -87,7 +87,7 @@ def test_only_what_is_not_done_is_decoded(tones: ClipSet, tmp_path: Path) -> Non
     store = Store(path)
     store.fill([1], wave=np.full((1, 32_000), 5), scale=np.ones(1))
     store.reset([2])
-    assert not is_current(path, tones.root)
+    assert not is_current(path, source_of(path), tones.root)
     with pytest.raises(UserError, match="unfinished"):
         WaveStore(path)
     waves = WaveStore(pack(tones, tmp_path / "cache")).read(np.array([1, 2]))
@@ -95,7 +95,7 @@ def test_only_what_is_not_done_is_decoded(tones: ClipSet, tmp_path: Path) -> Non
     assert waves[1].abs().max() == pytest.approx(0.5, abs=1e-2)
 
 
-@pytest.mark.parametrize("change", ["format", "length", "list", "cut", "text"])
+@pytest.mark.parametrize("change", ["format", "length", "list", "cut", "text", "columns"])
 def test_a_store_of_another_source_is_made_anew(
     tones: ClipSet, tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -110,13 +110,17 @@ def test_a_store_of_another_source_is_made_anew(
         pack(replace(tones, clips=tones.clips[:2]), tmp_path / "cache")
     elif change == "cut":
         os.truncate(path, path.stat().st_size // 2)
+    elif change == "columns":
+        with h5py.File(path, "r+") as file:
+            del file["stamp"]
     elif change == "text":
         path.write_text("no store")
     caplog.clear()
     again = WaveStore(pack(tones, tmp_path / "cache"))
     np.testing.assert_array_equal(again.wave, expected.wave)
     assert again.digest == expected.digest
-    reason = {"format": "scenelet waves 0", "length": "length", "list": "another list"}.get(change, "cannot be read")
+    reasons = {"format": "scenelet waves 0", "length": "length", "list": "another list", "columns": "columns"}
+    reason = reasons.get(change, "cannot be read")
     assert reason in caplog.text
 
 
@@ -128,6 +132,31 @@ def test_all_missing_files_are_counted_and_twenty_shown(tones: ClipSet, tmp_path
     assert str(caught.value).count("audio/bus-paris") == 20
     assert "... and 10 more" in str(caught.value)
     assert not list(tmp_path.glob("cache/*.h5"))
+
+
+def test_names_may_be_absolute_and_clips_of_several_rates(
+    tones: ClipSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the same file under its relative and its absolute name; the rates counted by hand."""
+    soundfile.write(tmp_path / "elsewhere.wav", np.full(24_000, 0.25), 48_000, "PCM_24")
+    places = [tones.root / NAMES[0], tmp_path / "elsewhere.wav"]
+    named = [tones.clips[0], *(tones.clips[0]._replace(filename=str(place)) for place in places)]
+    store = WaveStore(pack(replace(tones, clips=named), tmp_path / "cache"))
+    np.testing.assert_array_equal(store.wave[0], store.wave[1])
+    assert store.read(np.array([2]))[0, 8_000].item() == pytest.approx(0.25, abs=1e-3)
+    assert "several rates: 2 of 44100 Hz, 1 of 48000 Hz" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"sample_rate": 0}, {"sample_rate": 10**9}, {"clip_seconds": 0.0}]
+    + [{"clip_seconds": seconds} for seconds in (float("nan"), float("inf"), 1e6, -1.0)],
+)
+def test_a_length_or_rate_that_cannot_be_is_refused(tones: ClipSet, tmp_path: Path, settings: dict) -> None:
+    """Oracle: the message, and that nothing is written."""
+    with pytest.raises(UserError, match=f"data.{next(iter(settings))}=.* must be from"):
+        pack(tones, tmp_path / "cache", **settings)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_every_unreadable_file_is_named_and_the_others_are_kept(
@@ -165,30 +194,23 @@ def test_a_disk_without_room_is_found_before_the_first_clip(
 
 
 def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: an operating system that refuses the 10th write of waves, as a full disk does; an undisturbed store."""
+    """Oracle: an operating system that has no room for the 11th wave and any later one; an undisturbed store."""
     tones = write_tones(tmp_path / "set", 40, 0.05)
     expected = pack(tones, tmp_path / "undisturbed", clip_seconds=0.05).read_bytes()
     monkeypatch.setattr(packing, "TASK", 1)
-    monkeypatch.setattr(packing, "COMMIT_SECONDS", 0.0)
-    full = calls_before(10, OSError(errno.ENOSPC, "No space left on device"), os.pwrite)
+    pwrite, room = os.pwrite, iter(range(10))
+
+    def filling_up(descriptor: int, data: bytes, place: int) -> int:
+        if len(data) > 1000 and next(room, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(descriptor, data, place)
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", full)
+        patch.setattr(os, "pwrite", filling_up)
         with pytest.raises(UserError, match="No space left on device; finished clips are kept"):
             pack(tones, tmp_path / "cache", clip_seconds=0.05)
-    path = tmp_path / "cache" / "waves_32000.h5"
-    assert 0 < len(Store(path).missing) < 40
+    assert 30 <= len(Store(tmp_path / "cache" / "waves_32000.h5").missing) < 40
     assert pack(tones, tmp_path / "cache", clip_seconds=0.05).read_bytes() == expected
-
-
-def calls_before(count: int, error: Exception, function: Callable) -> Callable:
-    calls = iter(range(count))
-
-    def call(*arguments: object) -> object:
-        if next(calls, None) is None:
-            raise error
-        return function(*arguments)
-
-    return call
 
 
 def suicidal(root: Path, cache: Path, count: int, at: int) -> subprocess.CompletedProcess:

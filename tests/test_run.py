@@ -170,6 +170,15 @@ MISTAKES = {
         ["data.clip_seconds=0", "no samples"],
     ),
     "a strange residency": (["stage=teacher", "data.root={miniature}", "data.residency=ram"], ["device, memory, disk"]),
+    "a setting of another kind": (
+        ["data=folder", "data.root={root}", "data.subset=5"],
+        ["means nothing to data=folder"],
+    ),
+    "crops of half clips": (
+        ["stage=teacher", "data.root={miniature}", "data.clip_seconds=0.5", "teacher.augment.crop=true"],
+        ["joins neighbouring clips of 1 s", "are 0.5 s long"],
+    ),
+    "an endless clip": (["stage=data", "data.root={miniature}", "data.clip_seconds=inf"], ["data.clip_seconds=inf"]),
     "a student of crops": (
         ["stage=student", "data.root={miniature}", "student.augment.crop=true", "logits=[{logits}]"],
         ["is for teachers"],

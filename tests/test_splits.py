@@ -92,8 +92,9 @@ def test_a_location_of_several_scenes_is_held_out_whole() -> None:
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, float("nan")])
 def test_a_share_must_leave_something_on_both_sides(fraction: float) -> None:
     """Oracle: the message."""
-    with pytest.raises(UserError, match="between 0 and 1"):
-        validation_locations([], fraction=fraction, seed=0)
+    for into in ("validation", "test"):
+        with pytest.raises(UserError, match=f"data.{into}_fraction=.* between 0 and 1"):
+            hold_out([], into=into, fraction=fraction)
 
 
 @pytest.mark.parametrize(("folds", "fold"), [(3, None), (None, 0), (3, 3), (3, -1)])

@@ -36,6 +36,7 @@ SPOILT = {
         b"filename,label\na.wav,bus\nb.wav\nc.wav,bus,1\n",
         r"2 rows .*\n  line 3: 1 values\n  line 4",
     ),
+    "a gap": (b"filename,label\na.wav,bus\n\nb.wav,bus\n", r"1 rows .*\n  line 3: empty"),
     "twice": (b"filename,filename\n", "the columns filename twice"),
     "binary": (bytes(range(256)), "is no comma- or tab-separated table"),
     "open quote": (b'filename,label\n"a.wav,bus\n', "is no comma- or tab-separated table"),

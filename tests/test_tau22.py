@@ -139,6 +139,20 @@ def test_a_subset_leaves_the_rest_of_train_unused(tmp_path: Path) -> None:
     assert Counter(c.split for c in clips)["test"] == 2
 
 
+def test_a_list_may_be_gzipped_and_the_plain_one_counts(tmp_path: Path) -> None:
+    """Oracle: two lists of one subset that differ."""
+    root = eight_train_rows(tmp_path / "set")
+    write_subsets(root, split50=[0, 2, 4, 6])
+    plain = root / "evaluation_setup/split50.csv"
+    (root / "evaluation_setup/split50.csv.gz").write_bytes(
+        gzip.compress(plain.read_bytes().replace(b"-6-6-", b"-7-7-"))
+    )
+    for expected in (6, 7):
+        used = {c.filename for c in read_tau22(root, subset=50).clips if c.split in ("train", "validation")}
+        assert name_of(expected) in used
+        plain.unlink(missing_ok=True)
+
+
 def test_subsets_that_are_not_nested_are_refused(tmp_path: Path) -> None:
     """Oracle: a smaller subset with a clip that the larger one lacks, and one with a test clip."""
     root = eight_train_rows(tmp_path / "set")
