@@ -165,10 +165,7 @@ MISTAKES = {
     ),
     "half a fold": (["data.root={miniature}", "data.folds=3"], ["data.folds=3 and data.fold=None: give both"]),
     "too many folds": (["data.root={miniature}", "data.folds=300", "data.fold=0"], ["from 2 to the number of train"]),
-    "no samples": (
-        ["stage=data", "data.root={miniature}", "data.clip_seconds=0"],
-        ["data.clip_seconds=0", "no samples"],
-    ),
+    "no samples": (["stage=data", "data.root={miniature}", "data.clip_seconds=0"], ["from one sample to 600 s"]),
     "a strange residency": (["stage=teacher", "data.root={miniature}", "data.residency=ram"], ["device, memory, disk"]),
     "a setting of another kind": (
         ["data=folder", "data.root={root}", "data.subset=5"],
