@@ -113,6 +113,11 @@ def read_logits(path: str | Path, filenames: Sequence[str], scenes: Sequence[str
     return logits
 
 
+def read_identity(path: str | Path) -> dict[str, object]:
+    """What a logits file says it depends on: teacher, config, weights, waves, clips; and the accuracies it has."""
+    return Store(Path(path)).attributes
+
+
 def mean_logits(paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
     """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes)."""
     if not paths:

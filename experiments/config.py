@@ -11,19 +11,6 @@ from omegaconf import MISSING
 
 
 @dataclass
-class Mel:
-    """Log-mel front end: samples, Hz; see data/mel.py."""
-
-    window: int = 3072
-    hop: int = 500
-    fft: int = 4096
-    mels: int = 256
-    low: float = 0.0
-    high: float = 15500.0
-    edge_jitter: float = 1000.0
-
-
-@dataclass
 class Augment:
     """How much of each augmentation; see data/augment.py."""
 
@@ -89,7 +76,7 @@ class Teacher:
     pretrained: bool = False
     weights: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    mel: Mel = field(default_factory=Mel)
+    mel: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
     fit: Fit = field(default_factory=Fit)
 
@@ -101,7 +88,7 @@ class Student:
     builder: str = MISSING
     size: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    mel: Mel = field(default_factory=Mel)
+    mel: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
     fit: Fit = field(default_factory=Fit)
     distill: Distill = field(default_factory=Distill)
@@ -113,6 +100,15 @@ class Quantize:
 
     clips: int = 256
     percentile: float = 99.99
+
+
+@dataclass
+class Ensemble:
+    """How several teachers become one; see teachers/ensemble.py."""
+
+    mean: str = "logits"
+    weights: Any = "equal"
+    temperature: bool = False
 
 
 @dataclass
@@ -149,13 +145,14 @@ class Config:
     teacher: Teacher = field(default_factory=Teacher)
     student: Student = field(default_factory=Student)
     quantize: Quantize = field(default_factory=Quantize)
+    ensemble: Ensemble = field(default_factory=Ensemble)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
     seed: int = 0
     epochs: int | None = None
     force: bool = False
-    logits: list[str] | None = None
+    logits: Any = None
     checkpoint: str | None = None
     runs: str = "runs"
     cache: str = "cache"

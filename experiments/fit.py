@@ -19,7 +19,7 @@ from torch import nn
 from data.augment import Augment
 from data.batches import Batch, Batches
 from data.errors import UserError
-from data.mel import LogMel
+from data.front_end import FrontEnd
 from experiments.prepare import Prepared
 from experiments.recipe import Recipe, learning_rate_factor, small_enough
 from experiments.runs import Run
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 def fit(
     fabric: Fabric,
     network: nn.Module,
-    front_end: LogMel,
+    front_end: FrontEnd,
     train: Batches,
     validation: Batches,
     *,
@@ -125,7 +125,7 @@ def fit_part(
     part: DictConfig,
     prepared: Prepared,
     network: nn.Module,
-    front_end: LogMel,
+    front_end: FrontEnd,
     run: Run,
     *,
     loss: Loss,
@@ -160,13 +160,13 @@ def fit_part(
 
 
 @torch.no_grad()
-def logits_of(network: nn.Module, front_end: LogMel, batch: Batch) -> torch.Tensor:
+def logits_of(network: nn.Module, front_end: FrontEnd, batch: Batch) -> torch.Tensor:
     """float32 logits (B, classes) of a batch's clean clips; the network is in evaluation mode."""
     pictures = front_end(batch.waves).contiguous(memory_format=torch.channels_last)
     return network(pictures).float()
 
 
-def predict(network: nn.Module, front_end: LogMel, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
+def predict(network: nn.Module, front_end: FrontEnd, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (n, classes) and labels (n,) of a split, in its order."""
     network.eval()
     pairs = [(logits_of(network, front_end, batch).cpu(), batch.labels.cpu()) for batch in batches.in_order()]

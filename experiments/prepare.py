@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 
 from data.batches import Batches
 from data.errors import UserError
-from data.mel import LogMel
+from data.front_end import FrontEnd
 from data.recordings import Recordings
 from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
 from experiments.datasets import read_and_pack
-from experiments.score import evaluate
+from experiments.score import evaluate, softmax
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,15 @@ class Prepared:
         groups = clips.device_groups
         return evaluate(probabilities, clips.labels[rows], devices, scenes=clips.scenes, device_groups=groups)
 
-    def picture_shape(self, front_end: LogMel) -> tuple[int, int, int, int]:
+    def score_logits(self, logits: np.ndarray) -> dict[str, float]:
+        """Figures of validation and test from the logits (N, classes) of all clips, as "<split>/<figure>"."""
+        scores = {}
+        for split in ("validation", "test"):
+            figures = self.score(split, softmax(logits[self.clips.indices(split)]))
+            scores |= {f"{split}/{name}": value for name, value in figures.items()}
+        return scores
+
+    def picture_shape(self, front_end: FrontEnd) -> tuple[int, int, int, int]:
         """(1, 1, mels, frames) of one clip's log-mel."""
         return 1, 1, front_end.mels, front_end.frames(self.store.samples)
 

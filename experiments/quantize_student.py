@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.errors import UserError
-from data.mel import LogMel
+from data.front_end import FrontEnd, build_front_end
 from experiments import checkpoint, fit
 from experiments.prepare import Prepared, prepare
 from experiments.runs import CHECKPOINT, MODEL, Run, existing, sha256
@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> None:
         Console().print(table(json.loads((run.folder / "score.json").read_text())))
         return
 
-    front_end = LogMel(sample_rate=blueprint.sample_rate, **blueprint.mel)
+    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     folded = fold(network)
     pictures = calibration_pictures(prepared, front_end, cfg.quantize.clips, cfg.seed)
     integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile)
@@ -81,7 +81,7 @@ def run(cfg: DictConfig) -> None:
     log.info("%s: %d bytes of file (%s)", model.name, model.stat().st_size, run.folder)
 
 
-def calibration_pictures(prepared: Prepared, front_end: LogMel, count: int, seed: int) -> torch.Tensor:
+def calibration_pictures(prepared: Prepared, front_end: FrontEnd, count: int, seed: int) -> torch.Tensor:
     """Log-mels (n, 1, mels, frames) of at most `count` random train clips."""
     if count < 1:
         raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")

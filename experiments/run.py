@@ -1,4 +1,4 @@
-"""The command line: python -m experiments.run stage=data|teacher|student|quantize|all key=value ...
+"""The command line: python -m experiments.run stage=data|teacher|ensemble|student|quantize|all key=value ...
 
 Heavy packages are imported when a stage runs, so that --help and every mistake are answered at once.
 """
@@ -24,6 +24,7 @@ CONF = Path(__file__).parent / "conf"
 STAGES = {
     "data": "experiments.datasets",
     "teacher": "experiments.train_teacher",
+    "ensemble": "experiments.make_ensemble",
     "student": "experiments.train_student",
     "quantize": "experiments.quantize_student",
 }
@@ -100,8 +101,8 @@ def _advice(arguments: list[str]) -> str:
     }
     keys = [*groups, *_keys(OmegaConf.structured(config.Config))]
     for file in CONF.glob("*/*.yaml"):
-        arguments_of = OmegaConf.load(file).get("arguments") or {}
-        keys += [f"{file.parent.name}.arguments.{key}" for key in arguments_of]
+        for free in ("arguments", "mel"):
+            keys += [f"{file.parent.name}.{free}.{key}" for key in OmegaConf.load(file).get(free) or {}]
     advice = []
     for argument in arguments:
         key = argument.split("=")[0].lstrip("+~")

@@ -5,6 +5,7 @@ Conventions: a run is runs/<stage>/<name>/. config.yaml is what was asked, run.j
 and scores are JSON.
 """
 
+import glob
 import hashlib
 import json
 import logging
@@ -132,6 +133,30 @@ def existing(cfg: DictConfig, stage: str, file: str) -> Path:
     if path.exists() and not (path.parent / RECORD).exists():
         raise UserError(f"{path.parent} is an unfinished run: run stage={stage} again, or name files by hand")
     return path
+
+
+def logits_files(cfg: DictConfig) -> list[Path]:
+    """The files that `logits` names: a path, a pattern like runs/teacher/*/logits.h5, or a list of them.
+
+    Without it, the teacher's of the same name.
+
+    Raises:
+        UserError: a pattern that matches nothing, a file twice, or no file at all.
+    """
+    if cfg.logits is None:
+        return [existing(cfg, "teacher", LOGITS)]
+    named = [cfg.logits] if isinstance(cfg.logits, str) else list(cfg.logits)
+    found: list[Path] = []
+    for name in map(str, named):
+        matches = sorted(map(Path, glob.glob(name))) if glob.has_magic(name) else [Path(name)]
+        if not matches:
+            raise UserError(f"logits={name} matches no file")
+        found += matches
+    if not found:
+        raise UserError("logits=[] names no file: name some, or leave it null to take the teacher of the same name")
+    if len({path.resolve() for path in found}) < len(found):
+        raise UserError(f"logits={[str(path) for path in found]} names a file twice: it would count double")
+    return found
 
 
 def write_text(path: Path, text: str) -> None:

@@ -43,6 +43,17 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.log(right).mean())
 
 
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> float:
+    """Expected calibration error: over equal bins of confidence, the mean distance of accuracy and confidence.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(number, right - confidence, minlength=bins)  # of each bin: clips x (accuracy - confidence)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
 def evaluate(
     probabilities: np.ndarray,
     labels: np.ndarray,
@@ -51,14 +62,18 @@ def evaluate(
     scenes: Sequence[str],
     device_groups: Mapping[str, Sequence[str]],
 ) -> dict[str, float]:
-    """All figures by flat name: accuracy, log_loss, accuracy/scene/<scene>, accuracy/device/<device>,
-    accuracy/group/<group>, and so on.
+    """All figures by flat name: accuracy, log_loss, calibration_error, and by subset accuracy/scene/<scene>,
+    accuracy/device/<device>, accuracy/group/<group>, log_loss/scene/<scene> and so on.
 
     Scenes, devices and groups without items are left out.
     """
     validate(probabilities, labels)
     devices = np.asarray(devices)
-    scores = {"accuracy": macro_accuracy(probabilities, labels), "log_loss": log_loss(probabilities, labels)}
+    scores = {
+        "accuracy": macro_accuracy(probabilities, labels),
+        "log_loss": log_loss(probabilities, labels),
+        "calibration_error": calibration_error(probabilities, labels),
+    }
     subsets = {f"scene/{scene}": labels == number for number, scene in enumerate(scenes)}
     subsets |= {f"device/{device}": devices == device for group in device_groups.values() for device in group}
     subsets |= {f"group/{group}": np.isin(devices, list(members)) for group, members in device_groups.items()}

@@ -1,17 +1,16 @@
 """stage=student: train a small network on labels and on what its teachers wrote down."""
 
 import logging
-from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from data.batches import Batch
+from data.front_end import build_front_end
 from data.logits import mean_logits
-from data.mel import LogMel
 from experiments import checkpoint, fit
 from experiments.prepare import prepare
-from experiments.runs import CHECKPOINT, LOGITS, Run, existing, sha256
+from experiments.runs import CHECKPOINT, Run, logits_files, sha256
 from students import build_student
 from students.complexity import torch_complexity
 from students.distill import distillation_loss
@@ -23,7 +22,7 @@ def run(cfg: DictConfig) -> None:
     """Train the student of `cfg.student` and write checkpoint and scores."""
     prepared = prepare(cfg)
     clips = prepared.clips
-    paths = [existing(cfg, "teacher", LOGITS)] if cfg.logits is None else [Path(path) for path in cfg.logits]
+    paths = logits_files(cfg)
     targets = mean_logits(paths, clips.filenames, clips.scenes)
     student = OmegaConf.to_container(cfg.student, resolve=True)
     inputs = {**prepared.fingerprint, "logits": " ".join(sha256(path) for path in paths)}
@@ -40,16 +39,14 @@ def run(cfg: DictConfig) -> None:
     size = {} if cfg.student.size is None else {"size": cfg.student.size}
     arguments = {"classes": len(clips.scenes), **size, **student["arguments"]}
     network = build_student(cfg.student.builder, **arguments)
-    front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.student.mel)
+    front_end = build_front_end(cfg.data.sample_rate, student["mel"])
     log.info("student %s learns from %s", cfg.student.builder, ", ".join(map(str, paths)))
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return distillation_loss(logits, batch.targets, batch.labels, **cfg.student.distill)
 
     network = fit.fit_part(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)
-    blueprint = checkpoint.Blueprint(
-        cfg.student.builder, arguments, dict(cfg.student.mel), clips.scenes, cfg.data.sample_rate
-    )
+    blueprint = checkpoint.Blueprint(cfg.student.builder, arguments, student["mel"], clips.scenes, cfg.data.sample_rate)
     checkpoint.save(run.folder / CHECKPOINT, network, blueprint)
     device = next(network.parameters()).device
     scores = {}

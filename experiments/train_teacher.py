@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,12 +12,11 @@ from torch.nn import functional as F
 
 from data.batches import Batch
 from data.errors import UserError
+from data.front_end import FrontEnd, build_front_end
 from data.logits import LogitsWriter
-from data.mel import LogMel
 from experiments import checkpoint, fit
 from experiments.prepare import Prepared, prepare
 from experiments.runs import CHECKPOINT, LOGITS, Run, sha256
-from experiments.score import softmax
 from teachers import build_teacher
 
 LOGITS_BATCH = 64
@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> None:
     arguments = {"classes": len(prepared.clips.scenes), **teacher["arguments"]}
     start = {"pretrained": cfg.teacher.pretrained, "weights": cfg.teacher.weights}
     network = build_teacher(cfg.teacher.builder, **arguments, **start)
-    front_end = LogMel(sample_rate=cfg.data.sample_rate, **cfg.teacher.mel)
+    front_end = build_front_end(cfg.data.sample_rate, teacher["mel"])
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
@@ -55,7 +55,7 @@ def run(cfg: DictConfig) -> None:
     blueprint = checkpoint.Blueprint(
         cfg.teacher.builder,
         {**arguments, "pretrained": False},
-        dict(cfg.teacher.mel),
+        teacher["mel"],
         prepared.clips.scenes,
         cfg.data.sample_rate,
     )
@@ -67,7 +67,7 @@ def run(cfg: DictConfig) -> None:
         **prepared.fingerprint,
     }
     logits = write_logits(run, prepared, network, front_end, identity)
-    scores = score_logits(prepared, logits)
+    scores = prepared.score_logits(logits)
     run.finish(scores)
     log.info(
         "teacher: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder
@@ -75,7 +75,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def write_logits(
-    run: Run, prepared: Prepared, network: nn.Module, front_end: LogMel, identity: dict[str, str]
+    run: Run, prepared: Prepared, network: nn.Module, front_end: FrontEnd, identity: dict[str, str]
 ) -> np.ndarray:
     """Logits of every clip of the set, clean, to logits.h5; returned as (N, classes)."""
     writer = LogitsWriter(run.folder / LOGITS, prepared.clips.filenames, prepared.clips.scenes, identity)
@@ -85,23 +85,15 @@ def write_logits(
         if todo.intersection(batch.rows.tolist()):
             writer.fill(batch.rows.tolist(), fit.logits_of(network, front_end, batch).cpu().numpy())
     logits = writer.values()
-    scores = score_logits(prepared, logits)
+    scores = prepared.score_logits(logits)
     writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])
     return logits
 
 
-def score_logits(prepared: Prepared, logits: np.ndarray) -> dict[str, float]:
-    """Figures of validation and test from the logits (N, classes) of all clips, as "<split>/<figure>"."""
-    scores = {}
-    for split in ("validation", "test"):
-        rows = prepared.clips.indices(split)
-        figures = prepared.score(split, softmax(logits[rows]))
-        scores |= {f"{split}/{name}": value for name, value in figures.items()}
-    return scores
-
-
 def _fingerprint(path: str) -> str:
+    """Of a file, or of all files of a folder."""
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file()) if Path(path).is_dir() else [path]
     try:
-        return sha256(path)
+        return " ".join(sha256(file) for file in files)
     except OSError as error:
         raise UserError(f"teacher.weights={path} cannot be read: {error.strerror}") from error

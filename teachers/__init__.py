@@ -9,10 +9,17 @@ from collections.abc import Callable
 from torch import nn
 
 from data.registry import build
+from teachers.ast import ast
 from teachers.cp_resnet import cp_resnet
 from teachers.passt import passt
+from teachers.timm_cnn import timm_cnn
 
-TEACHERS: dict[str, Callable[..., nn.Module]] = {"cp_resnet": cp_resnet, "passt": passt}
+TEACHERS: dict[str, Callable[..., nn.Module]] = {
+    "ast": ast,
+    "cp_resnet": cp_resnet,
+    "passt": passt,
+    "timm_cnn": timm_cnn,
+}
 
 
 def build_teacher(name: str, **arguments: object) -> nn.Module:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from data.errors import UserError, unknown
 from teachers.weights import download_weights, load_weights, read_weights
@@ -39,6 +41,7 @@ def passt(
     width: int = 768,
     depth: int | None = None,
     heads: int = 12,
+    checkpointing: bool = False,
 ) -> nn.Module:
     """Build a PaSST.
 
@@ -51,6 +54,8 @@ def passt(
         frames: most frames of a picture; positional embeddings are cut to them.
         frequency_patchout, time_patchout: rows and columns of patches left out in training (section 2.2).
         width, depth, heads: another geometry, for a small network without published weights.
+        checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again: about a third
+            more time, a fraction of the memory.
 
     Raises:
         UserError: unknown arch, patchout that leaves nothing, weights that do not fit or cannot be had.
@@ -79,6 +84,10 @@ def passt(
     )
     # The second head of DeiT is not part of PaSST's output; dropping it leaves no parameter without a gradient.
     network.head_dist = nn.Identity()
+    for block in network.blocks:
+        block.attn = _FusedAttention(block.attn)
+    if checkpointing:
+        network.blocks = _Checkpointed(*network.blocks)
     if weights or pretrained:
         state = read_weights(weights) if weights else download_weights(package.default_cfgs[arch]["url"])
         columns = network.time_new_pos_embed.shape[-1]
@@ -96,6 +105,28 @@ def _package():
     # The package logs to the root logger at import; its one message (pos-embedding adaption) is of no use here.
     logging.getLogger("hear21passt").setLevel(logging.ERROR)
     return package
+
+
+class _FusedAttention(nn.Module):
+    """The package's attention by torch's fused kernel; its parameters keep their names."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.heads, self.qkv, self.proj = attention.num_heads, attention.qkv, attention.proj
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, tokens, width) -> (B, tokens, width)."""
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class _Checkpointed(nn.Sequential):
+    """Blocks whose insides are computed a second time for the backward pass instead of being kept."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            x = checkpoint(block, x, use_reentrant=False) if torch.is_grad_enabled() else block(x)
+        return x
 
 
 class _LogitsOnly(nn.Module):

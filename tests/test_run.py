@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -21,6 +22,7 @@ QUICK = [
     "tracking=none",
     "epochs=2",
     "teacher.arguments.base_channels=8",
+    "teacher.arguments.cut_channels=[0,0,0]",
     "student.size=6k",
     "teacher.mel.mels=64",
     "student.mel.mels=64",
@@ -176,6 +178,11 @@ MISTAKES = {
         ["joins neighbouring clips of 1 s", "are 0.5 s long"],
     ),
     "an endless clip": (["stage=data", "data.root={miniature}", "data.clip_seconds=inf"], ["data.clip_seconds=inf"]),
+    "weights for nobody": (
+        ["stage=ensemble", "data.root={miniature}", "logits={logits}", "ensemble.weights=[1,2]"],
+        ["ensemble.weights=[1.0, 2.0] must be 1 numbers"],
+    ),
+    "a pattern of nothing": (["stage=ensemble", "data.root={miniature}", "logits=no*.h5"], ["no*.h5 matches no file"]),
     "a student of crops": (
         ["stage=student", "data.root={miniature}", "student.augment.crop=true", "logits=[{logits}]"],
         ["is for teachers"],
@@ -251,6 +258,35 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     assert "Traceback" not in result.stderr + result.stdout
     assert len(result.stderr.splitlines()) <= 30
     assert not list(tmp_path.glob("runs/*/*/*.*"))
+
+
+def test_an_ensemble_is_compared_and_taught_from(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: three teachers by a pattern: the file holds the mean of their logits, the scores those of each one's own
+    run, the table every name; and a student learns from it."""
+    for seed in (1, 2):
+        shutil.copytree(trained / "runs/teacher/first", trained / f"runs/teacher/e{seed}")
+        with h5py.File(trained / f"runs/teacher/e{seed}/logits.h5", "r+") as file:
+            file["logits"][:] = np.random.default_rng(seed).normal(size=file["logits"].shape)
+    files = f"logits=[{trained}/runs/teacher/first/logits.h5,{trained}/runs/teacher/e?/logits.h5]"
+    arguments = [f"data.root={miniature.root}", "name=all", "tracking=none"]
+    result = run(trained, "stage=ensemble", files, *arguments, "data.validation_fraction=0.3")
+    assert result.returncode == 0, result.stderr
+    members = []
+    for name in ("e1", "e2", "first"):
+        with h5py.File(trained / f"runs/teacher/{name}/logits.h5") as file:
+            members.append(file["logits"][:])
+        assert name in result.stdout
+    with h5py.File(trained / "runs/ensemble/all/logits.h5") as file:
+        np.testing.assert_allclose(file["logits"][:], np.mean(members, axis=0), atol=1e-6)
+    scores = json.loads((trained / "runs/ensemble/all/score.json").read_text())
+    teacher = json.loads((trained / "runs/teacher/first/score.json").read_text())
+    assert {f"first/{name}": value for name, value in teacher.items()}.items() <= scores.items()
+    again = run(trained, "stage=ensemble", files, *arguments)
+    assert "the result is reused" in again.stdout
+    taught = run(trained, "stage=student", f"logits={trained}/runs/ensemble/all/logits.h5", *arguments, *QUICK)
+    assert taught.returncode == 0, taught.stderr
+    for seed in (1, 2):
+        shutil.rmtree(trained / f"runs/teacher/e{seed}")
 
 
 def test_data_that_did_not_change_are_left_alone(tmp_path: Path, miniature: ClipSet) -> None:

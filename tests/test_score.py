@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
-from experiments.score import evaluate, log_loss, macro_accuracy, softmax
+from experiments.score import calibration_error, evaluate, log_loss, macro_accuracy, softmax
 
 
 @pytest.fixture
@@ -77,3 +77,13 @@ def test_ill_formed_predictions_raise(probabilities: np.ndarray, labels: np.ndar
     """Oracle: rows that do not sum to 1, unequal lengths, NaN, a class too many, nothing."""
     with pytest.raises(ValueError, match="must"):
         evaluate(probabilities, labels, ["a"] * len(labels), scenes=SCENES, device_groups=DEVICE_GROUPS)
+
+
+def test_the_calibration_error_is_that_of_a_table_made_by_hand() -> None:
+    """Oracle: two bins of ten: four clips at 0.65, of which one is right (gap 0.4), and one at 0.95 that is (0.05):
+    (4 * 0.4 + 0.05) / 5. A perfect forecast of certainties has none."""
+    sure = np.array([0.65, 0.65, 0.65, 0.65, 0.95])
+    probabilities = np.stack([sure, 1 - sure], axis=1)
+    labels = np.array([0, 1, 1, 1, 0])
+    assert calibration_error(probabilities, labels, bins=10) == pytest.approx((4 * 0.4 + 0.05) / 5)
+    assert calibration_error(np.eye(10), np.arange(10)) == 0

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import timm
 import torch
+import torchinfo
 from torch import nn
+from transformers import ASTConfig, ASTForAudioClassification
 
 from data.errors import UserError
 from teachers import build_teacher
-from teachers.cp_resnet import kernel_size
+from teachers.cp_resnet import LAYOUTS, kernel_size
 from teachers.weights import read_weights
 
 SMALL = {"width": 32, "depth": 1, "heads": 2, "frequency_patchout": 2}
@@ -109,23 +112,196 @@ def test_no_network_names_the_url_and_the_way_out(tmp_path: Path, monkeypatch: p
         assert way in str(caught.value)
 
 
+def test_fused_attention_is_the_packages_own() -> None:
+    """Oracle: hear21passt's PaSST with its own attention and the same weights; logits and gradients within 1e-5."""
+    from hear21passt.models.passt import PaSST
+
+    ours = small_passt(frequency_patchout=0, depth=2).network
+    theirs = PaSST(
+        img_size=(128, 100), stride=(10, 10), num_classes=10, embed_dim=32, depth=2, num_heads=2, distilled=True
+    )
+    missing = theirs.load_state_dict(ours.state_dict(), strict=False).missing_keys
+    assert {name.split(".")[0] for name in missing} == {"head_dist"}
+    pictures = torch.randn(3, 1, 128, 100)
+    found, expected = (network.train()(pictures)[0] for network in (ours, theirs))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    for logits in (found, expected):
+        logits.square().sum().backward()
+    expected_of = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected_of[name].grad, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("builder", ["passt", "ast"])
+def test_checkpointing_changes_memory_and_nothing_else(builder: str) -> None:
+    """Oracle: the same weights without it: equal logits and gradients; and fewer tensors kept for the backward pass."""
+    shape = {"passt": (2, 1, 128, 100), "ast": (2, 1, 128, 98)}[builder]
+    small = {"passt": {**SMALL, "frequency_patchout": 0}, "ast": SMALL_AST}[builder]
+    plain, frugal = (build_teacher(builder, pretrained=False, checkpointing=c, **small) for c in (False, True))
+    frugal.load_state_dict(plain.state_dict())
+    pictures, kept, results = torch.randn(shape), [], []
+    for network in (plain.train(), frugal.train()):
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t):
+            logits = network(pictures)
+        logits.square().sum().backward()
+        kept.append(sum(sizes))
+        results.append([logits, *(p.grad for p in network.parameters())])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+    assert kept[1] < kept[0] / 2
+
+
+SMALL_AST = {"width": 32, "depth": 2, "heads": 2}
+
+
+def save_ast(folder: Path) -> ASTForAudioClassification:
+    """A network of the published form (10 s, 527 classes), narrow, as `save_pretrained` writes it."""
+    config = ASTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128, num_labels=527
+    )
+    official = ASTForAudioClassification(config)
+    for parameter in official.parameters():  # positions would be zero
+        torch.nn.init.normal_(parameter, std=0.1)
+    official.save_pretrained(folder)
+    return official.eval()
+
+
+def test_ast_has_its_published_size() -> None:
+    """Oracle: transformers' own network of the default configuration, less 101 - 9 columns of 12 positions and 517
+    classes."""
+    official = sum(p.numel() for p in ASTForAudioClassification(ASTConfig(num_labels=527)).parameters())
+    ours = sum(p.numel() for p in build_teacher("ast", pretrained=False).parameters())
+    assert ours == official - 12 * (101 - 9) * 768 - 517 * (768 + 1)
+
+
+def test_ast_weights_of_ten_seconds_listen_to_one(tmp_path: Path) -> None:
+    """Oracle: the official network itself at its own length gives the same features; cut positions are the first
+    columns of every row, interpolated ones go from the first column to the last."""
+    official = save_ast(tmp_path / "ast")
+    whole = build_teacher("ast", weights=tmp_path / "ast", frames=1024).eval()
+    pictures = torch.randn(2, 1, 128, 1024)
+    features = []
+    for network in (official, whole.network):
+        network.classifier.dense = nn.Identity()
+        features.append(network(pictures[:, 0].transpose(1, 2)).logits)
+    torch.testing.assert_close(features[1], features[0], atol=1e-5, rtol=1e-5)
+
+    old = official.audio_spectrogram_transformer.embeddings.position_embeddings
+    grid = old[:, 2:].unflatten(1, (12, 101))
+    for positions in ("cut", "interpolate"):
+        network = build_teacher("ast", weights=tmp_path / "ast", positions=positions)
+        new = network.network.audio_spectrogram_transformer.embeddings.position_embeddings
+        assert new.shape == (1, 2 + 12 * 9, 32)
+        assert torch.equal(new[:, :2], old[:, :2])
+        found = new[:, 2:].unflatten(1, (12, 9))
+        if positions == "cut":
+            assert torch.equal(found, grid[:, :, :9])
+        else:  # 101 / 9 columns each, sampled at their middle: 101 / 18 - 1/2 = 5.11
+            torch.testing.assert_close(
+                found[:, :, 0], 0.8889 * grid[:, :, 5] + 0.1111 * grid[:, :, 6], atol=1e-4, rtol=0
+            )
+        assert network(torch.randn(2, 1, 128, 98)).shape == (2, 10)
+
+
+def test_ast_is_silent_and_every_parameter_learns(capsys: pytest.CaptureFixture) -> None:
+    """Oracle: nothing on either stream; a gradient everywhere, but for the keys' biases, which no softmax can see."""
+    network = build_teacher("ast", pretrained=False, **SMALL_AST)
+    network(torch.randn(2, 1, 128, 98)).square().sum().backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert all("k_proj.bias" in name for name in still)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ast_folders_that_cannot_be_read_are_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: no folder, a corrupt file, pictures that are too long; and the hub out of reach."""
+    save_ast(tmp_path / "ast")
+    with pytest.raises(UserError, match=r"must be a folder with config.json and model.safetensors"):
+        build_teacher("ast", weights=tmp_path)
+    with pytest.raises(UserError, match=r"at most 1024 frames"):
+        build_teacher("ast", weights=tmp_path / "ast", frames=2000)
+    with pytest.raises(UserError, match="holds no patch"):
+        build_teacher("ast", pretrained=False, frames=10)
+    with pytest.raises(UserError, match="choose one of: cut, interpolate"):
+        build_teacher("ast", pretrained=False, positions="stretch")
+    (tmp_path / "ast/model.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="is no AST that can be read"):
+        build_teacher("ast", weights=tmp_path / "ast")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(ASTForAudioClassification, "from_pretrained", fail)
+    with pytest.raises(UserError, match=r"huggingface.co/MIT/ast-finetuned.*teacher.weights=FOLDER.*pretrained=false"):
+        build_teacher("ast", pretrained=True)
+
+
+def test_a_timm_network_hears_one_channel_with_its_three_colours_summed(tmp_path: Path) -> None:
+    """Oracle: timm's own network on a grey picture with the same value in all three channels: equal features."""
+    official = timm.create_model("resnet18", pretrained=False).eval()
+    safetensors.torch.save_file(official.state_dict(), tmp_path / "w.safetensors")
+    ours = build_teacher("timm_cnn", model_name="resnet18", weights=tmp_path / "w.safetensors").eval()
+    pictures = torch.randn(2, 1, 64, 43)
+    with torch.no_grad():
+        found, expected = ours.forward_features(pictures), official.forward_features(pictures.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert ours(pictures).shape == (2, 10)
+
+
+def test_timm_networks_that_cannot_be_had_are_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a misspelt name, weights of another network, a corrupt file, and the hub out of reach."""
+    with pytest.raises(UserError, match=r"no model 'resnet18d0'; close to it: .*resnet18"):
+        build_teacher("timm_cnn", model_name="resnet18d0")
+    safetensors.torch.save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"w.safetensors does not fit resnet18"):
+        build_teacher("timm_cnn", model_name="resnet18", weights=tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="damaged"):
+        build_teacher("timm_cnn", model_name="resnet18", weights=tmp_path / "w.safetensors")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", fail)
+    with pytest.raises(UserError, match=r"huggingface.co/timm/resnet18.*weights=FILE.*pretrained=false"):
+        build_teacher("timm_cnn", model_name="resnet18", pretrained=True)
+
+
 def test_rho_says_how_many_convolutions_are_3x3() -> None:
-    """Oracle: Koutini et al. 2021: the first is 3x3, the second 1x1, and rho more 3x3 follow."""
-    for rho in range(9):
-        kernels = [kernel_size(position, rho) for position in range(24)]
-        assert kernels[:2] == [3, 1]
-        assert kernels[2:].count(3) == rho
-        assert kernels[2:] == sorted(kernels[2:], reverse=True)
+    """Oracle: Koutini et al. 2021: the first is 3x3, the second 1x1, and rho more 3x3 follow; the light network begins
+    one later."""
+    for name, fewer in (("full", 0), ("light", 1)):
+        for rho in range(1, 9):
+            kernels = [kernel_size(position, rho, LAYOUTS[name]) for position in range(24)]
+            assert kernels[:2] == [3, 1]
+            assert kernels[2:].count(3) == rho - fewer
+            assert kernels[2:] == sorted(kernels[2:], reverse=True)
+
+
+def test_cp_resnet_has_its_published_sizes() -> None:
+    """Oracle: "128K" parameters within 30 MMAC (torchinfo) for the light network at rho 8; by hand: 126,408 weights of
+    convolutions and 1,276 of BatchNorms. The paper's 128-channel network has about 4 million."""
+    light = build_teacher("cp_resnet")
+    assert sum(p.numel() for p in light.parameters()) == 126_408 + 1_276
+    assert torchinfo.summary(light, (1, 1, 256, 43), verbose=0).total_mult_adds < 30e6
+    wide = {"layout": "full", "base_channels": 128, "blocks": [4, 4, 4], "groups": [1] * 3, "cut_channels": [0] * 3}
+    assert sum(p.numel() for p in build_teacher("cp_resnet", rho=7, **wide).parameters()) == pytest.approx(
+        4e6, rel=0.02
+    )
 
 
 def test_impossible_teachers_are_refused() -> None:
     """Oracle: the messages."""
-    with pytest.raises(UserError, match="choose one of: cp_resnet, passt"):
+    with pytest.raises(UserError, match="choose one of: ast, cp_resnet, passt, timm_cnn"):
         build_teacher("past")
     with pytest.raises(UserError, match=r"teacher\.pretrained=false"):
         build_teacher("cp_resnet", pretrained=True)
-    with pytest.raises(UserError, match="blocks=\\[5, 1, 1\\]"):
-        build_teacher("cp_resnet", blocks=[5, 1, 1])
+    with pytest.raises(UserError, match="blocks=\\[3, 1, 1\\] must be three numbers from 1 to 2"):
+        build_teacher("cp_resnet", blocks=[3, 1, 1])
+    with pytest.raises(UserError, match=r"stages of \[32, 64, 92\] channels cannot be had in \[1, 3, 1\] groups"):
+        build_teacher("cp_resnet", groups=[1, 3, 1])
+    with pytest.raises(UserError, match="choose one of: full, light"):
+        build_teacher("cp_resnet", layout="heavy")
     with pytest.raises(UserError, match="leave none"):
         small_passt(frequency_patchout=12)
     with pytest.raises(UserError, match="passt_s_kd_p16_128_ap486"):

@@ -1,0 +1,60 @@
+"""Kaldi's log-mel filter banks, batched on the device: the front end that the Audio Spectrogram Transformer knows.
+
+Conventions: waves are float (B, samples) in [-1, 1] at any rate; they are brought to RATE on the device. Pictures are
+(B, 1, mels, frames), low bands first, with frames = 1 + (samples at RATE - 400) // 160: windows of 25 ms every 10 ms
+that do not reach over the ends, so one second has 98. Values are (log mel - mean) / (2 std) with the mean and
+deviation of AudioSet.
+Source: Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021, section 2.1 and its feature extractor;
+filter banks as torchaudio.compliance.kaldi.fbank with a Hann window and no dither.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torchaudio.compliance.kaldi import get_mel_banks
+from torchaudio.transforms import Resample
+
+from data.errors import UserError
+
+RATE = 16_000  # Hz, what the published weights know
+WINDOW, HOP, FFT = 400, 160, 512  # samples at RATE
+PRE_EMPHASIS = 0.97
+LOWEST = 20.0  # Hz, edge of the lowest band
+MEAN, STD = -4.2677393, 4.5689974  # of AudioSet, as the published AST has them
+
+
+class KaldiFbank(nn.Module):
+    """Log-mel filter banks of a batch of waves.
+
+    Args:
+        sample_rate: of the waves, Hz.
+        mels: number of bands, from LOWEST to half of RATE.
+        mean, std: of the training data's values.
+    """
+
+    def __init__(self, *, sample_rate: int = 32_000, mels: int = 128, mean: float = MEAN, std: float = STD) -> None:
+        super().__init__()
+        if mels < 4 or std <= 0:
+            raise UserError(f"mel.mels={mels} must be at least 4, mel.std={std} above 0")
+        self.sample_rate, self.mels, self.mean, self.std = sample_rate, mels, mean, std
+        self.resample = nn.Identity() if sample_rate == RATE else Resample(sample_rate, RATE)
+        banks, _ = get_mel_banks(mels, FFT, float(RATE), LOWEST, 0.0, 100.0, -500.0, 1.0)
+        self.register_buffer("window", torch.hann_window(WINDOW, periodic=False), persistent=False)
+        # Kaldi leaves the Nyquist bin out.
+        self.register_buffer("bands", nn.functional.pad(banks, (0, 1)), persistent=False)
+
+    def frames(self, samples: int) -> int:
+        """Number of frames of a clip of so many samples: 1 + (samples * RATE / sample_rate - 400) // 160."""
+        return 1 + (math.ceil(samples * RATE / self.sample_rate) - WINDOW) // HOP
+
+    def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """(B, samples) -> (B, 1, mels, frames), float32 whatever the precision around it; nothing here is random."""
+        with torch.autocast(waves.device.type, enabled=False):
+            frames = self.resample(waves.float()).unfold(1, WINDOW, HOP)
+            frames = frames - frames.mean(dim=2, keepdim=True)
+            # The first sample of a frame has no predecessor: Kaldi takes the sample itself.
+            before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+            power = torch.fft.rfft((frames - PRE_EMPHASIS * before) * self.window, FFT).abs().square()
+            mel = (power @ self.bands.T).clamp_min(torch.finfo(torch.float32).eps).log()
+            return ((mel - self.mean) / (2 * self.std)).transpose(1, 2)[:, None]

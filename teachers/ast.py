@@ -1,0 +1,135 @@
+"""AST: the Audio Spectrogram Transformer, fine-tuned from AudioSet on one second of a scene.
+
+The network is that of transformers; this module brings the published weights, which know ten seconds, into the shape
+of shorter clips.
+Conventions: normalised Kaldi filter banks (B, 1, 128, frames) in (data/fbank.py), logits (B, classes) out; one second
+at 16 kHz has 98 frames.
+Source: Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from data.errors import UserError, unknown
+
+PUBLISHED = "MIT/ast-finetuned-audioset-10-10-0.4593"
+SPECIAL = 2  # tokens without a place: class and distillation
+POSITIONS = ("cut", "interpolate")
+
+
+def ast(
+    *,
+    classes: int = 10,
+    pretrained: bool = True,
+    weights: str | Path | None = None,
+    positions: str = "cut",
+    mels: int = 128,
+    frames: int = 98,
+    stride: int = 10,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    checkpointing: bool = False,
+) -> nn.Module:
+    """Build an AST.
+
+    Args:
+        classes: number of logits; the last layer is always new.
+        pretrained: start from weights: `weights` if given, else PUBLISHED from the Hugging Face hub.
+        weights: a folder as `save_pretrained` writes it (config.json and model.safetensors); it decides the geometry.
+        positions: positional embeddings in time are "cut" to the frames, or "interpolate"d over them.
+        mels, frames: size of the pictures.
+        stride, width, depth, heads: geometry of a network without weights: step of the 16 x 16 patches and so on.
+        checkpointing: compute activations a second time for the backward pass instead of keeping them.
+
+    Raises:
+        UserError: weights that cannot be had or read, or pictures that hold no patch.
+    """
+    from transformers import ASTConfig, ASTForAudioClassification
+    from transformers.utils import logging
+
+    if positions not in POSITIONS:
+        unknown("ast positions", positions, POSITIONS)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if pretrained or weights:
+        network = _published(ASTForAudioClassification, weights)
+        _shorten(network, mels, frames, interpolate=positions == "interpolate")
+        network.classifier.dense = nn.Linear(network.config.hidden_size, classes)
+    else:
+        config = ASTConfig(
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            frequency_stride=stride,
+            time_stride=stride,
+            num_mel_bins=mels,
+            max_length=frames,
+            num_labels=classes,
+        )
+        _patches(config, mels, frames)
+        network = ASTForAudioClassification(config)
+    if checkpointing:
+        network.activation_checkpointing_enable()
+    return _Pictures(network)
+
+
+def _published(kind: type[nn.Module], weights: str | Path | None) -> nn.Module:
+    """The network as it was saved; transformers reads safetensors, or torch files that hold tensors only."""
+    if weights is not None and not (Path(weights) / "config.json").is_file():
+        raise UserError(
+            f"teacher.weights={weights} must be a folder with config.json and model.safetensors, as "
+            f"save_pretrained writes it or https://huggingface.co/{PUBLISHED} has it"
+        )
+    try:
+        return kind.from_pretrained(PUBLISHED if weights is None else str(weights))
+    except Exception as error:  # what is raised depends on what is wrong with which file
+        if weights is None:
+            raise UserError(
+                f"cannot fetch https://huggingface.co/{PUBLISHED} ({str(error).splitlines()[0]}): fetch config.json "
+                "and model.safetensors into a folder and name it with teacher.weights=FOLDER, or start from random "
+                "weights with teacher.pretrained=false"
+            ) from error
+        raise UserError(f"teacher.weights={weights} is no AST that can be read: {error}") from error
+
+
+def _patches(config: object, mels: int, frames: int) -> tuple[int, int]:
+    """Rows and columns of patches of a picture."""
+    rows = (mels - config.patch_size) // config.frequency_stride + 1
+    columns = (frames - config.patch_size) // config.time_stride + 1
+    if min(rows, columns) < 1:
+        raise UserError(f"ast: a picture of {mels} x {frames} holds no patch of {config.patch_size}: use longer clips")
+    return rows, columns
+
+
+def _shorten(network: nn.Module, mels: int, frames: int, *, interpolate: bool) -> None:
+    """Bring the positional embeddings to the grid of smaller pictures."""
+    config, embeddings = network.config, network.audio_spectrogram_transformer.embeddings
+    old = _patches(config, config.num_mel_bins, config.max_length)
+    new = _patches(config, mels, frames)
+    if new[0] != old[0] or new[1] > old[1]:
+        raise UserError(
+            f"ast: pictures of {mels} x {frames} have {new[0]} x {new[1]} patches, the weights know {old[0]} x "
+            f"{old[1]}: give pictures of {config.num_mel_bins} mels and at most {config.max_length} frames"
+        )
+    places = embeddings.position_embeddings.detach()
+    grid = places[:, SPECIAL:].unflatten(1, old).permute(0, 3, 1, 2)  # (1, width, rows, columns)
+    grid = F.interpolate(grid, new, mode="bilinear") if interpolate else grid[..., : new[1]]
+    grid = grid.flatten(2).transpose(1, 2)
+    embeddings.position_embeddings = nn.Parameter(torch.cat([places[:, :SPECIAL], grid], dim=1))
+    config.max_length, config.num_mel_bins = frames, mels
+
+
+class _Pictures(nn.Module):
+    """transformers wants (B, frames, mels) and gives an object; everybody else here has pictures and logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.network(pictures[:, 0].transpose(1, 2)).logits

@@ -1,0 +1,81 @@
+"""Several teachers' opinions made one.
+
+Conventions: members are logits (M, N, classes); an ensemble is logits (N, classes) again, so that students and scores
+need not know. Weights are convex (M,): not negative, sum 1. A temperature divides a member's logits before anything
+else. What is fitted is fitted by log loss on clips that no member was trained on.
+Source: temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2; mean of logits
+and of probabilities as in the DCASE 2022 and 2023 winners' reports.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax, logsumexp
+
+from data.errors import UserError, unknown
+
+MEANS = ("logits", "probabilities")
+HOTTEST = 20.0  # temperatures are sought from 1 / HOTTEST to HOTTEST
+TINY = 1e-12  # weights below this are none
+
+
+def combine(members: np.ndarray, weights: Sequence[float], mean: str) -> np.ndarray:
+    """The ensemble's logits (N, classes).
+
+    Args:
+        members: (M, N, classes).
+        weights: (M,), convex.
+        mean: of "logits", or of "probabilities" (whose logarithm is given).
+
+    Raises:
+        UserError: unknown mean, or weights that are not one a member, negative or all zero.
+    """
+    if mean not in MEANS:
+        unknown("ensemble.mean", mean, MEANS)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != members.shape[:1] or not (
+        np.isfinite(weights).all() and (weights >= 0).all() and weights.any()
+    ):
+        raise UserError(
+            f"ensemble.weights={weights.tolist()} must be {len(members)} numbers, one a member, none negative and not "
+            "all zero"
+        )
+    weights = weights / weights.sum()
+    if mean == "logits":
+        return np.tensordot(weights, members, axes=1)
+    heard = weights > TINY
+    shares = np.log(weights[heard])[:, None, None]
+    return logsumexp(log_softmax(members[heard].astype(np.float64), axis=2) + shares, axis=0)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature at which softmax(logits / temperature) has the lowest log loss; logits are (n, classes)."""
+    limit = np.log(HOTTEST)
+    found = minimize_scalar(lambda t: _loss(logits / np.exp(t), labels), bounds=(-limit, limit), method="bounded")
+    return float(np.exp(found.x))
+
+
+def fit_weights(members: np.ndarray, labels: np.ndarray, mean: str) -> np.ndarray:
+    """The convex weights whose ensemble has the lowest log loss; members are (M, n, classes).
+
+    The loss is a convex function of the weights for both means, so that the minimum found is the minimum.
+    """
+    count = len(members)
+    equal = np.full(count, 1 / count)
+    if count == 1:
+        return equal
+    found = minimize(
+        lambda w: _loss(combine(members, np.maximum(w, 0) + TINY, mean), labels),
+        equal,
+        method="SLSQP",
+        bounds=[(0, 1)] * count,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        options={"ftol": 1e-10, "maxiter": 500},
+    )
+    weights = np.where(found.x > 1e-6, found.x, 0)
+    return weights / weights.sum()
+
+
+def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float(-log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean())

@@ -1,0 +1,75 @@
+"""Several teachers made one: laws, a grid, and members whose truth is known."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn import metrics
+
+from data.errors import UserError
+from teachers.ensemble import MEANS, combine, fit_temperature, fit_weights
+
+
+@pytest.fixture
+def members() -> tuple[np.ndarray, np.ndarray]:
+    """Three members (3, 2000, 5) and labels (2000,): two that know something of their own, and noise."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 2000)
+    knows = 1.5 * np.eye(5)[labels]
+    members = rng.standard_normal((3, 2000, 5))
+    members[:2] += knows
+    members[2] *= 3
+    return members, labels
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    return metrics.log_loss(labels, softmax(logits.astype(np.float64), axis=1), labels=range(logits.shape[1]))
+
+
+def test_a_mean_is_what_its_name_says(members: tuple) -> None:
+    """Oracle: NumPy's weighted mean of logits, and of scipy's softmax."""
+    logits, _ = members
+    weights = [1, 3, 0]
+    np.testing.assert_allclose(combine(logits, weights, "logits"), np.average(logits, axis=0, weights=weights))
+    expected = np.average(softmax(logits, axis=2), axis=0, weights=weights)
+    np.testing.assert_allclose(softmax(combine(logits, weights, "probabilities"), axis=1), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_copies_of_one_member_are_that_member(members: tuple, mean: str) -> None:
+    """Oracle: the member's own probabilities, whatever the weights."""
+    one = members[0][:1].repeat(3, axis=0)
+    np.testing.assert_allclose(log_softmax(combine(one, [0.2, 0.5, 0.3], mean), axis=1), log_softmax(one[0], axis=1))
+
+
+def test_a_temperature_that_was_applied_is_found() -> None:
+    """Oracle: labels drawn from the softmax of known logits, which are then multiplied: within 5 %, four standard
+    errors for 20,000 clips."""
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.standard_normal((20_000, 10))
+    labels = (softmax(logits, axis=1).cumsum(1) > rng.random((20_000, 1))).argmax(1)
+    for factor in (0.3, 1.0, 4.0):
+        assert fit_temperature(factor * logits, labels) == pytest.approx(factor, rel=0.05)
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_fitted_weights_are_the_best_of_a_grid(members: tuple, mean: str) -> None:
+    """Oracle: log loss (scikit-learn) over a grid of all weights in steps of 0.05; noise gets (nearly) nothing; no
+    single member and no equal share is better."""
+    logits, labels = members
+    weights = fit_weights(logits, labels, mean)
+    assert weights.sum() == pytest.approx(1)
+    assert weights.min() >= 0
+    assert weights[2] < 0.05
+    steps = np.arange(0, 21) / 20
+    grid = [(a, b, 1 - a - b) for a in steps for b in steps if a + b <= 1 + 1e-9]
+    best = min(log_loss(combine(logits, np.maximum(w, 0), mean), labels) for w in grid)
+    assert log_loss(combine(logits, weights, mean), labels) <= best + 1e-6
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [1, -1, 1], [0, 0, 0], [1, float("nan"), 1]])
+def test_weights_that_are_none_are_refused(members: tuple, weights: list) -> None:
+    """Oracle: the message."""
+    with pytest.raises(UserError, match=r"must be 3 numbers, one a member"):
+        combine(members[0], weights, "logits")
+    with pytest.raises(UserError, match="choose one of: logits, probabilities"):
+        combine(members[0], [1, 1, 1], "median")
