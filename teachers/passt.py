@@ -18,12 +18,23 @@ from data.errors import UserError, unknown
 from teachers.weights import download_weights, load_weights, read_weights
 
 PATCH = 16
-# Published architectures: stride of the patches, depth. All are DeiT-base in width, with a distillation token.
+# Published weights: stride of the patches, depth. All are DeiT-base in width, with a distillation token. Those with an
+# "stfthop" in their name want mel.hop (at 32 kHz) to be that and as many more frames; those of openmic and fsd50k were
+# fine-tuned on these sets.
 ARCHITECTURES = {
     "passt_s_swa_p16_128_ap476": (10, 12),
     "passt_s_kd_p16_128_ap486": (10, 12),
     "passt_l_kd_p16_128_ap47": (10, 7),
     "passt_s_p16_s16_128_ap468": (16, 12),
+    "passt_s_swa_f128_stfthop100_p16_s10_ap473": (10, 12),
+    "passt_s_swa_f128_stfthop160_p16_s10_ap473": (10, 12),
+    "passt-s-f128-20sec-p16-s10-ap474-swa": (10, 12),
+    "passt-s-f128-30sec-p16-s10-ap473-swa": (10, 12),
+    "passt_b_f128_p16_s16_ap_459": (16, 12),
+    "passt_u600_f128_p16_s16_ap_460": (16, 12),
+    "openmic_passt_s_f128_10sec_p16_s10_ap85": (10, 12),
+    "fsd50k_passt_s_f128_p16_s10_ap655": (10, 12),
+    "fsd50k_passt_s_n_f128_p16_s16_ap642": (16, 12),
 }
 HEAD = ("head.", "head_dist.")
 

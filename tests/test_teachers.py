@@ -1,6 +1,7 @@
 """Teachers: their published form, and weights that others trained."""
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from transformers import ASTConfig, ASTForAudioClassification
 from data.errors import UserError
 from teachers import build_teacher
 from teachers.cp_resnet import LAYOUTS, kernel_size
+from teachers.passt import ARCHITECTURES
 from teachers.weights import read_weights
 
 SMALL = {"width": 32, "depth": 1, "heads": 2, "frequency_patchout": 2}
@@ -110,6 +112,16 @@ def test_no_network_names_the_url_and_the_way_out(tmp_path: Path, monkeypatch: p
         small_passt(pretrained=True)
     for way in (str(tmp_path / "checkpoints"), "teacher.weights=FILE", "teacher.pretrained=false"):
         assert way in str(caught.value)
+
+
+def test_every_published_passt_can_be_named() -> None:
+    """Oracle: the package's own list of weights; the stride that stands in a name."""
+    from hear21passt.models.passt import default_cfgs
+
+    assert set(ARCHITECTURES) == {name for name in default_cfgs if "passt" in name}
+    for name, (stride, _) in ARCHITECTURES.items():
+        in_name = [int(n) for n in re.findall(r"p16[_-]s(\d+)", name)]
+        assert in_name in ([], [stride])
 
 
 def test_fused_attention_is_the_packages_own() -> None:
