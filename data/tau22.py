@@ -129,9 +129,8 @@ def _not_nested(members: Mapping[int, set[str]]) -> list[str]:
 
 
 def _not_official(rows: Mapping[str, int]) -> list[str]:
-    """Problems of a complete meta.csv with incomplete lists; an incomplete one is a smaller set, which is said."""
+    """Problems of a complete meta.csv with incomplete lists; an incomplete one is another, smaller set."""
     if rows[META] != OFFICIAL_ROWS[META]:
-        log.info("%s has %d rows; the complete development set has %d", META, rows[META], OFFICIAL_ROWS[META])
         return []
     return [
         f"{name} has {n} rows; the official list has {OFFICIAL_ROWS[name]}"

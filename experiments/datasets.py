@@ -19,7 +19,7 @@ from data.impulse import read_impulses
 from data.packing import is_current, pack, source_of
 from data.scenes import ClipSet
 from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
-from data.tau22 import EVALUATION, HELP, META, SUBSETS, TOP, UNFINISHED, list_of, read_tau22
+from data.tau22 import EVALUATION, HELP, META, OFFICIAL_ROWS, SUBSETS, TOP, UNFINISHED, list_of, read_tau22
 from experiments.config import Data
 from experiments.runs import write_text
 
@@ -91,7 +91,10 @@ def root_of(cfg: DictConfig) -> Path:
 
 
 def _tau22(cfg: DictConfig) -> tuple[ClipSet, str | None]:
-    return _read_tau22(cfg, root_of(cfg)), cfg.data.impulses
+    clips = _read_tau22(cfg, root_of(cfg))
+    if len(clips.clips) < (complete := OFFICIAL_ROWS[META]):
+        log.info("%s has %d of the %d clips of the development set", clips.root, len(clips.clips), complete)
+    return clips, cfg.data.impulses
 
 
 def _synthetic(cfg: DictConfig) -> tuple[ClipSet, str | None]:
