@@ -78,9 +78,10 @@ def read_stamps(root: Path, filenames: list[str]) -> np.ndarray:
         UserError: files are missing; all are counted and the first listed.
     """
     stamps, missing = np.zeros((len(filenames), 2), np.int64), []
+    folder = str(root)
     for row, name in enumerate(filenames):
         try:
-            status = os.stat(os.path.join(root, name))
+            status = os.stat(os.path.join(folder, name))
             stamps[row] = status.st_size, status.st_mtime_ns
         except (OSError, ValueError):  # ValueError: a name with a zero byte
             missing.append(name)

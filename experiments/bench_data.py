@@ -27,7 +27,7 @@ from data.waves import WaveStore
 
 RATE = 32_000
 BATCH = 256
-NAIVE_CLIPS = 400  # a round; the naive ways are slow
+NAIVE_CLIPS = 400  # that the naive ways read a round; they are slow
 MAP_BATCHES = 100  # a round
 SHORT_SECONDS = 0.02  # of the clips of the full-size set
 LINKS = 20_000  # of one file: file systems allow no more than some ten thousands
@@ -57,20 +57,22 @@ def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
     load = _librosa_load()
     load(clips.root / clips.filenames[0])  # librosa imports its parts at the first call
     few = clips.filenames[:NAIVE_CLIPS]
-    paths = [place / f"{number}.pt" for number in range(NAIVE_CLIPS)]
+    folders = [place / f"files{number}" for number in range(rounds)]
+    paths = [folders[0] / f"{number}.pt" for number in range(NAIVE_CLIPS)]
     random = np.random.default_rng(0)
+    turns, stores = iter(folders), iter(range(rounds))
 
     def save_each() -> None:
-        for name, path in zip(few, paths, strict=True):
-            torch.save(load(clips.root / name), path)
-
-    stores = iter(range(rounds))
+        folder = next(turns)
+        folder.mkdir()
+        for number, name in enumerate(clips.filenames):
+            torch.save(load(clips.root / name), folder / f"{number}.pt")
 
     def pack_all() -> None:
         pack(clips, place / f"cache{next(stores)}", sample_rate=RATE)
 
     packing = _in_turns({"each": save_each, "pack": pack_all}, rounds)
-    each, packed = _rates(packing["each"], NAIVE_CLIPS), _rates(packing["pack"], len(clips.clips))
+    each, packed = (_rates(packing[way], len(clips.clips)) for way in ("each", "pack"))
     store = WaveStore(place / "cache0" / f"waves_{RATE}.h5")
 
     def read_map() -> None:
