@@ -69,15 +69,13 @@ def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
             fetched is kept and the next run goes on, except for a file with a wrong md5 sum.
     """
     root = Path(root)
+    ours = not root.exists() or (root / META).exists() or (root / UNFINISHED).is_dir()
+    if not ours and not (root.is_dir() and not any(root.iterdir())):
+        raise UserError(f"data.root={root} is not empty and has no meta.csv: give the data set's folder or a new one")
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{root}.lock"):  # a second process waits, and then finds nothing to do
-        if (root / META).exists() and not (root / UNFINISHED).is_dir():
-            return
-        if root.exists() and not (root.is_dir() and ((root / UNFINISHED).is_dir() or not any(root.iterdir()))):
-            raise UserError(
-                f"data.root={root} is not empty and has no meta.csv: give the data set's folder, or a new one"
-            )
-        _download(root, root / UNFINISHED, record)
+        if not (root / META).exists() or (root / UNFINISHED).is_dir():
+            _download(root, root / UNFINISHED, record)
 
 
 def _download(root: Path, state: Path, record: str) -> None:
