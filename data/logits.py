@@ -118,12 +118,21 @@ def read_identity(path: str | Path) -> dict[str, object]:
     return Store(Path(path)).attributes
 
 
-def mean_logits(paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
-    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes)."""
+def read_several(paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+    """Several teachers' logits of the given clips, float32 (len(paths), len(filenames), classes).
+
+    Raises:
+        UserError: there is no path, or one twice; and see read_logits.
+    """
     if not paths:
         raise UserError(
             "logits=[] names no file: name at least one, or leave it null to take the teacher of the same name"
         )
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise UserError(f"logits={[str(path) for path in paths]} names a file twice: it would count double")
-    return np.mean([read_logits(path, filenames, scenes) for path in paths], axis=0)
+    return np.stack([read_logits(path, filenames, scenes) for path in paths])
+
+
+def mean_logits(paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes)."""
+    return read_several(paths, filenames, scenes).mean(axis=0)

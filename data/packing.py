@@ -60,8 +60,7 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
     stamps = read_stamps(clips.root, clips.filenames)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path):
-        _lay_out(path, clips, sample_rate, clip_seconds)
-        store = Store(path)
+        store = _lay_out(path, clips, sample_rate, clip_seconds)
         store.reset(np.flatnonzero((store["stamp"] != stamps).any(axis=1)))
         if len(store.missing):
             try:
@@ -99,9 +98,7 @@ def is_current(path: Path, source: str, root: Path) -> bool:
     Cheap enough to ask every time.
     """
     try:
-        if _unusable(path, source) is not None:
-            return False
-        store = Store(path)
+        store = _open(path, source)
         return not len(store.missing) and bool((store["stamp"] == read_stamps(root, store.filenames)).all())
     except UserError:
         return False
@@ -133,15 +130,16 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) -> None:
-    """Leave an existing file of the same source alone; else make a new, empty one if there is room."""
+def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) -> Store:
+    """Open an existing file of the same source; else make a new, empty one if there is room."""
     for orphan in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
         orphan.unlink()
     source = source_digest(clips.filenames, sample_rate, clip_seconds)
     if path.exists():
-        if (reason := _unusable(path, source)) is None:
-            return
-        log.info("%s %s: it is made anew", path, reason)
+        try:
+            return _open(path, source)
+        except UserError as reason:
+            log.info("%s %s: it is made anew", path, reason)
     columns = {**COLUMNS, "wave": (np.int16, (round(clip_seconds * sample_rate),))}
     per_clip = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in columns.values())
     per_clip += 1 + max(len(name.encode()) for name in clips.filenames)
@@ -156,19 +154,26 @@ def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) 
     path.unlink(missing_ok=True)
     attributes = {"format": FORMAT, "sample_rate": sample_rate, "clip_seconds": clip_seconds, "source": source}
     create(path, clips.filenames, columns, attributes)
+    return Store(path)
 
 
-def _unusable(path: Path, source: str) -> str | None:
-    """Why an existing store is not for this source, or None."""
+def _open(path: Path, source: str) -> Store:
+    """An existing store of this source.
+
+    Raises:
+        UserError: what the file is instead.
+    """
     try:
         store = Store(path)
     except UserError as error:
-        return f"cannot be read ({error.__cause__ or error})"
+        raise UserError(f"cannot be read ({error.__cause__ or error})") from error
     if (found := store.attributes.get("format")) != FORMAT:
-        return f"has format {found!r}, not {FORMAT!r}"
+        raise UserError(f"has format {found!r}, not {FORMAT!r}")
     if not {"wave", *COLUMNS} <= store.columns:
-        return "lacks columns"
-    return None if store.attributes.get("source") == source else "is of another list of clips, or of another length"
+        raise UserError("lacks columns")
+    if store.attributes.get("source") != source:
+        raise UserError("is of another list of clips, or of another length")
+    return store
 
 
 def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:

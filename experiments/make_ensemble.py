@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.errors import UserError
-from data.logits import LogitsWriter, read_identity, read_logits
+from data.logits import LogitsWriter, read_identity, read_several
 from experiments.prepare import prepare
 from experiments.runs import LOGITS, Run, logits_files, sha256
 from teachers.ensemble import combine, fit_temperature, fit_weights
@@ -25,7 +25,7 @@ def run(cfg: DictConfig) -> None:
     """Combine the files of `cfg.logits`; write logits.h5 and score.json; print the tables."""
     prepared, paths = prepare(cfg), logits_files(cfg)
     clips = prepared.clips
-    members = np.stack([read_logits(path, clips.filenames, clips.scenes) for path in paths])
+    members = read_several(paths, clips.filenames, clips.scenes)
     names = _names(paths)
     settings = {"ensemble": OmegaConf.to_container(cfg.ensemble), "members": names}
     inputs = {**prepared.fingerprint, **{name: sha256(path) for name, path in zip(names, paths, strict=True)}}
