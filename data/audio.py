@@ -6,6 +6,7 @@ Conventions: samples are float32 in [-1, 1], shape (T,), which holds 24-bit PCM 
 
 import math
 import threading
+import wave
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from data.errors import UserError
 
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767
+PCM24_BYTES = 3
 SILENCE = 1e-20  # peaks below this are rounding; their scale would be too
 SPARE_SECONDS = 0.1  # read beyond the length asked for, so that the resampler's edge lies in what is cut off
 
@@ -75,19 +77,53 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
 
 def _read(path: str | Path, sample_rate: int, seconds: float | None) -> _Audio:
     """As read_audio, but of a file longer than `seconds` only this much, and SPARE_SECONDS more, is read."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, channels = file.samplerate, file.channels
-            frames = file.frames if seconds is None else min(file.frames, math.ceil((seconds + SPARE_SECONDS) * rate))
-            samples = file.read(out=_scratch("file", (frames, channels), np.float32))
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: headerless formats
-        raise UserError(f"{path} cannot be read as audio ({error})") from error
+    samples, rate = _read_pcm24(path, seconds) or _read_any(path, seconds)
+    channels = samples.shape[1]
     if not len(samples):
         raise UserError(f"{path} holds no samples")
-    if not np.isfinite(samples.max() - samples.min()):
-        raise UserError(f"{path} holds values that are not numbers")
     mono = samples[:, 0] if channels == 1 else samples.mean(axis=1)
     return _Audio(mono if rate == sample_rate else _resample(mono, rate, sample_rate), rate, channels)
+
+
+def _read_any(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int]:
+    """What soundfile reads: float32 (frames, channels), the rate in Hz."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames = _frames(file.frames, file.samplerate, seconds)
+            samples, rate = file.read(out=_scratch("file", (frames, file.channels), np.float32)), file.samplerate
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: headerless formats
+        raise UserError(f"{path} cannot be read as audio ({error})") from error
+    if samples.size and not np.isfinite(samples.max() - samples.min()):
+        raise UserError(f"{path} holds values that are not numbers")
+    return samples, rate
+
+
+def _read_pcm24(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int] | None:
+    """As _read_any, bit for bit, for plain 24-bit WAV files, the data set's own format; None for all others.
+
+    libsndfile takes a sample at a time and four times as long, a third of the time of packing.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            if file.getsampwidth() != PCM24_BYTES:
+                return None
+            channels, rate = file.getnchannels(), file.getframerate()
+            frames = _frames(file.getnframes(), rate, seconds)
+            data = np.frombuffer(b"\0" + file.readframes(frames), np.uint8)
+    except (wave.Error, EOFError, OSError):
+        return None  # soundfile reads it, or says what is wrong
+    frames = (len(data) - 1) // (PCM24_BYTES * channels)  # a file that was cut short has fewer than it says
+    # Each sample as the upper three of four bytes; the lowest is the last of the sample before, and taken off.
+    words = np.ndarray(frames * channels, "<i4", data, strides=(PCM24_BYTES,))
+    samples = _scratch("file", (frames, channels), np.float32)
+    samples[:] = (words & -256).reshape(frames, channels)
+    samples *= np.float32(2**-31)
+    return samples, rate
+
+
+def _frames(there: int, rate: int, seconds: float | None) -> int:
+    """How many frames of a file to read."""
+    return there if seconds is None else min(there, math.ceil((seconds + SPARE_SECONDS) * rate))
 
 
 def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
@@ -140,6 +176,6 @@ def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Dec
     # FULL_SCALE at most.
     scale = np.where(silent, np.float32(1), peak) / np.float32(FULL_SCALE)
     block /= scale[:, None]
-    wave = _scratch("wave", block.shape, np.int16)
-    wave[:] = np.rint(block, out=block)
-    return Decoded(wave, scale, read, failures, +oddities, rates)
+    integers = _scratch("wave", block.shape, np.int16)
+    integers[:] = np.rint(block, out=block)
+    return Decoded(integers, scale, read, failures, +oddities, rates)

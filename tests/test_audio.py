@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import soxr
 
-from data.audio import decode, read_audio
+from data.audio import _read_pcm24, decode, read_audio
 from data.errors import UserError
 
 
@@ -24,6 +24,22 @@ def test_a_file_is_resampled_as_soxr_does(tmp_path: Path) -> None:
         samples = noise(tmp_path / "x.wav", seed=seed)
         expected = soxr.resample(samples, 44_100, 32_000, "HQ")
         np.testing.assert_array_equal(read_audio(tmp_path / "x.wav", 32_000), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_plain_24_bit_files_are_read_as_soundfile_reads_them(tmp_path: Path, channels: int) -> None:
+    """Oracle: soundfile, to the last bit: both ends of the range, whole files and files cut in mid-sample."""
+    integers = np.random.default_rng(0).integers(-(2**23), 2**23, (44_100, channels))
+    integers[:3] = [[-(2**23)], [2**23 - 1], [-1]]
+    soundfile.write(tmp_path / "x.wav", (integers * 256).astype(np.int32), 44_100, "PCM_24")
+    whole = (tmp_path / "x.wav").read_bytes()
+    for size in (len(whole), len(whole) // 2 + 1):
+        (tmp_path / "x.wav").write_bytes(whole[:size])
+        expected, _ = soundfile.read(tmp_path / "x.wav", dtype="float32", always_2d=True)
+        samples, rate = _read_pcm24(tmp_path / "x.wav", None)
+        np.testing.assert_array_equal(samples, expected)
+        assert rate == 44_100
+        assert len(samples) == (size - 44) // (3 * channels)
 
 
 def test_clips_are_scaled_by_their_own_peak(tmp_path: Path) -> None:
