@@ -62,36 +62,65 @@ def mask(pictures: torch.Tensor, starts: torch.Tensor, widths: torch.Tensor, *, 
     return pictures.masked_fill(hidden.view(shape), 0.0)
 
 
+@dataclass(frozen=True)
+class Mixing:
+    """Mixup: each clip and its partner, seen as one.
+
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
+
+    Attributes:
+        partners: (B,) the clip that each one is mixed with.
+        weights: (B,) in [0, 1], its own share.
+    """
+
+    partners: torch.Tensor
+    weights: torch.Tensor
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """w * own + (1 - w) * partner's, of (B, ...)."""
+        w = self.weights.view(-1, *[1] * (values.ndim - 1))
+        return w * values + (1 - w) * values[self.partners]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     """How much of what: the random choices in front of the functions above.
 
     Attributes:
         crop: whether clips are replaced by random crops of their recordings (data/recordings.py), before all else.
+        crop_seconds: length of the crops; None: of a clip.
         roll: largest shift, samples, either way.
         impulse_p: chance of a device-a clip to be filtered by an impulse response.
         mixstyle_p: chance of a batch to get Freq-MixStyle.
         mixstyle_alpha: mixing weights come from Beta(alpha, alpha).
         frequency_mask: largest width, bands.
         time_mask: largest width, frames.
+        mixup_p: chance of a batch to be mixed, clip with clip, labels and all, after everything else.
+        mixup_alpha: mixing weights come from Beta(alpha, alpha).
     """
 
     crop: bool = False
+    crop_seconds: float | None = None
     roll: int = 0
     impulse_p: float = 0.0
     mixstyle_p: float = 0.0
     mixstyle_alpha: float = 0.3
     frequency_mask: int = 0
     time_mask: int = 0
+    mixup_p: float = 0.0
+    mixup_alpha: float = 0.3
 
     def __post_init__(self) -> None:
         if min(self.roll, self.frequency_mask, self.time_mask) < 0:
             raise UserError("augment.roll, augment.frequency_mask and augment.time_mask must be at least 0")
-        if not (0 <= self.impulse_p <= 1 and 0 <= self.mixstyle_p <= 1 and self.mixstyle_alpha > 0):
-            raise UserError(
-                f"augment.impulse_p={self.impulse_p} and augment.mixstyle_p={self.mixstyle_p} are chances from 0 to 1, "
-                f"augment.mixstyle_alpha={self.mixstyle_alpha} must be above 0"
-            )
+        for name in ("impulse_p", "mixstyle_p", "mixup_p"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"augment.{name}={getattr(self, name)} is a chance from 0 to 1")
+        for name in ("mixstyle_alpha", "mixup_alpha"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"augment.{name}={getattr(self, name)} must be above 0")
+        if self.crop_seconds is not None and not (self.crop and self.crop_seconds > 0):
+            raise UserError(f"augment.crop_seconds={self.crop_seconds} must be above 0 and needs augment.crop=true")
 
     def waves(
         self,
@@ -126,6 +155,13 @@ class Augment:
                 starts = (_uniform(size, generator) * (pictures.shape[axis] - widths + 1)).long()
                 pictures = mask(pictures, starts, widths, axis=axis)
         return pictures
+
+    def mixing(self, size: int, generator: torch.Generator) -> Mixing | None:
+        """How to mix a batch of so many clips, or None: not at all."""
+        if not self.mixup_p or _uniform(1, generator).item() >= self.mixup_p:
+            return None
+        partners = torch.randperm(size, generator=generator, device=generator.device)
+        return Mixing(partners, _beta(self.mixup_alpha, size, generator))
 
 
 def _uniform(size: int, generator: torch.Generator) -> torch.Tensor:

@@ -5,15 +5,18 @@ are drawn on the device, an epoch at a time, before any sound is read: where the
 nothing but the speed.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
+from data.augment import Mixing
 from data.errors import UserError
 from data.recordings import Crops, Recordings, crop
 from data.residency import Raw, resident
@@ -29,7 +32,7 @@ class Batch:
     Attributes:
         rows: positions in the data set, int64 (B,).
         waves: (B, samples) in [-1, 1].
-        labels: class numbers, int64 (B,).
+        labels: class numbers, int64 (B,), or after mixup probabilities, float32 (B, classes).
         from_reference_device: bool (B,).
         targets: the teachers' logits (B, classes), or None.
     """
@@ -39,6 +42,11 @@ class Batch:
     labels: torch.Tensor
     from_reference_device: torch.Tensor
     targets: torch.Tensor | None
+
+    def mixed(self, mixing: Mixing, classes: int) -> "Batch":
+        """The batch with labels and targets mixed as its pictures were."""
+        labels = mixing(F.one_hot(self.labels, classes).float())
+        return replace(self, labels=labels, targets=None if self.targets is None else mixing(self.targets))
 
 
 class Batches:
@@ -80,26 +88,48 @@ class Batches:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def in_order(self) -> Iterator[Batch]:
-        """Every clip once, in the order of the split; the last batch may be smaller."""
-        return self._read(torch.arange(len(self), device=self._device))
+    @property
+    def count(self) -> int:
+        """Number of batches of `in_order`."""
+        return math.ceil(len(self) / self.batch_size)
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Whole batches in random order; the remainder is left out, another one each time."""
+    def in_order(self, numbers: Sequence[int] | None = None) -> Iterator[Batch]:
+        """Every clip once, in the order of the split; the last batch may be smaller.
+
+        Args:
+            numbers: ascending; only these of the `count` batches.
+        """
+        order = torch.arange(len(self), device=self._device)
+        if numbers is not None:
+            parts = order.split(self.batch_size)
+            order = torch.cat([parts[n] for n in numbers]) if len(numbers) else order[:0]
+        return self._read(order, self.batch_size)
+
+    def shuffled(self, generator: torch.Generator, *, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        """Whole batches in random order; the remainder is left out, another one each time.
+
+        Of several processes with equal generators, each gets its share of every batch.
+        """
         order = torch.randperm(len(self), generator=generator, device=generator.device)
         order = order[: len(self) // self.batch_size * self.batch_size]
-        return self._read(order, None if self._recordings is None else self._recordings.draw(order, generator))
+        crops = None if self._recordings is None else self._recordings.draw(order, generator)
+        share = self.batch_size // world_size
+        mine = torch.arange(len(order), device=order.device).view(-1, self.batch_size)
+        mine = mine[:, rank * share : (rank + 1) * share].flatten()
+        if crops is not None:
+            crops = Crops(crops.parts[:, mine], crops.offset[mine])
+        return self._read(order[mine], share, crops)
 
-    def _read(self, order: torch.Tensor, crops: Crops | None = None) -> Iterator[Batch]:
+    def _read(self, order: torch.Tensor, size: int, crops: Crops | None = None) -> Iterator[Batch]:
         # Positions go to where the waves are once an epoch, not once a batch: that would stop the GPU each time.
-        wanted = [order] if crops is None else [crops.first, crops.second]
-        places = zip(*(positions.to(self._waves.home).split(self.batch_size) for positions in wanted), strict=True)
-        raws = self._ahead([list(place) for place in places])
-        for start, raw in zip(range(0, len(order), self.batch_size), raws, strict=True):
-            part = slice(start, start + self.batch_size)
+        wanted = order[None] if crops is None else crops.parts
+        places = [positions.to(self._waves.home).split(size) for positions in wanted]
+        raws = self._ahead(list(zip(*places, strict=True)))
+        for start, raw in zip(range(0, len(order), size), raws, strict=True):
+            part = slice(start, start + size)
             rows = self._rows[order[part]]
             waves = [each.signal(self._device) for each in raw]
-            waves = waves[0] if crops is None else crop(*waves, crops.offset[part])
+            waves = waves[0] if crops is None else crop(waves, crops.offset[part], self._recordings.length)
             targets = None if self._targets is None else self._targets[rows]
             yield Batch(rows, waves, self._labels[rows], self._reference[rows], targets)
 

@@ -57,4 +57,9 @@ class KaldiFbank(nn.Module):
             before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
             power = torch.fft.rfft((frames - PRE_EMPHASIS * before) * self.window, FFT).abs().square()
             mel = (power @ self.bands.T).clamp_min(torch.finfo(torch.float32).eps).log()
-            return ((mel - self.mean) / (2 * self.std)).transpose(1, 2)[:, None]
+            return normalised(mel, self.mean, self.std).transpose(1, 2)[:, None]
+
+
+def normalised(mel: torch.Tensor | float, mean: float = MEAN, std: float = STD) -> torch.Tensor | float:
+    """(log mel - mean) / (2 std)."""
+    return (mel - mean) / (2 * std)

@@ -57,23 +57,26 @@ def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
     load = _librosa_load()
     load(clips.root / clips.filenames[0])  # librosa imports its parts at the first call
     few = clips.filenames[:NAIVE_CLIPS]
-    folders = [place / f"files{number}" for number in range(rounds)]
-    paths = [folders[0] / f"{number}.pt" for number in range(NAIVE_CLIPS)]
+    files, cache = place / "files", place / "cache"
+    paths = [files / f"{number}.pt" for number in range(NAIVE_CLIPS)]
     random = np.random.default_rng(0)
-    turns, stores = iter(folders), iter(range(rounds))
 
     def save_each() -> None:
-        folder = next(turns)
-        folder.mkdir()
         for number, name in enumerate(clips.filenames):
-            torch.save(load(clips.root / name), folder / f"{number}.pt")
+            torch.save(load(clips.root / name), files / f"{number}.pt")
 
     def pack_all() -> None:
-        pack(clips, place / f"cache{next(stores)}", sample_rate=RATE)
+        pack(clips, cache, sample_rate=RATE)
 
-    packing = _in_turns({"each": save_each, "pack": pack_all}, rounds)
+    def from_nothing() -> None:
+        for folder in (files, cache):
+            shutil.rmtree(folder, ignore_errors=True)
+        files.mkdir()
+
+    packing = _in_turns({"each": save_each, "pack": pack_all}, rounds, before=from_nothing)
     each, packed = (_rates(packing[way], len(clips.clips)) for way in ("each", "pack"))
-    store = WaveStore(place / "cache0" / f"waves_{RATE}.h5")
+    save_each()
+    store = WaveStore(cache / f"waves_{RATE}.h5")
 
     def read_map() -> None:
         for _ in range(MAP_BATCHES):
@@ -155,11 +158,14 @@ def _repeated(clips: ClipSet, count: int, root: Path) -> ClipSet:
     return ClipSet("bench", root, found)
 
 
-def _in_turns(actions: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds that each action takes, round by round."""
+def _in_turns(
+    actions: dict[str, Callable[[], None]], rounds: int, before: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds that each action takes, round by round, each begun with `before`, which is not timed."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
+            before()
             os.sync()  # what one way left to be written must not slow the next one down
             started = time.perf_counter()
             action()

@@ -4,6 +4,7 @@ Conventions: safetensors; the metadata holds builder, arguments, mel and scenes 
 nothing is executed on reading.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -16,19 +17,28 @@ from torch import nn
 
 from data.errors import UserError
 
-FIELDS = ("builder", "arguments", "mel", "scenes", "sample_rate")
-
 
 @dataclass(frozen=True)
 class Blueprint:
-    """How to build a network again: builder and its arguments, the front end's arguments, the classes, the rate in
-    Hz."""
+    """How to build a network again, and what it has heard.
+
+    Attributes:
+        builder, arguments: of the network.
+        mel: the front end's arguments.
+        scenes: the classes, in the order of the logits.
+        sample_rate: Hz.
+        clips: fingerprint of the clips and their splits in training; who holds out others must know.
+    """
 
     builder: str
     arguments: Mapping[str, object]
     mel: Mapping[str, object]
     scenes: tuple[str, ...]
     sample_rate: int
+    clips: str
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Blueprint))
 
 
 def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:

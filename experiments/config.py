@@ -15,17 +15,20 @@ class Augment:
     """How much of each augmentation; see data/augment.py."""
 
     crop: bool = False
+    crop_seconds: float | None = None
     roll: int = 0
     impulse_p: float = 0.0
     mixstyle_p: float = 0.0
     mixstyle_alpha: float = 0.3
     frequency_mask: int = 0
     time_mask: int = 0
+    mixup_p: float = 0.0
+    mixup_alpha: float = 0.3
 
 
 @dataclass
 class Fit:
-    """Training recipe; see experiments/fit.py."""
+    """Training recipe; see experiments/recipe.py."""
 
     epochs: int = MISSING
     batch_size: int = MISSING
@@ -36,6 +39,9 @@ class Fit:
     down_over: float = MISSING
     floor: float = MISSING
     keep: str = MISSING
+    ema: float = 0.0
+    layer_decay: float = 1.0
+    frozen_layers: int = 0
 
 
 @dataclass
@@ -75,6 +81,7 @@ class Teacher:
     builder: str = MISSING
     pretrained: bool = False
     weights: str | None = None
+    shifts: int = 1
     arguments: dict[str, Any] = field(default_factory=dict)
     mel: dict[str, Any] = field(default_factory=dict)
     augment: Augment = field(default_factory=Augment)
@@ -131,9 +138,11 @@ class Hardware:
     """Where to compute; see lightning.fabric.Fabric. precision auto: bf16-mixed on CUDA, 32-true elsewhere."""
 
     accelerator: str = "auto"
+    strategy: str = "auto"
     devices: int = 1
     num_nodes: int = 1
     precision: str = "auto"
+    sync_batchnorm: bool = False
 
 
 @dataclass
@@ -152,6 +161,7 @@ class Config:
     seed: int = 0
     epochs: int | None = None
     force: bool = False
+    only: str | None = None
     logits: Any = None
     checkpoint: str | None = None
     runs: str = "runs"

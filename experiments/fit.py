@@ -2,30 +2,38 @@
 
 Conventions: an epoch is one pass over the train split in whole batches; the schedule is a function of the
 (fractional) epoch. Everything random comes from one seed: the order of the clips, every augmentation, and, through
-torch's global generator, what networks draw themselves.
+torch's global generator, what networks draw themselves. On several devices a batch is shared out: `batch_size` is
+that of all together, gradients are averaged, and BatchNorm counts each device's own share unless
+`fabric.sync_batchnorm=true` (CUDA), which a share of few clips needs.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from omegaconf import DictConfig
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.augment import Augment
 from data.batches import Batch, Batches
 from data.errors import UserError
 from data.front_end import FrontEnd
+from experiments import resume
+from experiments.hardware import exchange, in_step, launch, make_fabric
+from experiments.predict import predict
 from experiments.prepare import Prepared
-from experiments.recipe import Recipe, learning_rate_factor, small_enough
+from experiments.recipe import Recipe, learning_rate_factor, parameter_groups, small_enough
 from experiments.runs import Run
-from experiments.score import log_loss, macro_accuracy, softmax
+from experiments.score import log_loss, macro_accuracy
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
+Layers = Sequence[Sequence[nn.Parameter]]
+State = dict[str, object]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +50,9 @@ def fit(
     augment: Augment,
     responses: torch.Tensor | None,
     seed: int,
-    on_epoch: Callable[[Mapping[str, float]], None],
+    on_epoch: Callable[[Mapping[str, float], State], None],
+    layers: Layers | None = None,
+    state: State | None = None,
 ) -> nn.Module:
     """Train a network in place and return it with the weights to keep, in evaluation mode.
 
@@ -55,7 +65,9 @@ def fit(
         recipe, augment: how.
         responses: impulse responses (R, L), or None.
         seed: of order and augmentation.
-        on_epoch: receives each epoch's figures.
+        on_epoch: receives each epoch's figures, and the state from which `fit` would go on.
+        layers: the parameters from the input to the output, for layer-wise learning rates; None: all are one layer.
+        state: of an earlier training that was stopped.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -63,61 +75,80 @@ def fit(
     network = network.to(fabric.device, memory_format=torch.channels_last)
     front_end = front_end.to(fabric.device)
     responses = None if responses is None else responses.to(fabric.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    groups = parameter_groups([list(network.parameters())] if layers is None else layers, recipe)
+    optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     trained, optimizer = fabric.setup(network, optimizer)
-    generator = torch.Generator(device=fabric.device).manual_seed(seed)
+    average = None
+    if recipe.ema:
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    judged = network if average is None else average.module
+    if state is None:
+        state = {"epoch": 0, "best": math.inf, "kept": None}
+    else:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+    order, chance = (torch.Generator(device=fabric.device) for _ in range(2))
     steps = len(train) // train.batch_size
-    best, kept = math.inf, None
 
-    for epoch in range(recipe.epochs):
+    for epoch in range(state["epoch"], recipe.epochs):
+        order.manual_seed(resume.seed_of(seed, epoch, 0))
+        chance.manual_seed(resume.seed_of(seed, epoch, 1 + fabric.global_rank))
+        torch.manual_seed(resume.seed_of(seed, epoch, 1 + fabric.global_rank))
         trained.train()
+        _freeze_statistics(network)
         started, losses = time.perf_counter(), torch.zeros((), device=fabric.device)
-        for step, batch in enumerate(train.shuffled(generator)):
-            factor = learning_rate_factor(epoch + step / steps, recipe)
+        batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
+        for step, batch in enumerate(batches):
+            rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * factor
+                group["lr"] = rate * group["scale"]
             with torch.no_grad():
-                waves = augment.waves(batch.waves, batch.from_reference_device, responses, generator)
-                pictures = augment.pictures(front_end(waves, generator), generator)
-            value = loss(trained(pictures.contiguous(memory_format=torch.channels_last)), batch)
+                waves = augment.waves(batch.waves, batch.from_reference_device, responses, chance)
+                pictures = augment.pictures(front_end(waves, chance), chance)
+                mixing = augment.mixing(len(pictures), chance)
+                pictures = pictures if mixing is None else mixing(pictures)
+            logits = trained(pictures.contiguous(memory_format=torch.channels_last))
+            value = loss(logits, batch if mixing is None else batch.mixed(mixing, logits.shape[1]))
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(value)
             optimizer.step()
+            if average is not None:
+                average.update_parameters(network)
             losses += value.detach()
-        seconds, mean = time.perf_counter() - started, float(losses) / steps
+        seconds = time.perf_counter() - started
+        mean = float(np.mean(exchange(fabric, float(losses) / steps)))
         if not math.isfinite(mean):
             raise UserError(
                 f"the loss is {mean} in epoch {epoch + 1}: lower the learning rate, or use fabric.precision=32-true"
             )
-        probabilities, labels = predict(network, front_end, validation)
+        in_step(fabric, judged)
+        probabilities, labels = predict(judged, front_end, validation, fabric)
         row = {
             "epoch": epoch + 1,
-            "learning_rate": recipe.learning_rate * factor,
+            "learning_rate": rate,
             "loss": mean,
             "validation/accuracy": macro_accuracy(probabilities, labels),
             "validation/log_loss": log_loss(probabilities, labels),
             "clips_per_second": steps * train.batch_size / seconds,
         }
-        on_epoch(row)
-        log.info(
-            "epoch %3d/%d  loss %.3f  validation accuracy %.3f  log loss %.3f  %.0f clips/s",
-            *(
-                row["epoch"],
-                recipe.epochs,
-                mean,
-                row["validation/accuracy"],
-                row["validation/log_loss"],
-                row["clips_per_second"],
-            ),
-        )
-        if recipe.keep == "best" and row["validation/log_loss"] < best:
-            best, kept = (
-                row["validation/log_loss"],
-                {name: value.clone() for name, value in network.state_dict().items()},
-            )
-    if kept is not None:
-        network.load_state_dict(kept)
+        if recipe.keep == "best" and row["validation/log_loss"] < state["best"]:
+            state["best"] = row["validation/log_loss"]
+            state["kept"] = {name: value.clone() for name, value in judged.state_dict().items()}
+        state |= {"epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        if average is not None:
+            state["average"] = average.state_dict()
+        on_epoch(row, state)
+    network.load_state_dict(state["kept"] or judged.state_dict())
     return network.eval()
+
+
+def _freeze_statistics(network: nn.Module) -> None:
+    """A BatchNorm whose weights are frozen keeps its statistics too."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and not module.weight.requires_grad:
+            module.eval()
 
 
 def fit_part(
@@ -130,20 +161,48 @@ def fit_part(
     *,
     loss: Loss,
     targets: np.ndarray | None = None,
+    layers: Callable[[nn.Module], Layers] | None = None,
 ) -> nn.Module:
     """Fit a network by the recipe of a part of the config (`cfg.teacher` or `cfg.student`); the run starts here.
 
-    Everything that can be wrong with the settings is found before the run's folder is touched.
+    Everything that can be wrong with the settings is found before the run's folder is touched. A training of the same
+    settings that was stopped goes on with the epoch in which it was.
+
+    Args:
+        layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
     """
     recipe = Recipe(**part.fit).lasting(cfg.epochs)
     fabric, augment = make_fabric(cfg.fabric), Augment(**part.augment)
     if augment.crop and targets is not None:
         raise UserError("augment.crop=true is for teachers: the logits that a student learns from are of whole clips")
-    size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")))
+    layered = recipe.layer_decay != 1 or recipe.frozen_layers > 0
+    if layered and layers is None:
+        raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
+    if cfg.fabric.sync_batchnorm:
+        if fabric.device.type != "cuda":
+            raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")), fabric.world_size)
     place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}
-    train_clips = prepared.batches("train", **place, targets=targets, crop=augment.crop)
+    crops = {"crop": augment.crop, "crop_seconds": augment.crop_seconds}
+    train_clips = prepared.batches("train", **place, targets=targets, **crops)
     validation_clips = prepared.batches("validation", **place)
-    run.start()
+    parts = layers(network) if layered else None
+    state, rows = resume.load(run, fabric.device), []
+    launch(fabric)
+    if state is not None:
+        rows = state.pop("rows")
+        log.info("%s: going on after epoch %d of %d", run.folder, state["epoch"], recipe.epochs)
+    run.start(rows)
+
+    def note(row: Mapping[str, float], reached: State) -> None:
+        rows.append(dict(row))
+        resume.save(run, {**reached, "rows": rows})
+        run.log(row)
+        figures = "loss {loss:.3f}  validation accuracy {validation/accuracy:.3f}  log loss {validation/log_loss:.3f}"
+        speed = f"{row['clips_per_second']:.0f} clips/s"
+        log.info("epoch %3d/%d  %s  %s", row["epoch"], recipe.epochs, figures.format_map(row), speed)
+
     return fit(
         fabric,
         network,
@@ -155,37 +214,7 @@ def fit_part(
         augment=augment,
         responses=prepared.responses,
         seed=cfg.seed,
-        on_epoch=run.log,
+        on_epoch=note,
+        layers=parts,
+        state=state,
     )
-
-
-@torch.no_grad()
-def logits_of(network: nn.Module, front_end: FrontEnd, batch: Batch) -> torch.Tensor:
-    """float32 logits (B, classes) of a batch's clean clips; the network is in evaluation mode."""
-    pictures = front_end(batch.waves).contiguous(memory_format=torch.channels_last)
-    return network(pictures).float()
-
-
-def predict(network: nn.Module, front_end: FrontEnd, batches: Batches) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, classes) and labels (n,) of a split, in its order."""
-    network.eval()
-    pairs = [(logits_of(network, front_end, batch).cpu(), batch.labels.cpu()) for batch in batches.in_order()]
-    logits, labels = (torch.cat(column).numpy() for column in zip(*pairs, strict=True))
-    return softmax(logits), labels
-
-
-def make_fabric(cfg: Mapping[str, object]) -> Fabric:
-    """Fabric for the settings of `fabric`; precision auto is bf16-mixed on CUDA and 32-true elsewhere.
-
-    On a CPU without native bf16, autocast is several times slower than float32.
-    """
-    settings = dict(cfg)
-    if settings["devices"] != 1 or settings["num_nodes"] != 1:
-        raise UserError(f"fabric={settings}: training on several devices is not built yet, give devices=1 num_nodes=1")
-    if settings["precision"] == "auto":
-        on_cuda = settings["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-        settings["precision"] = "bf16-mixed" if on_cuda else "32-true"
-    try:
-        return Fabric(**settings)
-    except Exception as error:  # what is raised depends on the accelerator that is missing
-        raise UserError(f"fabric={settings} is not possible here: {error}") from error

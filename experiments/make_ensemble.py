@@ -35,8 +35,8 @@ def run(cfg: DictConfig) -> None:
         return
 
     for path in paths:
-        if (theirs := read_identity(path).get("clips")) != prepared.fingerprint["clips"]:
-            log.warning("%s is of other splits (%s): it may have been trained on validation clips", path, theirs)
+        if read_identity(path).get("trained_on") != prepared.fingerprint["clips"]:
+            log.warning("%s was trained on other clips or splits: it may have heard the validation clips", path)
     rows = clips.indices("validation")
     labels, heard = clips.labels[rows], members[:, rows]
     temperatures = [fit_temperature(m, labels) if cfg.ensemble.temperature else 1.0 for m in heard]
@@ -50,7 +50,13 @@ def run(cfg: DictConfig) -> None:
     for name, logits in zip([*names, WHOLE], [*members, together], strict=True):
         scores |= {f"{name}/{figure}": value for figure, value in prepared.score_logits(logits).items()}
     run.start()
-    identity = {"teacher": "ensemble", "config": json.dumps(settings), "weights": json.dumps(list(weights))}
+    heard_by = {str(read_identity(path).get("trained_on")) for path in paths}
+    identity = {
+        "teacher": "ensemble",
+        "config": json.dumps(settings),
+        "weights": json.dumps(list(weights)),
+        "trained_on": " ".join(sorted(heard_by)),
+    }
     writer = LogitsWriter(run.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **prepared.fingerprint})
     writer.fill(range(len(together)), together)
     accuracies = {f"{split}_accuracy": scores[f"{WHOLE}/{split}/accuracy"] for split in ("validation", "test")}

@@ -48,23 +48,26 @@ class Prepared:
         targets: np.ndarray | None = None,
         residency: str = "disk",
         crop: bool = False,
+        crop_seconds: float | None = None,
     ) -> Batches:
         """The clips of a split, or all of them; `targets` are logits (N, classes) of all clips.
 
-        With `crop`, shuffled batches are random crops of the split's re-assembled recordings. What is read once
-        needs no other residency than the disk.
+        With `crop`, shuffled batches are random crops of the split's re-assembled recordings, `crop_seconds` long
+        (None: as long as a clip). What is read once needs no other residency than the disk.
         """
         rows = np.arange(len(self.clips.clips)) if split is None else self.clips.indices(split)
         recordings = None
         if crop:
             clips = [self.clips.clips[row] for row in rows]
-            recordings = Recordings(clips, self.store.samples, device)
+            length = None if crop_seconds is None else round(crop_seconds * self.store.sample_rate)
+            recordings = Recordings(clips, self.store.samples, length, device)
             if recordings.runs < len(clips) and self.store.samples != round(PART_SECONDS * self.store.sample_rate):
                 raise UserError(
                     f"augment.crop=true joins neighbouring clips of {PART_SECONDS:g} s, and the store's are "
                     f"{self.store.samples / self.store.sample_rate:g} s long: set data.clip_seconds={PART_SECONDS:g}"
                 )
-            log.info("random crops of %d runs of neighbouring clips, %d clips in all", recordings.runs, len(clips))
+            seconds = recordings.length / self.store.sample_rate
+            log.info("crops of %g s of %d runs of neighbouring clips, %d clips", seconds, recordings.runs, len(clips))
         return Batches(
             self.store,
             rows,

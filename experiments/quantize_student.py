@@ -13,7 +13,8 @@ from rich.table import Table
 
 from data.errors import UserError
 from data.front_end import FrontEnd, build_front_end
-from experiments import checkpoint, fit
+from experiments import checkpoint
+from experiments.predict import predict
 from experiments.prepare import Prepared, prepare
 from experiments.runs import CHECKPOINT, MODEL, Run, existing, sha256
 from experiments.score import softmax
@@ -58,7 +59,7 @@ def run(cfg: DictConfig) -> None:
     model = write_tflite(integers, run.folder / MODEL, metadata)
 
     batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))
-    probabilities = {"float": fit.predict(network, front_end, batches)[0]}
+    probabilities = {"float": predict(network, front_end, batches)[0]}
     test = torch.cat([front_end(batch.waves) for batch in batches.in_order()])
     for name, kernels in (("integer", "device"), ("integer_host", "host")):
         probabilities[name] = softmax(TFLiteModel(model, kernels=kernels).logits(test).numpy())

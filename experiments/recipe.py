@@ -6,7 +6,10 @@ epochs.
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from torch import nn
 
 from data.errors import UserError, unknown
 
@@ -28,6 +31,11 @@ class Recipe:
         floor: share of the learning rate that remains.
         keep: "best" keeps the weights of the epoch with the lowest validation log loss (accuracy on a small split is a
             coarse count, and a teacher is there for its probabilities), "last" the last ones.
+        ema: decay of an exponential moving average of the weights over the steps, which then is what is validated and
+            kept; 0: none.
+        layer_decay: factor on the learning rate from each layer to the one below it; 1: none. The last layer has the
+            whole rate. Source: Clark et al., "ELECTRA", ICLR 2020, appendix A; Bao et al., "BEiT", ICLR 2022.
+        frozen_layers: so many layers, from the input on, keep their weights and BatchNorm statistics.
     """
 
     epochs: int
@@ -39,6 +47,9 @@ class Recipe:
     down_over: float
     floor: float
     keep: str
+    ema: float = 0.0
+    layer_decay: float = 1.0
+    frozen_layers: int = 0
 
     def __post_init__(self) -> None:
         if self.keep not in KEEP:
@@ -52,6 +63,11 @@ class Recipe:
             )
         if min(self.warm_up, self.constant_until, self.down_over) < 0:
             raise UserError("fit.warm_up, fit.constant_until and fit.down_over are epochs: at least 0")
+        if not (0 <= self.ema < 1 and 0 < self.layer_decay <= 1 and self.frozen_layers >= 0):
+            raise UserError(
+                f"fit.ema={self.ema} must be from 0 to below 1, fit.layer_decay={self.layer_decay} above 0 and at most "
+                f"1, fit.frozen_layers={self.frozen_layers} at least 0"
+            )
         if self.batch_size < 2:
             raise UserError(f"batch_size={self.batch_size} must be at least 2: BatchNorm needs two clips")
 
@@ -82,9 +98,43 @@ def learning_rate_factor(epoch: float, recipe: Recipe) -> float:
     return 1 - (1 - recipe.floor) * progress
 
 
-def small_enough(batch_size: int, clips: int) -> int:
-    """The batch size, made smaller where a split has so few clips that an epoch would have under MIN_STEPS steps."""
+def parameter_groups(layers: Sequence[Sequence[nn.Parameter]], recipe: Recipe) -> list[dict[str, object]]:
+    """What the optimiser gets: each layer's parameters and its `scale`, the factor on the learning rate.
+
+    Frozen layers are left out, and their parameters need no gradient from now on.
+
+    Args:
+        layers: from the input to the output; see teachers/layers.py.
+
+    Raises:
+        UserError: nothing is left to train.
+    """
+    if recipe.frozen_layers >= len(layers):
+        raise UserError(
+            f"fit.frozen_layers={recipe.frozen_layers} leaves nothing to train: this network has {len(layers)} layers"
+        )
+    for layer in layers[: recipe.frozen_layers]:
+        for parameter in layer:
+            parameter.requires_grad_(False)
+    trained = list(enumerate(layers))[recipe.frozen_layers :]
+    return [
+        {"params": list(layer), "scale": recipe.layer_decay ** (len(layers) - 1 - number)} for number, layer in trained
+    ]
+
+
+def small_enough(batch_size: int, clips: int, devices: int = 1) -> int:
+    """The batch size, made smaller where a split has so few clips that an epoch would have under MIN_STEPS steps.
+
+    Raises:
+        UserError: it cannot be shared out evenly among the devices, two clips at least to each.
+    """
     fitting = max(2, min(batch_size, clips // MIN_STEPS))
     if fitting < batch_size:
+        fitting = max(2, fitting // devices) * devices
         log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
+    if fitting % devices or fitting < 2 * devices or fitting > clips:
+        raise UserError(
+            f"batch_size={fitting} of {clips} clips cannot be shared out evenly among {devices} devices: choose a "
+            f"multiple of {devices}, two clips a device at least"
+        )
     return fitting

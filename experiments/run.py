@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError, unknown
 from experiments import config
+from experiments.runs import is_first
 
 CONF = Path(__file__).parent / "conf"
 STAGES = {
@@ -28,6 +29,8 @@ STAGES = {
     "student": "experiments.train_student",
     "quantize": "experiments.quantize_student",
 }
+# These run in every process of several; the others in the first one only.
+SHARED = ("teacher", "student")
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ def _stages(cfg: DictConfig) -> None:
         for step in cfg.stage.steps:
             if step not in STAGES:
                 unknown("step", step, STAGES)
+            if step not in SHARED and not is_first():
+                continue
             log.info("stage %s", step)
             importlib.import_module(STAGES[step]).run(cfg)
     except UserError as error:
@@ -48,7 +53,7 @@ def _stages(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run Hydra; a mistake of the user's ends in one message and exit code 1, a defect of ours in a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO if is_first() else logging.ERROR, format="%(message)s", stream=sys.stdout)
     for chatty in ("filelock", "numexpr", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions come here instead of being printed by Hydra

@@ -23,6 +23,10 @@ from experiments.tracking import Tracker
 
 RECORD = "run.json"
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
+RESUME = "resume.pt"  # of a training that is not finished
+
+# Each launcher of several processes says by one or two of these which one this is; what is not set is 0.
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -30,10 +34,11 @@ log = logging.getLogger(__name__)
 
 
 class Run:
-    """One stage's folder.
+    """One stage's folder. Of several processes only the first writes; the others' calls do nothing.
 
     Attributes:
         stage, folder: which and where.
+        identity: settings and inputs.
     """
 
     def __init__(self, cfg: DictConfig, stage: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
@@ -47,8 +52,21 @@ class Run:
         """
         self.cfg, self.stage = cfg, stage
         self.folder = folder_of(cfg, stage)
-        self._identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
+        self.identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
         self._tracker: Tracker | None = None
+
+    @classmethod
+    def of(cls, cfg: DictConfig, folder: Path) -> "Run":
+        """The finished run of a folder, as it was."""
+        before = json.loads((folder / RECORD).read_text())
+        run = cls(cfg, folder.parent.name, **before)
+        run.folder = folder
+        return run
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a result is there, of whatever settings."""
+        return (self.folder / RECORD).is_file()
 
     def is_done(self, *files: str) -> bool:
         """Whether the results are there already.
@@ -57,15 +75,15 @@ class Run:
             UserError: results of other settings or inputs are there; the differences are listed.
         """
         record = self.folder / RECORD
-        if self.cfg.force or not record.is_file():
+        if self.cfg.force or not self.is_finished:
             return False
         try:
             before = json.loads(record.read_text())
         except ValueError:
             return False
-        if differences := _differences(_flat(before), _flat(self._identity)):
+        if found := differences(before, self.identity):
             raise UserError(
-                f"{self.folder} holds a result of other settings or inputs:\n{listed(differences)}\n"
+                f"{self.folder} holds a result of other settings or inputs:\n{listed(found)}\n"
                 "choose another name=..., or replace it with force=true"
             )
         if missing := [name for name in files if not (self.folder / name).is_file()]:
@@ -74,15 +92,22 @@ class Run:
         log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)
         return True
 
-    def start(self) -> None:
-        """Make the folder, note the config, start tracking."""
+    def start(self, rows: Sequence[Mapping[str, float]] = ()) -> None:
+        """Make the folder, note the config, start tracking.
+
+        Args:
+            rows: of an earlier training that goes on; without them one that was stopped is forgotten.
+        """
+        if not is_first():
+            return
+        # What an earlier run left must not be taken for this one's, should this one be stopped.
+        old = [RECORD, "score.json", CHECKPOINT, LOGITS, MODEL, *([] if rows else [RESUME])]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # What an earlier run left must not be taken for this one's, should this one be stopped.
-            for name in (RECORD, "score.json", CHECKPOINT, LOGITS, MODEL):
+            for name in old:
                 (self.folder / name).unlink(missing_ok=True)
             write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
-            write_text(self.folder / "history.jsonl", "")
+            write_text(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         except OSError as error:
             raise UserError(
                 f"cannot write to {self.folder} ({error.strerror}): choose another folder with runs=..."
@@ -95,18 +120,29 @@ class Run:
             folder=self.folder,
             config=OmegaConf.to_container(self.cfg, resolve=True),
         )
+        for row in rows:
+            self._tracker.log(row)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Record one row, an epoch's."""
-        with open(self.folder / "history.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")
-        self._tracker.log(row)
+        if is_first():
+            with open(self.folder / "history.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+            self._tracker.log(row)
 
     def finish(self, scores: Mapping[str, float]) -> None:
         """Write the scores and mark the run complete."""
-        write_text(self.folder / "score.json", json.dumps(scores, indent=1))
-        write_text(self.folder / RECORD, json.dumps(self._identity, indent=1))
-        self._tracker.finish(scores)
+        if is_first():
+            write_text(self.folder / "score.json", json.dumps(scores, indent=1))
+            write_text(self.folder / RECORD, json.dumps(self.identity, indent=1))
+            (self.folder / RESUME).unlink(missing_ok=True)
+            if self._tracker is not None:
+                self._tracker.finish(scores)
+
+
+def is_first() -> bool:
+    """Whether this process is the only one or the first one; known before anything is connected."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in RANKS)
 
 
 def folder_of(cfg: DictConfig, stage: str) -> Path:
@@ -171,6 +207,13 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two identities have not in common, in words."""
+    before, now = _flat(before), _flat(now)
+    keys = sorted(before.keys() | now.keys())
+    return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]
+
+
 def _swept(cfg: DictConfig) -> list[str]:
     """What distinguishes this job of a sweep, such as "seed_1"; a swept name already does."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
@@ -183,8 +226,3 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(tree, Mapping):
         return {k: v for key, value in tree.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
     return {prefix.rstrip("."): tree}
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Sequence[str]:
-    keys = sorted(before.keys() | now.keys())
-    return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]

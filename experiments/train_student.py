@@ -9,8 +9,10 @@ from data.batches import Batch
 from data.front_end import build_front_end
 from data.logits import mean_logits
 from experiments import checkpoint, fit
+from experiments.hardware import make_fabric
+from experiments.predict import predict
 from experiments.prepare import prepare
-from experiments.runs import CHECKPOINT, Run, logits_files, sha256
+from experiments.runs import CHECKPOINT, Run, is_first, logits_files, sha256
 from students import build_student
 from students.complexity import torch_complexity
 from students.distill import distillation_loss
@@ -46,13 +48,20 @@ def run(cfg: DictConfig) -> None:
         return distillation_loss(logits, batch.targets, batch.labels, **cfg.student.distill)
 
     network = fit.fit_part(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)
-    blueprint = checkpoint.Blueprint(cfg.student.builder, arguments, student["mel"], clips.scenes, cfg.data.sample_rate)
-    checkpoint.save(run.folder / CHECKPOINT, network, blueprint)
-    device = next(network.parameters()).device
-    scores = {}
+    blueprint = checkpoint.Blueprint(
+        cfg.student.builder,
+        arguments,
+        student["mel"],
+        clips.scenes,
+        cfg.data.sample_rate,
+        prepared.fingerprint["clips"],
+    )
+    if is_first():
+        checkpoint.save(run.folder / CHECKPOINT, network, blueprint)
+    scores, fabric = {}, make_fabric(cfg.fabric)
     for split in ("validation", "test"):
-        batches = prepared.batches(split, batch_size=64, device=device)
-        figures = prepared.score(split, fit.predict(network, front_end, batches)[0])
+        batches = prepared.batches(split, batch_size=64, device=fabric.device)
+        figures = prepared.score(split, predict(network, front_end, batches, fabric)[0])
         scores |= {f"{split}/{name}": value for name, value in figures.items()}
     cost = torch_complexity(network, prepared.picture_shape(front_end))
     scores |= {"macs": cost.macs, "parameters": cost.parameters}

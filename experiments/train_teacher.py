@@ -1,93 +1,103 @@
 """stage=teacher: train a large network, then let it write down what it thinks of every clip."""
 
-import json
 import logging
 from pathlib import Path
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 from torch.nn import functional as F
 
 from data.batches import Batch
-from data.errors import UserError
+from data.errors import UserError, unknown
 from data.front_end import FrontEnd, build_front_end
-from data.logits import LogitsWriter
 from experiments import checkpoint, fit
+from experiments.hardware import exchange, make_fabric
+from experiments.listen import listen
 from experiments.prepare import Prepared, prepare
-from experiments.runs import CHECKPOINT, LOGITS, Run, sha256
+from experiments.runs import CHECKPOINT, LOGITS, Run, existing, is_first, sha256
 from teachers import build_teacher
+from teachers.layers import layers_of
 
-LOGITS_BATCH = 64
+ONLY = ("logits",)
 
 log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Train the teacher of `cfg.teacher` and write checkpoint, logits and scores."""
+    """Train the teacher of `cfg.teacher`, unless it is trained already, and write checkpoint, logits and scores."""
     prepared = prepare(cfg)
+    if cfg.only is not None and cfg.only not in ONLY:
+        unknown("only", cfg.only, ONLY)
+    this, path = _trained_before(cfg, prepared) if cfg.only else _trained(cfg, prepared)
+    listen(cfg, prepared, this, path)
+
+
+def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
+    """The run and its checkpoint, trained now if it is not there."""
     teacher = OmegaConf.to_container(cfg.teacher, resolve=True)
     inputs = prepared.fingerprint
     if cfg.teacher.weights:
         inputs["weights"] = _fingerprint(cfg.teacher.weights)
-    run = Run(
-        cfg,
-        "teacher",
-        settings={"teacher": teacher, "seed": cfg.seed, "epochs": cfg.epochs, "precision": cfg.fabric.precision},
-        inputs=inputs,
-    )
-    if run.is_done(CHECKPOINT, LOGITS):
-        return
+    asked = {key: value for key, value in teacher.items() if key != "shifts"}  # which only the logits depend on
+    settings = {"teacher": asked, "seed": cfg.seed, "epochs": cfg.epochs, "precision": cfg.fabric.precision}
+    this = Run(cfg, "teacher", settings=settings, inputs=inputs)
+    path = this.folder / CHECKPOINT
+    if this.is_done(CHECKPOINT):
+        return this, path
 
     torch.manual_seed(cfg.seed)
     arguments = {"classes": len(prepared.clips.scenes), **teacher["arguments"]}
     start = {"pretrained": cfg.teacher.pretrained, "weights": cfg.teacher.weights}
     network = build_teacher(cfg.teacher.builder, **arguments, **start)
     front_end = build_front_end(cfg.data.sample_rate, teacher["mel"])
+    _require_room(cfg, prepared, front_end)
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
 
-    network = fit.fit_part(cfg, cfg.teacher, prepared, network, front_end, run, loss=loss)
-
-    path = run.folder / CHECKPOINT
+    network = fit.fit_part(cfg, cfg.teacher, prepared, network, front_end, this, loss=loss, layers=layers_of)
     blueprint = checkpoint.Blueprint(
         cfg.teacher.builder,
         {**arguments, "pretrained": False},
         teacher["mel"],
         prepared.clips.scenes,
         cfg.data.sample_rate,
+        prepared.fingerprint["clips"],
     )
-    checkpoint.save(path, network, blueprint)
-    identity = {
-        "teacher": cfg.teacher.builder,
-        "config": json.dumps(teacher),
-        "weights": sha256(path),
-        **prepared.fingerprint,
-    }
-    logits = write_logits(run, prepared, network, front_end, identity)
-    scores = prepared.score_logits(logits)
-    run.finish(scores)
-    log.info(
-        "teacher: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder
-    )
+    if is_first():
+        checkpoint.save(path, network, blueprint)
+    exchange(make_fabric(cfg.fabric), None)  # the others wait for the file
+    return this, path
 
 
-def write_logits(
-    run: Run, prepared: Prepared, network: nn.Module, front_end: FrontEnd, identity: dict[str, str]
-) -> np.ndarray:
-    """Logits of every clip of the set, clean, to logits.h5; returned as (N, classes)."""
-    writer = LogitsWriter(run.folder / LOGITS, prepared.clips.filenames, prepared.clips.scenes, identity)
-    device = next(network.parameters()).device
-    todo = set(writer.missing.tolist())
-    for batch in prepared.batches(None, batch_size=LOGITS_BATCH, device=device).in_order():
-        if todo.intersection(batch.rows.tolist()):
-            writer.fill(batch.rows.tolist(), fit.logits_of(network, front_end, batch).cpu().numpy())
-    logits = writer.values()
-    scores = prepared.score_logits(logits)
-    writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])
-    return logits
+def _trained_before(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
+    """Of only=logits: the run to write to, and the checkpoint to listen with."""
+    if cfg.checkpoint is None:
+        path = existing(cfg, "teacher", CHECKPOINT)
+        _require(path)
+        return Run.of(cfg, path.parent), path
+    path = Path(cfg.checkpoint)
+    _require(path)
+    inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
+    this = Run(cfg, "teacher", settings={"only": cfg.only}, inputs=inputs)
+    if not this.is_done(LOGITS):
+        this.start()
+    return this, path
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"only=logits needs a trained teacher, and {path} does not exist: leave only=logits out")
+
+
+def _require_room(cfg: DictConfig, prepared: Prepared, front_end: FrontEnd) -> None:
+    """A transformer knows places for so many frames, and what comes after them would be dropped in silence."""
+    room, seconds = cfg.teacher.arguments.get("frames"), cfg.teacher.augment.crop_seconds
+    samples = prepared.store.samples if seconds is None else round(seconds * cfg.data.sample_rate)
+    if room is not None and (needed := front_end.frames(max(samples, prepared.store.samples))) > room:
+        raise UserError(
+            f"teacher.arguments.frames={room} is too few for {samples / cfg.data.sample_rate:g} s: set it to {needed}"
+        )
 
 
 def _fingerprint(path: str) -> str:

@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError, unknown
+from data.fbank import normalised
+from teachers.layers import transformer_layers
 
 PUBLISHED = "MIT/ast-finetuned-audioset-10-10-0.4593"
 SPECIAL = 2  # tokens without a place: class and distillation
@@ -132,4 +134,13 @@ class _Pictures(nn.Module):
         self.network = network
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        # Shorter pictures are padded with zeros before normalisation, as AST's own feature extractor does.
+        lacking = self.network.config.max_length - pictures.shape[-1]
+        pictures = F.pad(pictures, (0, max(0, lacking)), value=normalised(0.0))
         return self.network(pictures[:, 0].transpose(1, 2)).logits
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """See teachers/layers.py."""
+        spectrograms = self.network.audio_spectrogram_transformer
+        head = ("audio_spectrogram_transformer.layernorm.", "classifier.")
+        return transformer_layers(self.network, spectrograms.layers, head=head)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from data.errors import UserError, unknown
+from teachers.layers import transformer_layers
 from teachers.weights import download_weights, load_weights, read_weights
 
 PATCH = 16
@@ -149,3 +150,7 @@ class _LogitsOnly(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.network(pictures)[0]
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """See teachers/layers.py."""
+        return transformer_layers(self.network, self.network.blocks, head=("norm.", *HEAD))

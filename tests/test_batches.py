@@ -95,7 +95,7 @@ def test_a_gpu_gets_the_same_batches_wherever_the_waves_lie(
     clips = [miniature.clips[row] for row in rows]
     found = {}
     for residency in ("disk", "memory", "device"):
-        recordings = Recordings(clips, miniature_waves.samples, "cuda") if cropped else None
+        recordings = Recordings(clips, miniature_waves.samples, device="cuda") if cropped else None
         settings = {"batch_size": 16, "device": "cuda", "residency": residency, "recordings": recordings}
         part = Batches(miniature_waves, rows, miniature.labels, miniature.from_reference_device, **settings)
         generator = torch.Generator("cuda").manual_seed(3)

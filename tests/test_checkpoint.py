@@ -11,7 +11,7 @@ from experiments import checkpoint
 from students import build_student
 from teachers import build_teacher
 
-BLUEPRINT = checkpoint.Blueprint("cp_mobile", {"size": "6k", "grn": False}, {"hop": 500}, SCENES, 32_000)
+BLUEPRINT = checkpoint.Blueprint("cp_mobile", {"size": "6k", "grn": False}, {"hop": 500}, SCENES, 32_000, "clips")
 
 
 def test_the_rebuilt_network_answers_the_same(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     with pytest.raises(UserError, match="does not exist"):
         checkpoint.load(path, build_student)
-    teacher = checkpoint.Blueprint("cp_resnet", {}, {}, SCENES, 32_000)
+    teacher = checkpoint.Blueprint("cp_resnet", {}, {}, SCENES, 32_000, "clips")
     checkpoint.save(path, build_teacher("cp_resnet"), teacher)
     with pytest.raises(UserError, match="another architecture: unknown student 'cp_resnet'"):
         checkpoint.load(path, build_student)

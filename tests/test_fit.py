@@ -16,7 +16,8 @@ from data.errors import UserError
 from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.fit import fit, predict
+from experiments.fit import fit
+from experiments.predict import predict
 from experiments.recipe import Recipe, learning_rate_factor, small_enough
 from students import build_student
 
@@ -95,7 +96,7 @@ def train(store: WaveStore, clips: ClipSet, *, seed: int, loss=None, recipe: Rec
         augment=Augment(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8),
         responses=torch.randn(4, 100, generator=torch.Generator().manual_seed(1)),
         seed=seed,
-        on_epoch=rows.append,
+        on_epoch=lambda row, _: rows.append(row),
     )
     return network, rows
 

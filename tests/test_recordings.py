@@ -37,7 +37,7 @@ def test_a_crop_is_an_unbroken_stretch_of_its_own_recording(parts: dict[int, lis
     waves, generator = timeline(clips), torch.Generator().manual_seed(seed)
     positions = torch.arange(len(clips)).repeat(5)
     crops = Recordings(clips, SAMPLES).draw(positions, generator)
-    found = crop(waves[crops.first], waves[crops.second], crops.offset)
+    found = crop(waves[crops.parts], crops.offset, SAMPLES)
     assert (found.diff(dim=1) == 1).all()
     for position, samples in zip(positions.tolist(), found, strict=True):
         clip = clips[position]
@@ -54,7 +54,7 @@ def test_every_beginning_is_equally_likely() -> None:
     clips = clips_of({1: list(range(10))})
     waves, generator = timeline(clips), torch.Generator().manual_seed(0)
     crops = Recordings(clips, SAMPLES).draw(torch.arange(10).repeat(2000), generator)
-    begins = (crop(waves[crops.first], waves[crops.second], crops.offset)[:, 0] - 1000).numpy()
+    begins = (crop(waves[crops.parts], crops.offset, SAMPLES)[:, 0] - 1000).numpy()
     counts = np.bincount(begins, minlength=9 * SAMPLES + 1)
     assert len(counts) == 64
     expected = 20_000 / 64
@@ -68,14 +68,14 @@ def test_a_clip_without_neighbours_is_its_own_only_crop(generator: torch.Generat
     assert recordings.runs == 4
     alone = torch.tensor([i for i, clip in enumerate(clips) if clip.part in (0, 2, 4)])
     crops = recordings.draw(alone, generator)
-    assert torch.equal(crop(waves[crops.first], waves[crops.second], crops.offset), waves[alone])
+    assert torch.equal(crop(waves[crops.parts], crops.offset, SAMPLES), waves[alone])
 
 
 def test_other_files_have_no_neighbours(generator: torch.Generator) -> None:
     """Oracle: clips of a data set whose files are recordings of their own."""
     clips = [Clip(f"{n}.wav", "x", "", "here", f"{n}.wav", 0, "a") for n in range(3)]
     crops = Recordings(clips, SAMPLES).draw(torch.arange(3), generator)
-    assert crops.first.tolist() == [0, 1, 2]
+    assert crops.parts[0].tolist() == [0, 1, 2]
     assert crops.offset.tolist() == [0, 0, 0]
 
 
@@ -84,4 +84,26 @@ def test_a_crop_continues_in_the_second_wave(offset: int) -> None:
     """Oracle: slices of the two waves joined by hand."""
     waves = torch.arange(2 * SAMPLES).view(2, SAMPLES)
     joined = torch.arange(2 * SAMPLES)[offset : offset + SAMPLES]
-    assert torch.equal(crop(waves[:1], waves[1:], torch.tensor([offset]))[0], joined)
+    assert torch.equal(crop([waves[:1], waves[1:]], torch.tensor([offset]), SAMPLES)[0], joined)
+
+
+@given(segments, st.integers(0, 100), st.integers(SAMPLES + 1, 4 * SAMPLES))
+def test_a_long_crop_repeats_a_run_that_is_too_short(parts: dict[int, list[int]], seed: int, length: int) -> None:
+    """Oracle: samples that hold their own place: one by one through the run, and from its end back to its beginning,
+    the latter only where the run is shorter than the crop."""
+    clips = clips_of(parts)
+    waves, generator = timeline(clips), torch.Generator().manual_seed(seed)
+    crops = Recordings(clips, SAMPLES, length).draw(torch.arange(len(clips)), generator)
+    for clip, samples in zip(clips, crop(waves[crops.parts], crops.offset, length), strict=True):
+        segment, places = int(samples[0]) // 1000, samples % 1000
+        assert segment == int(clip.recording.split("-")[3])
+        steps = places.diff()
+        back = steps != 1
+        first = last = clip.part
+        while first - 1 in parts[segment]:
+            first -= 1
+        while last + 1 in parts[segment]:
+            last += 1
+        run = (last + 1 - first) * SAMPLES
+        assert (steps[back] == 1 - run).all()
+        assert bool(back.any()) == (run < length)
