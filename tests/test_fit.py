@@ -1,6 +1,8 @@
 """The training loop: its schedule, its seed, and what it may see."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +12,15 @@ from sklearn import metrics
 from torch import nn
 from torch.nn import functional as F
 
-from data.augment import Augment
-from data.batches import Batches
+from data.augment import Augment, Mixing
+from data.batches import Batch, Batches
 from data.errors import UserError
 from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.fit import fit
 from experiments.predict import predict
-from experiments.recipe import Recipe, learning_rate_factor, small_enough
+from experiments.recipe import Recipe, learning_rate_factor, parameter_groups, small_enough
 from students import build_student
 
 RECIPE = Recipe(
@@ -43,6 +45,7 @@ SHORT = Recipe(
     floor=1.0,
     keep="last",
 )
+AUGMENT = Augment(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8)
 
 
 def test_the_schedule_is_the_published_one() -> None:
@@ -75,6 +78,9 @@ def test_batches_fit_small_sets() -> None:
     assert small_enough(256, 139_620) == 256
     assert small_enough(256, 80) == 16
     assert small_enough(256, 3) == 2
+    assert small_enough(256, 82, devices=3) == 15
+    with pytest.raises(UserError, match="cannot be shared out evenly among 3 devices"):
+        small_enough(256, 139_620, devices=3)
 
 
 def batches(store: WaveStore, clips: ClipSet, split: str, count: int) -> Batches:
@@ -82,21 +88,31 @@ def batches(store: WaveStore, clips: ClipSet, split: str, count: int) -> Batches
     return Batches(store, rows, clips.labels, clips.from_reference_device, batch_size=8)
 
 
-def train(store: WaveStore, clips: ClipSet, *, seed: int, loss=None, recipe: Recipe = SHORT) -> tuple[nn.Module, list]:
+def train(
+    store: WaveStore,
+    clips: ClipSet,
+    *,
+    seed: int,
+    loss=None,
+    recipe: Recipe = SHORT,
+    augment: Augment = AUGMENT,
+    network: nn.Module | None = None,
+    **more: object,
+) -> tuple[nn.Module, list]:
     torch.manual_seed(0)
     rows: list = []
     network = fit(
         Fabric(accelerator="cpu", devices=1),
-        build_student("cp_mobile", size="6k"),
+        network or build_student("cp_mobile", size="6k"),
         LogMel(mels=64, fft=1024, window=1024, hop=1000),
         batches(store, clips, "train", 40),
         batches(store, clips, "validation", 20),
         loss=loss or (lambda y, b: F.cross_entropy(y, b.labels)),
         recipe=recipe,
-        augment=Augment(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8),
+        augment=augment,
         responses=torch.randn(4, 100, generator=torch.Generator().manual_seed(1)),
         seed=seed,
-        on_epoch=lambda row, _: rows.append(row),
+        **{"on_epoch": lambda row, _: rows.append(row), **more},
     )
     return network, rows
 
@@ -140,3 +156,98 @@ def test_a_loss_that_is_no_number_stops_with_advice(miniature: ClipSet, miniatur
     """Oracle: a loss made NaN."""
     with pytest.raises(UserError, match="lower the learning rate"):
         train(miniature_waves, miniature, seed=0, loss=lambda y, _: y.sum() * float("nan"))
+
+
+def test_a_training_that_goes_on_ends_like_one_that_was_not_stopped(
+    miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path
+) -> None:
+    """Oracle: bit equality of the weights, with an average of weights and mixup; the state goes by way of a file."""
+    recipe = Recipe(**{**vars(SHORT), "epochs": 3, "keep": "best", "ema": 0.9})
+    settings = {"seed": 1, "recipe": recipe, "augment": replace(AUGMENT, mixup_p=0.5)}
+
+    def save(row: dict, state: dict) -> None:
+        torch.save(state, tmp_path / f"{row['epoch']}.pt")
+
+    whole, _ = train(miniature_waves, miniature, **settings, on_epoch=save)
+    for epoch in (1, 2, 3):
+        state = torch.load(tmp_path / f"{epoch}.pt", weights_only=True)
+        rest, rows = train(miniature_waves, miniature, **settings, state=state)
+        assert len(rows) == 3 - epoch
+        for name, value in whole.state_dict().items():
+            assert torch.equal(value, rest.state_dict()[name]), (epoch, name)
+
+
+def test_an_average_of_weights_follows_them_at_its_decay(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: the recursion by hand over one epoch's steps, from the weights that a hook sees; tolerance 1e-6."""
+    seen: list[torch.Tensor] = []
+
+    step = torch.optim.Adam.step
+
+    def noting(self: torch.optim.Adam, *arguments: object, **settings: object) -> object:
+        result = step(self, *arguments, **settings)
+        seen.append(self.param_groups[0]["params"][0].detach().clone())
+        return result
+
+    recipe = Recipe(**{**vars(SHORT), "epochs": 1, "ema": 0.5})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", noting)
+        network, _ = train(miniature_waves, miniature, seed=0, recipe=recipe)
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = 0.5 * expected + 0.5 * weights
+    assert len(seen) == 5
+    torch.testing.assert_close(next(network.parameters()).detach(), expected, atol=1e-6, rtol=0)
+    assert (next(network.parameters()) - seen[-1]).abs().max() > 1e-5
+
+
+def test_mixed_clips_have_mixed_answers(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: rows of labels that sum to 1 and have two classes at most; the cross-entropy of soft labels is linear in
+    them, so a weight of 1 gives the plain loss."""
+    seen: list[torch.Tensor] = []
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        seen.append(batch.labels)
+        return F.cross_entropy(logits, batch.labels)
+
+    train(miniature_waves, miniature, seed=0, loss=loss, augment=Augment(mixup_p=1.0))
+    labels = torch.cat(seen)
+    torch.testing.assert_close(labels.sum(1), torch.ones(len(labels)))
+    assert ((labels > 0).sum(1) <= 2).all()
+    assert ((labels > 0.01).sum(1) == 2).any()
+    batch = Batch(*[torch.arange(4)] * 3, torch.ones(4, dtype=bool), torch.randn(4, 10))
+    alone = batch.mixed(Mixing(torch.tensor([1, 2, 3, 0]), torch.ones(4)), 10)
+    logits = torch.randn(4, 10)
+    torch.testing.assert_close(F.cross_entropy(logits, alone.labels), F.cross_entropy(logits, batch.labels))
+    assert torch.equal(alone.targets, batch.targets)
+    swapped = batch.mixed(Mixing(torch.tensor([1, 2, 3, 0]), torch.zeros(4)), 10)
+    assert torch.equal(swapped.labels.argmax(1), torch.tensor([1, 2, 3, 0]))
+    assert torch.equal(swapped.targets, batch.targets[[1, 2, 3, 0]])
+
+
+def test_lower_layers_learn_slower_and_frozen_ones_not_at_all(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: Adam's first step moves every weight by its layer's rate, whatever the gradient; a frozen layer keeps its
+    weights and its BatchNorm statistics."""
+    recipe = Recipe(**{**vars(SHORT), "epochs": 1, "layer_decay": 0.5, "frozen_layers": 1})
+    moved: dict[int, float] = {}
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=4), nn.BatchNorm2d(4), nn.Conv2d(4, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    layers = [[*network[0].parameters(), *network[1].parameters()], [network[2].weight], [network[2].bias]]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if not moved and (network[2].bias - before["2.bias"]).abs().max() > 0:
+            for number, name in ((1, "2.weight"), (2, "2.bias")):
+                moved[number] = float((network.state_dict()[name] - before[name]).abs().max())
+        return F.cross_entropy(logits, batch.labels)
+
+    train(miniature_waves, miniature, seed=0, loss=loss, recipe=recipe, network=network, layers=layers)
+    assert moved[2] == pytest.approx(SHORT.learning_rate, rel=1e-3)
+    assert moved[1] == pytest.approx(SHORT.learning_rate / 2, rel=1e-3)
+    for name, value in network.state_dict().items():
+        if name.startswith(("0.", "1.")):
+            assert torch.equal(value, before[name]), name
+    with pytest.raises(UserError, match="leaves nothing to train: this network has 1 layers"):
+        parameter_groups([[network[0].weight]], recipe)

@@ -1,0 +1,70 @@
+"""Several processes do what one does: training within rounding, logits to the last bit."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from data.scenes import ClipSet
+
+ROOT = Path(__file__).parent.parent
+# Nothing random but the order of the clips: what processes draw for their own shares differs from what one draws.
+PLAIN = [f"teacher.augment.{name}=0" for name in ("roll", "impulse_p", "mixstyle_p", "frequency_mask", "time_mask")]
+SMALL = ["depth=1", "width=32", "frequency_patchout=0"]
+SETTINGS = ["stage=teacher", "teacher=passt_small", "epochs=2", "tracking=none", "fabric.accelerator=cpu"]
+SETTINGS += [*PLAIN, "teacher.mel.edge_jitter=0", *(f"teacher.arguments.{argument}" for argument in SMALL)]
+
+
+def run(folder: Path, *arguments: str, launcher: tuple[str, ...] = ("-m", "experiments.run")) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
+    """A folder with a small PaSST that one process has trained; it has no BatchNorm, which counts by process."""
+    folder = tmp_path_factory.mktemp("alone")
+    run(folder, *SETTINGS, f"data.root={miniature.root}", "name=alone")
+    return folder
+
+
+def logits(folder: Path, name: str) -> np.ndarray:
+    with h5py.File(folder / f"runs/teacher/{name}/logits.h5") as file:
+        assert file["done"][:].all()
+        return file["logits"][:]
+
+
+def test_two_processes_train_what_one_trains(alone: Path, miniature: ClipSet) -> None:
+    """Oracle: one process with the same batches: logits within 1e-5, the same history, each line said once."""
+    said = run(alone, *SETTINGS, f"data.root={miniature.root}", "name=two", "fabric.devices=2")
+    assert said.count("epoch   1/2") == 1
+    np.testing.assert_allclose(logits(alone, "two"), logits(alone, "alone"), atol=1e-5)
+    rows = [
+        [json.loads(line) for line in (alone / f"runs/teacher/{name}/history.jsonl").read_text().splitlines()]
+        for name in ("alone", "two")
+    ]
+    for ours, theirs in zip(*rows, strict=True):
+        for figure in ("epoch", "loss", "validation/log_loss", "validation/accuracy"):
+            assert ours[figure] == pytest.approx(theirs[figure], abs=1e-5)
+
+
+def test_two_processes_under_torchrun_write_the_logits_that_one_writes(alone: Path, miniature: ClipSet) -> None:
+    """Oracle: one process's logits of the same checkpoint, bit for bit, and of shifted copies too."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", "-m", "experiments.run")
+    checkpoint = f"checkpoint={alone / 'runs/teacher/alone/checkpoint.safetensors'}"
+    listen = [*SETTINGS, f"data.root={miniature.root}", "only=logits", checkpoint]
+    run(alone, *listen, "name=shared", "fabric.devices=2", launcher=torchrun)
+    np.testing.assert_array_equal(logits(alone, "shared"), logits(alone, "alone"))
+    assert json.loads((alone / "runs/teacher/shared/run.json").read_text())["settings"] == {"only": "logits"}
