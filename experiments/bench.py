@@ -1,4 +1,4 @@
-"""How fast this machine is: python -m experiments.bench data [--root FOLDER] [--lists FOLDER] [--out FILE]
+"""How fast this machine is: python -m experiments.bench data|teacher [options]
 
 Conventions: what is compared is measured in one run, in turns; figures are medians over the rounds.
 """
@@ -17,7 +17,7 @@ from rich.table import Table
 from data.errors import UserError
 from experiments.runs import write_text
 
-BENCHES = {"data": "experiments.bench_data"}
+BENCHES = {"data": "experiments.bench_data", "teacher": "experiments.bench_teacher"}
 COLUMNS = ("what", "median", "unit", "rounds")
 
 
@@ -26,19 +26,22 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="python -m experiments.bench", description=__doc__.splitlines()[0])
     parser.add_argument("bench", choices=BENCHES)
-    parser.add_argument("--root", type=Path, help="data set in the layout of TAU22; default: the synthetic miniature")
-    parser.add_argument("--lists", type=Path, help="folder of the official lists (gzipped): also measure at full size")
-    parser.add_argument("--clips", type=int, default=2000, help="how many clips to pack and read (default: 2000)")
     parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench/data.json"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, help="default: runs/bench/<bench>.json")
+    data = parser.add_argument_group("data")
+    data.add_argument("--root", type=Path, help="data set in the layout of TAU22; default: the synthetic miniature")
+    data.add_argument("--lists", type=Path, help="folder of the official lists (gzipped): also measure at full size")
+    data.add_argument("--clips", type=int, default=2000, help="how many clips to pack and read (default: 2000)")
+    teacher = parser.add_argument_group("teacher")
+    teacher.add_argument("--teachers", default="passt,ast,cp_resnet,timm", help="default: %(default)s")
+    teacher.add_argument("--batch", type=int, help="clips a batch (default: 256 on a GPU, 16 on a CPU)")
     arguments = parser.parse_args()
+    out = arguments.out or Path("runs/bench") / f"{arguments.bench}.json"
     try:
-        rows = importlib.import_module(BENCHES[arguments.bench]).run(
-            arguments.root, arguments.lists, clips=arguments.clips, rounds=arguments.rounds
-        )
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        rows = importlib.import_module(BENCHES[arguments.bench]).run(arguments)
+        out.parent.mkdir(parents=True, exist_ok=True)
         machine = {"platform": platform.platform(), "processor": _processor(), "python": platform.python_version()}
-        write_text(arguments.out, json.dumps({"machine": machine, "rows": rows}, indent=1))
+        write_text(out, json.dumps({"machine": machine, "rows": rows}, indent=1))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -49,7 +52,7 @@ def main() -> None:
         spread = f"{min(row['rounds']):,.6g} - {max(row['rounds']):,.6g}" if len(row["rounds"]) > 1 else ""
         table.add_row(row["what"], f"{row['median']:,.6g}", row["unit"], spread)
     Console().print(table)
-    print(f"written to {arguments.out}")
+    print(f"written to {out}")
 
 
 def _processor() -> str:

@@ -4,14 +4,14 @@ The naive ways are those of the peers: librosa.load each time a clip is asked fo
 soxr HQ as ours), and one torch.save file a clip.
 """
 
+import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from data.synthetic import write_synthetic
 from data.tables import read_table
 from data.tau22 import META, TEST, TRAIN, read_tau22
 from data.waves import WaveStore
+from experiments.timing import Row, in_turns, rates, row
 
 RATE = 32_000
 BATCH = 256
@@ -39,11 +40,10 @@ subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 """
 
-Row = dict[str, object]
 
-
-def run(root: Path | None, lists: Path | None, *, clips: int, rounds: int) -> list[Row]:
+def run(arguments: argparse.Namespace) -> list[Row]:
     """All rows: what, median, unit, rounds."""
+    root, lists, clips, rounds = arguments.root, arguments.lists, arguments.clips, arguments.rounds
     if clips < NAIVE_CLIPS or rounds < 1:
         raise UserError(f"--clips={clips} must be at least {NAIVE_CLIPS}, --rounds={rounds} at least 1")
     with tempfile.TemporaryDirectory() as folder:
@@ -73,8 +73,8 @@ def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
             shutil.rmtree(folder, ignore_errors=True)
         files.mkdir()
 
-    packing = _in_turns({"each": save_each, "pack": pack_all}, rounds, before=from_nothing)
-    each, packed = (_rates(packing[way], len(clips.clips)) for way in ("each", "pack"))
+    packing = in_turns({"each": save_each, "pack": pack_all}, rounds, before=from_nothing)
+    each, packed = (rates(packing[way], len(clips.clips)) for way in ("each", "pack"))
     save_each()
     store = WaveStore(cache / f"waves_{RATE}.h5")
 
@@ -90,16 +90,16 @@ def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    reading = _in_turns({"map": read_map, "files": read_files, "decode": decode_each}, rounds)
+    reading = in_turns({"map": read_map, "files": read_files, "decode": decode_each}, rounds)
     torch.set_num_threads(threads)
-    mapped = _rates(reading["map"], MAP_BATCHES * BATCH)
+    mapped = rates(reading["map"], MAP_BATCHES * BATCH)
     return [
-        _row("packing: librosa.load, torch.save, a file a clip", each, "clips/s"),
-        _row("packing: scenelet, all cores", packed, "clips/s"),
-        _row("packing: scenelet / librosa", np.divide(packed, each), "times"),
-        _row("reading, 1 core: librosa.load each time", _rates(reading["decode"], NAIVE_CLIPS), "clips/s"),
-        _row("reading, 1 core: torch.load, a file a clip", _rates(reading["files"], NAIVE_CLIPS), "clips/s"),
-        _row(f"reading, 1 core: scenelet, random batches of {BATCH} from the map", mapped, "clips/s"),
+        row("packing: librosa.load, torch.save, a file a clip", each, "clips/s"),
+        row("packing: scenelet, all cores", packed, "clips/s"),
+        row("packing: scenelet / librosa", np.divide(packed, each), "times"),
+        row("reading, 1 core: librosa.load each time", rates(reading["decode"], NAIVE_CLIPS), "clips/s"),
+        row("reading, 1 core: torch.load, a file a clip", rates(reading["files"], NAIVE_CLIPS), "clips/s"),
+        row(f"reading, 1 core: scenelet, random batches of {BATCH} from the map", mapped, "clips/s"),
     ]
 
 
@@ -129,12 +129,12 @@ def _full_size(lists: Path, sound: Path, root: Path, rounds: int) -> list[Row]:
     started = time.perf_counter()
     memory = float(subprocess.run([sys.executable, "-c", PEAK, *command], check=True, capture_output=True).stdout)
     first = [time.perf_counter() - started]
-    again = _in_turns({"stage": stage, "open": open_all}, rounds)
+    again = in_turns({"stage": stage, "open": open_all}, rounds)
     return [
-        _row(f"230,350 clips of {SHORT_SECONDS} s: stage=data, first time", first, "s"),
-        _row("230,350 clips: stage=data, most memory resident", [memory], "MiB"),
-        _row("230,350 clips: stage=data, second time (whole command)", again["stage"], "s"),
-        _row("230,350 clips: open store, lists and split", again["open"], "s"),
+        row(f"230,350 clips of {SHORT_SECONDS} s: stage=data, first time", first, "s"),
+        row("230,350 clips: stage=data, most memory resident", [memory], "MiB"),
+        row("230,350 clips: stage=data, second time (whole command)", again["stage"], "s"),
+        row("230,350 clips: open store, lists and split", again["open"], "s"),
     ]
 
 
@@ -156,26 +156,3 @@ def _repeated(clips: ClipSet, count: int, root: Path) -> ClipSet:
         (root / name).symlink_to((clips.root / clip.filename).resolve())
         found.append(clip._replace(filename=name))
     return ClipSet("bench", root, found)
-
-
-def _in_turns(
-    actions: dict[str, Callable[[], None]], rounds: int, before: Callable[[], None] = lambda: None
-) -> dict[str, list[float]]:
-    """Seconds that each action takes, round by round, each begun with `before`, which is not timed."""
-    seconds: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(rounds):
-        for name, action in actions.items():
-            before()
-            os.sync()  # what one way left to be written must not slow the next one down
-            started = time.perf_counter()
-            action()
-            seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
-def _rates(seconds: Sequence[float], clips: int) -> list[float]:
-    return [clips / s for s in seconds]
-
-
-def _row(what: str, rounds: Sequence[float], unit: str) -> Row:
-    return {"what": what, "median": statistics.median(rounds), "unit": unit, "rounds": [float(r) for r in rounds]}

@@ -7,6 +7,7 @@ Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout"
 """
 
 import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -114,6 +115,8 @@ def _package():
     from hear21passt.models import passt as package
 
     package.first_RUN = False
+    # Pictures may be shorter than the network was built for: a teacher of long crops listens to clips.
+    warnings.filterwarnings("ignore", message="Input image size", module=package.__name__.replace(".", r"\."))
     # The package logs to the root logger at import; its one message (pos-embedding adaption) is of no use here.
     logging.getLogger("hear21passt").setLevel(logging.ERROR)
     return package

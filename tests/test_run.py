@@ -13,8 +13,12 @@ import pytest
 import soundfile
 import torch
 
+from data.front_end import build_front_end
 from data.scenes import SCENES, ClipSet
+from data.waves import WaveStore
+from experiments import checkpoint
 from students.quantize.runtime import TFLiteModel
+from teachers import build_teacher
 
 ROOT = Path(__file__).parent.parent
 # A training of seconds: two epochs of the smallest networks.
@@ -109,6 +113,84 @@ def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, minia
     assert "run stage=teacher" in result.stderr
 
 
+def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
+    tmp_path: Path, trained: Path, miniature: ClipSet
+) -> None:
+    """Oracle: the undisturbed run's logits and history, bit for bit; a resume.pt of other settings is refused and left
+    alone, a damaged one too."""
+    arguments = ["stage=teacher", f"data.root={miniature.root}", f"cache={trained / 'cache'}", *QUICK, "epochs=4"]
+    assert run(tmp_path, *arguments, "name=whole").returncode == 0
+    command = [sys.executable, "-m", "experiments.run", *arguments, "name=killed"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "epoch   2/4" in line:
+                process.kill()
+                break
+    resume = tmp_path / "runs/teacher/killed/resume.pt"
+    before = resume.read_bytes()
+    other = run(tmp_path, *arguments, "name=killed", "seed=1")
+    assert other.returncode == 1
+    assert "unfinished training of other settings or inputs:\n  settings.seed: 0 there, 1 asked for" in other.stderr
+    resume.write_bytes(before[:1000])
+    damaged = run(tmp_path, *arguments, "name=killed")
+    assert damaged.returncode == 1
+    assert "resume.pt is damaged" in damaged.stderr
+    resume.write_bytes(before)
+    again = run(tmp_path, *arguments, "name=killed")
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch" in again.stdout
+    assert "epoch   1/4" not in again.stdout
+    assert not resume.exists()
+    logits, histories = [], []
+    for name in ("whole", "killed"):
+        with h5py.File(tmp_path / f"runs/teacher/{name}/logits.h5") as file:
+            logits.append(file["logits"][:])
+        rows = (tmp_path / f"runs/teacher/{name}/history.jsonl").read_text().splitlines()
+        histories.append([{k: v for k, v in json.loads(row).items() if k != "clips_per_second"} for row in rows])
+    np.testing.assert_array_equal(*logits)
+    assert histories[0] == histories[1]
+    assert len(histories[0]) == 4
+
+
+def test_logits_are_written_anew_for_whoever_asks_for_others(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the checkpoint's time of change, for the teacher is never trained again; three shifts give the mean of
+    the logits of clips rolled by hand; the same again reuses the file; without shifts the file is what it was."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    folder = tmp_path / "runs/teacher/first"
+    arguments = ["stage=teacher", f"data.root={miniature.root}", f"cache={trained / 'cache'}", "name=first", *QUICK]
+    trained_at = (folder / "checkpoint.safetensors").stat().st_mtime_ns
+    with h5py.File(folder / "logits.h5") as file:
+        clean, names = file["logits"][:], [name.decode() for name in file["filename"][:]]
+    for more in (["teacher.shifts=3"], ["only=logits", "teacher.shifts=3"]):
+        result = run(tmp_path, *arguments, *more)
+        assert result.returncode == 0, result.stderr
+        assert ("the logits are reused" in result.stdout) == ("only=logits" in more)
+    assert (folder / "checkpoint.safetensors").stat().st_mtime_ns == trained_at
+    network, blueprint = checkpoint.load(folder / "checkpoint.safetensors", build_teacher)
+    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
+    waves = WaveStore(next((trained / "cache").glob("*/waves_32000.h5"))).read(np.arange(8))
+    with torch.no_grad():
+        rolled = [network(front_end(waves.roll(shift, 1))) for shift in (-4000, 0, 4000)]
+    with h5py.File(folder / "logits.h5") as file:
+        assert [name.decode() for name in file["filename"][:]] == names
+        np.testing.assert_allclose(file["logits"][:8], torch.stack(rolled).mean(0), atol=1e-5)
+        assert np.abs(file["logits"][:] - clean).max() > 1e-4
+    assert run(tmp_path, *arguments, "only=logits").returncode == 0
+    with h5py.File(folder / "logits.h5") as file:
+        np.testing.assert_array_equal(file["logits"][:], clean)
+
+
+def test_a_teacher_that_heard_what_is_held_out_is_named(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the warning, when logits of the same checkpoint are asked for with other splits."""
+    listen = ["stage=teacher", f"data.root={miniature.root}", f"cache={trained / 'cache'}", "only=logits", "name=other"]
+    listen += [f"checkpoint={trained / 'runs/teacher/first/checkpoint.safetensors'}", "tracking=none"]
+    assert "may have heard" not in run(tmp_path, *listen).stdout
+    told = run(tmp_path, *listen, "data.seed=0", "data.validation_fraction=0.5", "force=true")
+    assert told.returncode == 0, told.stderr
+    assert "was trained on other clips or splits" in told.stdout
+
+
 def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: ClipSet) -> None:
     """Oracle: two folders named after the swept seed, both taught by the plain name's logits."""
     swept = ["-m", "seed=1,2", "epochs=1", "student.size=6k", "student.mel.mels=64", "tracking=none"]
@@ -201,7 +283,29 @@ MISTAKES = {
     ),
     "a negative shift": (["data.root={miniature}", "stage=teacher", "teacher.augment.roll=-1"], ["at least 0"]),
     "no hop": (["data.root={miniature}", "stage=teacher", "teacher.mel.hop=0"], ["mel.hop=0"]),
-    "two devices": (["data.root={miniature}", "stage=teacher", "fabric.devices=2"], ["not built yet"]),
+    "BatchNorm over CPUs": (["data.root={miniature}", "stage=teacher", "fabric.sync_batchnorm=true"], ["needs CUDA"]),
+    "an even number of shifts": (["data.root={miniature}", "stage=teacher", "teacher.shifts=2"], ["must be odd"]),
+    "only something": (["data.root={miniature}", "stage=teacher", "only=scores"], ["choose one of: logits"]),
+    "only logits of nothing": (["data.root={miniature}", "stage=teacher", "only=logits"], ["needs a trained teacher"]),
+    "layers of a student": (
+        ["stage=student", "data.root={miniature}", "student.fit.layer_decay=0.5", "logits=[{logits}]"],
+        ["are for teachers"],
+    ),
+    "all layers frozen": (
+        ["stage=teacher", "data.root={miniature}", "teacher.fit.frozen_layers=99"],
+        ["leaves nothing to train"],
+    ),
+    "a chance over 1": (["stage=teacher", "data.root={miniature}", "teacher.augment.mixup_p=2"], ["mixup_p=2"]),
+    "long crops for a short memory": (
+        [
+            "stage=teacher",
+            "teacher=passt_small",
+            "data.root={miniature}",
+            "teacher.augment.crop=true",
+            "teacher.augment.crop_seconds=10",
+        ],
+        ["teacher.arguments.frames=100 is too few for 10 s: set it to 1000"],
+    ),
     "a name that leaves the folder": (["data.root={miniature}", "stage=teacher", "name=../x"], ["name='../x'"]),
     "a cache that is a file": (["stage=data", "cache={logits}"], ["choose other folders"]),
     "the same logits twice": (

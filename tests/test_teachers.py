@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ import timm
 import torch
 import torchinfo
 from torch import nn
-from transformers import ASTConfig, ASTForAudioClassification
+from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
 from data.errors import UserError
+from data.fbank import KaldiFbank
 from teachers import build_teacher
 from teachers.cp_resnet import LAYOUTS, kernel_size
+from teachers.layers import layers_of
 from teachers.passt import ARCHITECTURES
 from teachers.weights import read_weights
 
@@ -300,6 +303,48 @@ def test_cp_resnet_has_its_published_sizes() -> None:
     assert sum(p.numel() for p in build_teacher("cp_resnet", rho=7, **wide).parameters()) == pytest.approx(
         4e6, rel=0.02
     )
+
+
+TEACHERS = {
+    "passt": {**SMALL, "depth": 2},
+    "ast": {"width": 32, "depth": 2, "heads": 2},
+    "cp_resnet": {"base_channels": 8, "cut_channels": [0, 0, 0]},
+    "timm_cnn": {"model_name": "tf_efficientnet_b0"},
+}
+
+
+@pytest.mark.parametrize("builder", TEACHERS)
+def test_layers_are_all_parameters_once_from_the_sound_to_the_answer(builder: str) -> None:
+    """Oracle: the list of parameters; and hooks that note in which order modules come to work in the forward pass: no
+    layer begins or ends before a lower one does."""
+    network = build_teacher(builder, pretrained=False, **TEACHERS[builder]).eval()
+    layers = layers_of(network)
+    assert len(layers) >= 4
+    assert sorted(id(p) for layer in layers for p in layer) == sorted(id(p) for p in network.parameters())
+    turn: dict[int, int] = {}
+    for module in network.modules():
+        if own := list(module.parameters(recurse=False)):
+            module.register_forward_pre_hook(
+                lambda *_, own=own: [turn.setdefault(id(p), len(turn)) for p in own] and None
+            )
+    with torch.no_grad():
+        network(torch.randn(1, 1, 128, 98))
+    turns = [[turn[id(p)] for p in layer if id(p) in turn] for layer in layers]
+    for lower, upper in pairwise([t for t in turns if t]):
+        assert min(lower) < min(upper)
+        assert max(lower) < max(upper)
+
+
+def test_ast_pads_short_pictures_as_its_extractor_does() -> None:
+    """Oracle: transformers' own feature extractor on a short clip, padded to 98 frames. Tolerance 1e-3."""
+    extractor = ASTFeatureExtractor(max_length=98)
+    wave = torch.randn(1, 8_000, generator=torch.Generator().manual_seed(0)) / 10
+    official = extractor(wave[0].numpy(), sampling_rate=16_000, return_tensors="pt").input_values  # (1, 98, 128)
+    seen: list[torch.Tensor] = []
+    network = build_teacher("ast", pretrained=False, **TEACHERS["ast"]).eval()
+    network.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(KaldiFbank(sample_rate=16_000)(wave))
+    torch.testing.assert_close(seen[0], official, atol=1e-3, rtol=0)
 
 
 def test_impossible_teachers_are_refused() -> None:

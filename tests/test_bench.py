@@ -1,0 +1,49 @@
+"""Benches compare ways that do the same: what is slower must not be slower because it is something else."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from data.front_end import build_front_end
+from experiments import bench
+from experiments.bench_teacher import RATE, _config, _naive_front_end, _network, _unfused
+
+
+@pytest.mark.parametrize("name", ["passt_small", "ast_small", "cp_resnet"])
+def test_the_naive_way_gives_the_same_logits(name: str) -> None:
+    """Oracle: the packages' own front ends and forward passes. Tolerance 1e-3 of logits of about 1."""
+    cfg = OmegaConf.to_container(_config(name))
+    waves = torch.randn(2, RATE, generator=torch.Generator().manual_seed(0)) / 10
+    network = _network(cfg).eval()
+    theirs = _unfused(deepcopy(network))
+    with torch.no_grad():
+        ours = network(build_front_end(RATE, cfg["mel"])(waves))
+        found = theirs(_naive_front_end(cfg["mel"]).eval()(waves))
+    assert ours.std() > 0.01
+    torch.testing.assert_close(found, ours, atol=1e-3, rtol=0)
+
+
+def test_a_bench_writes_what_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Oracle: the JSON's own arithmetic: ratios of the rates of each round; and the names in the table."""
+    out = tmp_path / "teacher.json"
+    monkeypatch.setenv("COLUMNS", "160")
+    arguments = ["bench", "teacher", "--teachers", "cp_resnet", "--batch", "16", "--rounds", "2", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", arguments)
+    bench.main()
+    rows = {row["what"]: row for row in json.loads(out.read_text())["rows"]}
+    for verb in ("logits", "fine-tuning"):
+        ours, naive, ratio = (rows[f"cp_resnet: {verb}, {way}"] for way in ("scenelet", "naive", "scenelet / naive"))
+        expected = [a / b for a, b in zip(ours["rounds"], naive["rounds"], strict=True)]
+        assert ratio["rounds"] == pytest.approx(expected)
+    printed = capsys.readouterr().out
+    assert all(what in printed for what in rows)
+    monkeypatch.setattr("sys.argv", [*arguments[:3], "pasta"])
+    with pytest.raises(SystemExit):
+        bench.main()
+    assert "unknown teacher 'pasta'" in capsys.readouterr().err
