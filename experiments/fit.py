@@ -51,7 +51,7 @@ def fit(
     responses: torch.Tensor | None,
     seed: int,
     on_epoch: Callable[[Mapping[str, float], State], None],
-    layers: Layers | None = None,
+    groups: list[dict[str, object]] | None = None,
     state: State | None = None,
 ) -> nn.Module:
     """Train a network in place and return it with the weights to keep, in evaluation mode.
@@ -66,7 +66,7 @@ def fit(
         responses: impulse responses (R, L), or None.
         seed: of order and augmentation.
         on_epoch: receives each epoch's figures, and the state from which `fit` would go on.
-        layers: the parameters from the input to the output, for layer-wise learning rates; None: all are one layer.
+        groups: of parameters, as recipe.parameter_groups makes them; None: all parameters at the whole rate.
         state: of an earlier training that was stopped.
 
     Raises:
@@ -75,7 +75,7 @@ def fit(
     network = network.to(fabric.device, memory_format=torch.channels_last)
     front_end = front_end.to(fabric.device)
     responses = None if responses is None else responses.to(fabric.device)
-    groups = parameter_groups([list(network.parameters())] if layers is None else layers, recipe)
+    groups = groups or [{"params": list(network.parameters()), "scale": 1.0}]
     optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     trained, optimizer = fabric.setup(network, optimizer)
     average = None
@@ -187,7 +187,7 @@ def fit_part(
     crops = {"crop": augment.crop, "crop_seconds": augment.crop_seconds}
     train_clips = prepared.batches("train", **place, targets=targets, **crops)
     validation_clips = prepared.batches("validation", **place)
-    parts = layers(network) if layered else None
+    groups = parameter_groups(layers(network), recipe) if layered else None
     state, rows = resume.load(run, fabric.device), []
     launch(fabric)
     if state is not None:
@@ -215,6 +215,6 @@ def fit_part(
         responses=prepared.responses,
         seed=cfg.seed,
         on_epoch=note,
-        layers=parts,
+        groups=groups,
         state=state,
     )

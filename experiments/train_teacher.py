@@ -12,7 +12,7 @@ from data.errors import UserError, unknown
 from data.front_end import FrontEnd, build_front_end
 from experiments import checkpoint, fit
 from experiments.hardware import exchange, make_fabric
-from experiments.listen import listen
+from experiments.listen import listen, shifts_of
 from experiments.prepare import Prepared, prepare
 from experiments.runs import CHECKPOINT, LOGITS, Run, existing, is_first, sha256
 from teachers import build_teacher
@@ -28,6 +28,7 @@ def run(cfg: DictConfig) -> None:
     prepared = prepare(cfg)
     if cfg.only is not None and cfg.only not in ONLY:
         unknown("only", cfg.only, ONLY)
+    shifts_of(cfg.teacher.shifts, cfg.teacher.augment.roll)  # a mistake is found before the training
     this, path = _trained_before(cfg, prepared) if cfg.only else _trained(cfg, prepared)
     listen(cfg, prepared, this, path)
 

@@ -243,7 +243,15 @@ def test_lower_layers_learn_slower_and_frozen_ones_not_at_all(miniature: ClipSet
                 moved[number] = float((network.state_dict()[name] - before[name]).abs().max())
         return F.cross_entropy(logits, batch.labels)
 
-    train(miniature_waves, miniature, seed=0, loss=loss, recipe=recipe, network=network, layers=layers)
+    train(
+        miniature_waves,
+        miniature,
+        seed=0,
+        loss=loss,
+        recipe=recipe,
+        network=network,
+        groups=parameter_groups(layers, recipe),
+    )
     assert moved[2] == pytest.approx(SHORT.learning_rate, rel=1e-3)
     assert moved[1] == pytest.approx(SHORT.learning_rate / 2, rel=1e-3)
     for name, value in network.state_dict().items():

@@ -1,0 +1,75 @@
+"""What a computation costs in electricity, by codecarbon.
+
+Conventions: energy in kWh, time in seconds, by phase (the stage's name). `energy.json` adds up over the parts of a
+training that was stopped and went on. codecarbon's offline tracker needs no network; where the hardware has no power
+meter, figures are estimates from the processor's model, and the file says so.
+Source: the DCASE 2023 Task 1 rules ask for kWh of training and inference by codecarbon.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.runs import is_first, write_text
+
+FILE = "energy.json"
+COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
+SECONDS = 15  # between two readings of the meters
+METERS = ("rapl", "powermetrics", "power_gadget")  # in codecarbon's names of what truly measures a processor
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def measured(folder: Path, phase: str) -> Iterator[None]:
+    """Add the energy of what happens inside to the folder's energy.json; the first process of a machine measures all of
+    it."""
+    if not is_first():
+        yield
+        return
+    from codecarbon import OfflineEmissionsTracker
+
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)
+    tracker = OfflineEmissionsTracker(
+        country_iso_code=COUNTRY,
+        measure_power_secs=SECONDS,
+        save_to_file=False,
+        log_level="error",
+        allow_multiple_runs=True,
+    )
+    tracker.start()
+    try:
+        yield
+    finally:
+        tracker.stop()
+        method = tracker._resource_tracker.cpu_tracker
+        estimate = not any(meter in method.lower().replace(" ", "_") for meter in METERS)
+        _add(folder / FILE, phase, tracker.final_emissions_data, f"{method}{' (an estimate)' if estimate else ''}")
+
+
+def read_energy(folder: Path) -> dict[str, float]:
+    """kWh and seconds of each phase, as flat names; nothing where nothing was measured."""
+    try:
+        phases = json.loads((folder / FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {f"energy/{phase}/{key}": values[key] for phase, values in phases.items() for key in ("kWh", "seconds")}
+
+
+def _add(path: Path, phase: str, found: object, method: str) -> None:
+    try:
+        phases = json.loads(path.read_text())
+    except (OSError, ValueError):
+        phases = {}
+    before = phases.get(phase, {"kWh": 0.0, "seconds": 0.0})
+    phases[phase] = {
+        "kWh": before["kWh"] + found.energy_consumed,
+        "seconds": before["seconds"] + found.duration,
+        "cpu": found.cpu_model,
+        "gpu": found.gpu_model or None,
+        "method": method,
+        "codecarbon": found.codecarbon_version,
+    }
+    write_text(path, json.dumps(phases, indent=1))
