@@ -48,6 +48,14 @@ class Batch:
         labels = mixing(F.one_hot(self.labels, classes).float())
         return replace(self, labels=labels, targets=None if self.targets is None else mixing(self.targets))
 
+    def split(self, parts: int) -> Iterator["Batch"]:
+        """The batch in so many parts, of equal size up to one clip."""
+        for rows in torch.arange(len(self.rows), device=self.rows.device).tensor_split(parts):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            targets = None if self.targets is None else self.targets[part]
+            reference = self.from_reference_device[part]
+            yield Batch(self.rows[part], self.waves[part], self.labels[part], reference, targets)
+
 
 class Batches:
     """The clips of one split, in batches.
@@ -61,6 +69,7 @@ class Batches:
         device: where batches live.
         residency: where the split's waves lie meanwhile; see data/residency.py.
         recordings: gives `shuffled` random crops of the split's recordings instead of the clips.
+        classes: how many there are; None: as many as the labels name.
     """
 
     def __init__(
@@ -75,10 +84,12 @@ class Batches:
         device: torch.device | str = "cpu",
         residency: str = "disk",
         recordings: Recordings | None = None,
+        classes: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         self.rows, self.batch_size, self._recordings, self._device = rows, batch_size, recordings, device
+        self.classes = classes or int(labels.max()) + 1
         self._waves = resident(store, rows, residency, device)
         self._rows = torch.from_numpy(rows).to(device)
         self._labels = torch.from_numpy(labels).to(device)

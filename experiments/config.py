@@ -39,6 +39,10 @@ class Fit:
     down_over: float = MISSING
     floor: float = MISSING
     keep: str = MISSING
+    optimizer: str = "adam"
+    schedule: str = "linear"
+    clip: float = 0.0
+    accumulate: int = 1
     ema: float = 0.0
     layer_decay: float = 1.0
     frozen_layers: int = 0
@@ -143,6 +147,7 @@ class Hardware:
     num_nodes: int = 1
     precision: str = "auto"
     sync_batchnorm: bool = False
+    compile: str = "auto"
 
 
 @dataclass

@@ -7,7 +7,6 @@ that of all together, gradients are averaged, and BatchNorm counts each device's
 `fabric.sync_batchnorm=true` (CUDA), which a share of few clips needs.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,27 +14,29 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from omegaconf import DictConfig
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.augment import Augment
 from data.batches import Batch, Batches
-from data.errors import UserError
 from data.front_end import FrontEnd
 from experiments import resume
-from experiments.hardware import exchange, in_step, launch, make_fabric
+from experiments.hardware import exchange, in_step
 from experiments.predict import predict
-from experiments.prepare import Prepared
-from experiments.recipe import Recipe, learning_rate_factor, parameter_groups, small_enough
-from experiments.runs import Run
+from experiments.recipe import OPTIMIZERS, Recipe, learning_rate_factor
 from experiments.score import log_loss, macro_accuracy
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
 Layers = Sequence[Sequence[nn.Parameter]]
 State = dict[str, object]
 
-log = logging.getLogger(__name__)
+
+class NotFiniteError(Exception):
+    """The loss was no number: the epoch, the step (from 0) and the rows of that step's clips."""
+
+    def __init__(self, epoch: int, step: int, rows: Sequence[int]) -> None:
+        super().__init__(f"the loss is no number in epoch {epoch}, step {step + 1}")
+        self.rows = rows
 
 
 def fit(
@@ -53,6 +54,7 @@ def fit(
     on_epoch: Callable[[Mapping[str, float], State], None],
     groups: list[dict[str, object]] | None = None,
     state: State | None = None,
+    compiled: bool = False,
 ) -> nn.Module:
     """Train a network in place and return it with the weights to keep, in evaluation mode.
 
@@ -68,16 +70,19 @@ def fit(
         on_epoch: receives each epoch's figures, and the state from which `fit` would go on.
         groups: of parameters, as recipe.parameter_groups makes them; None: all parameters at the whole rate.
         state: of an earlier training that was stopped.
+        compiled: whether to train by torch.compile.
 
     Raises:
-        UserError: the loss is no longer a number.
+        NotFiniteError: the loss is no longer a number.
     """
     network = network.to(fabric.device, memory_format=torch.channels_last)
     front_end = front_end.to(fabric.device)
     responses = None if responses is None else responses.to(fabric.device)
     groups = groups or [{"params": list(network.parameters()), "scale": 1.0}]
-    optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    trained, optimizer = fabric.setup(network, optimizer)
+    make = OPTIMIZERS[recipe.optimizer]
+    optimizer = make(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    # What is compiled shares its weights with `network`, which is judged and saved.
+    trained, optimizer = fabric.setup(torch.compile(network) if compiled else network, optimizer)
     average = None
     if recipe.ema:
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
@@ -98,7 +103,7 @@ def fit(
         torch.manual_seed(resume.seed_of(seed, epoch, 1 + fabric.global_rank))
         trained.train()
         _freeze_statistics(network)
-        started, losses = time.perf_counter(), torch.zeros((), device=fabric.device)
+        started, losses, rows = time.perf_counter(), [], []
         batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
         for step, batch in enumerate(batches):
             rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
@@ -109,20 +114,24 @@ def fit(
                 pictures = augment.pictures(front_end(waves, chance), chance)
                 mixing = augment.mixing(len(pictures), chance)
                 pictures = pictures if mixing is None else mixing(pictures)
-            logits = trained(pictures.contiguous(memory_format=torch.channels_last))
-            value = loss(logits, batch if mixing is None else batch.mixed(mixing, logits.shape[1]))
+                pictures = pictures.contiguous(memory_format=torch.channels_last)
             optimizer.zero_grad(set_to_none=True)
-            fabric.backward(value)
+            batch = batch if mixing is None else batch.mixed(mixing, train.classes)
+            losses.append(_backward(fabric, trained, loss, pictures, batch, recipe.accumulate))
+            rows.append(batch.rows)
+            if recipe.clip:
+                fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
             optimizer.step()
             if average is not None:
                 average.update_parameters(network)
-            losses += value.detach()
+        # Asked once an epoch and not once a step: that would stop the GPU each time.
+        values = torch.stack(losses).cpu()
         seconds = time.perf_counter() - started
-        mean = float(np.mean(exchange(fabric, float(losses) / steps)))
-        if not math.isfinite(mean):
-            raise UserError(
-                f"the loss is {mean} in epoch {epoch + 1}: lower the learning rate, or use fabric.precision=32-true"
-            )
+        wrong = (~values.isfinite()).nonzero().flatten()
+        first = exchange(fabric, None if not len(wrong) else (int(wrong[0]), rows[int(wrong[0])].tolist()))
+        if found := [each for each in first if each is not None]:
+            raise NotFiniteError(epoch + 1, *min(found))
+        mean = float(np.mean(exchange(fabric, float(values.mean()))))
         in_step(fabric, judged)
         probabilities, labels = predict(judged, front_end, validation, fabric)
         row = {
@@ -144,77 +153,22 @@ def fit(
     return network.eval()
 
 
+def _backward(
+    fabric: Fabric, network: nn.Module, loss: Loss, pictures: torch.Tensor, batch: Batch, parts: int
+) -> torch.Tensor:
+    """Gradients of a batch, computed in some parts one after the other; returns the loss, a scalar."""
+    total = torch.zeros((), device=fabric.device)
+    pairs = zip(pictures.tensor_split(parts), batch.split(parts) if parts > 1 else [batch], strict=True)
+    for number, (picture, part) in enumerate(pairs):
+        with fabric.no_backward_sync(network, enabled=number < parts - 1):
+            value = loss(network(picture), part) * (len(picture) / len(pictures))
+            fabric.backward(value)
+        total += value.detach()
+    return total
+
+
 def _freeze_statistics(network: nn.Module) -> None:
     """A BatchNorm whose weights are frozen keeps its statistics too."""
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and not module.weight.requires_grad:
             module.eval()
-
-
-def fit_part(
-    cfg: DictConfig,
-    part: DictConfig,
-    prepared: Prepared,
-    network: nn.Module,
-    front_end: FrontEnd,
-    run: Run,
-    *,
-    loss: Loss,
-    targets: np.ndarray | None = None,
-    layers: Callable[[nn.Module], Layers] | None = None,
-) -> nn.Module:
-    """Fit a network by the recipe of a part of the config (`cfg.teacher` or `cfg.student`); the run starts here.
-
-    Everything that can be wrong with the settings is found before the run's folder is touched. A training of the same
-    settings that was stopped goes on with the epoch in which it was.
-
-    Args:
-        layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
-    """
-    recipe = Recipe(**part.fit).lasting(cfg.epochs)
-    fabric, augment = make_fabric(cfg.fabric), Augment(**part.augment)
-    if augment.crop and targets is not None:
-        raise UserError("augment.crop=true is for teachers: the logits that a student learns from are of whole clips")
-    layered = recipe.layer_decay != 1 or recipe.frozen_layers > 0
-    if layered and layers is None:
-        raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
-    if cfg.fabric.sync_batchnorm:
-        if fabric.device.type != "cuda":
-            raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")), fabric.world_size)
-    place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}
-    crops = {"crop": augment.crop, "crop_seconds": augment.crop_seconds}
-    train_clips = prepared.batches("train", **place, targets=targets, **crops)
-    validation_clips = prepared.batches("validation", **place)
-    groups = parameter_groups(layers(network), recipe) if layered else None
-    state, rows = resume.load(run, fabric.device), []
-    launch(fabric)
-    if state is not None:
-        rows = state.pop("rows")
-        log.info("%s: going on after epoch %d of %d", run.folder, state["epoch"], recipe.epochs)
-    run.start(rows)
-
-    def note(row: Mapping[str, float], reached: State) -> None:
-        rows.append(dict(row))
-        resume.save(run, {**reached, "rows": rows})
-        run.log(row)
-        figures = "loss {loss:.3f}  validation accuracy {validation/accuracy:.3f}  log loss {validation/log_loss:.3f}"
-        speed = f"{row['clips_per_second']:.0f} clips/s"
-        log.info("epoch %3d/%d  %s  %s", row["epoch"], recipe.epochs, figures.format_map(row), speed)
-
-    return fit(
-        fabric,
-        network,
-        front_end,
-        train_clips,
-        validation_clips,
-        loss=loss,
-        recipe=recipe,
-        augment=augment,
-        responses=prepared.responses,
-        seed=cfg.seed,
-        on_epoch=note,
-        groups=groups,
-        state=state,
-    )

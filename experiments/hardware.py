@@ -4,14 +4,20 @@ Conventions: one process a device, started by Fabric itself, by torchrun or by S
 first (rank 0) alone writes files and speaks; `exchange` is how the others' results reach it.
 """
 
+import importlib.util
 import logging
+import os
+import shutil
 from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
 
-from data.errors import UserError
+from data.errors import UserError, unknown
+
+COMPILE = ("auto", "true", "false")
+COMPILE_STEPS = 300
 
 Thing = TypeVar("Thing")
 
@@ -31,13 +37,32 @@ def make_fabric(cfg: Mapping[str, object]) -> Fabric:
     if settings["precision"] == "auto":
         on_cuda = settings["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         settings["precision"] = "bf16-mixed" if on_cuda else "32-true"
-    settings.pop("sync_batchnorm")
+    for own in ("sync_batchnorm", "compile"):
+        settings.pop(own)
     if (key := repr(settings)) not in _made:
         try:
             _made[key] = Fabric(**settings)
         except Exception as error:  # what is raised depends on the accelerator that is missing
             raise UserError(f"fabric={settings} is not possible here: {error}") from error
     return _made[key]
+
+
+def pays_to_compile(wanted: str, device: torch.device, steps: int) -> bool:
+    """Whether to compile a network that is trained for so many steps.
+
+    `auto`: if there is a compiler for this device and the training is long enough to win back the minute that compiling
+    takes.
+
+    Raises:
+        UserError: it is none of auto, true and false.
+    """
+    if wanted not in COMPILE:
+        unknown("fabric.compile", wanted, COMPILE)
+    if wanted != "auto":
+        return wanted == "true"
+    if device.type == "cuda":
+        return steps >= COMPILE_STEPS and importlib.util.find_spec("triton") is not None
+    return steps >= COMPILE_STEPS and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def launch(fabric: Fabric) -> None:

@@ -78,6 +78,7 @@ class Prepared:
             device=device,
             residency=residency,
             recordings=recordings,
+            classes=len(self.clips.scenes),
         )
 
     def score(self, split: str, probabilities: np.ndarray) -> dict[str, float]:

@@ -9,11 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from data.errors import UserError, unknown
 
 KEEP = ("best", "last")
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+SCHEDULES = ("linear", "cosine")
 MIN_STEPS = 5  # an epoch; a batch of 256 would leave a small set one or no step
 
 log = logging.getLogger(__name__)
@@ -24,13 +27,17 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs, batch_size, learning_rate, weight_decay: of Adam, with L2 weight decay.
+        epochs, batch_size, learning_rate, weight_decay: of the optimiser.
+        optimizer: "adam", whose weight decay is an L2 term of the loss, or "adamw", whose is not (Loshchilov & Hutter,
+            ICLR 2019).
         warm_up: epochs of exponential rise.
         constant_until: epoch at which the linear descent begins.
-        down_over: epochs of the descent.
+        down_over: epochs of the descent, "linear" or "cosine" by `schedule`.
         floor: share of the learning rate that remains.
         keep: "best" keeps the weights of the epoch with the lowest validation log loss (accuracy on a small split is a
             coarse count, and a teacher is there for its probabilities), "last" the last ones.
+        clip: largest norm of the gradient, over all parameters; 0: any.
+        accumulate: parts that a batch is computed in, one after the other, to save memory.
         ema: decay of an exponential moving average of the weights over the steps, which then is what is validated and
             kept; 0: none.
         layer_decay: factor on the learning rate from each layer to the one below it; 1: none. The last layer has the
@@ -47,13 +54,18 @@ class Recipe:
     down_over: float
     floor: float
     keep: str
+    optimizer: str = "adam"
+    schedule: str = "linear"
+    clip: float = 0.0
+    accumulate: int = 1
     ema: float = 0.0
     layer_decay: float = 1.0
     frozen_layers: int = 0
 
     def __post_init__(self) -> None:
-        if self.keep not in KEEP:
-            unknown("fit.keep", self.keep, KEEP)
+        for name, choices in (("keep", KEEP), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in choices:
+                unknown(f"fit.{name}", getattr(self, name), choices)
         if self.epochs < 1:
             raise UserError(f"epochs={self.epochs} must be at least 1")
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.floor <= 1:
@@ -67,6 +79,11 @@ class Recipe:
             raise UserError(
                 f"fit.ema={self.ema} must be from 0 to below 1, fit.layer_decay={self.layer_decay} above 0 and at most "
                 f"1, fit.frozen_layers={self.frozen_layers} at least 0"
+            )
+        if self.clip < 0 or not 1 <= self.accumulate <= self.batch_size // 2:
+            raise UserError(
+                f"fit.clip={self.clip} must be at least 0, fit.accumulate={self.accumulate} from 1 to half of "
+                f"batch_size={self.batch_size}: BatchNorm needs two clips"
             )
         if self.batch_size < 2:
             raise UserError(f"batch_size={self.batch_size} must be at least 2: BatchNorm needs two clips")
@@ -86,7 +103,7 @@ class Recipe:
 
 
 def learning_rate_factor(epoch: float, recipe: Recipe) -> float:
-    """Share of the learning rate at an epoch: exp(-5 (1 - e / warm_up)^2), then 1, then linearly down to the floor.
+    """Share of the learning rate at an epoch: exp(-5 (1 - e / warm_up)^2), then 1, then down to the floor.
 
     Source: the warm-up is that of Tarvainen & Valpola, "Mean teachers are better role models", 2017, appendix B.
     """
@@ -95,6 +112,8 @@ def learning_rate_factor(epoch: float, recipe: Recipe) -> float:
     if epoch < recipe.constant_until:
         return 1.0
     progress = min(1.0, (epoch - recipe.constant_until) / recipe.down_over) if recipe.down_over > 0 else 1.0
+    if recipe.schedule == "cosine":
+        progress = (1 - math.cos(math.pi * progress)) / 2
     return 1 - (1 - recipe.floor) * progress
 
 

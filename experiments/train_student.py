@@ -8,11 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 from data.batches import Batch
 from data.front_end import build_front_end
 from data.logits import mean_logits
-from experiments import checkpoint, fit
+from experiments import checkpoint
 from experiments.hardware import make_fabric
 from experiments.predict import predict
 from experiments.prepare import prepare
 from experiments.runs import CHECKPOINT, Run, is_first, logits_files, sha256
+from experiments.training import fit_part
 from students import build_student
 from students.complexity import torch_complexity
 from students.distill import distillation_loss
@@ -47,7 +48,7 @@ def run(cfg: DictConfig) -> None:
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return distillation_loss(logits, batch.targets, batch.labels, **cfg.student.distill)
 
-    network = fit.fit_part(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)
+    network = fit_part(cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets)
     blueprint = checkpoint.Blueprint(
         cfg.student.builder,
         arguments,

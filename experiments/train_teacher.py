@@ -10,11 +10,12 @@ from torch.nn import functional as F
 from data.batches import Batch
 from data.errors import UserError, unknown
 from data.front_end import FrontEnd, build_front_end
-from experiments import checkpoint, fit
+from experiments import checkpoint
 from experiments.hardware import exchange, make_fabric
 from experiments.listen import listen, shifts_of
 from experiments.prepare import Prepared, prepare
 from experiments.runs import CHECKPOINT, LOGITS, Run, existing, is_first, sha256
+from experiments.training import fit_part
 from teachers import build_teacher
 from teachers.layers import layers_of
 
@@ -56,7 +57,7 @@ def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
 
-    network = fit.fit_part(cfg, cfg.teacher, prepared, network, front_end, this, loss=loss, layers=layers_of)
+    network = fit_part(cfg, cfg.teacher, prepared, network, front_end, this, loss=loss, layers=layers_of)
     blueprint = checkpoint.Blueprint(
         cfg.teacher.builder,
         {**arguments, "pretrained": False},

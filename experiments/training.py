@@ -1,0 +1,94 @@
+"""From the settings of a part of the config (`cfg.teacher` or `cfg.student`) to a trained network.
+
+Conventions: everything that can be wrong with the settings is found before the run's folder is touched. A training of
+the same settings that was stopped goes on with the epoch in which it was.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import numpy as np
+from omegaconf import DictConfig
+from torch import nn
+
+from data.augment import Augment
+from data.errors import UserError
+from data.front_end import FrontEnd
+from experiments import resume
+from experiments.energy import measured
+from experiments.fit import Layers, Loss, NotFiniteError, State, fit
+from experiments.hardware import launch, make_fabric, pays_to_compile
+from experiments.prepare import Prepared
+from experiments.recipe import Recipe, parameter_groups, small_enough
+from experiments.runs import Run, write_text
+
+log = logging.getLogger(__name__)
+
+
+def fit_part(
+    cfg: DictConfig,
+    part: DictConfig,
+    prepared: Prepared,
+    network: nn.Module,
+    front_end: FrontEnd,
+    run: Run,
+    *,
+    loss: Loss,
+    targets: np.ndarray | None = None,
+    layers: Callable[[nn.Module], Layers] | None = None,
+) -> nn.Module:
+    """Fit a network by the recipe of a part of the config; the run starts here.
+
+    Args:
+        layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
+    """
+    recipe = Recipe(**part.fit).lasting(cfg.epochs)
+    fabric, augment = make_fabric(cfg.fabric), Augment(**part.augment)
+    if augment.crop and targets is not None:
+        raise UserError("augment.crop=true is for teachers: the logits that a student learns from are of whole clips")
+    layered = recipe.layer_decay != 1 or recipe.frozen_layers > 0
+    if layered and layers is None:
+        raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
+    if cfg.fabric.sync_batchnorm:
+        if fabric.device.type != "cuda":
+            raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")), fabric.world_size)
+    place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}
+    crops = {"crop": augment.crop, "crop_seconds": augment.crop_seconds}
+    train_clips = prepared.batches("train", **place, targets=targets, **crops)
+    validation_clips = prepared.batches("validation", **place)
+    groups = parameter_groups(layers(network), recipe) if layered else None
+    steps = recipe.epochs * (len(train_clips) // size)
+    compiled = pays_to_compile(cfg.fabric.compile, fabric.device, steps)
+    state, rows = resume.load(run, fabric.device), []
+    launch(fabric)
+    if state is not None:
+        rows = state.pop("rows")
+        log.info("%s: going on after epoch %d of %d", run.folder, state["epoch"], recipe.epochs)
+    run.start(rows)
+    begun, done = time.perf_counter(), len(rows)
+
+    def note(row: Mapping[str, float], reached: State) -> None:
+        rows.append(dict(row))
+        resume.save(run, {**reached, "rows": rows})
+        run.log(row)
+        left = (recipe.epochs - row["epoch"]) * (time.perf_counter() - begun) / (row["epoch"] - done)
+        figures = "loss {loss:.3f}  validation accuracy {validation/accuracy:.3f}  log loss {validation/log_loss:.3f}"
+        speed = f"{row['clips_per_second']:.0f} clips/s  {timedelta(seconds=round(left))} left"
+        log.info("epoch %3d/%d  %s  %s", row["epoch"], recipe.epochs, figures.format_map(row), speed)
+
+    settings = {"loss": loss, "recipe": recipe, "augment": augment, "responses": prepared.responses, "seed": cfg.seed}
+    progress = {"on_epoch": note, "groups": groups, "state": state, "compiled": compiled}
+    try:
+        with measured(run.folder, run.stage):
+            return fit(fabric, network, front_end, train_clips, validation_clips, **settings, **progress)
+    except NotFiniteError as error:
+        path = run.folder / "not_finite.txt"
+        write_text(path, "".join(f"{prepared.clips.filenames[row]}\n" for row in error.rows))
+        raise UserError(
+            f"{error}; its clips are in {path}: lower the learning rate (fit.learning_rate), limit the gradient "
+            "(fit.clip=1), or use fabric.precision=32-true"
+        ) from error
