@@ -123,6 +123,14 @@ class Ensemble:
 
 
 @dataclass
+class Summary:
+    """Which runs are summarised; see experiments/summary.py."""
+
+    runs: Any = None
+    reference: str | None = None
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -160,6 +168,7 @@ class Config:
     student: Student = field(default_factory=Student)
     quantize: Quantize = field(default_factory=Quantize)
     ensemble: Ensemble = field(default_factory=Ensemble)
+    summary: Summary = field(default_factory=Summary)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"

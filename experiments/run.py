@@ -1,4 +1,4 @@
-"""The command line: python -m experiments.run stage=data|teacher|ensemble|student|quantize|all key=value ...
+"""The command line: python -m experiments.run stage=data|teacher|ensemble|student|quantize|summary|all key=value ...
 
 Heavy packages are imported when a stage runs, so that --help and every mistake are answered at once.
 """
@@ -28,6 +28,7 @@ STAGES = {
     "ensemble": "experiments.make_ensemble",
     "student": "experiments.train_student",
     "quantize": "experiments.quantize_student",
+    "summary": "experiments.make_summary",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")

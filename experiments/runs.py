@@ -181,13 +181,22 @@ def logits_files(cfg: DictConfig) -> list[Path]:
     """
     if cfg.logits is None:
         return [existing(cfg, "teacher", LOGITS)]
-    named = [cfg.logits] if isinstance(cfg.logits, str) else list(cfg.logits)
+    return matches("logits", cfg.logits)
+
+
+def matches(key: str, named: Any) -> list[Path]:
+    """What a setting names: a path, a pattern, or a list of both. A path need not exist.
+
+    Raises:
+        UserError: a pattern that matches nothing.
+    """
+    several = isinstance(named, Sequence) and not isinstance(named, str)
     found: list[Path] = []
-    for name in map(str, named):
-        matches = sorted(map(Path, glob.glob(name))) if glob.has_magic(name) else [Path(name)]
-        if not matches:
-            raise UserError(f"logits={name} matches no file")
-        found += matches
+    for name in map(str, named if several else [named]):
+        paths = sorted(map(Path, glob.glob(name))) if glob.has_magic(name) else [Path(name)]
+        if not paths:
+            raise UserError(f"{key}={name} matches no file or folder")
+        found += paths
     return found
 
 
@@ -209,7 +218,7 @@ def sha256(path: str | Path) -> str:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two identities have not in common, in words."""
-    before, now = _flat(before), _flat(now)
+    before, now = flat(before), flat(now)
     keys = sorted(before.keys() | now.keys())
     return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]
 
@@ -222,7 +231,8 @@ def _swept(cfg: DictConfig) -> list[str]:
     return ["".join(c if c.isalnum() or c in "_." else "_" for c in pair) for pair in pairs]
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value, of dicts in dicts."""
     if isinstance(tree, Mapping):
-        return {k: v for key, value in tree.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
+        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
     return {prefix.rstrip("."): tree}

@@ -1,0 +1,213 @@
+"""What several seeds say together: runs of equal settings as one group, its mean and spread, and paired differences.
+
+Conventions: figures are as in score.json (accuracies in [0, 1], log losses in nats). A sample is seed -> figure.
+Intervals are two-sided, of a mean, by Student's t with n - 1 degrees of freedom; they take the seeds' figures (or
+their differences) as independent and normal. Each is at its level by itself: nothing is corrected for how many there
+are. They tell what other seeds would give on these very clips, not what other clips would.
+Source of the paired interval: Student, "The Probable Error of a Mean", Biometrika 1908.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from data.errors import UserError, listed
+
+LEVEL = 0.95
+MOST_KEYS = 4  # that differ: with more, the runs' own name is the shorter label
+DATA = ("waves", "clips")  # inputs without which figures are not of the same thing
+FIGURE = re.compile(r"(test|float|integer)/(accuracy|log_loss|accuracy/group/.+)|validation/log_loss")
+
+Sample = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder, flat settings (dotted key -> value, without the seed), inputs and scores."""
+
+    folder: str
+    seed: int
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    scores: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """The folder's name without what a sweep over seeds added."""
+        return re.sub(rf"-seed_{self.seed}(?=-|$)", "", self.folder.rstrip("/").split("/")[-1])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in the seed only, by seed; `label` says what distinguishes them from the others."""
+
+    label: str
+    runs: Mapping[int, Result]
+
+    @property
+    def name(self) -> str:
+        """Of its first run."""
+        return next(iter(self.runs.values())).name
+
+    def sample(self, figure: str) -> dict[int, float]:
+        """seed -> figure, of the runs that have it."""
+        return {seed: run.scores[figure] for seed, run in self.runs.items() if figure in run.scores}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of n numbers: mean (n > 0), standard deviation (divided by n - 1) and interval of the mean (n > 1), or None."""
+
+    n: int
+    mean: float | None = None
+    deviation: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def group(results: Sequence[Result]) -> list[Setting]:
+    """Settings in the order of their first run.
+
+    Runs of equal settings and equal seed that are of different names (they learnt from other logits, say, or other
+    clips) are told apart by name.
+
+    Raises:
+        UserError: one seed twice, of one setting and one name.
+    """
+    groups = [
+        part
+        for same in _split(results, lambda run: json.dumps(run.settings, sort_keys=True))
+        for part in ([same] if _seeds_are_unique(same) else _split(same, lambda run: run.name))
+    ]
+    if twice := [run.folder for part in groups if not _seeds_are_unique(part) for run in part]:
+        raise UserError(
+            f"these runs have the same settings, and a seed occurs twice:\n{listed(twice)}\n"
+            "name one run a seed, or give different settings different names"
+        )
+    by_seed = [{run.seed: run for run in sorted(part, key=lambda run: run.seed)} for part in groups]
+    return [Setting(label, runs) for label, runs in zip(_labels(groups), by_seed, strict=True)]
+
+
+def reference_of(settings: Sequence[Setting], wanted: str | None) -> Setting:
+    """The setting whose label or name is, or else contains, `wanted`; without it the first.
+
+    Raises:
+        UserError: none or several.
+    """
+    if wanted is None:
+        return settings[0]
+    exact = [s for s in settings if wanted in (s.label, s.name)]
+    found = exact or [s for s in settings if wanted in s.label or wanted in s.name]
+    if len(found) != 1:
+        raise UserError(
+            f"summary.reference={wanted} is found in {len(found)} of these settings, and must be in one:\n"
+            + listed([s.label if s.name in s.label else f"{s.label} ({s.name})" for s in settings])
+        )
+    return found[0]
+
+
+def figures_of(settings: Sequence[Setting]) -> list[str]:
+    """The figures worth a row, those of the validation split last."""
+    names = dict.fromkeys(name for s in settings for run in s.runs.values() for name in run.scores)
+    return sorted(filter(FIGURE.fullmatch, names), key=lambda name: name.startswith("validation"))
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean, standard deviation and interval of the mean: mean +- t(n - 1) deviation / sqrt(n)."""
+    n = len(values)
+    if n == 0:
+        return Estimate(0)
+    mean = float(np.mean(values))
+    if n == 1:
+        return Estimate(1, mean)
+    deviation = float(np.std(values, ddof=1))
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * deviation / n**0.5
+    return Estimate(n, mean, deviation, mean - half, mean + half)
+
+
+def paired(sample: Sample, reference: Sample) -> Estimate:
+    """Of sample - reference, over the seeds that both have."""
+    return estimate([sample[seed] - reference[seed] for seed in sorted(sample.keys() & reference.keys())])
+
+
+def caveats(settings: Sequence[Setting], reference: Setting) -> list[str]:
+    """What a reader must know: other data, other inputs than the seed's, names for want of settings, lone seeds."""
+    found = []
+    runs = [run for s in settings for run in s.runs.values()]
+    if other := [name for name in DATA if _differs(runs, name)]:
+        found.append(f"the runs are of different data (inputs {', '.join(other)}): their figures are not comparable")
+    for same in _split(settings, lambda s: json.dumps(next(iter(s.runs.values())).settings, sort_keys=True)):
+        if len(same) > 1:
+            found.append(
+                f"the settings are equal, and told apart by the runs' names: {', '.join(s.name for s in same)}"
+            )
+    for s in settings:
+        if other := _other_inputs([list(s.runs.values())]):
+            found.append(f"{s.label}: the seeds' {', '.join(other)} differ, so that the spread is of these too")
+        if s is not reference:
+            found += _caveats_of_pairs(s, reference)
+    return found
+
+
+def _caveats_of_pairs(setting: Setting, reference: Setting) -> list[str]:
+    found, common = [], setting.runs.keys() & reference.runs.keys()
+    if other := _other_inputs([[setting.runs[seed], reference.runs[seed]] for seed in common]):
+        found.append(f"{setting.label}: not of the same {', '.join(other)} as {reference.label}")
+    if lone := sorted(setting.runs.keys() ^ reference.runs.keys()):
+        found.append(
+            f"{setting.label}: {len(common) or 'no'} seeds in common with {reference.label} "
+            f"(only one of them has {', '.join(map(str, lone))})"
+        )
+    return found
+
+
+def _other_inputs(groups: Sequence[Sequence[Result]]) -> list[str]:
+    """Inputs besides the data that are not the same within each group, of those that all its runs have."""
+    names = dict.fromkeys(name for runs in groups for run in runs for name in run.inputs if name not in DATA)
+    return [
+        name
+        for name in names
+        if any(_differs(runs, name) for runs in groups if all(name in run.inputs for run in runs))
+    ]
+
+
+def _split(items: Sequence[Any], key: Callable[[Any], str]) -> list[list[Any]]:
+    """Lists of those of equal key, in order of appearance."""
+    parts: dict[str, list[Any]] = {}
+    for item in items:
+        parts.setdefault(key(item), []).append(item)
+    return list(parts.values())
+
+
+def _seeds_are_unique(runs: Sequence[Result]) -> bool:
+    return len({run.seed for run in runs}) == len(runs)
+
+
+def _differs(runs: Sequence[Result], name: str) -> bool:
+    return len({run.inputs.get(name) for run in runs}) > 1
+
+
+def _labels(groups: Sequence[Sequence[Result]]) -> list[str]:
+    """The keys that differ and their values; the runs' name where settings do not tell or would be too many."""
+    flats = [part[0].settings for part in groups]
+    keys = dict.fromkeys(key for flat in flats for key in flat)
+    keys = [key for key in keys if len({json.dumps(flat.get(key, "-")) for flat in flats}) > 1]
+    short = [key.split(".", 1)[-1] for key in keys]  # student.distill.x -> distill.x
+    short = short if len(set(short)) == len(short) else keys
+    values = [[_word(flat[key]) if key in flat else "-" for key in keys] for flat in flats]
+    labels = [" ".join(f"{key}={value}" for key, value in zip(short, row, strict=True)) for row in values]
+    names = [part[0].name for part in groups]
+    both = [f"{name} {label}".rstrip() for name, label in zip(names, labels, strict=True)]
+    choices = [names, both] if len(groups) == 1 or len(keys) > MOST_KEYS else [labels, names, both]
+    folders = [part[0].folder for part in groups]
+    return next((choice for choice in choices if len(set(choice)) == len(choice)), folders)
+
+
+def _word(value: Any) -> str:
+    """As on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
