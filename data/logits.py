@@ -133,6 +133,20 @@ def read_several(paths: Sequence[str | Path], filenames: Sequence[str], scenes: 
     return np.stack([read_logits(path, filenames, scenes) for path in paths])
 
 
-def mean_logits(paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
-    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes)."""
-    return read_several(paths, filenames, scenes).mean(axis=0)
+def mean_logits(
+    paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str], weights: Sequence[float] | None = None
+) -> np.ndarray:
+    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes); see read_several.
+
+    Raises:
+        UserError: weights that are not one a file, negative or all zero.
+    """
+    several = read_several(paths, filenames, scenes)
+    if weights is None:
+        return several.mean(axis=0)
+    shares = np.asarray(weights, np.float64)
+    if shares.shape != (len(paths),) or not (np.isfinite(shares).all() and (shares >= 0).all() and shares.any()):
+        raise UserError(
+            f"distill.weights={list(weights)} must be {len(paths)} numbers, one a file, none negative and not all zero"
+        )
+    return np.tensordot(shares / shares.sum(), several, axes=1).astype(np.float32)

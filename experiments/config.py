@@ -54,6 +54,8 @@ class Distill:
 
     temperature: float = MISSING
     hard_weight: float = MISSING
+    label_smoothing: float = 0.0
+    weights: Any = None
 
 
 @dataclass
@@ -176,6 +178,7 @@ class Config:
     epochs: int | None = None
     force: bool = False
     only: str | None = None
+    distill: str = "kd"
     logits: Any = None
     checkpoint: str | None = None
     runs: str = "runs"

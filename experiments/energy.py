@@ -17,7 +17,7 @@ from experiments.runs import is_first, write_text
 FILE = "energy.json"
 COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
 SECONDS = 15  # between two readings of the meters
-METERS = ("rapl", "powermetrics", "power_gadget")  # in codecarbon's names of what truly measures a processor
+ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ def measured(folder: Path, phase: str) -> Iterator[None]:
         yield
     finally:
         tracker.stop()
-        method = tracker._resource_tracker.cpu_tracker
-        estimate = not any(meter in method.lower().replace(" ", "_") for meter in METERS)
-        _add(folder / FILE, phase, tracker.final_emissions_data, f"{method}{' (an estimate)' if estimate else ''}")
+        # codecarbon says it nowhere in public; the parts of the hardware it reads know their ways.
+        modes = {getattr(part, "_mode", None) for part in tracker._hardware} - {None}
+        _add(folder / FILE, phase, tracker.final_emissions_data, estimated=bool(modes.intersection(ESTIMATES)))
 
 
 def read_energy(folder: Path) -> dict[str, float]:
@@ -58,7 +58,7 @@ def read_energy(folder: Path) -> dict[str, float]:
     return {f"energy/{phase}/{key}": values[key] for phase, values in phases.items() for key in ("kWh", "seconds")}
 
 
-def _add(path: Path, phase: str, found: object, method: str) -> None:
+def _add(path: Path, phase: str, found: object, *, estimated: bool) -> None:
     try:
         phases = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -69,7 +69,7 @@ def _add(path: Path, phase: str, found: object, method: str) -> None:
         "seconds": before["seconds"] + found.duration,
         "cpu": found.cpu_model,
         "gpu": found.gpu_model or None,
-        "method": method,
+        "estimated": estimated,
         "codecarbon": found.codecarbon_version,
     }
     write_text(path, json.dumps(phases, indent=1))

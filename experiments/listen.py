@@ -19,6 +19,7 @@ from data.errors import UserError
 from data.front_end import FrontEnd, build_front_end
 from data.logits import LogitsWriter, read_identity
 from experiments import checkpoint
+from experiments.energy import read_energy
 from experiments.hardware import exchange, launch, make_fabric
 from experiments.predict import logits_of
 from experiments.prepare import Prepared
@@ -63,7 +64,7 @@ def listen(cfg: DictConfig, prepared: Prepared, run: Run, path: Path) -> None:
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel).to(fabric.device)
     scores = write_logits(fabric, target, prepared, network, front_end, identity=identity, shifts=shifts)
     if is_first():
-        run.finish(scores)
+        run.finish(scores | read_energy(run.folder))
         accuracy, loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("teacher: test accuracy %.3f, log loss %.3f (%s)", accuracy, loss, run.folder)
     exchange(fabric, None)  # what comes next reads the file

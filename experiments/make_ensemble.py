@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data.errors import UserError
 from data.logits import LogitsWriter, read_identity, read_several
-from experiments.prepare import prepare
+from experiments.prepare import prepare, warn_of_leaks
 from experiments.runs import LOGITS, Run, logits_files, sha256
 from teachers.ensemble import combine, fit_temperature, fit_weights
 
@@ -34,9 +34,7 @@ def run(cfg: DictConfig) -> None:
         show(json.loads((run.folder / "score.json").read_text()), names)
         return
 
-    for path in paths:
-        if read_identity(path).get("trained_on") != prepared.fingerprint["clips"]:
-            log.warning("%s was trained on other clips or splits: it may have heard the validation clips", path)
+    warn_of_leaks(paths, prepared)
     rows = clips.indices("validation")
     labels, heard = clips.labels[rows], members[:, rows]
     temperatures = [fit_temperature(m, labels) if cfg.ensemble.temperature else 1.0 for m in heard]

@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from omegaconf import DictConfig
 from data.batches import Batches
 from data.errors import UserError
 from data.front_end import FrontEnd
+from data.logits import read_identity
 from data.recordings import Recordings
 from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
@@ -113,3 +116,12 @@ def prepare(cfg: DictConfig) -> Prepared:
         raise UserError(f"{packed.waves} is of another list of clips than {packed.clips.root}: run the command again")
     responses = None if packed.responses is None else torch.from_numpy(packed.responses)
     return Prepared(packed.clips, store, responses)
+
+
+def warn_of_leaks(paths: Sequence[str | Path], prepared: Prepared) -> None:
+    """Name the logits whose teacher was trained on other splits: it may have heard what is held out here."""
+    for path in paths:
+        if prepared.fingerprint["clips"] not in str(read_identity(path).get("trained_on")).split():
+            log.warning(
+                "%s: its teacher was trained on other clips or splits and may have heard what is held out", path
+            )

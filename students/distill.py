@@ -24,17 +24,25 @@ def distillation_loss(
     *,
     temperature: float = TEMPERATURE,
     hard_weight: float = HARD_WEIGHT,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """hard_weight * CE(student, labels) + (1 - hard_weight) * T^2 * KL(teacher / T || student / T), a scalar.
 
     The factor T^2 keeps the soft gradients' size independent of the temperature; KL is summed over classes and
     averaged over clips ("batchmean").
+
+    Args:
+        student, teacher: logits (B, classes).
+        labels: class numbers (B,), or probabilities (B, classes) of mixed clips.
+        temperature: T.
+        hard_weight: share of the labels.
+        label_smoothing: share of the labels that is spread over all classes (Szegedy et al., CVPR 2016, section 7).
     """
     if not (temperature > 0 and 0 <= hard_weight <= 1):
         raise UserError(
             f"distill.temperature={temperature} must be above 0, distill.hard_weight={hard_weight} from 0 to 1"
         )
-    hard = F.cross_entropy(student, labels)
+    hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
     soft = F.kl_div(
         F.log_softmax(student / temperature, dim=1),
         F.log_softmax(teacher / temperature, dim=1),

@@ -46,3 +46,12 @@ def test_the_default_has_the_balance_of_the_published_recipe(batch: tuple) -> No
     theirs = 0.02 * F.cross_entropy(student, labels) + 0.98 * 4 * soft
     assert theirs.item() == pytest.approx(0.118 * distillation_loss(student, teacher, labels).item(), rel=5e-3)
     assert pytest.approx(0.02 / (0.02 + 0.98 / 10), abs=1e-3) == HARD_WEIGHT
+
+
+def test_smoothed_labels_are_shared_out_over_the_classes() -> None:
+    """Oracle: 0.9 of the plain cross-entropy and 0.1 of the mean over all classes, by hand."""
+    student, labels = torch.randn(4, 10), torch.tensor([0, 3, 3, 9])
+    log_p = student.log_softmax(1)
+    expected = -(0.9 * log_p[torch.arange(4), labels] + 0.1 * log_p.mean(1)).mean()
+    found = distillation_loss(student, student, labels, hard_weight=1.0, label_smoothing=0.1)
+    torch.testing.assert_close(found, expected)

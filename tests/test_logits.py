@@ -35,6 +35,15 @@ def test_a_mean_is_over_files_clip_by_clip(tmp_path: Path) -> None:
         mean_logits([], NAMES, SCENES)
 
 
+def test_teachers_count_by_their_weights(tmp_path: Path) -> None:
+    """Oracle: (3 x + 1 * 5 x) / 4 = 2 x."""
+    paths = [write(tmp_path / "a.h5"), write(tmp_path / "b.h5", values=5 * VALUES)]
+    np.testing.assert_allclose(mean_logits(paths, NAMES, SCENES, [3, 1]), 2 * VALUES)
+    for wrong in ([1], [-1, 2], [0, 0]):
+        with pytest.raises(UserError, match="one a file, none negative"):
+            mean_logits(paths, NAMES, SCENES, wrong)
+
+
 def test_what_does_not_belong_is_refused(tmp_path: Path) -> None:
     """Oracle: a lacking clip, another order of scenes, a NaN, an absent and a damaged file."""
     path = write(tmp_path / "logits.h5")

@@ -210,6 +210,18 @@ def test_a_student_learns_from_several_teachers(trained: Path, miniature: ClipSe
     assert len(record["inputs"]["logits"].split()) == 2
 
 
+def test_the_control_learns_from_labels_alone(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
+    """Oracle: no logits among the inputs, none needed on the disk; the energy of the training is in the scores."""
+    arguments = [f"data.root={miniature.root}", f"cache={trained / 'cache'}", "name=control", "distill=none", *QUICK]
+    result = run(tmp_path, "stage=student", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "runs/student/control/run.json").read_text())["inputs"]["logits"] == ""
+    energy = json.loads((tmp_path / "runs/student/control/energy.json").read_text())["student"]
+    scores = json.loads((tmp_path / "runs/student/control/score.json").read_text())
+    assert scores["energy/student/kWh"] == energy["kWh"] > 0
+    assert scores["energy/student/seconds"] == energy["seconds"] > 0
+
+
 def test_wandb_records_offline_without_a_key_and_says_so(trained: Path, miniature: ClipSet) -> None:
     """Oracle: an offline run in the run's folder, one line about it, no prompt (standard input is empty)."""
     home = {"HOME": str(trained), "WANDB_API_KEY": ""}
@@ -287,6 +299,15 @@ MISTAKES = {
     "an even number of shifts": (["data.root={miniature}", "stage=teacher", "teacher.shifts=2"], ["must be odd"]),
     "only something": (["data.root={miniature}", "stage=teacher", "only=scores"], ["choose one of: logits"]),
     "only logits of nothing": (["data.root={miniature}", "stage=teacher", "only=logits"], ["needs a trained teacher"]),
+    "two weights for one teacher": (
+        ["stage=student", "data.root={miniature}", "student.distill.weights=[1,2]", "logits=[{logits}]"],
+        ["distill.weights=[1, 2] must be 1 numbers"],
+    ),
+    "distilling in a strange way": (
+        ["stage=student", "data.root={miniature}", "distill=some", "logits=[{logits}]"],
+        ["unknown distill 'some'", "kd, none"],
+    ),
+    "a strange optimiser": (["stage=teacher", "data.root={miniature}", "teacher.fit.optimizer=sgd"], ["adam, adamw"]),
     "layers of a student": (
         ["stage=student", "data.root={miniature}", "student.fit.layer_decay=0.5", "logits=[{logits}]"],
         ["are for teachers"],
