@@ -5,6 +5,7 @@ Heavy packages are imported when a stage runs, so that --help and every mistake 
 
 import difflib
 import importlib
+import importlib.util
 import logging
 import os
 import sys
@@ -12,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,6 +41,7 @@ log = logging.getLogger(__name__)
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def _stages(cfg: DictConfig) -> None:
+    _speak()
     try:
         for step in cfg.stage.steps:
             if step not in STAGES:
@@ -46,26 +50,40 @@ def _stages(cfg: DictConfig) -> None:
                 continue
             log.info("stage %s", step)
             importlib.import_module(STAGES[step]).run(cfg)
-    except UserError as error:
-        _stop(str(error))
-    except OSError as error:
-        _stop(f"{error}; free space or mend the permissions, or choose other folders with runs=... and cache=...")
+    except (UserError, OSError) as error:
+        message = str(error)
+        if isinstance(error, OSError):
+            message += "; free space or mend the permissions, or choose other folders with runs=... and cache=..."
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe in a worker, whose exit would not be the command's
+            raise UserError(message) from None
+        _stop(message)
 
 
 def main() -> None:
     """Run Hydra; a mistake of the user's ends in one message and exit code 1, a defect of ours in a traceback."""
-    logging.basicConfig(level=logging.INFO if is_first() else logging.ERROR, format="%(message)s", stream=sys.stdout)
-    for chatty in ("filelock", "numexpr", "matplotlib"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    _speak()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions come here instead of being printed by Hydra
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # two jobs' epochs are no repetition
     config.register()
     sys.argv[1:] = _with_swept(sys.argv[1:])
+    if "hydra/launcher=ray" in sys.argv and importlib.util.find_spec("ray") is None:
+        _stop("hydra/launcher=ray needs Ray: pip install --editable '.[cluster]'")
     try:
         _stages()
+    except (UserError, ConnectionError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address
+        _stop(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _stop(f"{_deepest(error)}\n{_advice(sys.argv[1:])}")
     except KeyboardInterrupt:
         _stop("interrupted; finished stages are kept")
+
+
+def _speak() -> None:
+    """Progress to standard output; a job asks for it again, because it may begin its life in a worker process."""
+    logging.basicConfig(level=logging.INFO if is_first() else logging.ERROR, format="%(message)s", stream=sys.stdout)
+    for chatty in ("filelock", "numexpr", "matplotlib"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _with_swept(arguments: list[str]) -> list[str]:
