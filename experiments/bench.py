@@ -1,4 +1,4 @@
-"""How fast this machine is: python -m experiments.bench data|teacher [options]
+"""How fast this machine is: python -m experiments.bench data|teacher|student [options]
 
 Conventions: what is compared is measured in one run, in turns; figures are medians over the rounds.
 """
@@ -17,7 +17,11 @@ from rich.table import Table
 from data.errors import UserError
 from experiments.runs import write_text
 
-BENCHES = {"data": "experiments.bench_data", "teacher": "experiments.bench_teacher"}
+BENCHES = {
+    "data": "experiments.bench_data",
+    "teacher": "experiments.bench_teacher",
+    "student": "experiments.bench_student",
+}
 COLUMNS = ("what", "median", "unit", "rounds")
 
 
@@ -34,7 +38,11 @@ def main() -> None:
     data.add_argument("--clips", type=int, default=2000, help="how many clips to pack and read (default: 2000)")
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--teachers", default="passt,ast,cp_resnet,timm", help="default: %(default)s")
-    teacher.add_argument("--batch", type=int, help="clips a batch (default: 256 on a GPU, 16 on a CPU)")
+    student = parser.add_argument_group("student")
+    student.add_argument("--size", default="127k", help="of CP-Mobile (default: %(default)s)")
+    student.add_argument("--impulses", type=Path, help="folder of impulse responses; default: the miniature's")
+    both = parser.add_argument_group("teacher and student")
+    both.add_argument("--batch", type=int, help="clips a batch (default: 256 on a GPU, 16 and 64 on a CPU)")
     arguments = parser.parse_args()
     out = arguments.out or Path("runs/bench") / f"{arguments.bench}.json"
     try:

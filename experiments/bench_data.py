@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         source = read_tau22(root or write_synthetic(place / "synthetic"))
-        rows = _packing_and_reading(_repeated(source, clips, place / "set"), place, rounds)
+        rows = _packing_and_reading(repeated(source, clips, place / "set"), place, rounds)
         return rows + (_full_size(lists, source.root / source.filenames[0], place / "full", rounds) if lists else [])
 
 
@@ -146,7 +146,7 @@ def _librosa_load() -> Callable[[Path], torch.Tensor]:
     return lambda path: torch.from_numpy(librosa.load(path, sr=RATE)[0])
 
 
-def _repeated(clips: ClipSet, count: int, root: Path) -> ClipSet:
+def repeated(clips: ClipSet, count: int, root: Path) -> ClipSet:
     """`count` clips: links to those of a set, under new names."""
     (root / "audio").mkdir(parents=True)
     found: list[Clip] = []

@@ -31,7 +31,7 @@ CONF = Path(__file__).parent / "conf" / "teacher"
 RATE, CLASSES = 32_000, 10
 ALL_CLIPS = 230_350  # of the development set
 FEWEST_CLIPS = 48  # that a round takes; more on a GPU
-HARDWARE = {"accelerator": "auto", "devices": 1, "precision": "auto", "sync_batchnorm": False}
+HARDWARE = {"accelerator": "auto", "devices": 1, "precision": "auto"}
 
 
 def run(arguments: argparse.Namespace) -> list[Row]:
@@ -63,7 +63,7 @@ def _bench(name: str, batch: int | None, rounds: int) -> list[Row]:
         return front_end(sound).contiguous(memory_format=torch.channels_last)
 
     theirs = _unfused(_network(cfg)).to(fabric.device)
-    naive_see = _naive_front_end(cfg["mel"]).to(fabric.device)
+    naive_see = naive_front_end(cfg["mel"]).to(fabric.device)
     ways = {"ours": (ours, see, fabric.autocast), "naive": (theirs, naive_see, torch.enable_grad)}
     actions: dict[str, Action] = {}
     for way, (network, look, precision) in ways.items():
@@ -135,7 +135,7 @@ def _unfused(network: nn.Module) -> nn.Module:
     return network
 
 
-def _naive_front_end(mel: dict[str, object]) -> nn.Module:
+def naive_front_end(mel: dict[str, object]) -> nn.Module:
     if mel["kind"] == "kaldi_fbank":
         return _OneByOne()
     sizes = {"n_mels": mel["mels"], "win_length": mel["window"], "hopsize": mel["hop"], "n_fft": mel["fft"]}

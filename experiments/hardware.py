@@ -38,7 +38,7 @@ def make_fabric(cfg: Mapping[str, object]) -> Fabric:
         on_cuda = settings["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
         settings["precision"] = "bf16-mixed" if on_cuda else "32-true"
     for own in ("sync_batchnorm", "compile"):
-        settings.pop(own)
+        settings.pop(own, None)
     if (key := repr(settings)) not in _made:
         try:
             _made[key] = Fabric(**settings)

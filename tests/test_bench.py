@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from data.front_end import build_front_end
 from experiments import bench
-from experiments.bench_teacher import RATE, _config, _naive_front_end, _network, _unfused
+from experiments.bench_teacher import RATE, _config, _network, _unfused, naive_front_end
 
 
 @pytest.mark.parametrize("name", ["passt_small", "ast_small", "cp_resnet"])
@@ -22,7 +22,7 @@ def test_the_naive_way_gives_the_same_logits(name: str) -> None:
     theirs = _unfused(deepcopy(network))
     with torch.no_grad():
         ours = network(build_front_end(RATE, cfg["mel"])(waves))
-        found = theirs(_naive_front_end(cfg["mel"]).eval()(waves))
+        found = theirs(naive_front_end(cfg["mel"]).eval()(waves))
     assert ours.std() > 0.01
     torch.testing.assert_close(found, ours, atol=1e-3, rtol=0)
 
