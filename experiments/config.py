@@ -180,6 +180,7 @@ class Config:
     seed: int = 0
     epochs: int | None = None
     force: bool = False
+    limits: str = "error"
     only: str | None = None
     distill: str = "kd"
     logits: Any = None

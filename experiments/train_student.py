@@ -1,13 +1,14 @@
 """stage=student: train a small network on labels and on what its teachers wrote down."""
 
 import logging
+from collections.abc import Sequence
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.nn import functional as F
 
 from data.batches import Batch
-from data.errors import unknown
+from data.errors import UserError, listed, unknown
 from data.front_end import build_front_end
 from data.logits import mean_logits
 from experiments import checkpoint
@@ -18,10 +19,12 @@ from experiments.prepare import prepare, warn_of_leaks
 from experiments.runs import CHECKPOINT, Run, is_first, logits_files, sha256
 from experiments.training import fit_part
 from students import build_student
-from students.complexity import torch_complexity
+from students.complexity import Complexity, over_limits, torch_complexity
 from students.distill import distillation_loss
+from students.scale import WIDEST, widest_arguments
 
 DISTILL = ("kd", "none")
+ON_EXCESS = ("error", "warn")
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +57,13 @@ def run(cfg: DictConfig) -> None:
     if run.is_done(CHECKPOINT):
         return
 
-    torch.manual_seed(cfg.seed)
-    size = {} if cfg.student.size is None else {"size": cfg.student.size}
-    arguments = {"classes": len(clips.scenes), **size, **student["arguments"]}
-    network = build_student(cfg.student.builder, **arguments)
     front_end = build_front_end(cfg.data.sample_rate, student["mel"])
+    shape = prepared.picture_shape(front_end)
+    arguments = _arguments(cfg, {"classes": len(clips.scenes), **student["arguments"]}, shape)
+    torch.manual_seed(cfg.seed)
+    network = build_student(cfg.student.builder, **arguments)
+    cost = torch_complexity(network, shape)
+    _require_limits(cfg, cost)
 
     log.info("student %s learns from labels%s", cfg.student.builder, "".join(f", {path}" for path in paths))
     part = {key: value for key, value in student["distill"].items() if key != "weights"}
@@ -85,9 +90,32 @@ def run(cfg: DictConfig) -> None:
         batches = prepared.batches(split, batch_size=64, device=fabric.device)
         figures = prepared.score(split, predict(network, front_end, batches, fabric)[0])
         scores |= {f"{split}/{name}": value for name, value in figures.items()}
-    cost = torch_complexity(network, prepared.picture_shape(front_end))
     scores |= {"macs": cost.macs, "parameters": cost.parameters}
     run.finish(scores | read_energy(run.folder))
     log.info(
         "student: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder
     )
+
+
+def _arguments(cfg: DictConfig, arguments: dict[str, object], shape: Sequence[int]) -> dict[str, object]:
+    """What the student is built with: `size` is one of its own, or the widest for pictures of this shape."""
+    if cfg.student.size == WIDEST:
+        arguments = widest_arguments(cfg.student.builder, arguments, shape)
+        log.info("the widest within the limits: %s", arguments)
+        return arguments
+    return arguments if cfg.student.size is None else {"size": cfg.student.size, **arguments}
+
+
+def _require_limits(cfg: DictConfig, cost: Complexity) -> None:
+    """Refuse a student over the limits of the task, or warn; see `limits` in conf/config.yaml."""
+    if cfg.limits not in ON_EXCESS:
+        unknown("limits", cfg.limits, ON_EXCESS)
+    if not (excess := over_limits(cost)):
+        return
+    found = f"student {cfg.student.builder} is over the task's limits for one clip:\n{listed(excess)}"
+    if cfg.limits == "error":
+        raise UserError(
+            f"{found}\nmake it smaller (student.size, student.arguments), or its pictures (student.mel.mels, "
+            "student.mel.hop, data.clip_seconds); or train it all the same with limits=warn"
+        )
+    log.warning(found)

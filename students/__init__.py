@@ -9,9 +9,11 @@ from collections.abc import Callable
 from torch import nn
 
 from data.registry import build
+from students.baseline import baseline
+from students.cnn_gru import cnn_gru
 from students.cp_mobile import cp_mobile
 
-STUDENTS: dict[str, Callable[..., nn.Module]] = {"cp_mobile": cp_mobile}
+STUDENTS: dict[str, Callable[..., nn.Module]] = {"baseline": baseline, "cnn_gru": cnn_gru, "cp_mobile": cp_mobile}
 
 
 def build_student(name: str, **arguments: object) -> nn.Module:

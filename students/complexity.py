@@ -9,7 +9,7 @@ Source: NeSsi, the official counter of DCASE Task 1 since 2022, whose rules for 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,11 +43,26 @@ class Complexity:
         return {cost: getattr(self, cost) <= limit for cost, limit in LIMITS.items()}
 
 
+def over_limits(cost: Complexity, limits: Mapping[str, int] = LIMITS) -> list[str]:
+    """In words, which limits a float network would break at 8 bits, that is with one byte a parameter; [] if none."""
+    costs = {
+        "macs": (cost.macs, "multiply-accumulates"),
+        "parameter_bytes": (cost.parameters, "parameters, bytes at 8 bits"),
+    }
+    return [
+        f"{value:,} {what}, at most {limits[name]:,}" for name, (value, what) in costs.items() if value > limits[name]
+    ]
+
+
 def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
     """Costs of a float network for an input (1, 1, mels, frames), by torchinfo.
 
     Bytes are those of the parameters' own type. Peak memory is the largest input plus output of one leaf layer: a
-    lower bound, because a traced module does not say which other tensors are still needed.
+    lower bound, because a traced module does not say which other tensors are still needed. A recurrent layer costs
+    its parameters at every step, if its output is (B, steps, units).
+
+    Raises:
+        UserError: the network's own, for a picture that it does not take.
     """
     from torchinfo import summary
 
@@ -62,6 +77,10 @@ def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
     try:
         device = next(network.parameters()).device
         report = summary(network, tuple(shape), verbose=0, device=device)
+    except RuntimeError as error:  # torchinfo's, around whatever went wrong
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,5 +1,6 @@
 """Published sizes of published networks, and the two countings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 
 from data.errors import UserError
 from students import build_student
-from students.complexity import LIMITS, tflite_complexity, torch_complexity
+from students.complexity import LIMITS, Complexity, over_limits, tflite_complexity, torch_complexity
 from students.cp_mobile import SIZES, cp_mobile
 from students.quantize.fold import fold
 
@@ -83,9 +84,26 @@ def test_one_frame_more_breaks_the_limit() -> None:
     assert cost.within_limits() == {"macs": False, "parameter_bytes": False}
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_every_published_size_may_be_trained(size: str) -> None:
+    """Oracle: all of them were submitted under the task's rules, folded; at 64 frames also before it."""
+    assert over_limits(torch_complexity(cp_mobile(size=size), (1, 1, 256, 64))) == []
+    assert over_limits(torch_complexity(fold(cp_mobile(size=size)), (1, 1, 256, 64))) == []
+
+
+def test_a_limit_is_broken_by_one_too_many() -> None:
+    """Oracle: the task's rules: 30,000,000 multiply-accumulates and 128,000 bytes are allowed, one more is not; 32-bit
+    parameters are counted as the bytes that they become."""
+    just = Complexity(macs=30_000_000, parameters=128_000, parameter_bytes=512_000, peak_bytes=0)
+    assert over_limits(just) == []
+    assert over_limits(replace(just, macs=30_000_001)) == ["30,000,001 multiply-accumulates, at most 30,000,000"]
+    assert over_limits(replace(just, parameters=128_001)) == ["128,001 parameters, bytes at 8 bits, at most 128,000"]
+    assert len(over_limits(replace(just, macs=10**8, parameters=10**6))) == 2
+
+
 def test_unknown_names_list_the_choices() -> None:
     """Oracle: the messages."""
-    with pytest.raises(UserError, match="choose one of: cp_mobile"):
+    with pytest.raises(UserError, match="choose one of: baseline, cnn_gru, cp_mobile"):
         build_student("cp_mobil")
     with pytest.raises(UserError, match="61k, 127k"):
         cp_mobile(size="128k")

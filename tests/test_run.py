@@ -17,6 +17,8 @@ from data.front_end import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments import checkpoint
+from students import build_student
+from students.complexity import over_limits, torch_complexity
 from students.quantize.runtime import TFLiteModel
 from teachers import build_teacher
 
@@ -354,6 +356,22 @@ MISTAKES = {
         ["stage=student", "data.root={miniature}", "student.size=7k", "logits=[{logits}]"],
         ["unknown cp_mobile size '7k'"],
     ),
+    "a student over the limits": (
+        ["stage=student", "data.root={miniature}", "student.size=61k", "student.mel.hop=250", "logits=[{logits}]"],
+        ["multiply-accumulates, at most 30,000,000", "student.size", "limits=warn"],
+    ),
+    "a strange limit": (
+        ["stage=student", "data.root={miniature}", "limits=none", "logits=[{logits}]"],
+        ["unknown limits 'none'; choose one of: error, warn"],
+    ),
+    "the widest of what has no width": (
+        ["stage=student", "student=baseline", "data.root={miniature}", "student.size=widest", "logits=[{logits}]"],
+        ["student.size=widest is for cp_mobile"],
+    ),
+    "a clip too short for its pools": (
+        ["stage=student", "student=baseline", "data.root={miniature}", "student.mel.hop=16000", "logits=[{logits}]"],
+        ["40 bands and 2 frames are too small"],
+    ),
     "a teacher's checkpoint": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={teacher}"],
         ["another architecture"],
@@ -383,6 +401,42 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     assert "Traceback" not in result.stderr + result.stdout
     assert len(result.stderr.splitlines()) <= 30
     assert not list(tmp_path.glob("runs/*/*/*.*"))
+
+
+def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: their costs, computed by hand in tests/test_baseline.py and tests/test_cnn_gru.py; neither has an
+    integer form, and which parts have none is said."""
+    for student, macs, part in (("baseline", 29_271_638, "MaxPool"), ("cnn_gru", 15_342_586, "GRU")):
+        arguments = [f"student={student}", f"data.root={miniature.root}", f"name={student}", "tracking=none"]
+        logits = f"logits={trained}/runs/teacher/first/logits.h5"
+        result = run(trained, "stage=student", *arguments, logits, "epochs=1")
+        assert result.returncode == 0, result.stderr
+        scores = json.loads((trained / f"runs/student/{student}/score.json").read_text())
+        assert scores["macs"] == macs
+        refused = run(trained, "stage=quantize", *arguments)
+        assert refused.returncode == 1
+        assert "no integer form" in refused.stderr
+        assert part in refused.stderr
+
+
+def test_limits_may_be_ignored_or_filled(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the warning of a student that limits=error refuses; of the widest, eight channels more than its
+    checkpoint's break a limit."""
+    logits = f"logits={trained}/runs/teacher/first/logits.h5"
+    arguments = ["stage=student", f"data.root={miniature.root}", logits, *QUICK, "epochs=1", "student.mel.mels=16"]
+    over = ["student.size=61k", "student.arguments.base_channels=48"]
+    refused = run(trained, *arguments, "name=over", *over)
+    assert refused.returncode == 1
+    told = run(trained, *arguments, "name=over", *over, "limits=warn")
+    assert told.returncode == 0, told.stderr
+    for text in (refused.stderr, told.stdout):
+        assert "parameters, bytes at 8 bits, at most 128,000" in text
+    full = run(trained, *arguments, "name=full", "student.size=widest")
+    assert full.returncode == 0, full.stderr
+    network, blueprint = checkpoint.load(trained / "runs/student/full/checkpoint.safetensors", build_student)
+    assert over_limits(torch_complexity(network, (1, 1, 16, 64))) == []
+    wider = {**blueprint.arguments, "base_channels": blueprint.arguments["base_channels"] + 8}
+    assert over_limits(torch_complexity(build_student(blueprint.builder, **wider), (1, 1, 16, 64)))
 
 
 def test_an_ensemble_is_compared_and_taught_from(trained: Path, miniature: ClipSet) -> None:

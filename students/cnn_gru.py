@@ -1,0 +1,64 @@
+"""A CNN-GRU: convolutions describe each moment of the sound, a recurrent layer listens to the moments in their order.
+
+Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out; any size of picture. Strides are (frequency,
+time); of 64 frames the recurrent layer sees 16 steps. Layer l has WIDTHS[l] * base_channels channels: each one is as
+costly as the next, 3.5 million multiply-accumulates at 256 bands and base 16.
+Source: Cakir et al., "Convolutional Recurrent Neural Networks for Polyphonic Sound Event Detection", IEEE/ACM TASLP
+2017, section III, with strides in place of pools. It has no integer form here: a recurrent state would need kernels
+of its own.
+"""
+
+import torch
+from torch import nn
+
+from data.errors import UserError
+
+WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)
+STRIDES = ((2, 2), (2, 2), (2, 1), (2, 1), (2, 1))
+BANDS = 2  # low and high, that the recurrent layer is told apart
+
+
+def cnn_gru(*, classes: int = 10, base_channels: int = 16, units: int = 64) -> nn.Module:
+    """Build a CNN-GRU.
+
+    Args:
+        classes: number of logits.
+        base_channels: width of the first convolution, even.
+        units: values in the recurrent state.
+
+    Raises:
+        UserError: an odd or too small width.
+    """
+    if base_channels < 2 or base_channels % 2 or units < 1:
+        raise UserError(
+            f"cnn_gru: base_channels={base_channels} must be even and above 0, units={units} must be at least 1"
+        )
+    widths = [1, *(int(base_channels * width) for width in WIDTHS)]
+    layers: list[nn.Module] = []
+    for inputs, outputs, stride in zip(widths, widths[1:], STRIDES, strict=False):
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        ]
+    layers.append(nn.AdaptiveAvgPool2d((BANDS, None)))
+    return CnnGru(nn.Sequential(*layers), GRU(BANDS * widths[-1], units, batch_first=True), nn.Linear(units, classes))
+
+
+class CnnGru(nn.Module):
+    """Convolutions, recurrence, the mean over time, a linear layer."""
+
+    def __init__(self, convolutions: nn.Module, recurrence: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.convolutions, self.recurrence, self.head = convolutions, recurrence, head
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.head(self.recurrence(self.convolutions(pictures)).mean(1))
+
+
+class GRU(nn.GRU):
+    """A GRU that takes a map as it is and gives its states alone."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(B, C, bands, steps) -> (B, steps, units)."""
+        return super().forward(maps.flatten(1, 2).transpose(1, 2))[0]

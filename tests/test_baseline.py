@@ -1,0 +1,110 @@
+"""The DCASE 2022/23 baseline against its published tables."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn import functional as F
+
+from data.errors import UserError
+from data.front_end import build_front_end
+from experiments.recipe import Recipe, learning_rate_factor
+from students.baseline import baseline
+from students.complexity import torch_complexity
+from students.quantize.fold import fold
+
+YAML = OmegaConf.load(Path(__file__).parent.parent / "experiments/conf/student/baseline.yaml")
+
+
+def layers(*kinds: type[nn.Module]) -> list[nn.Module]:
+    return [module for module in baseline() if isinstance(module, kinds)]
+
+
+def test_each_layer_has_its_published_parameters() -> None:
+    """Oracle: the Keras table of the baseline's repository; for BatchNorm it counts the running statistics too."""
+    assert [sum(p.numel() for p in module.parameters()) for module in layers(nn.Conv2d)] == [800, 12_560, 25_120]
+    assert [sum(p.numel() for p in module.parameters()) for module in layers(nn.Linear)] == [6_500, 1_010]
+    norms = [
+        sum(t.numel() for t in (*module.parameters(), module.running_mean, module.running_var))
+        for module in layers(nn.BatchNorm2d)
+    ]
+    assert norms == [64, 64, 128]
+
+
+def test_a_second_of_sound_costs_what_is_published() -> None:
+    """Oracle: NeSsi's table of the baseline's file, 29,234,920 in all, at the yaml's front end.
+
+    Its rules: a convolution counts output elements x weights of one of them, a pool output elements x cells under it,
+    a dense layer inputs x outputs, where "inputs" is the last dimension of the map before it is flattened: 32, so
+    that the table has 3,200 for the first dense layer instead of 64 x 100. torchinfo also counts biases and BatchNorm.
+    """
+    found: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            found.append(output.numel() * module.weight[0].numel())
+        else:  # windows lie side by side: cells under one are the cells that there are, by output, less cut edges
+            window = [i // o for i, o in zip(inputs[0].shape[2:], output.shape[2:], strict=True)]
+            found.append(output.numel() * math.prod(window))
+
+    network = baseline().eval()
+    for module in network:
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.AdaptiveMaxPool2d):
+            module.register_forward_hook(count)
+    pictures = build_front_end(32_000, YAML.mel)(torch.randn(1, 32_000) / 10)
+    network(pictures)
+    assert found == [1_599_360, 25_589_760, 32_000, 2_007_040, 2_560, 6_400, 1_000]
+    assert sum(found) - 3_200 == 29_234_920
+    by_torchinfo = 2_040 * (800 + 12_560) + 80 * 25_120 + 6_500 + 1_010 + 2 * (16 + 16 + 32)
+    assert torch_complexity(network, pictures.shape).macs == by_torchinfo
+
+
+def test_its_bytes_are_the_published_ones() -> None:
+    """Oracle: 46,512 bytes of int8 weights and int32 biases (BatchNorm folded), and 65,280 of int8 activations at the
+    peak, which are four times as many in float32."""
+    weighted = layers(nn.Conv2d, nn.Linear)
+    assert sum(module.weight.numel() + 4 * module.bias.numel() for module in weighted) == 46_512
+    assert torch_complexity(baseline(), (1, 1, 40, 51)).peak_bytes == 4 * 65_280
+
+
+def test_the_last_pool_is_the_published_one(generator: torch.Generator) -> None:
+    """Oracle: a pool of 4 x 10 on the map that a 1-second clip leaves."""
+    (pool,) = layers(nn.AdaptiveMaxPool2d)
+    maps = torch.randn(2, 32, 8, 10, generator=generator)
+    assert torch.equal(pool(maps), F.max_pool2d(maps, (4, 10)))
+
+
+def test_every_second_of_a_longer_clip_is_heard(generator: torch.Generator) -> None:
+    """Oracle: ten seconds with an event in one of them do not sound like ten without, at three classes; and what is
+    too short to be pooled is refused."""
+    network = baseline(classes=3).eval()
+    quiet = torch.zeros(1, 1, 64, 501)
+    with torch.no_grad():
+        silence = network(quiet)
+        for second in range(10):
+            event = quiet.clone()
+            event[..., 50 * second : 50 * second + 50] = torch.randn(64, 50, generator=generator)
+            assert (network(event) - silence).abs().max() > 1e-3
+    assert silence.shape == (1, 3)
+    for refused in (lambda: network(quiet[..., :4]), lambda: torch_complexity(network, (1, 1, 64, 4))):
+        with pytest.raises(UserError, match="64 bands and 4 frames are too small"):
+            refused()
+    with pytest.raises(UserError, match="dropout=1"):
+        baseline(dropout=1)
+
+
+def test_its_learning_rate_stays() -> None:
+    """Oracle: the published recipe: 200 epochs of 16 clips a batch at 1e-3 throughout, however long it is made."""
+    recipe = Recipe(**YAML.fit)
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (200, 16, 1e-3)
+    for some in (recipe, recipe.lasting(3)):
+        assert {learning_rate_factor(epoch / 7, some) for epoch in range(7 * some.epochs)} == {1.0}
+
+
+def test_its_parts_without_integer_form_are_named() -> None:
+    """Oracle: the layers that are neither convolutions, norms, ReLUs nor dropouts."""
+    with pytest.raises(UserError, match="MaxPool; AdaptiveMaxPool2d; Flatten; Linear"):
+        fold(baseline())
