@@ -73,7 +73,7 @@ def _whole(
     recipe = Recipe(**{**cfg["fit"], "epochs": arguments.rounds + 1, "batch_size": batches.batch_size})
     found: dict[str, list[float]] = {}
     for way, compiled in (("compiled", True), ("eager", False)):
-        if compiled and not pays_to_compile("auto", fabric.device, steps=10**6):
+        if compiled and not pays_to_compile("auto", fabric.device, clips=10**9):
             continue
         epochs: list[dict] = []
         fit(

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from data.errors import UserError, unknown
 
 COMPILE = ("auto", "true", "false")
-COMPILE_STEPS = 300
+COMPILE_CLIPS = 50_000  # in all epochs; fewer do not win back the minute or two that compiling takes
 
 Thing = TypeVar("Thing")
 
@@ -47,11 +47,10 @@ def make_fabric(cfg: Mapping[str, object]) -> Fabric:
     return _made[key]
 
 
-def pays_to_compile(wanted: str, device: torch.device, steps: int) -> bool:
-    """Whether to compile a network that is trained for so many steps.
+def pays_to_compile(wanted: str, device: torch.device, clips: int) -> bool:
+    """Whether to compile a network that is trained on so many clips, each counted as often as it comes.
 
-    `auto`: if there is a compiler for this device and the training is long enough to win back the minute that compiling
-    takes.
+    `auto`: if there is a compiler for this device and the training is long enough.
 
     Raises:
         UserError: it is none of auto, true and false.
@@ -61,8 +60,8 @@ def pays_to_compile(wanted: str, device: torch.device, steps: int) -> bool:
     if wanted != "auto":
         return wanted == "true"
     if device.type == "cuda":
-        return steps >= COMPILE_STEPS and importlib.util.find_spec("triton") is not None
-    return steps >= COMPILE_STEPS and shutil.which(os.environ.get("CXX", "g++")) is not None
+        return clips >= COMPILE_CLIPS and importlib.util.find_spec("triton") is not None
+    return clips >= COMPILE_CLIPS and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def launch(fabric: Fabric) -> None:

@@ -61,8 +61,7 @@ def fit_part(
     train_clips = prepared.batches("train", **place, targets=targets, **crops)
     validation_clips = prepared.batches("validation", **place)
     groups = parameter_groups(layers(network), recipe) if layered else None
-    steps = recipe.epochs * (len(train_clips) // size)
-    compiled = pays_to_compile(cfg.fabric.compile, fabric.device, steps)
+    compiled = pays_to_compile(cfg.fabric.compile, fabric.device, recipe.epochs * len(train_clips))
     state, rows = resume.load(run, fabric.device), []
     launch(fabric)
     if state is not None:

@@ -1,6 +1,7 @@
 """The training loop: its schedule, its seed, and what it may see."""
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.fit import NotFiniteError, fit
+from experiments.hardware import pays_to_compile
 from experiments.predict import predict
 from experiments.recipe import Recipe, learning_rate_factor, parameter_groups, small_enough
 from students import build_student
@@ -310,3 +312,18 @@ def test_lower_layers_learn_slower_and_frozen_ones_not_at_all(miniature: ClipSet
             assert torch.equal(value, before[name]), name
     with pytest.raises(UserError, match="leaves nothing to train: this network has 1 layers"):
         parameter_groups([[network[0].weight]], recipe)
+
+
+def test_only_a_long_training_is_compiled_by_itself() -> None:
+    """Oracle: the rule, on a machine with and without a compiler."""
+    cpu = torch.device("cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXX", sys.executable)  # something that is there
+        assert pays_to_compile("auto", cpu, clips=150 * 139_620)
+        assert not pays_to_compile("auto", cpu, clips=150 * 81)
+        patch.setenv("CXX", "no-such-compiler")
+        assert not pays_to_compile("auto", cpu, clips=150 * 139_620)
+    assert pays_to_compile("true", cpu, clips=1)
+    assert not pays_to_compile("false", cpu, clips=10**9)
+    with pytest.raises(UserError, match="auto, true, false"):
+        pays_to_compile("yes", cpu, clips=1)
