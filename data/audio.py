@@ -5,6 +5,8 @@ Conventions: samples are float32 in [-1, 1], shape (T,), which holds 24-bit PCM 
 """
 
 import math
+import os
+import struct
 import threading
 import wave
 from collections import Counter
@@ -22,6 +24,8 @@ from data.errors import UserError
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767
 PCM24_BYTES = 3
+# RIFF, its size, WAVE, "fmt ", 16; format, channels, rate, bytes a second, bytes a frame, bits.
+PCM24_HEADER = struct.Struct("<4sI4s4sIHHIIHH")
 SILENCE = 1e-20  # peaks below this are rounding; their scale would be too
 SPARE_SECONDS = 0.1  # read beyond the length asked for, so that the resampler's edge lies in what is cut off
 
@@ -99,20 +103,28 @@ def _read_any(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int]
 
 
 def _read_pcm24(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int] | None:
-    """As _read_any, bit for bit, for plain 24-bit WAV files, the data set's own format; None for all others.
+    """As _read_any, bit for bit, for plain whole 24-bit WAV files, the data set's own format; None for all others.
 
     libsndfile takes a sample at a time and four times as long, a third of the time of packing.
     """
     try:
-        with wave.open(str(path), "rb") as file:
-            if file.getsampwidth() != PCM24_BYTES:
+        with open(path, "rb") as raw:
+            header = raw.read(PCM24_HEADER.size)
+            if len(header) < PCM24_HEADER.size:
                 return None
-            channels, rate = file.getnchannels(), file.getframerate()
-            frames = _frames(file.getnframes(), rate, seconds)
-            data = np.frombuffer(b"\0" + file.readframes(frames), np.uint8)
-    except (wave.Error, EOFError, OSError):
+            riff, size, form, name, length, tag, channels, rate, byte_rate, align, bits = PCM24_HEADER.unpack(header)
+            whole = size + 8 == os.fstat(raw.fileno()).st_size
+            plain = (riff, form, name, length, tag, bits) == (b"RIFF", b"WAVE", b"fmt ", 16, 1, 8 * PCM24_BYTES)
+            if not (whole and plain and rate and channels and align == channels * PCM24_BYTES):
+                return None
+            raw.seek(0)
+            with wave.open(raw) as file:
+                frames = _frames(file.getnframes(), rate, seconds)
+                data = np.frombuffer(b"\0" + file.readframes(frames), np.uint8)
+    except (wave.Error, EOFError, OSError, RuntimeError):
         return None  # soundfile reads it, or says what is wrong
-    frames = (len(data) - 1) // (PCM24_BYTES * channels)  # a file that was cut short has fewer than it says
+    if byte_rate != rate * align or len(data) - 1 != frames * align:
+        return None
     # Each sample as the upper three of four bytes; the lowest is the last of the sample before, and taken off.
     words = np.ndarray(frames * channels, "<i4", data, strides=(PCM24_BYTES,))
     samples = _scratch("file", (frames, channels), np.float32)

@@ -17,6 +17,8 @@ from torch import nn
 
 from data.errors import UserError
 
+KEY = "blueprint"  # of the metadata
+
 
 @dataclass(frozen=True)
 class Blueprint:
@@ -38,16 +40,23 @@ class Blueprint:
     clips: str
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Blueprint))
-
-
 def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
-    """Write weights and blueprint, under a temporary name first."""
+    """Write weights and blueprint, under a temporary name first; equal ones make equal files.
+
+    Raises:
+        UserError: the disk is full, or cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    metadata = {field: json.dumps(getattr(blueprint, field)) for field in FIELDS}
+    # One entry, because safetensors writes several in an order that changes.
+    metadata = {KEY: json.dumps(dataclasses.asdict(blueprint), sort_keys=True)}
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    safetensors.torch.save_file(state, temporary, metadata)
-    temporary.replace(path)
+    try:
+        safetensors.torch.save_file(state, temporary, metadata)
+        temporary.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"cannot write {path} ({error}): free space there, and run the command again") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Blueprint]:
@@ -71,15 +80,15 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
         state = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is damaged or no checkpoint ({error}): train again") from error
-    if missing := [field for field in FIELDS if field not in metadata]:
-        raise UserError(f"{path} is no checkpoint of ours: its metadata lack {missing}")
+    if KEY not in metadata:
+        raise UserError(f"{path} is no checkpoint of this version of scenelet: its metadata lack {KEY!r}; train again")
     try:
-        values = {field: json.loads(metadata[field]) for field in FIELDS}
+        values = json.loads(metadata[KEY])
         blueprint = Blueprint(**{**values, "scenes": tuple(values["scenes"])})
         network = build(blueprint.builder, **blueprint.arguments)
         network.load_state_dict(state)
     except UserError as error:
         raise UserError(f"{path} is a checkpoint of another architecture: {error}") from error
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise UserError(f"{path} does not fit the networks of this version ({error}): train again") from error
     return network.eval(), blueprint

@@ -40,3 +40,11 @@ def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
         checkpoint.load(path, build_student)
+
+
+def test_equal_networks_make_equal_files(tmp_path: Path) -> None:
+    """Oracle: the bytes of ten files: logits and students hang on the fingerprint of a checkpoint."""
+    network = build_student(BLUEPRINT.builder, **BLUEPRINT.arguments)
+    for number in range(10):
+        checkpoint.save(tmp_path / f"{number}", network, BLUEPRINT)
+    assert len({(tmp_path / f"{number}").read_bytes() for number in range(10)}) == 1
