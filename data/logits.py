@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from data.errors import UserError, listed
 from data.store import Store, create
@@ -42,6 +43,12 @@ class LogitsWriter:
         self._filenames = list(filenames)
         self._attributes = {"format": FORMAT, "scenes": json.dumps(list(scenes)), **identity}
         self._columns = {"logits": (np.float32, (len(scenes),))}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(f"{self.partial}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"another process is writing {self.path}: wait for it, or choose another name") from None
         if not self._is_ours():
             create(self.partial, self._filenames, self._columns, self._attributes)
         self._store = Store(self.partial)
@@ -74,6 +81,8 @@ class LogitsWriter:
         Store(finished).fill(range(len(self._filenames)), logits=self.values())
         finished.replace(self.path)
         self.partial.unlink()
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
 def read_logits(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:

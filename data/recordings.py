@@ -53,7 +53,7 @@ class Recordings:
         run = np.cumsum([0, *(not f for f in follows)])  # of each clip in `order`
         starts, lengths = np.unique(run, return_index=True, return_counts=True)[1:]
         place = np.argsort(order)  # of each clip: its position in `order`
-        self.runs, self.length, self._samples = len(starts), length or samples, samples
+        self.runs, self.length, self._samples = len(starts), samples if length is None else max(1, length), samples
         self._order = torch.tensor(order, device=device)
         self._start = torch.from_numpy(starts[run][place]).to(device)
         self._length = torch.from_numpy(lengths[run][place]).to(device)

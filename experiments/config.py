@@ -160,7 +160,7 @@ class Hardware:
     num_nodes: int = 1
     precision: str = "auto"
     sync_batchnorm: bool = False
-    compile: str = "auto"
+    compile: Any = "auto"
 
 
 @dataclass

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from experiments.runs import is_first, write_text
+from experiments.runs import ENERGY, is_first, write_text
 
-FILE = "energy.json"
 COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
 SECONDS = 15  # between two readings of the meters
 ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
@@ -24,8 +23,8 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def measured(folder: Path, phase: str) -> Iterator[None]:
-    """Add the energy of what happens inside to the folder's energy.json; the first process of a machine measures all of
-    it."""
+    """Add the energy of what happens inside to the folder's energy.json; the first process measures
+    all of its own machine, and nothing of others."""
     if not is_first():
         yield
         return
@@ -46,13 +45,13 @@ def measured(folder: Path, phase: str) -> Iterator[None]:
         tracker.stop()
         # codecarbon says it nowhere in public; the parts of the hardware it reads know their ways.
         modes = {getattr(part, "_mode", None) for part in tracker._hardware} - {None}
-        _add(folder / FILE, phase, tracker.final_emissions_data, estimated=bool(modes.intersection(ESTIMATES)))
+        _add(folder / ENERGY, phase, tracker.final_emissions_data, estimated=bool(modes.intersection(ESTIMATES)))
 
 
 def read_energy(folder: Path) -> dict[str, float]:
     """kWh and seconds of each phase, as flat names; nothing where nothing was measured."""
     try:
-        phases = json.loads((folder / FILE).read_text())
+        phases = json.loads((folder / ENERGY).read_text())
     except (OSError, ValueError):
         return {}
     return {f"energy/{phase}/{key}": values[key] for phase, values in phases.items() for key in ("kWh", "seconds")}

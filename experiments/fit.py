@@ -142,6 +142,8 @@ def fit(
             "validation/log_loss": log_loss(probabilities, labels),
             "clips_per_second": steps * train.batch_size / seconds,
         }
+        if not math.isfinite(row["validation/log_loss"]):  # the last step went wrong
+            raise NotFiniteError(epoch + 1, steps - 1, rows[-1].tolist())
         if recipe.keep == "best" and row["validation/log_loss"] < state["best"]:
             state["best"] = row["validation/log_loss"]
             state["kept"] = {name: value.clone() for name, value in judged.state_dict().items()}

@@ -1,9 +1,10 @@
 """Where to compute: one device, several of them, or several machines, all by Lightning Fabric.
 
 Conventions: one process a device, started by Fabric itself, by torchrun or by SLURM; all run the same command. The
-first (rank 0) alone writes files and speaks; `exchange` is how the others' results reach it.
+first (rank 0) alone writes results and speaks; `exchange` is how the others' results reach it.
 """
 
+import atexit
 import importlib.util
 import logging
 import os
@@ -15,7 +16,10 @@ import torch
 from lightning_fabric import Fabric
 
 from data.errors import UserError, unknown
+from experiments.runs import started_processes
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+MEETING = ("WORLD_SIZE", "MASTER_ADDR", "SLURM_NTASKS")  # how processes of several machines find each other
 COMPILE = ("auto", "true", "false")
 COMPILE_CLIPS = 50_000  # in all epochs; fewer do not win back the minute or two that compiling takes
 
@@ -24,30 +28,58 @@ Thing = TypeVar("Thing")
 _made: dict[str, Fabric] = {}
 
 
-def make_fabric(cfg: Mapping[str, object]) -> Fabric:
-    """Fabric for the settings of `fabric`; precision auto is bf16-mixed on CUDA and 32-true elsewhere.
+def precision_of(cfg: Mapping[str, object]) -> str:
+    """The precision that `fabric.precision` means here: auto is bf16-mixed on CUDA and 32-true elsewhere.
 
-    On a CPU without native bf16, autocast is several times slower than float32. The stages of one command share a
-    Fabric, because processes are started and connected once.
+    On a CPU without native bf16, autocast is several times slower than float32.
 
     Raises:
-        UserError: there is no such hardware.
+        UserError: it is not one of those whose weights stay float32.
     """
-    settings = dict(cfg)
-    if settings["precision"] == "auto":
-        on_cuda = settings["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-        settings["precision"] = "bf16-mixed" if on_cuda else "32-true"
+    if cfg["precision"] != "auto":
+        if cfg["precision"] not in PRECISIONS:
+            unknown("fabric.precision", cfg["precision"], ("auto", *PRECISIONS))
+        return str(cfg["precision"])
+    on_cuda = cfg["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    return "bf16-mixed" if on_cuda else "32-true"
+
+
+def computing(cfg: Mapping[str, object]) -> dict[str, object]:
+    """What of `fabric` a training's result depends on: the precision that is meant, and how a batch is shared out."""
+    shares = {"processes": cfg["devices"] * cfg["num_nodes"], "sync_batchnorm": cfg["sync_batchnorm"]}
+    return {"precision": precision_of(cfg), **shares}
+
+
+def make_fabric(cfg: Mapping[str, object]) -> Fabric:
+    """Fabric for the settings of `fabric`.
+
+    The stages of one command share a Fabric, because processes are started and connected once.
+
+    Raises:
+        UserError: there is no such hardware, or other processes were started than the settings say.
+    """
+    settings = {**cfg, "precision": precision_of(cfg)}
     for own in ("sync_batchnorm", "compile"):
         settings.pop(own, None)
+    if settings.get("num_nodes", 1) > 1 and not any(name in os.environ for name in MEETING):
+        raise UserError(
+            f"fabric.num_nodes={settings['num_nodes']}: start the command on every machine by torchrun or SLURM, or "
+            "with MASTER_ADDR, MASTER_PORT and NODE_RANK set"
+        )
     if (key := repr(settings)) not in _made:
         try:
             _made[key] = Fabric(**settings)
         except Exception as error:  # what is raised depends on the accelerator that is missing
             raise UserError(f"fabric={settings} is not possible here: {error}") from error
+    if (started := started_processes()) not in (1, _made[key].world_size):
+        raise UserError(
+            f"{started} processes were started, and fabric.devices={settings['devices']} times fabric.num_nodes="
+            f"{settings.get('num_nodes', 1)} is another number: make them equal"
+        )
     return _made[key]
 
 
-def pays_to_compile(wanted: str, device: torch.device, clips: int) -> bool:
+def pays_to_compile(wanted: str | bool, device: torch.device, clips: int) -> bool:
     """Whether to compile a network that is trained on so many clips, each counted as often as it comes.
 
     `auto`: if there is a compiler for this device and the training is long enough.
@@ -55,6 +87,7 @@ def pays_to_compile(wanted: str, device: torch.device, clips: int) -> bool:
     Raises:
         UserError: it is none of auto, true and false.
     """
+    wanted = str(wanted).lower()  # Hydra reads true and false as such
     if wanted not in COMPILE:
         unknown("fabric.compile", wanted, COMPILE)
     if wanted != "auto":
@@ -68,7 +101,9 @@ def launch(fabric: Fabric) -> None:
     """Start and connect the other processes, if there are to be any; at the latest here they begin their work."""
     if fabric.world_size > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        fabric.launch()
+        if not torch.distributed.is_initialized():
+            fabric.launch()
+            atexit.register(torch.distributed.destroy_process_group)
 
 
 def exchange(fabric: Fabric, mine: Thing) -> list[Thing]:

@@ -8,6 +8,7 @@ the same is reused, without loading the network.
 import dataclasses
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,10 +21,10 @@ from data.front_end import FrontEnd, build_front_end
 from data.logits import LogitsWriter, read_identity
 from experiments import checkpoint
 from experiments.energy import read_energy
-from experiments.hardware import exchange, launch, make_fabric
+from experiments.hardware import exchange, launch, make_fabric, precision_of
 from experiments.predict import logits_of
 from experiments.prepare import Prepared
-from experiments.runs import LOGITS, Run, is_first, sha256
+from experiments.runs import LOGITS, SCORES, Run, is_first, sha256
 from teachers import build_teacher
 
 BATCH = 64
@@ -39,10 +40,10 @@ def listen(cfg: DictConfig, prepared: Prepared, run: Run, path: Path) -> None:
         "weights": sha256(path),
         "waves": fingerprint["waves"],
         "clips": fingerprint["clips"],
-        "settings": json.dumps({"shifts": shifts, "precision": cfg.fabric.precision}),
+        "settings": json.dumps({"shifts": shifts, "precision": precision_of(cfg.fabric)}),
     }
     target = run.folder / LOGITS
-    if not cfg.force and run.is_finished and _is_current(target, identity):
+    if not cfg.force and run.is_finished and (run.folder / SCORES).is_file() and _is_current(target, identity):
         log.info("%s: waves, weights and settings are unchanged, the logits are reused", target)
         return
     network, blueprint = checkpoint.load(path, build_teacher)
@@ -53,6 +54,8 @@ def listen(cfg: DictConfig, prepared: Prepared, run: Run, path: Path) -> None:
         )
     if blueprint.clips != fingerprint["clips"]:
         log.warning("%s was trained on other clips or splits: it may have heard what is held out here", path)
+    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
+    require_room(blueprint.arguments, front_end, prepared.store.samples)
     identity |= {
         "teacher": blueprint.builder,
         "config": json.dumps(dataclasses.asdict(blueprint)),
@@ -61,7 +64,9 @@ def listen(cfg: DictConfig, prepared: Prepared, run: Run, path: Path) -> None:
     fabric = make_fabric(cfg.fabric)
     launch(fabric)
     network = network.to(fabric.device, memory_format=torch.channels_last)
-    front_end = build_front_end(blueprint.sample_rate, blueprint.mel).to(fabric.device)
+    front_end = front_end.to(fabric.device)
+    if is_first():
+        (run.folder / SCORES).unlink(missing_ok=True)  # they are of the logits that are replaced now
     scores = write_logits(fabric, target, prepared, network, front_end, identity=identity, shifts=shifts)
     if is_first():
         run.finish(scores | read_energy(run.folder))
@@ -82,6 +87,19 @@ def shifts_of(count: int, widest: int) -> list[int]:
         raise UserError(f"teacher.shifts={count} shifts by up to teacher.augment.roll, which is 0: set that")
     half = count // 2
     return [round(widest * step / max(half, 1)) for step in range(-half, half + 1)]
+
+
+def require_room(arguments: Mapping[str, object], front_end: FrontEnd, samples: int) -> None:
+    """Transformers know places for so many frames: refuse longer pictures, which they would cut, or fail at.
+
+    Args:
+        arguments: of the network's builder.
+        samples: of the longest wave.
+    """
+    room = arguments.get("frames")
+    if room is not None and (needed := front_end.frames(samples)) > room:
+        seconds = samples / front_end.sample_rate
+        raise UserError(f"teacher.arguments.frames={room} is too few for {seconds:g} s: train a teacher with {needed}")
 
 
 def write_logits(
@@ -111,9 +129,11 @@ def write_logits(
                 for batch in batches.in_order(numbers)
             ]
         found = [piece for pieces in exchange(fabric, mine) for piece in pieces]
+        logits = torch.cat([some for _, some in found])
+        if not logits.isfinite().all():
+            raise UserError(f"the teacher's logits are not numbers ({path}): train it anew, with force=true")
         if writer is not None:
-            rows = [row for some, _ in found for row in some]
-            writer.fill(rows, torch.cat([logits for _, logits in found]).numpy())
+            writer.fill([row for rows, _ in found for row in rows], logits.numpy())
     if writer is None:
         return {}
     scores = prepared.score_logits(writer.values())

@@ -16,6 +16,8 @@ import torch
 from data.errors import UserError, listed
 from experiments.runs import RESUME, Run, differences, is_first
 
+STATE = {"epoch", "best", "kept", "network", "optimizer", "rows"}
+
 
 def seed_of(seed: int, epoch: int, rank: int) -> int:
     """Seed of what an epoch draws in one of several processes."""
@@ -23,13 +25,24 @@ def seed_of(seed: int, epoch: int, rank: int) -> int:
 
 
 def save(run: Run, state: Mapping[str, Any]) -> None:
-    """Write a state, under a temporary name first; the first process does."""
+    """Write a state, under a temporary name first; the first process does.
+
+    Raises:
+        UserError: the disk is full, or cannot be written; the state before is kept.
+    """
     if not is_first():
         return
     path = run.folder / RESUME
     temporary = path.with_name(f"{RESUME}.{os.getpid()}.tmp")
-    torch.save({"identity": json.dumps(run.identity), **state}, temporary)
-    temporary.replace(path)
+    try:
+        torch.save({"identity": json.dumps(run.identity), **state}, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # the latter: torch's writer on a disk that is full
+        raise UserError(
+            f"cannot write {path} ({str(error).splitlines()[0]}): free space there, and run the command again"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load(run: Run, device: torch.device) -> dict[str, Any] | None:
@@ -44,6 +57,8 @@ def load(run: Run, device: torch.device) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         before = json.loads(state.pop("identity"))
+        if missing := STATE - state.keys():
+            raise KeyError(f"it lacks {sorted(missing)}")
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} is damaged ({str(error).splitlines()[0]}): delete it, or give force=true, to begin again"

@@ -43,6 +43,10 @@ log = logging.getLogger(__name__)
 def _stages(cfg: DictConfig) -> None:
     _speak()
     try:
+        if "ray" in HydraConfig.get().launcher._target_:
+            if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
+                raise UserError("hydra/launcher=ray runs jobs of one device each: leave fabric.devices, num_nodes at 1")
+            os.environ.pop("SLURM_PROCID", None)  # of the one that started the worker
         for step in cfg.stage.steps:
             if step not in STAGES:
                 unknown("step", step, STAGES)
@@ -52,7 +56,7 @@ def _stages(cfg: DictConfig) -> None:
             importlib.import_module(STAGES[step]).run(cfg)
     except (UserError, OSError) as error:
         message = str(error)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             message += "; free space or mend the permissions, or choose other folders with runs=... and cache=..."
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe in a worker, whose exit would not be the command's
             raise UserError(message) from None
@@ -101,7 +105,8 @@ def _with_swept(arguments: list[str]) -> list[str]:
 
 
 def _stop(message: str) -> None:
-    print(f"error: {message.rstrip()}", file=sys.stderr)
+    if is_first():  # the others found the same
+        print(f"error: {message.rstrip()}", file=sys.stderr)
     sys.exit(1)
 
 

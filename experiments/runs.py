@@ -24,9 +24,7 @@ from experiments.tracking import Tracker
 RECORD = "run.json"
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 RESUME = "resume.pt"  # of a training that is not finished
-
-# Each launcher of several processes says by one or two of these which one this is; what is not set is 0.
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -101,11 +99,11 @@ class Run:
         if not is_first():
             return
         # What an earlier run left must not be taken for this one's, should this one be stopped.
-        old = [RECORD, "score.json", CHECKPOINT, LOGITS, MODEL, *([] if rows else [RESUME])]
+        old = [RECORD, SCORES, CHECKPOINT, LOGITS, MODEL, NOT_FINITE, *([] if rows else [RESUME, ENERGY])]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for name in old:
-                (self.folder / name).unlink(missing_ok=True)
+            for path in [*(self.folder / name for name in old), *self.folder.glob("*.tmp")]:
+                path.unlink(missing_ok=True)
             write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
             write_text(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         except OSError as error:
@@ -133,16 +131,26 @@ class Run:
     def finish(self, scores: Mapping[str, float]) -> None:
         """Write the scores and mark the run complete."""
         if is_first():
-            write_text(self.folder / "score.json", json.dumps(scores, indent=1))
+            write_text(self.folder / SCORES, json.dumps(scores, indent=1))
             write_text(self.folder / RECORD, json.dumps(self.identity, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
             if self._tracker is not None:
                 self._tracker.finish(scores)
 
 
+def started_processes() -> int:
+    """How many processes torchrun, SLURM or Fabric started for this command; 1 if none of them did."""
+    if (size := int(os.environ.get("WORLD_SIZE", "0"))) > 0:
+        return size
+    # As Lightning: a shell that SLURM gave has its variables too, and is one process.
+    alone = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return 1 if alone or "SLURM_PROCID" not in os.environ else int(os.environ.get("SLURM_NTASKS", "1"))
+
+
 def is_first() -> bool:
     """Whether this process is the only one or the first one; known before anything is connected."""
-    return all(int(os.environ.get(name, "0")) == 0 for name in RANKS)
+    names = ["RANK", "LOCAL_RANK", "SLURM_PROCID"] if started_processes() > 1 else []
+    return all(int(os.environ.get(name, "0")) == 0 for name in [*names, "NODE_RANK"])
 
 
 def folder_of(cfg: DictConfig, stage: str) -> Path:

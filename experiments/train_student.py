@@ -13,7 +13,7 @@ from data.front_end import build_front_end
 from data.logits import mean_logits
 from experiments import checkpoint
 from experiments.energy import read_energy
-from experiments.hardware import make_fabric
+from experiments.hardware import computing, make_fabric
 from experiments.predict import predict
 from experiments.prepare import prepare, warn_of_leaks
 from experiments.runs import CHECKPOINT, Run, is_first, logits_files, sha256
@@ -50,7 +50,7 @@ def run(cfg: DictConfig) -> None:
             "distill": cfg.distill,
             "seed": cfg.seed,
             "epochs": cfg.epochs,
-            "precision": cfg.fabric.precision,
+            **computing(cfg.fabric),
         },
         inputs=inputs,
     )

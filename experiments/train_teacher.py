@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from data.batches import Batch
 from data.errors import UserError, unknown
-from data.front_end import FrontEnd, build_front_end
+from data.front_end import build_front_end
 from experiments import checkpoint
-from experiments.hardware import exchange, make_fabric
-from experiments.listen import listen, shifts_of
+from experiments.hardware import computing, exchange, make_fabric
+from experiments.listen import listen, require_room, shifts_of
 from experiments.prepare import Prepared, prepare
-from experiments.runs import CHECKPOINT, LOGITS, Run, existing, is_first, sha256
+from experiments.runs import CHECKPOINT, LOGITS, RESUME, Run, existing, is_first, sha256
 from experiments.training import fit_part
 from teachers import build_teacher
 from teachers.layers import layers_of
@@ -41,7 +41,7 @@ def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
     if cfg.teacher.weights:
         inputs["weights"] = _fingerprint(cfg.teacher.weights)
     asked = {key: value for key, value in teacher.items() if key != "shifts"}  # which only the logits depend on
-    settings = {"teacher": asked, "seed": cfg.seed, "epochs": cfg.epochs, "precision": cfg.fabric.precision}
+    settings = {"teacher": asked, "seed": cfg.seed, "epochs": cfg.epochs, **computing(cfg.fabric)}
     this = Run(cfg, "teacher", settings=settings, inputs=inputs)
     path = this.folder / CHECKPOINT
     if this.is_done(CHECKPOINT):
@@ -52,7 +52,9 @@ def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
     start = {"pretrained": cfg.teacher.pretrained, "weights": cfg.teacher.weights}
     network = build_teacher(cfg.teacher.builder, **arguments, **start)
     front_end = build_front_end(cfg.data.sample_rate, teacher["mel"])
-    _require_room(cfg, prepared, front_end)
+    seconds = cfg.teacher.augment.crop_seconds or 0
+    samples = max(prepared.store.samples, round(seconds * cfg.data.sample_rate))
+    require_room(arguments, front_end, samples)
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
@@ -73,33 +75,32 @@ def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
 
 
 def _trained_before(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
-    """Of only=logits: the run to write to, and the checkpoint to listen with."""
-    if cfg.checkpoint is None:
-        path = existing(cfg, "teacher", CHECKPOINT)
-        _require(path)
-        return Run.of(cfg, path.parent), path
-    path = Path(cfg.checkpoint)
-    _require(path)
+    """Of only=logits: the run to write to, and the checkpoint to listen with.
+
+    A teacher's own run stays what it says it is: logits of other data, or those of a job of a sweep, go to another.
+
+    Raises:
+        UserError: there is no such checkpoint, or the run's folder holds another training.
+    """
+    path = Path(cfg.checkpoint) if cfg.checkpoint else existing(cfg, "teacher", CHECKPOINT)
+    if not path.is_file():
+        raise UserError(f"only=logits needs a trained teacher, and {path} does not exist: leave only=logits out")
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
-    this = Run(cfg, "teacher", settings={"only": cfg.only}, inputs=inputs)
+    this = Run(cfg, "teacher", settings={"only": cfg.only, "shifts": cfg.teacher.shifts}, inputs=inputs)
+    if path.resolve().parent == this.folder.resolve():
+        if not this.is_finished:
+            raise UserError(f"{this.folder} is an unfinished run: run stage=teacher again, without only=logits")
+        own = Run.of(cfg, this.folder)
+        if any(own.identity["inputs"].get(name) != value for name, value in prepared.fingerprint.items()):
+            raise UserError(
+                f"{path} was trained on other clips, splits or waves: choose another name, and give checkpoint={path}"
+            )
+        return own, path
+    if (this.folder / CHECKPOINT).exists() or (this.folder / RESUME).exists():
+        raise UserError(f"{this.folder} holds a training of its own: choose another name for the logits of {path}")
     if not this.is_done(LOGITS):
         this.start()
     return this, path
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"only=logits needs a trained teacher, and {path} does not exist: leave only=logits out")
-
-
-def _require_room(cfg: DictConfig, prepared: Prepared, front_end: FrontEnd) -> None:
-    """A transformer knows places for so many frames, and what comes after them would be dropped in silence."""
-    room, seconds = cfg.teacher.arguments.get("frames"), cfg.teacher.augment.crop_seconds
-    samples = prepared.store.samples if seconds is None else round(seconds * cfg.data.sample_rate)
-    if room is not None and (needed := front_end.frames(max(samples, prepared.store.samples))) > room:
-        raise UserError(
-            f"teacher.arguments.frames={room} is too few for {samples / cfg.data.sample_rate:g} s: set it to {needed}"
-        )
 
 
 def _fingerprint(path: str) -> str:

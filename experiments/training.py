@@ -22,7 +22,7 @@ from experiments.fit import Layers, Loss, NotFiniteError, State, fit
 from experiments.hardware import launch, make_fabric, pays_to_compile
 from experiments.prepare import Prepared
 from experiments.recipe import Recipe, parameter_groups, small_enough
-from experiments.runs import Run, write_text
+from experiments.runs import NOT_FINITE, Run, is_first, write_text
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ def fit_part(
             raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")), fabric.world_size)
+    if recipe.accumulate > (most := size // fabric.world_size // 2):
+        raise UserError(f"fit.accumulate={recipe.accumulate} parts of {size} clips are too small: give at most {most}")
     place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}
     crops = {"crop": augment.crop, "crop_seconds": augment.crop_seconds}
     train_clips = prepared.batches("train", **place, targets=targets, **crops)
@@ -63,11 +65,11 @@ def fit_part(
     groups = parameter_groups(layers(network), recipe) if layered else None
     compiled = pays_to_compile(cfg.fabric.compile, fabric.device, recipe.epochs * len(train_clips))
     state, rows = resume.load(run, fabric.device), []
-    launch(fabric)
     if state is not None:
         rows = state.pop("rows")
         log.info("%s: going on after epoch %d of %d", run.folder, state["epoch"], recipe.epochs)
-    run.start(rows)
+    run.start(rows)  # before the others come: a mistake here is this process's alone
+    launch(fabric)
     begun, done = time.perf_counter(), len(rows)
 
     def note(row: Mapping[str, float], reached: State) -> None:
@@ -85,9 +87,10 @@ def fit_part(
         with measured(run.folder, run.stage):
             return fit(fabric, network, front_end, train_clips, validation_clips, **settings, **progress)
     except NotFiniteError as error:
-        path = run.folder / "not_finite.txt"
-        write_text(path, "".join(f"{prepared.clips.filenames[row]}\n" for row in error.rows))
+        path, of = run.folder / NOT_FINITE, run.stage
+        if is_first():
+            write_text(path, "".join(f"{prepared.clips.filenames[row]}\n" for row in error.rows))
         raise UserError(
-            f"{error}; its clips are in {path}: lower the learning rate (fit.learning_rate), limit the gradient "
-            "(fit.clip=1), or use fabric.precision=32-true"
+            f"{error}; its clips are in {path}: lower {of}.fit.learning_rate, limit the gradient ({of}.fit.clip=1), or "
+            "use fabric.precision=32-true, and begin anew with force=true"
         ) from error

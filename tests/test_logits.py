@@ -70,3 +70,13 @@ def test_an_interrupted_writer_goes_on_and_hands_out_nothing_before(tmp_path: Pa
         LogitsWriter(path, NAMES, SCENES, {"weights": "1"}).seal()
     assert list(LogitsWriter(path, NAMES, SCENES, {"weights": "1"}).missing) == [1, 3, 4]
     assert len(LogitsWriter(path, NAMES, SCENES, {"weights": "2"}).missing) == 5
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    """Oracle: the second one's message; when the first is done the way is free."""
+    first = LogitsWriter(tmp_path / "logits.h5", NAMES, SCENES, {"weights": "1"})
+    with pytest.raises(UserError, match="another process is writing"):
+        LogitsWriter(tmp_path / "logits.h5", NAMES, SCENES, {"weights": "2"})
+    first.fill(range(5), VALUES)
+    first.seal()
+    LogitsWriter(tmp_path / "logits.h5", NAMES, SCENES, {"weights": "2"})

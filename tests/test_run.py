@@ -193,6 +193,27 @@ def test_a_teacher_that_heard_what_is_held_out_is_named(tmp_path: Path, trained:
     assert "was trained on other clips or splits" in told.stdout
 
 
+def test_a_teacher_outlives_whoever_only_listens(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the bytes of checkpoint, logits and record, while logits of it are asked for in every wrong way."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    folder = tmp_path / "runs/teacher/first"
+    shutil.copytree(folder, tmp_path / "runs/teacher/second")
+    kept = ("checkpoint.safetensors", "logits.h5", "run.json")
+    before = {name: (folder / name).read_bytes() for name in kept}
+    listen = ["stage=teacher", "only=logits", f"data.root={miniature.root}", f"cache={trained / 'cache'}", *QUICK]
+    checkpoint = f"checkpoint={folder / 'checkpoint.safetensors'}"
+    told = run(tmp_path, *listen, "name=first", "data.validation_fraction=0.5")
+    assert "was trained on other clips, splits or waves" in told.stderr
+    told = run(tmp_path, *listen, "name=second", checkpoint, "force=true")
+    assert "holds a training of its own" in told.stderr
+    assert run(tmp_path, *listen, "name=first", checkpoint, "force=true").returncode == 0
+    assert {name: (folder / name).read_bytes() for name in kept} == before
+    (folder / "run.json").unlink()
+    told = run(tmp_path, *listen, "name=first", checkpoint, "force=true")
+    assert "is an unfinished run" in told.stderr
+    assert (folder / "checkpoint.safetensors").read_bytes() == before["checkpoint.safetensors"]
+
+
 def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: ClipSet) -> None:
     """Oracle: two folders named after the swept seed, both taught by the plain name's logits."""
     swept = ["-m", "seed=1,2", "epochs=1", "student.size=6k", "student.mel.mels=64", "tracking=none"]
@@ -317,6 +338,15 @@ MISTAKES = {
     "all layers frozen": (
         ["stage=teacher", "data.root={miniature}", "teacher.fit.frozen_layers=99"],
         ["leaves nothing to train"],
+    ),
+    "half a precision": (["stage=teacher", "data.root={miniature}", "fabric.precision=bf16-true"], ["bf16-mixed"]),
+    "machines that do not meet": (
+        ["stage=teacher", "data.root={miniature}", "fabric.num_nodes=2"],
+        ["torchrun or SLURM"],
+    ),
+    "parts of a clip": (
+        ["stage=teacher", "data.root={miniature}", "teacher.fit.accumulate=100", "fabric.compile=false"],
+        ["accumulate=100 parts of 16 clips are too small"],
     ),
     "a chance over 1": (["stage=teacher", "data.root={miniature}", "teacher.augment.mixup_p=2"], ["mixup_p=2"]),
     "long crops for a short memory": (

@@ -67,4 +67,17 @@ def test_two_processes_under_torchrun_write_the_logits_that_one_writes(alone: Pa
     listen = [*SETTINGS, f"data.root={miniature.root}", "only=logits", checkpoint]
     run(alone, *listen, "name=shared", "fabric.devices=2", launcher=torchrun)
     np.testing.assert_array_equal(logits(alone, "shared"), logits(alone, "alone"))
-    assert json.loads((alone / "runs/teacher/shared/run.json").read_text())["settings"] == {"only": "logits"}
+    settings = json.loads((alone / "runs/teacher/shared/run.json").read_text())["settings"]
+    assert settings == {"only": "logits", "shifts": 1}
+
+
+def test_more_processes_than_devices_are_one_message(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: the message, once, and no run; the environment is that of torchrun's first and second process."""
+    for rank in ("0", "1"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank}
+        command = [sys.executable, "-m", "experiments.run", *SETTINGS, f"data.root={miniature.root}"]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+        assert result.returncode == 1
+        assert ("2 processes were started" in result.stderr) == (rank == "0")
+        assert "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("runs/*/*/*"))
