@@ -30,7 +30,7 @@ from teachers import build_teacher
 CONF = Path(__file__).parent / "conf" / "teacher"
 RATE, CLASSES = 32_000, 10
 ALL_CLIPS = 230_350  # of the development set
-FEWEST_CLIPS = 48  # that a round takes; more on a GPU
+FEWEST_CLIPS = 16  # that a round takes; more on a GPU
 HARDWARE = {"accelerator": "auto", "devices": 1, "precision": "auto"}
 
 
