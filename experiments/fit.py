@@ -109,14 +109,8 @@ def fit(
             rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            with torch.no_grad():
-                waves = augment.waves(batch.waves, batch.from_reference_device, responses, chance)
-                pictures = augment.pictures(front_end(waves, chance), chance)
-                mixing = augment.mixing(len(pictures), chance)
-                pictures = pictures if mixing is None else mixing(pictures)
-                pictures = pictures.contiguous(memory_format=torch.channels_last)
+            pictures, batch = _seen(batch, front_end, augment, responses, chance, train.classes)
             optimizer.zero_grad(set_to_none=True)
-            batch = batch if mixing is None else batch.mixed(mixing, train.classes)
             losses.append(_backward(fabric, trained, loss, pictures, batch, recipe.accumulate))
             rows.append(batch.rows)
             if recipe.clip:
@@ -124,14 +118,8 @@ def fit(
             optimizer.step()
             if average is not None:
                 average.update_parameters(network)
-        # Asked once an epoch and not once a step: that would stop the GPU each time.
-        values = torch.stack(losses).cpu()
+        mean = _mean(fabric, epoch + 1, losses, rows)
         seconds = time.perf_counter() - started
-        wrong = (~values.isfinite()).nonzero().flatten()
-        first = exchange(fabric, None if not len(wrong) else (int(wrong[0]), rows[int(wrong[0])].tolist()))
-        if found := [each for each in first if each is not None]:
-            raise NotFiniteError(epoch + 1, *min(found))
-        mean = float(np.mean(exchange(fabric, float(values.mean()))))
         in_step(fabric, judged)
         probabilities, labels = predict(judged, front_end, validation, fabric)
         row = {
@@ -153,6 +141,34 @@ def fit(
         on_epoch(row, state)
     network.load_state_dict(state["kept"] or judged.state_dict())
     return network.eval()
+
+
+@torch.no_grad()
+def _seen(
+    batch: Batch,
+    front_end: FrontEnd,
+    augment: Augment,
+    responses: torch.Tensor | None,
+    chance: torch.Generator,
+    classes: int,
+) -> tuple[torch.Tensor, Batch]:
+    """Augmented pictures (B, 1, mels, frames) of a batch, and the batch with the answers that they have now."""
+    waves = augment.waves(batch.waves, batch.from_reference_device, responses, chance)
+    pictures = augment.pictures(front_end(waves, chance), chance)
+    if (mixing := augment.mixing(len(pictures), chance)) is not None:
+        pictures, batch = mixing(pictures), batch.mixed(mixing, classes)
+    return pictures.contiguous(memory_format=torch.channels_last), batch
+
+
+def _mean(fabric: Fabric, epoch: int, losses: list[torch.Tensor], rows: list[torch.Tensor]) -> float:
+    """Mean loss of an epoch's steps over all processes; the first step that went wrong in any of them is raised."""
+    # Asked once an epoch and not once a step: that would stop the GPU each time.
+    values = torch.stack(losses).cpu()
+    wrong = (~values.isfinite()).nonzero().flatten().tolist()
+    first = exchange(fabric, (wrong[0], rows[wrong[0]].tolist()) if wrong else None)
+    if found := [each for each in first if each is not None]:
+        raise NotFiniteError(epoch, *min(found))
+    return float(np.mean(exchange(fabric, float(values.mean()))))
 
 
 def _backward(

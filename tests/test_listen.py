@@ -1,0 +1,63 @@
+"""Writing logits: interrupted at any batch, taken up again, and the same in the end."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from data.errors import UserError
+from data.mel import LogMel
+from data.scenes import ClipSet
+from data.waves import WaveStore
+from experiments import listen
+from experiments.prepare import Prepared
+from teachers import build_teacher
+
+
+@pytest.fixture
+def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> Prepared:
+    return Prepared(miniature, miniature_waves, None)
+
+
+def write(path: Path, prepared: Prepared, **changes: torch.Tensor) -> np.ndarray:
+    torch.manual_seed(0)
+    network = build_teacher("cp_resnet", base_channels=8, cut_channels=[0, 0, 0]).eval()
+    network.load_state_dict({**network.state_dict(), **changes})
+    front_end = LogMel(mels=64, fft=1024, window=1024, hop=1000)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    listen.write_logits(fabric, path, prepared, network, front_end, identity={"weights": "x"}, shifts=[0])
+    with h5py.File(path) as file:
+        return file["logits"][:]
+
+
+def test_an_interrupted_listener_goes_on_with_what_is_missing(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the undisturbed file, bit for bit; calls counted: 520 clips are 9 batches, 3 of them done before."""
+    whole = write(tmp_path / "whole.h5", prepared)
+    monkeypatch.setattr(listen, "COMMIT", 1)
+    calls, hear = [], listen.logits_of
+
+    def counted(*arguments: object) -> torch.Tensor:
+        if len(calls) == 3 and not (tmp_path / "again").exists():
+            raise KeyboardInterrupt
+        calls.append(1)
+        return hear(*arguments)
+
+    monkeypatch.setattr(listen, "logits_of", counted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "cut.h5", prepared)
+    assert not (tmp_path / "cut.h5").exists()
+    (tmp_path / "again").touch()
+    np.testing.assert_array_equal(write(tmp_path / "cut.h5", prepared), whole)
+    assert len(calls) == 9
+
+
+def test_logits_that_are_no_numbers_are_not_written(prepared: Prepared, tmp_path: Path) -> None:
+    """Oracle: the message, for a network whose first bias is not a number, and no file."""
+    with pytest.raises(UserError, match="logits are not numbers"):
+        write(tmp_path / "logits.h5", prepared, **{"1.bias": torch.full((8,), torch.nan)})
+    assert not (tmp_path / "logits.h5").exists()
