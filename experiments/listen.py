@@ -99,7 +99,7 @@ def require_room(arguments: Mapping[str, object], front_end: FrontEnd, samples: 
     room = arguments.get("frames")
     if room is not None and (needed := front_end.frames(samples)) > room:
         seconds = samples / front_end.sample_rate
-        raise UserError(f"teacher.arguments.frames={room} is too few for {seconds:g} s: train a teacher with {needed}")
+        raise UserError(f"teacher.arguments.frames={room} is too few for {seconds:g} s: train one with {needed}")
 
 
 def write_logits(
