@@ -153,9 +153,22 @@ def mean_logits(
     several = read_several(paths, filenames, scenes)
     if weights is None:
         return several.mean(axis=0)
+    shares = convex("distill.weights", weights, len(paths), of="file")
+    return np.tensordot(shares, several, axes=1).astype(np.float32)
+
+
+def convex(key: str, weights: Sequence[float], count: int, *, of: str) -> np.ndarray:
+    """Weights brought to the sum 1, float64 (count,).
+
+    Args:
+        key: the setting that they come from.
+        of: what there is one weight for.
+
+    Raises:
+        UserError: they are not `count` numbers, or one is negative, or all are zero.
+    """
     shares = np.asarray(weights, np.float64)
-    if shares.shape != (len(paths),) or not (np.isfinite(shares).all() and (shares >= 0).all() and shares.any()):
-        raise UserError(
-            f"distill.weights={list(weights)} must be {len(paths)} numbers, one a file, none negative and not all zero"
-        )
-    return np.tensordot(shares / shares.sum(), several, axes=1).astype(np.float32)
+    if shares.shape != (count,) or not (np.isfinite(shares).all() and (shares >= 0).all() and shares.any()):
+        given = weights.tolist() if isinstance(weights, np.ndarray) else list(weights)
+        raise UserError(f"{key}={given} must be {count} numbers, one a {of}, none negative and not all zero")
+    return shares / shares.sum()

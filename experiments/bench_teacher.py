@@ -136,6 +136,7 @@ def _unfused(network: nn.Module) -> nn.Module:
 
 
 def naive_front_end(mel: dict[str, object]) -> nn.Module:
+    """The peers' front end of the same sizes as ours for these `mel` settings."""
     if mel["kind"] == "kaldi_fbank":
         return _OneByOne()
     sizes = {"n_mels": mel["mels"], "win_length": mel["window"], "hopsize": mel["hop"], "n_fft": mel["fft"]}

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class Prepared:
     store: WaveStore
     responses: torch.Tensor | None
 
-    @property
+    @cached_property
     def fingerprint(self) -> dict[str, str]:
         """What results depend on: the waves, what each clip is and in which split, and the responses."""
         clips = "\n".join("\t".join(map(str, clip)) for clip in self.clips.clips)

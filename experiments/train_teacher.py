@@ -37,7 +37,7 @@ def run(cfg: DictConfig) -> None:
 def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
     """The run and its checkpoint, trained now if it is not there."""
     teacher = OmegaConf.to_container(cfg.teacher, resolve=True)
-    inputs = prepared.fingerprint
+    inputs = dict(prepared.fingerprint)
     if cfg.teacher.weights:
         inputs["weights"] = _fingerprint(cfg.teacher.weights)
     asked = {key: value for key, value in teacher.items() if key != "shifts"}  # which only the logits depend on

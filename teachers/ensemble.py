@@ -13,7 +13,8 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
-from data.errors import UserError, unknown
+from data.errors import unknown
+from data.logits import convex
 
 MEANS = ("logits", "probabilities")
 HOTTEST = 20.0  # temperatures are sought from 1 / HOTTEST to HOTTEST
@@ -33,15 +34,7 @@ def combine(members: np.ndarray, weights: Sequence[float], mean: str) -> np.ndar
     """
     if mean not in MEANS:
         unknown("ensemble.mean", mean, MEANS)
-    weights = np.asarray(weights, dtype=np.float64)
-    if weights.shape != members.shape[:1] or not (
-        np.isfinite(weights).all() and (weights >= 0).all() and weights.any()
-    ):
-        raise UserError(
-            f"ensemble.weights={weights.tolist()} must be {len(members)} numbers, one a member, none negative and not "
-            "all zero"
-        )
-    weights = weights / weights.sum()
+    weights = convex("ensemble.weights", weights, len(members), of="member")
     if mean == "logits":
         return np.tensordot(weights, members, axes=1)
     heard = weights > TINY
