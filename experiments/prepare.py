@@ -122,7 +122,7 @@ def prepare(cfg: DictConfig) -> Prepared:
 def warn_of_leaks(paths: Sequence[str | Path], prepared: Prepared) -> None:
     """Name the logits whose teacher was trained on other splits: it may have heard what is held out here."""
     for path in paths:
-        if prepared.fingerprint["clips"] not in str(read_identity(path).get("trained_on")).split():
+        if read_identity(path).get("trained_on") != prepared.fingerprint["clips"]:
             log.warning(
                 "%s: its teacher was trained on other clips or splits and may have heard what is held out", path
             )

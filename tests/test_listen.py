@@ -9,11 +9,12 @@ import torch
 from lightning_fabric import Fabric
 
 from data.errors import UserError
+from data.logits import LogitsWriter
 from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments import listen
-from experiments.prepare import Prepared
+from experiments.prepare import Prepared, warn_of_leaks
 from teachers import build_teacher
 
 
@@ -61,3 +62,16 @@ def test_logits_that_are_no_numbers_are_not_written(prepared: Prepared, tmp_path
     with pytest.raises(UserError, match="logits are not numbers"):
         write(tmp_path / "logits.h5", prepared, **{"1.bias": torch.full((8,), torch.nan)})
     assert not (tmp_path / "logits.h5").exists()
+
+
+def test_an_ensemble_with_one_leaky_member_is_named(
+    prepared: Prepared, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: logits of a teacher of these splits, of others, and of an ensemble of both."""
+    own = prepared.fingerprint["clips"]
+    for name, trained_on in (("good", own), ("mixed", f"{own} other"), ("bad", "other")):
+        writer = LogitsWriter(tmp_path / f"{name}.h5", ["a"], ["x", "y"], {"trained_on": trained_on})
+        writer.fill([0], np.zeros((1, 2), np.float32))
+        writer.seal()
+    warn_of_leaks([tmp_path / f"{name}.h5" for name in ("good", "mixed", "bad")], prepared)
+    assert [record.args for record in caplog.records] == [(tmp_path / "mixed.h5",), (tmp_path / "bad.h5",)]
