@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.errors import UserError
-from experiments.runs import write_text
+from experiments.paths import write_text
 
 BENCHES = {
     "data": "experiments.bench_data",

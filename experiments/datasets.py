@@ -21,7 +21,7 @@ from data.scenes import ClipSet
 from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
 from data.tau22 import EVALUATION, HELP, META, OFFICIAL_ROWS, SUBSETS, TOP, UNFINISHED, list_of, read_tau22
 from experiments.config import Data
-from experiments.runs import write_text
+from experiments.paths import write_text
 
 RECEIPT = "packed.json"
 SUBSET_FOLDER = "dcase2024-subsets"

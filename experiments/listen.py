@@ -22,9 +22,10 @@ from data.logits import LogitsWriter, read_identity
 from experiments import checkpoint
 from experiments.energy import read_energy
 from experiments.hardware import exchange, launch, make_fabric, precision_of
+from experiments.paths import LOGITS, SCORES, sha256
 from experiments.predict import logits_of
 from experiments.prepare import Prepared
-from experiments.runs import LOGITS, SCORES, Run, is_first, sha256
+from experiments.runs import Run, is_first
 from teachers import build_teacher
 
 BATCH = 64

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from data.errors import UserError
 from data.logits import LogitsWriter, read_identity, read_several
+from experiments.paths import LOGITS, logits_files, sha256
 from experiments.prepare import prepare, warn_of_leaks
-from experiments.runs import LOGITS, Run, logits_files, sha256
+from experiments.runs import Run
 from teachers.ensemble import combine, fit_temperature, fit_weights
 
 WHOLE = "ensemble"  # its row among the members'
@@ -29,7 +30,7 @@ def run(cfg: DictConfig) -> None:
     names = _names(paths)
     settings = {"ensemble": OmegaConf.to_container(cfg.ensemble), "members": names}
     inputs = {**prepared.fingerprint, **{name: sha256(path) for name, path in zip(names, paths, strict=True)}}
-    run = Run(cfg, "ensemble", settings=settings, inputs=inputs)
+    run = Run(cfg, "ensemble", settings=settings, inputs=inputs, sources=paths)
     if run.is_done(LOGITS):
         show(json.loads((run.folder / "score.json").read_text()), names)
         return

@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError, listed
-from experiments.runs import RECORD, flat, folder_of, matches, write_text
+from experiments.paths import RECORD, folder_of, matches, write_text
+from experiments.runs import flat
 from experiments.summary import (
     LEVEL,
     Estimate,

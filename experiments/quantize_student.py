@@ -14,9 +14,10 @@ from rich.table import Table
 from data.errors import UserError
 from data.front_end import FrontEnd, build_front_end
 from experiments import checkpoint
+from experiments.paths import CHECKPOINT, MODEL, existing, sha256
 from experiments.predict import predict
 from experiments.prepare import Prepared, prepare
-from experiments.runs import CHECKPOINT, MODEL, Run, existing, sha256
+from experiments.runs import Run
 from experiments.score import softmax
 from students import build_student
 from students.complexity import LIMITS, Complexity, tflite_complexity, torch_complexity
@@ -44,7 +45,7 @@ def run(cfg: DictConfig) -> None:
         )
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
     settings = {"quantize": OmegaConf.to_container(cfg.quantize), "seed": cfg.seed}
-    run = Run(cfg, "quantize", settings=settings, inputs=inputs)
+    run = Run(cfg, "quantize", settings=settings, inputs=inputs, sources=[path])
     if run.is_done(MODEL):
         Console().print(table(json.loads((run.folder / "score.json").read_text())))
         return

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from data.errors import UserError, listed
-from experiments.runs import RESUME, Run, differences, is_first
+from experiments.paths import RESUME
+from experiments.runs import Run, differences, is_first
 
 STATE = {"epoch", "best", "kept", "network", "optimizer", "rows"}
 

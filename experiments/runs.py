@@ -1,32 +1,33 @@
-"""Where a stage's results go, and whether they are there already.
+"""One stage's run: whether its results are there already, and what it writes.
 
-Conventions: a run is runs/<stage>/<name>/. config.yaml is what was asked, run.json what the results depend on
+Conventions: config.yaml is what was asked, run.json what the results depend on
 (settings and fingerprints of inputs); run.json is written last, so its presence says that the run is complete. Rows
 and scores are JSON.
 """
 
-import glob
-import hashlib
 import json
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, listed
-from experiments.tracking import Tracker
-
-RECORD = "run.json"
-CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
-RESUME = "resume.pt"  # of a training that is not finished
-SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+from experiments.paths import (
+    CHECKPOINT,
+    ENERGY,
+    LOGITS,
+    MODEL,
+    NOT_FINITE,
+    RECORD,
+    RESUME,
+    SCORES,
+    folder_of,
+    write_text,
+)
+from experiments.tracking import Tracker, commit
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,15 @@ class Run:
         identity: settings and inputs.
     """
 
-    def __init__(self, cfg: DictConfig, stage: str, *, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        cfg: DictConfig,
+        stage: str,
+        *,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        sources: Sequence[Path] = (),
+    ) -> None:
         """Nothing is written yet.
 
         Args:
@@ -47,10 +56,12 @@ class Run:
             stage: name of the stage.
             settings: what of the config the results depend on.
             inputs: name to fingerprint of each file they depend on.
+            sources: those of the files that other stages made.
         """
         self.cfg, self.stage = cfg, stage
         self.folder = folder_of(cfg, stage)
         self.identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
+        self._sources = sources
         self._tracker: Tracker | None = None
 
     @classmethod
@@ -104,7 +115,9 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in [*(self.folder / name for name in old), *self.folder.glob("*.tmp")]:
                 path.unlink(missing_ok=True)
-            write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
+            by = commit()
+            config = f"# by scenelet's commit {by or 'unknown'}\n{OmegaConf.to_yaml(self.cfg, resolve=True)}"
+            write_text(self.folder / "config.yaml", config)
             write_text(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         except OSError as error:
             raise UserError(
@@ -116,7 +129,8 @@ class Run:
             stage=self.stage,
             name=self.folder.name,
             folder=self.folder,
-            config=OmegaConf.to_container(self.cfg, resolve=True),
+            config={**OmegaConf.to_container(self.cfg, resolve=True), "commit": by, **self.identity["inputs"]},
+            sources=self._sources,
         )
         for row in rows:
             self._tracker.log(row)
@@ -135,7 +149,8 @@ class Run:
             write_text(self.folder / RECORD, json.dumps(self.identity, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
             if self._tracker is not None:
-                self._tracker.finish(scores)
+                paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
+                self._tracker.finish(scores, [path for path in paths if path.exists()])
 
 
 def started_processes() -> int:
@@ -153,90 +168,11 @@ def is_first() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in [*names, "NODE_RANK"])
 
 
-def folder_of(cfg: DictConfig, stage: str) -> Path:
-    """runs/<stage>/<name>, where a job of a sweep adds its own overrides to the name.
-
-    Raises:
-        UserError: the name would be no plain folder name.
-    """
-    if not _NAME.fullmatch(cfg.name):
-        raise UserError(
-            f"name={cfg.name!r} must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
-        )
-    return Path(cfg.runs) / stage / "-".join([cfg.name, *_swept(cfg)])
-
-
-def existing(cfg: DictConfig, stage: str, file: str) -> Path:
-    """A file of an earlier stage: of the same job of a sweep if it is there, else of the plain name.
-
-    Raises:
-        UserError: that run was started and not finished; what lies there may be of an earlier training.
-    """
-    own = folder_of(cfg, stage) / file
-    path = own if own.exists() else Path(cfg.runs) / stage / cfg.name / file
-    if path.exists() and not (path.parent / RECORD).exists():
-        raise UserError(f"{path.parent} is an unfinished run: run stage={stage} again, or name files by hand")
-    return path
-
-
-def logits_files(cfg: DictConfig) -> list[Path]:
-    """The files that `logits` names: a path, a pattern like runs/teacher/*/logits.h5, or a list of them.
-
-    Without it, the teacher's of the same name.
-
-    Raises:
-        UserError: a pattern that matches nothing.
-    """
-    if cfg.logits is None:
-        return [existing(cfg, "teacher", LOGITS)]
-    return matches("logits", cfg.logits)
-
-
-def matches(key: str, named: Any) -> list[Path]:
-    """What a setting names: a path, a pattern, or a list of both. A path need not exist.
-
-    Raises:
-        UserError: a pattern that matches nothing.
-    """
-    several = isinstance(named, Sequence) and not isinstance(named, str)
-    found: list[Path] = []
-    for name in map(str, named if several else [named]):
-        paths = sorted(map(Path, glob.glob(name))) if glob.has_magic(name) else [Path(name)]
-        if not paths:
-            raise UserError(f"{key}={name} matches no file or folder")
-        found += paths
-    return found
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
-def sha256(path: str | Path) -> str:
-    """Fingerprint of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two identities have not in common, in words."""
     before, now = flat(before), flat(now)
     keys = sorted(before.keys() | now.keys())
     return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]
-
-
-def _swept(cfg: DictConfig) -> list[str]:
-    """What distinguishes this job of a sweep, such as "seed_1"; a swept name already does."""
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    values = {key: choices.get(key, OmegaConf.select(cfg, key)) for key in cfg.swept if key != "name"}
-    pairs = [f"{key.split('.')[-1]}_{value}" for key, value in values.items()]
-    return ["".join(c if c.isalnum() or c in "_." else "_" for c in pair) for pair in pairs]
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,18 +1,24 @@
 """Figures for a dashboard: one module between the stages and Weights & Biases.
 
 Without a key everything is recorded offline, in the run's own folder, and `wandb sync` sends it later. There is never
-a prompt.
+a prompt. Logits, checkpoints and models are artifacts, named stage-run-kind; a run says which it used and which it
+made, so that W&B draws the line from a teacher's checkpoint to an integer network.
 """
 
+import hashlib
 import logging
 import netrc
 import os
-from collections.abc import Mapping
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data.errors import unknown
 
 KINDS = ("wandb", "none")
+LONGEST_NAME = 128  # of an artifact, says W&B
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +27,24 @@ class Tracker:
     """Records rows and a summary of one run; with kind none it does nothing."""
 
     def __init__(
-        self, kind: str, *, project: str, stage: str, name: str, folder: Path, config: Mapping[str, object]
+        self,
+        kind: str,
+        *,
+        project: str,
+        stage: str,
+        name: str,
+        folder: Path,
+        config: Mapping[str, object],
+        sources: Sequence[Path] = (),
     ) -> None:
         """Start recording.
+
+        Args:
+            kind: wandb or none.
+            project, stage, name: what the run is called.
+            folder: of the run.
+            config: all settings.
+            sources: files in other runs' folders that this run learns from.
 
         Raises:
             UserError: unknown kind.
@@ -49,17 +70,65 @@ class Tracker:
                 "W&B: %s, recording offline; send it later with: wandb sync %s/wandb/offline-run-*", reason, folder
             )
             self._run = wandb.init(**about, mode="disabled" if wanted == "disabled" else "offline", settings=settings)
+        for path in sources:
+            self._record(path, used=True)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Record one row of figures."""
         if self._run is not None:
             self._run.log(dict(row))
 
-    def finish(self, summary: Mapping[str, float]) -> None:
-        """Record the run's results and stop."""
+    def finish(self, summary: Mapping[str, float], products: Sequence[Path] = ()) -> None:
+        """Record the run's results, the files it made among them, and stop."""
         if self._run is not None:
             self._run.summary.update(dict(summary))
+            for path in products:
+                self._record(path, used=False)
             self._run.finish()
+
+    def _record(self, path: Path, *, used: bool) -> None:
+        import wandb
+
+        if self._run.disabled:
+            return
+        # Kept beside the recording: by the time of `wandb sync` another training may have replaced the file. Our files
+        # are replaced and never written into, so that a second name for the same bytes is enough.
+        kept = Path(self._run.dir).parent / "artifacts" / _artifact_name(path) / path.name
+        kept.parent.mkdir(parents=True)
+        try:
+            os.link(path, kept)
+        except OSError:  # another file system, or one without links
+            shutil.copy2(path, kept)
+        artifact = wandb.Artifact(_artifact_name(path), type=path.stem)
+        artifact.add_file(str(kept), name=path.name, policy="immutable", skip_cache=True)
+        # What run.log_artifact and, for a file that W&B has not, run.use_artifact call: but the latter refuses to be
+        # offline. The same bytes become one version, whoever sends them first.
+        self._run._log_artifact(artifact, is_user_created=True, use_after_commit=used)
+
+
+def _artifact_name(path: Path) -> str:
+    """runs/teacher/mini/logits.h5 -> teacher-mini-logits."""
+    folder = path.resolve().parent
+    name = f"{folder.parent.name}-{folder.name}-{path.stem}"
+    allowed = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    if allowed == name and len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{allowed[: LONGEST_NAME - len(digest) - 1]}-{digest}"
+
+
+def commit() -> str | None:
+    """The commit that this code is, with "-dirty" if it was changed since; None where it is in no repository."""
+    here = Path(__file__)
+    try:
+        for command in (
+            ["ls-files", "--error-unmatch", here.name],
+            ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        ):
+            found = subprocess.run(["git", *command], cwd=here.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def _has_key() -> bool:

@@ -1,5 +1,6 @@
 """stage=student: train a small network on labels and on what its teachers wrote down."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 
@@ -14,9 +15,10 @@ from data.logits import mean_logits
 from experiments import checkpoint
 from experiments.energy import read_energy
 from experiments.hardware import computing, make_fabric
+from experiments.paths import CHECKPOINT, logits_files, sha256
 from experiments.predict import predict
 from experiments.prepare import prepare, warn_of_leaks
-from experiments.runs import CHECKPOINT, Run, is_first, logits_files, sha256
+from experiments.runs import Run, is_first
 from experiments.training import fit_part
 from students import build_student
 from students.complexity import Complexity, over_limits, torch_complexity
@@ -53,6 +55,7 @@ def run(cfg: DictConfig) -> None:
             **computing(cfg.fabric),
         },
         inputs=inputs,
+        sources=paths,
     )
     if run.is_done(CHECKPOINT):
         return
@@ -90,7 +93,7 @@ def run(cfg: DictConfig) -> None:
         batches = prepared.batches(split, batch_size=64, device=fabric.device)
         figures = prepared.score(split, predict(network, front_end, batches, fabric)[0])
         scores |= {f"{split}/{name}": value for name, value in figures.items()}
-    scores |= {"macs": cost.macs, "parameters": cost.parameters}
+    scores |= dataclasses.asdict(cost)
     run.finish(scores | read_energy(run.folder))
     log.info(
         "student: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder

@@ -13,8 +13,9 @@ from data.front_end import build_front_end
 from experiments import checkpoint
 from experiments.hardware import computing, exchange, make_fabric
 from experiments.listen import listen, require_room, shifts_of
+from experiments.paths import CHECKPOINT, LOGITS, RESUME, existing, sha256
 from experiments.prepare import Prepared, prepare
-from experiments.runs import CHECKPOINT, LOGITS, RESUME, Run, existing, is_first, sha256
+from experiments.runs import Run, is_first
 from experiments.training import fit_part
 from teachers import build_teacher
 from teachers.layers import layers_of
@@ -86,7 +87,7 @@ def _trained_before(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
     if not path.is_file():
         raise UserError(f"only=logits needs a trained teacher, and {path} does not exist: leave only=logits out")
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
-    this = Run(cfg, "teacher", settings={"only": cfg.only, "shifts": cfg.teacher.shifts}, inputs=inputs)
+    this = Run(cfg, "teacher", settings={"only": cfg.only, "shifts": cfg.teacher.shifts}, inputs=inputs, sources=[path])
     if path.resolve().parent == this.folder.resolve():
         if not this.is_finished:
             raise UserError(f"{this.folder} is an unfinished run: run stage=teacher again, without only=logits")

@@ -20,9 +20,10 @@ from experiments import resume
 from experiments.energy import measured
 from experiments.fit import Layers, Loss, NotFiniteError, State, fit
 from experiments.hardware import launch, make_fabric, pays_to_compile
+from experiments.paths import NOT_FINITE, write_text
 from experiments.prepare import Prepared
 from experiments.recipe import Recipe, parameter_groups, small_enough
-from experiments.runs import NOT_FINITE, Run, is_first, write_text
+from experiments.runs import Run, is_first
 
 log = logging.getLogger(__name__)
 

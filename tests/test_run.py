@@ -252,7 +252,13 @@ def test_wandb_records_offline_without_a_key_and_says_so(trained: Path, miniatur
     result = run(trained, "stage=quantize", *arguments, environment=home)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("recording offline") == 1
-    assert list((trained / "runs/quantize/first/wandb").glob("offline-run-*/*.wandb"))
+    (recording,) = (trained / "runs/quantize/first/wandb").glob("offline-run-*")
+    assert list(recording.glob("*.wandb"))
+    kept = {path.relative_to(recording / "artifacts") for path in recording.glob("artifacts/*/*")}
+    assert kept == {
+        Path("student-first-checkpoint/checkpoint.safetensors"),
+        Path("quantize-first-model/model.tflite"),
+    }
 
 
 def test_help_is_quick_and_names_stages_and_groups(tmp_path: Path) -> None:

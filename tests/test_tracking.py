@@ -1,0 +1,134 @@
+"""What Weights & Biases records, read back from its own file."""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from wandb.proto.wandb_internal_pb2 import Record
+
+from experiments.tracking import LONGEST_NAME, Tracker
+
+BLOCK = 1 << 15
+PIECE = struct.Struct("<IHB")
+FULL, LAST = 1, 4
+
+
+def records(folder: Path) -> list[Record]:
+    """All records of the one offline run in a run's folder."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    return [Record.FromString(message) for message in messages(path.read_bytes())]
+
+
+def messages(data: bytes) -> Iterator[bytes]:
+    """Of a file in LevelDB's log format: blocks of 32 KiB, of pieces with checksum, length and kind in front."""
+    at, whole = len(":W&B") + 3, b""
+    assert data.startswith(b":W&B")
+    while at + PIECE.size <= len(data):
+        if (left := BLOCK - at % BLOCK) < PIECE.size:  # too few for a piece: zeros
+            at += left
+            continue
+        _, length, kind = PIECE.unpack_from(data, at)
+        at += PIECE.size + length
+        whole += data[at - length : at]
+        if kind in (FULL, LAST):
+            yield whole
+            whole = b""
+
+
+def artifacts(folder: Path) -> list[tuple[str, str, bool]]:
+    """Name, type and whether it was used (True) or made (False)."""
+    found = [r.artifact for r in records(folder) if r.HasField("artifact")]
+    return [(a.name, a.type, a.use_after_commit) for a in found]
+
+
+@pytest.fixture
+def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+
+
+def start(folder: Path, **more: object) -> Tracker:
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"project": "p", "stage": folder.parent.name, "name": folder.name, "folder": folder}
+    return Tracker("wandb", **about, config={"seed": 3}, **more)
+
+
+@pytest.mark.usefixtures("_offline")
+def test_rows_config_and_summary_are_all_there(tmp_path: Path) -> None:
+    """Oracle: what was given."""
+    folder = tmp_path / "runs/student/a"
+    tracker = start(folder)
+    tracker.log({"epoch": 1, "loss": 2.5, "clips_per_second": 7.0})
+    tracker.log({"epoch": 2, "loss": 1.5, "clips_per_second": 8.0})
+    tracker.finish({"test/accuracy/device/a": 0.25, "macs": 12})
+    found = records(folder)
+    rows = [{".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in r.history.item} for r in found]
+    assert [row["loss"] for row in rows if row] == [2.5, 1.5]
+    config = {u.key: json.loads(u.value_json) for r in found for u in (*r.config.update, *r.run.config.update)}
+    assert config["seed"] == 3
+    summary = {".".join(u.nested_key) or u.key: json.loads(u.value_json) for r in found for u in r.summary.update}
+    assert summary["test/accuracy/device/a"] == 0.25
+    assert summary["macs"] == 12
+
+
+@pytest.mark.usefixtures("_offline")
+def test_a_line_leads_from_the_teacher_to_the_integer_network(tmp_path: Path) -> None:
+    """Oracle: W&B's lineage joins runs by the name and the bytes of an artifact: what one made, the next used."""
+    made = {"teacher": "logits.h5", "student": "checkpoint.safetensors", "quantize": "model.tflite"}
+    before: list[Path] = []
+    for stage, name in made.items():
+        folder = tmp_path / "runs" / stage / "a"
+        tracker = start(folder, sources=before)
+        product = folder / name
+        product.write_bytes(stage.encode())
+        tracker.finish({}, [product])
+        before = [product]
+    assert artifacts(tmp_path / "runs/teacher/a") == [("teacher-a-logits", "logits", False)]
+    assert artifacts(tmp_path / "runs/student/a") == [
+        ("teacher-a-logits", "logits", True),
+        ("student-a-checkpoint", "checkpoint", False),
+    ]
+    assert artifacts(tmp_path / "runs/quantize/a") == [
+        ("student-a-checkpoint", "checkpoint", True),
+        ("quantize-a-model", "model", False),
+    ]
+
+
+@pytest.mark.usefixtures("_offline")
+def test_a_later_training_does_not_change_what_will_be_sent(tmp_path: Path) -> None:
+    """Oracle: the bytes at the place that the recording names, after the file was replaced as runs replace it."""
+    folder = tmp_path / "runs/teacher/a"
+    tracker = start(folder)
+    path = folder / "logits.h5"
+    path.write_bytes(b"first")
+    tracker.finish({}, [path])
+    (folder / "new").write_bytes(b"second")
+    (folder / "new").replace(path)
+    (artifact,) = (r.artifact for r in records(folder) if r.HasField("artifact"))
+    (entry,) = artifact.manifest.contents
+    assert (entry.path, Path(entry.local_path).read_bytes()) == ("logits.h5", b"first")
+
+
+@pytest.mark.usefixtures("_offline")
+def test_names_of_any_sweep_are_names_of_artifacts(tmp_path: Path) -> None:
+    """Oracle: W&B's own check of names, which raises; different runs keep different names."""
+    names = []
+    for last in "ab":
+        folder = tmp_path / "runs/student" / ("sweep-lösch+" + "x" * 150 + last)
+        tracker = start(folder)
+        (folder / "checkpoint.safetensors").write_bytes(b"1")
+        tracker.finish({}, [folder / "checkpoint.safetensors"])
+        names += [name for name, *_ in artifacts(folder)]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) <= LONGEST_NAME
+
+
+def test_without_tracking_nothing_is_written(tmp_path: Path) -> None:
+    """Oracle: an empty folder."""
+    tracker = Tracker("none", project="p", stage="s", name="n", folder=tmp_path, config={}, sources=[tmp_path / "x"])
+    tracker.log({"loss": 1.0})
+    tracker.finish({}, [tmp_path / "y"])
+    assert not list(tmp_path.iterdir())
