@@ -122,16 +122,29 @@ class Augment:
         if self.crop_seconds is not None and not (self.crop and self.crop_seconds > 0):
             raise UserError(f"augment.crop_seconds={self.crop_seconds} must be above 0 and needs augment.crop=true")
 
+    def shifts(self, size: int, generator: torch.Generator) -> torch.Tensor | None:
+        """By how many samples each of so many clips is rolled, int64 (B,); None: not at all."""
+        return _integers(-self.roll, self.roll + 1, size, generator) if self.roll else None
+
     def waves(
         self,
         waves: torch.Tensor,
+        shifts: torch.Tensor | None,
         from_reference_device: torch.Tensor,
         responses: torch.Tensor | None,
         generator: torch.Generator,
     ) -> torch.Tensor:
-        """Augment (B, samples); `from_reference_device` is bool (B,), `responses` (R, L) or None."""
-        if self.roll:
-            waves = time_roll(waves, _integers(-self.roll, self.roll + 1, len(waves), generator))
+        """Augment (B, samples).
+
+        Args:
+            waves: (B, samples).
+            shifts: (B,), as `shifts` draws them, or None.
+            from_reference_device: bool (B,).
+            responses: (R, L), or None.
+            generator: of all that is random.
+        """
+        if shifts is not None:
+            waves = time_roll(waves, shifts)
         if self.impulse_p and responses is not None:
             chosen = from_reference_device & (_uniform(len(waves), generator) < self.impulse_p)
             picks = responses[_integers(0, len(responses), len(waves), generator)]

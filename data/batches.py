@@ -34,7 +34,7 @@ class Batch:
         waves: (B, samples) in [-1, 1].
         labels: class numbers, int64 (B,), or after mixup probabilities, float32 (B, classes).
         from_reference_device: bool (B,).
-        targets: the teachers' logits (B, classes), or None.
+        targets: the teachers' logits (B, classes), or (B, shifts, classes) of several shifts of each clip, or None.
     """
 
     rows: torch.Tensor
@@ -42,6 +42,18 @@ class Batch:
     labels: torch.Tensor
     from_reference_device: torch.Tensor
     targets: torch.Tensor | None
+
+    def rolled(self, shifts: torch.Tensor | None, known: torch.Tensor) -> "Batch":
+        """The batch after its clips were rolled by `shifts` (B,), or not: of targets of several shifts, each clip gets
+        those of the nearest to its own.
+
+        Args:
+            known: the shifts that the targets are of, samples, (shifts,).
+        """
+        if shifts is None:
+            shifts = torch.zeros_like(self.rows)
+        nearest = (known - shifts[:, None]).abs().argmin(1)
+        return replace(self, targets=self.targets[torch.arange(len(nearest), device=nearest.device), nearest])
 
     def mixed(self, mixing: Mixing, classes: int) -> "Batch":
         """The batch with labels and targets mixed as its pictures were."""
@@ -64,7 +76,8 @@ class Batches:
         store: all waves.
         rows: which of them, (n,).
         labels, from_reference_device: of all clips of the set, (N,).
-        targets: the teachers' logits of all clips of the set, (N, classes), or None.
+        targets: the teachers' logits of all clips of the set, (N, classes), or (N, shifts, classes), or None.
+        target_shifts: samples; those of the targets, if there are several.
         batch_size: clips a batch.
         device: where batches live.
         residency: where the split's waves lie meanwhile; see data/residency.py.
@@ -81,6 +94,7 @@ class Batches:
         *,
         batch_size: int,
         targets: np.ndarray | None = None,
+        target_shifts: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
         residency: str = "disk",
         recordings: Recordings | None = None,
@@ -95,6 +109,7 @@ class Batches:
         self._labels = torch.from_numpy(labels).to(device)
         self._reference = torch.from_numpy(from_reference_device).to(device)
         self._targets = None if targets is None else torch.from_numpy(targets).to(device)
+        self.target_shifts = None if target_shifts is None else torch.tensor(target_shifts, device=device)
 
     def __len__(self) -> int:
         return len(self._rows)

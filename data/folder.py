@@ -71,18 +71,13 @@ def read_folder(
         clips = hold_out(clips, fraction=validation_fraction, folds=folds, fold=fold, seed=seed)
     elif folds is not None or fold is not None:
         raise UserError(f"{path} names validation clips: data.folds and data.fold do not apply, set them to null")
-    if untaught := sorted({clip.scene for clip in clips} - {clip.scene for clip in clips if clip.split == "train"}):
-        raise UserError(
-            f"{path} has {len(untaught)} classes without train clips:\n{listed(untaught)}\n"
-            "give them more locations, name the splits in a column, or take the classes out"
-        )
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
     devices = Counter(clip.device for clip in clips if clip.split == "train")
     if reference_device is None and devices:
         reference_device = max(sorted(devices), key=devices.get)
     elif reference_device not in {clip.device for clip in clips}:
         raise UserError(f"data.reference_device={reference_device} is none of {path}: {', '.join(sorted(devices))}")
-    return ClipSet(
+    found = ClipSet(
         name=name,
         root=root,
         clips=clips,
@@ -91,6 +86,12 @@ def read_folder(
         reference_device=reference_device or ONE_DEVICE,
         sources=(path,),
     )
+    if found.untaught:
+        raise UserError(
+            f"{path} has {len(found.untaught)} classes without train clips:\n{listed(found.untaught)}\n"
+            "give them more locations, name the splits in a column, or take the classes out"
+        )
+    return found
 
 
 def _read(path: Path) -> list[dict[str, str]]:

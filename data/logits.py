@@ -1,8 +1,10 @@
 """What a teacher thinks of every clip, on file: the only thing that teachers and students share.
 
 Conventions: `logits` is float32 (N, classes), columns in the order of the attribute `scenes`, rows keyed by
-`filename`. Readers join by filename and compare the scenes on every read; nothing is ever joined by row. While it is
-being filled the file is called `*.partial.h5`; the finished name holds finished logits only.
+`filename`. A teacher that listened to several shifts of each clip adds `by_shift`, float32 (N, shifts, classes), and
+the attribute `shifts`, in samples; its `logits` are the mean over them. Readers join by filename and compare the scenes
+on every read; nothing is ever joined by row. While it is being filled the file is called `*.partial.h5`; the finished
+name holds finished logits only.
 """
 
 import json
@@ -17,6 +19,7 @@ from data.errors import UserError, listed
 from data.store import Store, create
 
 FORMAT = "scenelet logits 1"
+BY_SHIFT = "by_shift"  # a column
 
 
 class LogitsWriter:
@@ -27,7 +30,12 @@ class LogitsWriter:
     """
 
     def __init__(
-        self, path: str | Path, filenames: Sequence[str], scenes: Sequence[str], identity: Mapping[str, object]
+        self,
+        path: str | Path,
+        filenames: Sequence[str],
+        scenes: Sequence[str],
+        identity: Mapping[str, object],
+        shifts: Sequence[int] = (0,),
     ) -> None:
         """Open or lay out the partial file.
 
@@ -37,12 +45,16 @@ class LogitsWriter:
             scenes: the classes, in the order of the columns.
             identity: what the logits depend on (teacher, its config, sha256 of its weights, digest of the waves); a
                 partial file of another identity is thrown away.
+            shifts: samples; of the copies of each clip that the teacher hears.
         """
         self.path = Path(path)
         self.partial = self.path.with_suffix(".partial.h5")
         self._filenames = list(filenames)
         self._attributes = {"format": FORMAT, "scenes": json.dumps(list(scenes)), **identity}
         self._columns = {"logits": (np.float32, (len(scenes),))}
+        if len(shifts) > 1:
+            self._attributes["shifts"] = json.dumps(list(shifts))
+            self._columns[BY_SHIFT] = (np.float32, (len(shifts), len(scenes)))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(f"{self.partial}.lock")
         try:
@@ -66,8 +78,11 @@ class LogitsWriter:
         return self._store.missing
 
     def fill(self, rows: Sequence[int], logits: np.ndarray) -> None:
-        """Write the logits (len(rows), classes) of some rows."""
-        self._store.fill(rows, logits=logits)
+        """Write the logits of some rows, (len(rows), classes), or of several shifts (len(rows), shifts, classes)."""
+        if logits.ndim == 2:
+            logits = logits[:, None]
+        several = {BY_SHIFT: logits} if BY_SHIFT in self._columns else {}
+        self._store.fill(rows, logits=logits.mean(axis=1), **several)
 
     def values(self) -> np.ndarray:
         """All logits so far, (N, classes)."""
@@ -78,20 +93,27 @@ class LogitsWriter:
         self._store.require("logits")
         finished = self.path.with_suffix(f".{os.getpid()}.seal")
         create(finished, self._filenames, self._columns, {**self._attributes, **accuracies})
-        Store(finished).fill(range(len(self._filenames)), logits=self.values())
+        Store(finished).fill(
+            range(len(self._filenames)), **{name: np.array(self._store[name]) for name in self._columns}
+        )
         finished.replace(self.path)
         self.partial.unlink()
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
-def read_logits(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+def read_logits(
+    path: str | Path, filenames: Sequence[str], scenes: Sequence[str], column: str = "logits"
+) -> np.ndarray:
     """The logits of the given clips, float32 (len(filenames), classes), in the order asked for.
+
+    Args:
+        path, filenames, scenes: the file, which clips of it, and the classes that it must be of.
+        column: "logits", or BY_SHIFT: (len(filenames), shifts, classes).
 
     Raises:
         UserError: the file is missing, damaged, unfinished, of other scenes or another order of them, lacks clips
-        (listed), or
-            holds values that are not numbers.
+            (listed), or holds values that are not numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -114,7 +136,7 @@ def read_logits(path: str | Path, filenames: Sequence[str], scenes: Sequence[str
             f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\n"
             "run stage=teacher on this data set"
         )
-    logits = store["logits"][[row[name] for name in filenames]]
+    logits = store[column][[row[name] for name in filenames]]
     if not np.isfinite(logits).all():
         raise UserError(
             f"{path} holds values that are not numbers: the teacher's training failed; run stage=teacher again"
@@ -127,7 +149,27 @@ def read_identity(path: str | Path) -> dict[str, object]:
     return Store(Path(path)).attributes
 
 
-def read_several(paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+def common_shifts(paths: Sequence[str | Path]) -> tuple[int, ...]:
+    """The shifts in samples that all of the files have logits of.
+
+    Raises:
+        UserError: a file has none, or others.
+    """
+    found = [json.loads(read_identity(path).get("shifts", "[]")) for path in paths]
+    for path, shifts in zip(paths, found, strict=True):
+        if not shifts:
+            raise UserError(
+                f"{path} has no logits of single shifts: write it with stage=teacher only=logits teacher.shifts=3 (or "
+                "more), or leave student.distill.shifts=mean"
+            )
+        if shifts != found[0]:
+            raise UserError(f"{path} has the shifts {shifts}, {paths[0]} has {found[0]}: write them with equal ones")
+    return tuple(found[0])
+
+
+def read_several(
+    paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str], column: str = "logits"
+) -> np.ndarray:
     """Several teachers' logits of the given clips, float32 (len(paths), len(filenames), classes).
 
     Raises:
@@ -139,18 +181,22 @@ def read_several(paths: Sequence[str | Path], filenames: Sequence[str], scenes: 
         )
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise UserError(f"logits={[str(path) for path in paths]} names a file twice: it would count double")
-    return np.stack([read_logits(path, filenames, scenes) for path in paths])
+    return np.stack([read_logits(path, filenames, scenes, column) for path in paths])
 
 
 def mean_logits(
-    paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str], weights: Sequence[float] | None = None
+    paths: Sequence[str | Path],
+    filenames: Sequence[str],
+    scenes: Sequence[str],
+    weights: Sequence[float] | None = None,
+    column: str = "logits",
 ) -> np.ndarray:
-    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes); see read_several.
+    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes); see read_logits.
 
     Raises:
         UserError: weights that are not one a file, negative or all zero.
     """
-    several = read_several(paths, filenames, scenes)
+    several = read_several(paths, filenames, scenes, column)
     if weights is None:
         return several.mean(axis=0)
     shares = convex("distill.weights", weights, len(paths), of="file")

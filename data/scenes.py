@@ -124,6 +124,12 @@ class ClipSet:
         """Which clips the reference device recorded, bool of shape (N,)."""
         return np.array([clip.device == self.reference_device for clip in self.clips], dtype=bool)
 
+    @property
+    def untaught(self) -> list[str]:
+        """Classes without a train clip, which nothing can learn."""
+        taught = {clip.scene for clip in self.clips if clip.split == "train"}
+        return [scene for scene in self.scenes if scene not in taught]
+
     def indices(self, split: str) -> np.ndarray:
         """Positions of a split's clips, int64 of shape (n,).
 

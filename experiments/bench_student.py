@@ -29,7 +29,7 @@ from data.waves import WaveStore
 from experiments.bench_data import repeated
 from experiments.bench_teacher import HARDWARE, RATE, naive_front_end
 from experiments.fit import fit
-from experiments.hardware import make_fabric, pays_to_compile
+from experiments.hardware import compile_mode, make_fabric
 from experiments.recipe import Recipe
 from experiments.timing import Action, Row, in_turns, rates, row
 from students import build_student
@@ -72,8 +72,11 @@ def _whole(
     """The loop's own figures, an epoch a round; the first epoch compiles and is left out."""
     recipe = Recipe(**{**cfg["fit"], "epochs": arguments.rounds + 1, "batch_size": batches.batch_size})
     found: dict[str, list[float]] = {}
-    for way, compiled in (("compiled", True), ("eager", False)):
-        if compiled and not pays_to_compile("auto", fabric.device, clips=10**9):
+    ways = {"compiled": compile_mode("auto", fabric.device, clips=10**9), "eager": None}
+    if fabric.device.type == "cuda":
+        ways["CUDA graphs"] = compile_mode("cuda-graphs", fabric.device, clips=0)
+    for way, compiled in ways.items():
+        if way == "compiled" and compiled is None:
             continue
         epochs: list[dict] = []
         fit(
@@ -112,7 +115,9 @@ def _parts(
     plain = build_student(cfg["builder"], size=arguments.size).to(device)
 
     def hear() -> torch.Tensor:
-        return augment.waves(batch.waves, batch.from_reference_device, responses, chance)
+        return augment.waves(
+            batch.waves, augment.shifts(len(batch.rows), chance), batch.from_reference_device, responses, chance
+        )
 
     actions: dict[str, Action] = {
         "part: reading, 1 thread": lambda: [None for _ in batches.shuffled(chance)],

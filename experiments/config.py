@@ -59,6 +59,8 @@ class Distill:
     hard_weight: float = MISSING
     label_smoothing: float = 0.0
     weights: Any = None
+    shifts: str = "mean"
+    similarity: float = 0.0
 
 
 @dataclass
@@ -188,6 +190,7 @@ class Config:
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
 
 
 def _ray_init() -> dict[str, Any]:

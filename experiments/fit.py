@@ -9,7 +9,7 @@ that of all together, gradients are averaged, and BatchNorm counts each device's
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -54,7 +54,8 @@ def fit(
     on_epoch: Callable[[Mapping[str, float], State], None],
     groups: list[dict[str, object]] | None = None,
     state: State | None = None,
-    compiled: bool = False,
+    compiled: str | None = None,
+    watch: Callable[[Iterator[Batch], int], Iterator[Batch]] = lambda batches, _: batches,
 ) -> nn.Module:
     """Train a network in place and return it with the weights to keep, in evaluation mode.
 
@@ -70,7 +71,8 @@ def fit(
         on_epoch: receives each epoch's figures, and the state from which `fit` would go on.
         groups: of parameters, as recipe.parameter_groups makes them; None: all parameters at the whole rate.
         state: of an earlier training that was stopped.
-        compiled: whether to train by torch.compile.
+        compiled: mode of torch.compile to train by; None: not compiled.
+        watch: passes an epoch's batches on, whose number it is told, and may show how far it is.
 
     Raises:
         NotFiniteError: the loss is no longer a number.
@@ -82,7 +84,7 @@ def fit(
     make = OPTIMIZERS[recipe.optimizer]
     optimizer = make(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     # What is compiled shares its weights with `network`, which is judged and saved.
-    trained, optimizer = fabric.setup(torch.compile(network) if compiled else network, optimizer)
+    trained, optimizer = fabric.setup(torch.compile(network, mode=compiled) if compiled else network, optimizer)
     average = None
     if recipe.ema:
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
@@ -94,6 +96,7 @@ def fit(
         optimizer.load_state_dict(state["optimizer"])
         if average is not None:
             average.load_state_dict(state["average"])
+        fabric.strategy.precision.load_state_dict(state["precision"])
     order, chance = (torch.Generator(device=fabric.device) for _ in range(2))
     steps = len(train) // train.batch_size
 
@@ -105,11 +108,11 @@ def fit(
         _freeze_statistics(network)
         started, losses, rows = time.perf_counter(), [], []
         batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
-        for step, batch in enumerate(batches):
+        for step, batch in enumerate(watch(batches, steps)):
             rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            pictures, batch = _seen(batch, front_end, augment, responses, chance, train.classes)
+            pictures, batch = _seen(batch, train, front_end, augment, responses, chance)
             optimizer.zero_grad(set_to_none=True)
             losses.append(_backward(fabric, trained, loss, pictures, batch, recipe.accumulate))
             rows.append(batch.rows)
@@ -136,6 +139,7 @@ def fit(
             state["best"] = row["validation/log_loss"]
             state["kept"] = {name: value.clone() for name, value in judged.state_dict().items()}
         state |= {"epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        state["precision"] = fabric.strategy.precision.state_dict()  # of fp16: how much it scales the loss
         if average is not None:
             state["average"] = average.state_dict()
         on_epoch(row, state)
@@ -146,17 +150,20 @@ def fit(
 @torch.no_grad()
 def _seen(
     batch: Batch,
+    train: Batches,
     front_end: FrontEnd,
     augment: Augment,
     responses: torch.Tensor | None,
     chance: torch.Generator,
-    classes: int,
 ) -> tuple[torch.Tensor, Batch]:
     """Augmented pictures (B, 1, mels, frames) of a batch, and the batch with the answers that they have now."""
-    waves = augment.waves(batch.waves, batch.from_reference_device, responses, chance)
+    shifts = augment.shifts(len(batch.rows), chance)
+    if train.target_shifts is not None:
+        batch = batch.rolled(shifts, train.target_shifts)
+    waves = augment.waves(batch.waves, shifts, batch.from_reference_device, responses, chance)
     pictures = augment.pictures(front_end(waves, chance), chance)
     if (mixing := augment.mixing(len(pictures), chance)) is not None:
-        pictures, batch = mixing(pictures), batch.mixed(mixing, classes)
+        pictures, batch = mixing(pictures), batch.mixed(mixing, train.classes)
     return pictures.contiguous(memory_format=torch.channels_last), batch
 
 

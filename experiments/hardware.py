@@ -20,7 +20,7 @@ from experiments.runs import started_processes
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 MEETING = ("WORLD_SIZE", "MASTER_ADDR", "SLURM_NTASKS")  # how processes of several machines find each other
-COMPILE = ("auto", "true", "false")
+COMPILE = ("auto", "true", "false", "cuda-graphs")
 COMPILE_CLIPS = 50_000  # in all epochs; fewer do not win back the minute or two that compiling takes
 
 Thing = TypeVar("Thing")
@@ -39,9 +39,16 @@ def precision_of(cfg: Mapping[str, object]) -> str:
     if cfg["precision"] != "auto":
         if cfg["precision"] not in PRECISIONS:
             unknown("fabric.precision", cfg["precision"], ("auto", *PRECISIONS))
+        if cfg["precision"] == "16-mixed" and not _on_cuda(cfg):  # Fabric would take bf16 and only warn
+            raise UserError(
+                "fabric.precision=16-mixed needs CUDA: give bf16-mixed, or 32-true, which is faster on CPUs"
+            )
         return str(cfg["precision"])
-    on_cuda = cfg["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    return "bf16-mixed" if on_cuda else "32-true"
+    return "bf16-mixed" if _on_cuda(cfg) else "32-true"
+
+
+def _on_cuda(cfg: Mapping[str, object]) -> bool:
+    return cfg["accelerator"] in ("auto", "cuda", "gpu") and torch.cuda.is_available()
 
 
 def computing(cfg: Mapping[str, object]) -> dict[str, object]:
@@ -79,22 +86,31 @@ def make_fabric(cfg: Mapping[str, object]) -> Fabric:
     return _made[key]
 
 
-def pays_to_compile(wanted: str | bool, device: torch.device, clips: int) -> bool:
-    """Whether to compile a network that is trained on so many clips, each counted as often as it comes.
+def compile_mode(wanted: str | bool, device: torch.device, clips: int) -> str | None:
+    """The mode of torch.compile, or None, for a network that is trained on so many clips, each counted as often as it
+    comes.
 
-    `auto`: if there is a compiler for this device and the training is long enough.
+    `auto`: if there is a compiler for this device and the training is long enough. `cuda-graphs`: whole forward and
+    backward passes are sent to the GPU at once, which helps where its work is shorter than Python's, as that of small
+    networks may be.
 
     Raises:
-        UserError: it is none of auto, true and false.
+        UserError: it is none of auto, true, false and cuda-graphs, or there are no CUDA graphs on this device.
     """
     wanted = str(wanted).lower()  # Hydra reads true and false as such
     if wanted not in COMPILE:
         unknown("fabric.compile", wanted, COMPILE)
-    if wanted != "auto":
-        return wanted == "true"
-    if device.type == "cuda":
-        return clips >= COMPILE_CLIPS and importlib.util.find_spec("triton") is not None
-    return clips >= COMPILE_CLIPS and shutil.which(os.environ.get("CXX", "g++")) is not None
+    if wanted == "cuda-graphs":
+        if device.type != "cuda":
+            raise UserError(f"fabric.compile=cuda-graphs needs CUDA, and this is a {device.type}: give true, or auto")
+        return "reduce-overhead"
+    if wanted == "auto":
+        if device.type == "cuda":
+            possible = importlib.util.find_spec("triton") is not None
+        else:
+            possible = shutil.which(os.environ.get("CXX", "g++")) is not None
+        return "default" if possible and clips >= COMPILE_CLIPS else None
+    return "default" if wanted == "true" else None
 
 
 def launch(fabric: Fabric) -> None:

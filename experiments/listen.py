@@ -1,8 +1,8 @@
 """A trained teacher listens to every clip once and writes down what it thinks.
 
 Conventions: logits are of the clean whole clips, or the mean over copies of them that are rolled in time
-(`teacher.shifts`). They depend on weights, waves, shifts and precision, which the file says; what is already there of
-the same is reused, without loading the network.
+(`teacher.shifts`), which the file keeps one by one too. They depend on weights, waves, shifts and precision, which
+the file says; what is already there of the same is reused, without loading the network.
 """
 
 import dataclasses
@@ -119,7 +119,7 @@ def write_logits(
     """
     clips = prepared.clips
     batches = prepared.batches(None, batch_size=BATCH, device=fabric.device)
-    writer = LogitsWriter(path, clips.filenames, clips.scenes, identity) if is_first() else None
+    writer = LogitsWriter(path, clips.filenames, clips.scenes, identity, shifts) if is_first() else None
     missing = exchange(fabric, None if writer is None else sorted({row // BATCH for row in writer.missing.tolist()}))[0]
     together = COMMIT * fabric.world_size
     for start in range(0, len(missing), together):

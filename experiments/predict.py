@@ -19,17 +19,16 @@ from experiments.score import softmax
 
 @torch.no_grad()
 def logits_of(network: nn.Module, front_end: FrontEnd, batch: Batch, shifts: Sequence[int] = (0,)) -> torch.Tensor:
-    """float32 logits (B, classes) of a batch's clean clips; the network is in evaluation mode.
+    """float32 logits (B, shifts, classes) of a batch's clean clips; the network is in evaluation mode.
 
     Args:
-        shifts: samples; the logits are the mean over copies rolled by each of them.
+        shifts: samples; by which each clip is rolled.
     """
-    total = None
+    found = []
     for shift in shifts:
         waves = time_roll(batch.waves, torch.full_like(batch.rows, shift)) if shift else batch.waves
-        logits = network(front_end(waves).contiguous(memory_format=torch.channels_last)).float()
-        total = logits if total is None else total + logits
-    return total / len(shifts)
+        found.append(network(front_end(waves).contiguous(memory_format=torch.channels_last)).float())
+    return torch.stack(found, dim=1)
 
 
 def predict(
@@ -42,7 +41,7 @@ def predict(
     numbers = range(fabric.global_rank, batches.count, fabric.world_size)
     with fabric.autocast():
         mine = [
-            (number, logits_of(network, front_end, batch).cpu().numpy(), batch.labels.cpu().numpy())
+            (number, logits_of(network, front_end, batch)[:, 0].cpu().numpy(), batch.labels.cpu().numpy())
             for number, batch in zip(numbers, batches.in_order(numbers), strict=True)
         ]
     found = sorted((piece for pieces in exchange(fabric, mine) for piece in pieces), key=lambda piece: piece[0])

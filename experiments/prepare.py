@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from data.batches import Batches
-from data.errors import UserError
+from data.errors import UserError, listed
 from data.front_end import FrontEnd
 from data.logits import read_identity
 from data.recordings import Recordings
@@ -50,11 +50,12 @@ class Prepared:
         batch_size: int,
         device: torch.device,
         targets: np.ndarray | None = None,
+        target_shifts: Sequence[int] | None = None,
         residency: str = "disk",
         crop: bool = False,
         crop_seconds: float | None = None,
     ) -> Batches:
-        """The clips of a split, or all of them; `targets` are logits (N, classes) of all clips.
+        """The clips of a split, or all of them; `targets` are logits of all clips (see Batches).
 
         With `crop`, shuffled batches are random crops of the split's re-assembled recordings, `crop_seconds` long
         (None: as long as a clip). What is read once needs no other residency than the disk.
@@ -79,6 +80,7 @@ class Prepared:
             self.clips.from_reference_device,
             batch_size=batch_size,
             targets=targets,
+            target_shifts=target_shifts,
             device=device,
             residency=residency,
             recordings=recordings,
@@ -115,6 +117,8 @@ def prepare(cfg: DictConfig) -> Prepared:
     store = WaveStore(packed.waves)
     if store.filenames != packed.clips.filenames:  # another process may have made the store anew meanwhile
         raise UserError(f"{packed.waves} is of another list of clips than {packed.clips.root}: run the command again")
+    if untaught := packed.clips.untaught:
+        raise UserError(f"{packed.clips.root} has no train clip of these classes:\n{listed(untaught)}\ncheck its lists")
     responses = None if packed.responses is None else torch.from_numpy(packed.responses)
     return Prepared(packed.clips, store, responses)
 

@@ -17,7 +17,7 @@ from data.errors import UserError, listed
 from experiments.paths import RESUME
 from experiments.runs import Run, differences, is_first
 
-STATE = {"epoch", "best", "kept", "network", "optimizer", "rows"}
+STATE = {"epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
 
 
 def seed_of(seed: int, epoch: int, rank: int) -> int:

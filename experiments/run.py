@@ -70,7 +70,7 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # two jobs' epochs are no repetition
     config.register()
-    sys.argv[1:] = _with_swept(sys.argv[1:])
+    sys.argv[1:] = _with_keys(sys.argv[1:])
     if "hydra/launcher=ray" in sys.argv and importlib.util.find_spec("ray") is None:
         _stop("hydra/launcher=ray needs Ray: pip install --editable '.[cluster]'")
     try:
@@ -80,7 +80,7 @@ def main() -> None:
     except (HydraException, OmegaConfBaseException) as error:
         _stop(f"{_deepest(error)}\n{_advice(sys.argv[1:])}")
     except KeyboardInterrupt:
-        _stop("interrupted; finished stages are kept")
+        _stop("interrupted; finished stages and epochs are kept: give the same command again to go on")
 
 
 def _speak() -> None:
@@ -90,18 +90,20 @@ def _speak() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def _with_swept(arguments: list[str]) -> list[str]:
-    """With -m: the flag first (Hydra wants it there), and `swept` set to the keys that have several values."""
+def _with_keys(arguments: list[str]) -> list[str]:
+    """With `given` set to the keys of the command line; with -m, the flag first (Hydra wants it there), and `swept` set
+    to the keys that have several values."""
     flags = [a for a in arguments if a in ("-m", "--multirun")]
-    if not flags:
-        return arguments
     rest = [a for a in arguments if a not in flags]
     try:
         parsed = [OverridesParser.create().parse_override(a) for a in rest if not a.startswith("-")]
     except HydraException:
         return arguments  # Hydra will find the same defect and say so
-    swept = [override.key_or_group for override in parsed if override.is_sweep_override()]
-    return [*flags[:1], *rest, f"swept=[{','.join(swept)}]"]
+    keys = {"swept": [override for override in parsed if flags and override.is_sweep_override()]}
+    # Groups are no settings; hydra/launcher=ray, which is one, could not stand in a list either.
+    keys["given"] = [override for override in parsed if "." in override.key_or_group]
+    named = [f"{key}=[{','.join(o.key_or_group for o in found)}]" for key, found in keys.items() if found]
+    return [*flags[:1], *rest, *named]
 
 
 def _stop(message: str) -> None:

@@ -6,20 +6,23 @@ the same settings that was stopped goes on with the epoch in which it was.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import numpy as np
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import track
 from torch import nn
 
 from data.augment import Augment
+from data.batches import Batch
 from data.errors import UserError
 from data.front_end import FrontEnd
 from experiments import resume
 from experiments.energy import measured
 from experiments.fit import Layers, Loss, NotFiniteError, State, fit
-from experiments.hardware import launch, make_fabric, pays_to_compile
+from experiments.hardware import compile_mode, launch, make_fabric
 from experiments.paths import NOT_FINITE, write_text
 from experiments.prepare import Prepared
 from experiments.recipe import Recipe, parameter_groups, small_enough
@@ -38,11 +41,13 @@ def fit_part(
     *,
     loss: Loss,
     targets: np.ndarray | None = None,
+    target_shifts: Sequence[int] | None = None,
     layers: Callable[[nn.Module], Layers] | None = None,
 ) -> nn.Module:
     """Fit a network by the recipe of a part of the config; the run starts here.
 
     Args:
+        targets, target_shifts: the teachers' logits; see Batches.
         layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
     """
     recipe = Recipe(**part.fit).lasting(cfg.epochs)
@@ -56,15 +61,21 @@ def fit_part(
         if fabric.device.type != "cuda":
             raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    size = small_enough(recipe.batch_size, len(prepared.clips.indices("train")), fabric.world_size)
+    train_size = len(prepared.clips.indices("train"))
+    if f"{run.stage}.fit.batch_size" in cfg.given and recipe.batch_size > train_size:
+        raise UserError(
+            f"{run.stage}.fit.batch_size={recipe.batch_size} is more than the {train_size} train clips: give at most "
+            "so many, or leave it out"
+        )
+    size = small_enough(recipe.batch_size, train_size, fabric.world_size)
     if recipe.accumulate > (most := size // fabric.world_size // 2):
         raise UserError(f"fit.accumulate={recipe.accumulate} parts of {size} clips are too small: give at most {most}")
     place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}
     crops = {"crop": augment.crop, "crop_seconds": augment.crop_seconds}
-    train_clips = prepared.batches("train", **place, targets=targets, **crops)
+    train_clips = prepared.batches("train", **place, targets=targets, target_shifts=target_shifts, **crops)
     validation_clips = prepared.batches("validation", **place)
     groups = parameter_groups(layers(network), recipe) if layered else None
-    compiled = pays_to_compile(cfg.fabric.compile, fabric.device, recipe.epochs * len(train_clips))
+    compiled = compile_mode(cfg.fabric.compile, fabric.device, recipe.epochs * len(train_clips))
     state, rows = resume.load(run, fabric.device), []
     if state is not None:
         rows = state.pop("rows")
@@ -83,7 +94,7 @@ def fit_part(
         log.info("epoch %3d/%d  %s  %s", row["epoch"], recipe.epochs, figures.format_map(row), speed)
 
     settings = {"loss": loss, "recipe": recipe, "augment": augment, "responses": prepared.responses, "seed": cfg.seed}
-    progress = {"on_epoch": note, "groups": groups, "state": state, "compiled": compiled}
+    progress = {"on_epoch": note, "groups": groups, "state": state, "compiled": compiled, "watch": _watch}
     try:
         with measured(run.folder, run.stage):
             return fit(fabric, network, front_end, train_clips, validation_clips, **settings, **progress)
@@ -95,3 +106,10 @@ def fit_part(
             f"{error}; its clips are in {path}: lower {of}.fit.learning_rate, limit the gradient ({of}.fit.clip=1), or "
             "use fabric.precision=32-true, and begin anew with force=true"
         ) from error
+
+
+def _watch(batches: Iterator[Batch], steps: int) -> Iterator[Batch]:
+    """Show on a terminal how far an epoch is; the line is gone when the epoch's own comes."""
+    console = Console()
+    shown = console.is_terminal and is_first()
+    return track(batches, "", steps, console=console, transient=True) if shown else batches

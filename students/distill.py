@@ -9,6 +9,7 @@ textbook's reduction, which is ours.
 """
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError
@@ -19,7 +20,7 @@ HARD_WEIGHT = 0.169
 
 def distillation_loss(
     student: torch.Tensor,
-    teacher: torch.Tensor,
+    teacher: torch.Tensor | None,
     labels: torch.Tensor,
     *,
     temperature: float = TEMPERATURE,
@@ -29,7 +30,7 @@ def distillation_loss(
     """hard_weight * CE(student, labels) + (1 - hard_weight) * T^2 * KL(teacher / T || student / T), a scalar.
 
     The factor T^2 keeps the soft gradients' size independent of the temperature; KL is summed over classes and
-    averaged over clips ("batchmean").
+    averaged over clips ("batchmean"). Without a teacher it is CE alone.
 
     Args:
         student, teacher: logits (B, classes).
@@ -37,12 +38,19 @@ def distillation_loss(
         temperature: T.
         hard_weight: share of the labels.
         label_smoothing: share of the labels that is spread over all classes (Szegedy et al., CVPR 2016, section 7).
+
+    Raises:
+        UserError: a number is out of its range.
     """
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f"distill.label_smoothing={label_smoothing} must be from 0 to below 1")
     if not (temperature > 0 and 0 <= hard_weight <= 1):
         raise UserError(
             f"distill.temperature={temperature} must be above 0, distill.hard_weight={hard_weight} from 0 to 1"
         )
     hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
+    if teacher is None:
+        return hard
     soft = F.kl_div(
         F.log_softmax(student / temperature, dim=1),
         F.log_softmax(teacher / temperature, dim=1),
@@ -50,3 +58,38 @@ def distillation_loss(
         log_target=True,
     )
     return hard_weight * hard + (1 - hard_weight) * temperature**2 * soft
+
+
+def similarity_loss(features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """How differently student and teacher find the clips of a batch alike, a scalar: mean squared difference of their
+    Gram matrices, whose rows have the length 1.
+
+    Source: Tung & Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, equations 2 to 4. There both sides
+    are feature maps; here the teacher's side is what it wrote down, its logits.
+
+    Args:
+        features: of the student, (B, channels).
+        teacher: logits (B, classes).
+    """
+
+    def alike(rows: torch.Tensor) -> torch.Tensor:
+        return F.normalize(rows.float() @ rows.float().T, dim=1)
+
+    return (alike(features) - alike(teacher)).square().mean()
+
+
+class Features:
+    """What goes into a network's classifier, its last layer, at the latest forward pass: the mean over positions,
+    (B, channels)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._latest: torch.Tensor | None = None
+        *_, classifier = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+        classifier.register_forward_pre_hook(self._keep)
+
+    def __call__(self) -> torch.Tensor:
+        return self._latest
+
+    def _keep(self, layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        positions = (2, 3) if isinstance(layer, nn.Conv2d) else tuple(range(1, inputs[0].ndim - 1))
+        self._latest = inputs[0].mean(positions) if positions else inputs[0]

@@ -71,10 +71,12 @@ def test_masks_hide_the_named_cells_and_no_others(pictures: torch.Tensor) -> Non
 def test_only_clips_of_the_reference_device_are_filtered(waves: torch.Tensor, generator: torch.Generator) -> None:
     """Oracle: a response that silences; p = 1."""
     from_a = torch.tensor([True, False, True, False, False, True])
-    out = Augment(impulse_p=1.0).waves(waves, from_a, torch.zeros(3, 50), generator)
+    out = Augment(impulse_p=1.0).waves(waves, None, from_a, torch.zeros(3, 50), generator)
     assert torch.equal(out.abs().amax(1) == 0, from_a)
     # No clip of device a in a batch is no error.
-    assert torch.equal(Augment(impulse_p=1.0).waves(waves, ~from_a & from_a, torch.zeros(3, 50), generator), waves)
+    assert torch.equal(
+        Augment(impulse_p=1.0).waves(waves, None, ~from_a & from_a, torch.zeros(3, 50), generator), waves
+    )
 
 
 def test_augmentations_that_are_off_change_nothing(
@@ -82,7 +84,9 @@ def test_augmentations_that_are_off_change_nothing(
 ) -> None:
     """Oracle: equality."""
     off = Augment()
-    assert torch.equal(off.waves(waves, torch.ones(6, dtype=bool), torch.randn(2, 9), generator), waves)
+    assert torch.equal(
+        off.waves(waves, off.shifts(6, generator), torch.ones(6, dtype=bool), torch.randn(2, 9), generator), waves
+    )
     assert torch.equal(off.pictures(pictures, generator), pictures)
 
 
@@ -92,7 +96,7 @@ def test_the_same_seed_gives_the_same_augmentation(waves: torch.Tensor, pictures
 
     def run(seed: int) -> torch.Tensor:
         g = torch.Generator().manual_seed(seed)
-        out = everything.waves(waves, torch.ones(6, dtype=bool), torch.eye(3, 50), g)
+        out = everything.waves(waves, everything.shifts(6, g), torch.ones(6, dtype=bool), torch.eye(3, 50), g)
         return torch.cat([out.flatten(), everything.pictures(pictures, g).flatten()])
 
     assert torch.equal(run(1), run(1))

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from students.distill import HARD_WEIGHT, distillation_loss
+from data.errors import UserError
+from students import build_student
+from students.distill import HARD_WEIGHT, Features, distillation_loss, similarity_loss
 
 
 @pytest.fixture
@@ -55,3 +57,53 @@ def test_smoothed_labels_are_shared_out_over_the_classes() -> None:
     expected = -(0.9 * log_p[torch.arange(4), labels] + 0.1 * log_p.mean(1)).mean()
     found = distillation_loss(student, student, labels, hard_weight=1.0, label_smoothing=0.1)
     torch.testing.assert_close(found, expected)
+
+
+def test_without_a_teacher_the_labels_remain(batch: tuple) -> None:
+    """Oracle: torch's cross-entropy, with and without smoothing."""
+    student, _, labels = batch
+    for smoothing in (0.0, 0.2):
+        expected = F.cross_entropy(student, labels, label_smoothing=smoothing)
+        assert torch.equal(distillation_loss(student, None, labels, label_smoothing=smoothing), expected)
+    with pytest.raises(UserError, match="label_smoothing=1"):
+        distillation_loss(student, None, labels, label_smoothing=1.0)
+
+
+def test_similarity_is_that_of_the_paper(generator: torch.Generator) -> None:
+    """Oracle: Tung & Mori, equations 2 to 4, entry by entry; it is 0 for features that are the logits turned and
+    stretched, because they find the same clips alike."""
+    features, logits = torch.randn(5, 7, generator=generator), torch.randn(5, 3, generator=generator)
+
+    def rows(q: torch.Tensor) -> list[list[float]]:
+        gram = [[sum(float(a * b) for a, b in zip(x, y, strict=True)) for y in q] for x in q]
+        return [[v / math.sqrt(sum(w * w for w in row)) for v in row] for row in gram]
+
+    differences = [
+        (a - b) ** 2 for x, y in zip(rows(features), rows(logits), strict=True) for a, b in zip(x, y, strict=True)
+    ]
+    assert similarity_loss(features, logits).item() == pytest.approx(sum(differences) / 25, rel=1e-5)
+    turned = 3 * logits @ torch.linalg.qr(torch.randn(3, 3, generator=generator)).Q
+    assert similarity_loss(turned, logits).item() == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["cp_mobile", "baseline", "cnn_gru"])
+def test_features_are_what_the_classifier_sees(name: str, generator: torch.Generator) -> None:
+    """Oracle: the last layer, given them as one position or one vector, gives the mean of what it gave; a gradient
+    reaches the first layer."""
+    network = build_student(name).eval()
+    features, (*_, classifier) = (
+        Features(network),
+        (m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)),
+    )
+    out: list[torch.Tensor] = []
+    classifier.register_forward_hook(lambda *found: out.append(found[2]))
+    network(torch.randn(3, 1, 64, 48, generator=generator))
+    found = features()
+    assert found.ndim == 2
+    if isinstance(classifier, torch.nn.Conv2d):
+        expected, again = out[0].mean((2, 3)), classifier(found[:, :, None, None])[:, :, 0, 0]
+    else:
+        expected, again = out[0], classifier(found)
+    torch.testing.assert_close(again, expected)
+    found.sum().backward()
+    assert next(network.parameters()).grad.abs().max() > 0

@@ -1,5 +1,7 @@
 """Writing logits: interrupted at any batch, taken up again, and the same in the end."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -23,13 +25,13 @@ def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> Prepared:
     return Prepared(miniature, miniature_waves, None)
 
 
-def write(path: Path, prepared: Prepared, **changes: torch.Tensor) -> np.ndarray:
+def write(path: Path, prepared: Prepared, shifts: Sequence[int] = (0,), **changes: torch.Tensor) -> np.ndarray:
     torch.manual_seed(0)
     network = build_teacher("cp_resnet", base_channels=8, cut_channels=[0, 0, 0]).eval()
     network.load_state_dict({**network.state_dict(), **changes})
     front_end = LogMel(mels=64, fft=1024, window=1024, hop=1000)
     fabric = Fabric(accelerator="cpu", devices=1)
-    listen.write_logits(fabric, path, prepared, network, front_end, identity={"weights": "x"}, shifts=[0])
+    listen.write_logits(fabric, path, prepared, network, front_end, identity={"weights": "x"}, shifts=shifts)
     with h5py.File(path) as file:
         return file["logits"][:]
 
@@ -55,6 +57,24 @@ def test_an_interrupted_listener_goes_on_with_what_is_missing(
     (tmp_path / "again").touch()
     np.testing.assert_array_equal(write(tmp_path / "cut.h5", prepared), whole)
     assert len(calls) == 9
+
+
+def test_every_shift_is_on_file(prepared: Prepared, tmp_path: Path) -> None:
+    """Oracle: the logits of the clean clips alone, and of clips that were rolled by hand; their mean."""
+    clean = write(tmp_path / "clean.h5", prepared)
+    mean = write(tmp_path / "three.h5", prepared, shifts=[-700, 0, 700])
+    with h5py.File(tmp_path / "three.h5") as file:
+        each, shifts = file["by_shift"][:], json.loads(file.attrs["shifts"])
+    assert shifts == [-700, 0, 700]
+    np.testing.assert_array_equal(each[:, 1], clean)
+    np.testing.assert_allclose(each.mean(1), mean, atol=1e-6)
+    rolled = torch.roll(prepared.store.read(np.arange(64)), 700, 1)
+    torch.manual_seed(0)
+    network = build_teacher("cp_resnet", base_channels=8, cut_channels=[0, 0, 0]).eval()
+    front_end = LogMel(mels=64, fft=1024, window=1024, hop=1000)
+    with torch.no_grad():
+        expected = network(front_end(rolled))
+    np.testing.assert_allclose(each[:64, 2], expected, atol=1e-4)
 
 
 def test_logits_that_are_no_numbers_are_not_written(prepared: Prepared, tmp_path: Path) -> None:

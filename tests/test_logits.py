@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.logits import LogitsWriter, mean_logits, read_logits
+from data.logits import BY_SHIFT, LogitsWriter, common_shifts, mean_logits, read_logits
 from data.scenes import SCENES
 
 NAMES = [f"audio/clip {i}.wav" for i in range(5)]
@@ -80,3 +80,22 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     first.fill(range(5), VALUES)
     first.seal()
     LogitsWriter(tmp_path / "logits.h5", NAMES, SCENES, {"weights": "2"})
+
+
+def test_logits_of_several_shifts_are_kept_and_averaged(tmp_path: Path) -> None:
+    """Oracle: the mean by hand, over shifts and over two files by their weights; files of other shifts, or of none, are
+    refused."""
+    paths, values = [], VALUES[:, None] + np.array([-1.0, 0.0, 4.0], np.float32)[:, None]
+    for number, shifts in enumerate([(-9, 0, 9), (-9, 0, 9), (-8, 0, 8)]):
+        writer = LogitsWriter(tmp_path / f"{number}.h5", NAMES, SCENES, {"teacher": "test"}, shifts)
+        writer.fill(range(5), (1 + number) * values)
+        writer.seal()
+        paths.append(writer.path)
+    np.testing.assert_allclose(read_logits(paths[0], NAMES[::-1], SCENES), VALUES[::-1] + 1)
+    np.testing.assert_array_equal(read_logits(paths[0], NAMES[::-1], SCENES, BY_SHIFT), values[::-1])
+    np.testing.assert_allclose(mean_logits(paths[:2], NAMES, SCENES, [1, 2], BY_SHIFT), 5 / 3 * values, rtol=1e-6)
+    assert common_shifts(paths[:2]) == (-9, 0, 9)
+    with pytest.raises(UserError, match="write them with equal ones"):
+        common_shifts(paths)
+    with pytest.raises(UserError, match=r"teacher\.shifts=3"):
+        common_shifts([paths[0], write(tmp_path / "one.h5")])

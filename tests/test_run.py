@@ -396,6 +396,28 @@ MISTAKES = {
         ["stage=student", "data.root={miniature}", "student.size=61k", "student.mel.hop=250", "logits=[{logits}]"],
         ["multiply-accumulates, at most 30,000,000", "student.size", "limits=warn"],
     ),
+    "a batch of more clips than there are": (
+        ["stage=student", "data.root={miniature}", "student.fit.batch_size=5000", "logits=[{logits}]"],
+        ["student.fit.batch_size=5000 is more than the", "train clips"],
+    ),
+    "targets of shifts that nobody heard": (
+        ["stage=student", "data.root={miniature}", "student.distill.shifts=nearest", "logits=[{logits}]"],
+        ["teacher.shifts=3", "student.distill.shifts=mean"],
+    ),
+    "half precision without its hardware": (
+        [
+            "stage=student",
+            "data.root={miniature}",
+            "fabric.precision=16-mixed",
+            "logits=[{logits}]",
+            "fabric.accelerator=cpu",
+        ],
+        ["16-mixed needs CUDA"],
+    ),
+    "more smoothing than there is": (
+        ["stage=student", "data.root={miniature}", "student.distill.label_smoothing=1.5", "distill=none"],
+        ["distill.label_smoothing=1.5"],
+    ),
     "a strange limit": (
         ["stage=student", "data.root={miniature}", "limits=none", "logits=[{logits}]"],
         ["unknown limits 'none'; choose one of: error, warn"],

@@ -1,15 +1,24 @@
 """Names of clips and the order of the classes."""
 
+from dataclasses import replace
+
 import pytest
 
 from data.errors import UserError
-from data.scenes import SCENES, parse_filename
+from data.scenes import SCENES, ClipSet, parse_filename
 
 
 def test_the_classes_are_those_of_the_task_in_alphabetical_order() -> None:
     """Oracle: the column order of a DCASE Task 1 submission."""
     assert list(SCENES) == sorted(SCENES)
     assert (len(SCENES), SCENES[0], SCENES[3], SCENES[9]) == (10, "airport", "metro_station", "tram")
+
+
+def test_classes_without_a_train_clip_are_known(miniature: ClipSet) -> None:
+    """Oracle: all train clips of two classes taken away."""
+    assert miniature.untaught == []
+    rest = [clip for clip in miniature.clips if clip.split != "train" or clip.scene not in ("bus", "tram")]
+    assert replace(miniature, clips=rest).untaught == ["bus", "tram"]
 
 
 def test_a_name_holds_everything_about_its_clip() -> None:
