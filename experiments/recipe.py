@@ -138,17 +138,26 @@ def parameter_groups(layers: Sequence[Sequence[nn.Parameter]], recipe: Recipe) -
     ]
 
 
-def small_enough(batch_size: int, clips: int, devices: int = 1) -> int:
+def small_enough(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:
     """The batch size, made smaller where a split has so few clips that an epoch would have under MIN_STEPS steps.
 
+    Args:
+        batch_size: of all devices together.
+        clips: train clips.
+        devices: which share each batch.
+        exact: the size was asked for by hand and is not made smaller.
+
     Raises:
-        UserError: it cannot be shared out evenly among the devices, two clips at least to each.
+        UserError: there are fewer clips than that, or it cannot be shared out evenly among the devices, two clips at
+            least to each.
     """
-    fitting = max(2, min(batch_size, clips // MIN_STEPS))
+    fitting = batch_size if exact else max(2, min(batch_size, clips // MIN_STEPS))
     if fitting < batch_size:
         fitting = max(2, fitting // devices) * devices
         log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
-    if fitting % devices or fitting < 2 * devices or fitting > clips:
+    if fitting > clips:
+        raise UserError(f"batch_size={fitting} is more than the {clips} train clips: give at most so many")
+    if fitting % devices or fitting < 2 * devices:
         raise UserError(
             f"batch_size={fitting} of {clips} clips cannot be shared out evenly among {devices} devices: choose a "
             f"multiple of {devices}, two clips a device at least"

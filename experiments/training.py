@@ -61,13 +61,9 @@ def fit_part(
         if fabric.device.type != "cuda":
             raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    train_size = len(prepared.clips.indices("train"))
-    if f"{run.stage}.fit.batch_size" in cfg.given and recipe.batch_size > train_size:
-        raise UserError(
-            f"{run.stage}.fit.batch_size={recipe.batch_size} is more than the {train_size} train clips: give at most "
-            "so many, or leave it out"
-        )
-    size = small_enough(recipe.batch_size, train_size, fabric.world_size)
+    by_hand = f"{run.stage}.fit.batch_size" in cfg.given
+    clips = len(prepared.clips.indices("train"))
+    size = small_enough(recipe.batch_size, clips, fabric.world_size, exact=by_hand)
     if recipe.accumulate > (most := size // fabric.world_size // 2):
         raise UserError(f"fit.accumulate={recipe.accumulate} parts of {size} clips are too small: give at most {most}")
     place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}

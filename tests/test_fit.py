@@ -90,6 +90,11 @@ def test_batches_fit_small_sets() -> None:
     assert small_enough(256, 80) == 16
     assert small_enough(256, 3) == 2
     assert small_enough(256, 82, devices=3) == 15
+    assert small_enough(64, 81, exact=True) == 64
+    with pytest.raises(UserError, match="batch_size=82 is more than the 81 train clips"):
+        small_enough(82, 81, exact=True)
+    with pytest.raises(UserError, match="batch_size=2 is more than the 1 train clips"):
+        small_enough(256, 1)
     with pytest.raises(UserError, match="cannot be shared out evenly among 3 devices"):
         small_enough(256, 139_620, devices=3)
 

@@ -398,7 +398,7 @@ MISTAKES = {
     ),
     "a batch of more clips than there are": (
         ["stage=student", "data.root={miniature}", "student.fit.batch_size=5000", "logits=[{logits}]"],
-        ["student.fit.batch_size=5000 is more than the", "train clips"],
+        ["batch_size=5000 is more than the", "train clips"],
     ),
     "targets of shifts that nobody heard": (
         ["stage=student", "data.root={miniature}", "student.distill.shifts=nearest", "logits=[{logits}]"],
