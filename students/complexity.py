@@ -153,8 +153,11 @@ def _peak(graph, constants: set[int]) -> int:
         for i in operator.inputs:
             last_use.setdefault(int(i), step)
     for i in range(len(graph.tensors)):
+        if i in constants:
+            sizes[i] = 0
+            continue
         width = {0: 4, 2: 4, 4: 8, 7: 2, 9: 1}[graph.tensors[i].type]  # FLOAT32, INT32, INT64, INT16, INT8
-        sizes[i] = 0 if i in constants else math.prod(int(n) for n in graph.tensors[i].shape) * width
+        sizes[i] = math.prod(int(n) for n in graph.tensors[i].shape) * width
     alive, peak = {int(i) for i in graph.inputs}, 0
     for step, operator in enumerate(graph.operators):
         alive |= {int(i) for i in operator.outputs}

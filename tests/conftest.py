@@ -5,12 +5,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from data.packing import pack
 from data.scenes import ClipSet
 from data.synthetic import write_synthetic
 from data.tau22 import read_tau22
 from data.waves import WaveStore
+
+
+def lively(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Random BatchNorm statistics, as training leaves them; fresh ones would hide a wrong folding."""
+    g = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=g)
+            module.running_var.uniform_(0.5, 2, generator=g)
+            nn.init.uniform_(module.weight, 0.5, 2, generator=g)
+            nn.init.normal_(module.bias, generator=g)
+    return network.eval()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import lively
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,23 +14,11 @@ from torch import nn
 from data.errors import UserError
 from students.complexity import tflite_complexity
 from students.cp_mobile import cp_mobile
-from students.quantize.calibrate import calibrate, correct_biases
+from students.quantize.calibrate import calibrate, correct_biases, weight_scales
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork, fixed_point, rescale
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
-
-
-def lively(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Random BatchNorm statistics, as training leaves them; fresh ones would hide a wrong folding."""
-    g = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(generator=g)
-            module.running_var.uniform_(0.5, 2, generator=g)
-            nn.init.uniform_(module.weight, 0.5, 2, generator=g)
-            nn.init.normal_(module.bias, generator=g)
-    return network.eval()
 
 
 class _Doubled(nn.Module):
@@ -56,8 +45,11 @@ class _SharedBeforeNorm(nn.Module):
         return self.norm(self.dropout(y)) + y
 
 
-def integers(network: nn.Module, pictures: torch.Tensor) -> IntegerNetwork:
-    return calibrate(fold(network), [pictures])
+def integers(network: nn.Module, pictures: torch.Tensor, seed: int | None = None) -> IntegerNetwork:
+    """With a seed, each layer has 4 or 8 bits by chance."""
+    folded, g = fold(network), np.random.default_rng(seed)
+    bits = {name: 8 if seed is None else int(g.choice([4, 8])) for name in folded.convolutions}
+    return calibrate(folded, [pictures], bits=bits)
 
 
 @pytest.mark.parametrize("size", ["6k", "61k", "127k"])
@@ -113,7 +105,7 @@ def test_the_file_equals_its_simulation_in_every_byte(
     arguments = {"base_channels": base, "channels_multiplier": multiplier, "expansion_rate": expansion}
     network = lively(cp_mobile(size="6k", strides=strides, **arguments), seed)
     pictures = torch.randn(4, 1, *size)
-    ours = integers(network, pictures)
+    ours = integers(network, pictures, seed)
     model = TFLiteModel(write_tflite(ours, tmp_path / "m.tflite", {}))
     q = model.quantize(pictures)
     simulated = ours.run(torch.from_numpy(q).permute(0, 3, 1, 2)).numpy()
@@ -122,10 +114,12 @@ def test_the_file_equals_its_simulation_in_every_byte(
 
 
 def test_a_microcontroller_would_answer_the_same(tmp_path: Path, generator: torch.Generator) -> None:
-    """Oracle: tflite-micro's interpreter, on the 61k network."""
+    """Oracle: tflite-micro's interpreter, on the 61k network with layers of 4 and of 8 bits."""
     micro = pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this platform")
     pictures = torch.randn(2, 1, 256, 64, generator=generator)
-    path = write_tflite(integers(lively(cp_mobile(size="61k")), pictures), tmp_path / "m.tflite", {"scenes": ["x"]})
+    ours = integers(lively(cp_mobile(size="61k")), pictures, seed=1)
+    assert {w.bits for w in ours.weights.values()} == {4, 8}
+    path = write_tflite(ours, tmp_path / "m.tflite", {"scenes": ["x"]})
     model, interpreter = TFLiteModel(path), micro.runtime.Interpreter.from_file(str(path))
     q = model.quantize(pictures)
     for picture, expected in zip(q, model.run_integers(q), strict=True):
@@ -170,7 +164,8 @@ def test_the_file_is_counted_by_hand(tmp_path: Path) -> None:
     """Oracle: a 3x3 convolution 1 -> 4 with stride 2 on 8 x 6, then 1x1 to 3, then the mean of 4 x 3 cells, by NeSsi's
     rules.
 
-    MACs 4*3*4*9 + 4*3*3*4 + 3*12; constants 36 + 12 weights, 4 + 3 biases of 4 bytes (the 8 numbers that tell PAD what
+    MACs 4*3*4*9 + 4*3*3*4 + 3*12; constants 36 + 12 weights (with 4 bits half of the bytes), 4 + 3
+    biases of 4 bytes (the 8 numbers that tell PAD what
     to do are no parameters; an even map with stride 2 needs PAD); peak: the padded 9 x 7 picture and the 4 x 3 x 4 map.
     """
     layers = [nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -179,6 +174,25 @@ def test_the_file_is_counted_by_hand(tmp_path: Path) -> None:
     assert cost.macs == 432 + 144 + 36
     assert cost.parameter_bytes == 36 + 12 + 4 * (4 + 3)
     assert cost.peak_bytes == max(8 * 6 + 9 * 7, 9 * 7 + 4 * 3 * 4, 48 + 36)
+    folded = fold(nn.Sequential(*layers))
+    path = write_tflite(calibrate(folded, [torch.randn(2, 1, 8, 6)], bits={"0": 4, "2": 4}), tmp_path / "4.tflite", {})
+    assert tflite_complexity(path) == replace(cost, parameter_bytes=18 + 6 + 4 * (4 + 3))
+
+
+def test_four_bits_lose_least_where_the_scale_says(generator: torch.Generator) -> None:
+    """Oracle: every scale tried by hand for one channel of 50 normal weights; with 8 bits the largest is the largest
+    integer; nothing leaves +-7, or +-127."""
+    weight = torch.randn(3, 2, 5, 5, generator=generator, dtype=torch.float64).numpy()
+    assert (weight_scales(weight, 8) == (np.abs(weight).max((1, 2, 3)) / 127).astype(np.float32)).all()
+
+    def error(scale: float) -> float:
+        return float(((np.clip(np.round(weight[1] / scale), -7, 7) * scale - weight[1]) ** 2).sum())
+
+    tried = [error(s) for s in np.abs(weight[1]).max() / 7 * np.linspace(0.3, 1.0, 2000)]
+    assert error(weight_scales(weight, 4)[1]) <= 1.02 * min(tried)
+    assert error(weight_scales(weight, 4)[1]) < 0.95 * tried[-1]
+    with pytest.raises(UserError, match="5 bits"):
+        calibrate(fold(nn.Sequential(nn.Conv2d(1, 2, 1))), [torch.randn(1, 1, 4, 4)], bits={"0": 5})
 
 
 def test_calibration_refuses_nothing_and_nonsense() -> None:

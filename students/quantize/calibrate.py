@@ -8,7 +8,7 @@ inference", 2018, section 2.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,23 +20,37 @@ from students.quantize.fold import ADD, CONVOLUTION, INPUT, FoldedNetwork
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
 
 LEVELS = HIGH - LOW
-WEIGHT_LIMIT = 127  # -128 is not used: symmetric
+BITS = (4, 8)  # that weights may have
 BIAS_LIMIT = 2**31 - 1
+SHRINKS = 36
 
 
-def calibrate(network: FoldedNetwork, batches: Iterable[torch.Tensor], *, percentile: float = 99.99) -> IntegerNetwork:
+def calibrate(
+    network: FoldedNetwork,
+    batches: Iterable[torch.Tensor],
+    *,
+    percentile: float = 99.99,
+    bits: Mapping[str, int] | None = None,
+) -> IntegerNetwork:
     """Make the integer network.
 
     Args:
         network: the folded float network.
         batches: log-mels (B, 1, mels, frames) of training clips.
         percentile: share of each tensor's values that its range must hold, two-sided; 100 is min-max.
+        bits: layer name to the bits of its weights, one of BITS; layers that are not named have 8.
 
     Raises:
         UserError: there are no clips, or an activation or a weight is not a number.
     """
     if not 50 < percentile <= 100:
         raise UserError(f"quantize.percentile={percentile} must be above 50 and at most 100")
+    for name, width in (bits or {}).items():
+        if width not in BITS or name not in network.convolutions:
+            raise UserError(
+                f"{width} bits for the weights of {name}: bits are {' or '.join(map(str, BITS))}, and the layers with "
+                f"weights are {', '.join(network.convolutions)}"
+            )
     ranges: dict[str, tuple[float, float]] = {}
     shapes: dict[str, tuple[int, int, int]] = {}
 
@@ -62,7 +76,9 @@ def calibrate(network: FoldedNetwork, batches: Iterable[torch.Tensor], *, percen
         else:
             quantities[layer.name] = Quantity(source.scale, source.zero_point, shapes[layer.name])
         if layer.kind == CONVOLUTION:
-            weights[layer.name] = _round_weights(network.convolutions[layer.name], source.scale, layer.name)
+            weights[layer.name] = round_weights(
+                network.convolutions[layer.name], source.scale, layer.name, (bits or {}).get(layer.name, 8)
+            )
     return IntegerNetwork(network.layers, weights, quantities)
 
 
@@ -119,17 +135,51 @@ def _quantity(limits: tuple[float, float], shape: tuple[int, int, int]) -> Quant
     return Quantity(scale, max(LOW, min(HIGH, zero_point)), shape)
 
 
-def _round_weights(convolution: nn.Conv2d, input_scale: float, name: str) -> Weights:
+def round_weights(convolution: nn.Conv2d, input_scale: float, name: str, bits: int = 8) -> Weights:
+    """The nearest integers to a convolution's weights and biases, at the scales of weight_scales.
+
+    Raises:
+        UserError: a weight is not a number.
+    """
     weight = convolution.weight.detach().cpu().double().numpy()
     bias = convolution.bias.detach().cpu().double().numpy()
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise UserError(f"calibration: layer {name} has weights that are not numbers; train the student again")
-    scale = (np.abs(weight).max(axis=(1, 2, 3)) / WEIGHT_LIMIT).astype(np.float32)
+    scale = weight_scales(weight, bits)
     # A dead channel has only its bias; a scale this small would push it out of int32.
     smallest = np.abs(bias) / (BIAS_LIMIT * input_scale)
     scale = np.maximum(np.where(scale > 0, scale, 1.0), smallest.astype(np.float32) * 2).astype(np.float32)
-    q = np.clip(np.round(weight / scale[:, None, None, None]), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
-    return Weights(q, _round_bias(convolution, input_scale, scale), scale)
+    return Weights(_nearest(weight, scale, bits), _round_bias(convolution, input_scale, scale), scale, bits)
+
+
+def weight_scales(weight: np.ndarray, bits: int) -> np.ndarray:
+    """A scale for each output channel of (O, ...), float32 (O,).
+
+    With 8 bits the largest weight is the largest integer. With 4 the large ones are cut off where that leaves the
+    smallest squared error of all, tried in SHRINKS steps.
+    Source of the latter: Banner et al., "Post training 4-bit quantization of convolutional networks", NeurIPS 2019,
+    who derive the cut instead of trying.
+    """
+    largest = (np.abs(weight).max(axis=tuple(range(1, weight.ndim))) / limit_of(bits)).astype(np.float32)
+    if bits == 8:
+        return largest
+    best, smallest = largest, np.full(len(weight), np.inf)
+    for shrink in np.linspace(1.0, 0.3, SHRINKS):
+        scale = np.where(largest > 0, largest * np.float32(shrink), 1).astype(np.float32)
+        each = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        error = ((_nearest(weight, scale, bits) * each - weight) ** 2).sum(axis=tuple(range(1, weight.ndim)))
+        best, smallest = np.where(error < smallest, scale, best), np.minimum(error, smallest)
+    return best
+
+
+def limit_of(bits: int) -> int:
+    """Largest integer of a weight: the range is symmetric, so the lowest one is not used."""
+    return 2 ** (bits - 1) - 1
+
+
+def _nearest(weight: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
+    steps = np.round(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    return np.clip(steps, -limit_of(bits), limit_of(bits)).astype(np.int8)
 
 
 def _round_bias(convolution: nn.Conv2d, input_scale: float, scale: np.ndarray) -> np.ndarray:

@@ -40,6 +40,12 @@ class Layer:
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
 
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        """What an average pool, or the global mean, makes of (B, C, H, W)."""
+        if self.kind == AVERAGE_POOL:
+            return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
+        return x.mean((2, 3), keepdim=True)
+
 
 class FoldedNetwork(nn.Module):
     """The same function as the network it was made from, as a list of layers.
@@ -73,9 +79,7 @@ class FoldedNetwork(nn.Module):
             return self.convolutions[layer.name](inputs[0])
         if layer.kind == ADD:
             return inputs[0] + inputs[1]
-        if layer.kind == AVERAGE_POOL:
-            return F.avg_pool2d(inputs[0], layer.kernel, layer.stride, layer.padding)
-        return inputs[0].mean((2, 3), keepdim=True)
+        return layer.pooled(inputs[0])
 
 
 def fold(network: nn.Module) -> FoldedNetwork:

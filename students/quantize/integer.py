@@ -44,11 +44,13 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Weights:
-    """A convolution's integers: weight int8 (O, I / groups, kh, kw), bias int32 (O,), scale float32 (O,)."""
+    """A convolution's integers: weight int8 (O, I / groups, kh, kw) within +-(2^(bits - 1) - 1), bias int32 (O,), scale
+    float32 (O,)."""
 
     weight: np.ndarray
     bias: np.ndarray
     scale: np.ndarray
+    bits: int = 8
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ METADATA_NAME = "scenelet"
 ALIGNMENT = 16  # bytes, as the schema demands of buffers; microcontrollers read weights in place
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "PAD": 2}
+# With weights of 4 bits. The depthwise one keeps its version: the reference kernels know no higher one, and read them.
+VERSIONS_OF_INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 3}
 OUTPUT = "logits"
 
 
@@ -63,7 +65,7 @@ class _Writer:
         self.buffers = [_AlignedBuffer()]  # buffer 0 is empty by definition: tensors without constant data
         self.tensors: list[schema.TensorT] = []
         self.operators: list[schema.OperatorT] = []
-        self.codes: dict[str, int] = {}
+        self.codes: dict[tuple[str, int], int] = {}  # name and version
         self.index = {INPUT: self._activation(INPUT, network.quantities[INPUT])}
 
     def build(self, metadata: Mapping[str, object]) -> bytes:
@@ -78,7 +80,7 @@ class _Writer:
         note.name, note.buffer = METADATA_NAME, self._buffer(json.dumps(metadata, sort_keys=True).encode())
         model = schema.ModelT()
         model.version, model.description = 3, "scenelet integer network"
-        model.operatorCodes, model.subgraphs, model.metadata = [_code(n) for n in self.codes], [graph], [note]
+        model.operatorCodes, model.subgraphs, model.metadata = [_code(*code) for code in self.codes], [graph], [note]
         model.buffers = self.buffers
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(model.Pack(builder), IDENTIFIER)
@@ -114,9 +116,12 @@ class _Writer:
             options.depthMultiplier = 1
         values = weights.weight.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
         scales = np.float32(self.network.quantities[layer.inputs[0]].scale).astype(np.float64) * weights.scale
-        weight = self._constant(f"{layer.name}/weight", values, weights.scale, axis=3 if depthwise else 0)
+        axis, bits = 3 if depthwise else 0, weights.bits
+        weight = self._constant(f"{layer.name}/weight", values, weights.scale, axis=axis, bits=bits)
         bias = self._constant(f"{layer.name}/bias", weights.bias, scales.astype(np.float32), axis=0)
-        self._operator("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", [source, weight, bias], output, options)
+        code = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        version = VERSIONS_OF_INT4[code] if bits == 4 else VERSIONS[code]
+        self._operator(code, [source, weight, bias], output, options, version)
 
     def _pool(
         self,
@@ -142,9 +147,9 @@ class _Writer:
         self._operator("PAD", [source, paddings], output, schema.PadOptionsT())
         return output
 
-    def _operator(self, code: str, inputs: list[int], output: int, options: object) -> None:
+    def _operator(self, code: str, inputs: list[int], output: int, options: object, version: int | None = None) -> None:
         operator = schema.OperatorT()
-        operator.opcodeIndex = self.codes.setdefault(code, len(self.codes))
+        operator.opcodeIndex = self.codes.setdefault((code, version or VERSIONS[code]), len(self.codes))
         operator.inputs, operator.outputs = inputs, [output]
         operator.builtinOptions = options
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
@@ -155,9 +160,12 @@ class _Writer:
         scale = np.array([quantity.scale], np.float32)
         return self._tensor(name, (1, height, width, channels), schema.TensorType.INT8, 0, scale, quantity.zero_point)
 
-    def _constant(self, name: str, values: np.ndarray, scale: np.ndarray | None, axis: int = 0) -> int:
-        kind = schema.TensorType.INT8 if values.dtype == np.int8 else schema.TensorType.INT32
-        return self._tensor(name, values.shape, kind, self._buffer(values.tobytes()), scale, 0, axis)
+    def _constant(
+        self, name: str, values: np.ndarray, scale: np.ndarray | None, axis: int = 0, bits: int | None = None
+    ) -> int:
+        kind = {4: schema.TensorType.INT4, 8: schema.TensorType.INT8, None: schema.TensorType.INT32}[bits]
+        data = packed(values) if bits == 4 else values.tobytes()
+        return self._tensor(name, values.shape, kind, self._buffer(data), scale, 0, axis)
 
     def _tensor(
         self,
@@ -191,11 +199,21 @@ def _activation(layer: Layer) -> int:
     return kinds.RELU if layer.relu else kinds.NONE
 
 
-def _code(name: str) -> schema.OperatorCodeT:
+def packed(values: np.ndarray) -> bytes:
+    """Integers of 4 bits, two a byte, the first in the lower half; an odd last one has zeros beside it.
+
+    >>> packed(np.array([1, -2, 7], np.int8)).hex()
+    'e107'
+    """
+    halves = np.append(values.ravel(), np.zeros(values.size % 2, np.int8)).view(np.uint8) & 15
+    return (halves[::2] | halves[1::2] << 4).tobytes()
+
+
+def _code(name: str, version: int) -> schema.OperatorCodeT:
     code = schema.OperatorCodeT()
     # Old readers know only the first field; all our operators are below 127, so both hold the same number.
     code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
-    code.version = VERSIONS[name]
+    code.version = version
     return code
 
 

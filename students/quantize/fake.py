@@ -1,0 +1,122 @@
+"""A folded network that is rounded as integers would be while it goes on learning: quantisation-aware training.
+
+Conventions: every tensor that the file will hold as integers goes through `rounded`, whose value is an integer times
+a step (the scale) and whose gradient passes the rounding as if it were not there. Steps are parameters and learn too;
+zero points stay as calibration chose them. BatchNorm is folded before, so that no statistics are left to freeze.
+Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, sections 2.1 and 2.2; straight-through gradients:
+Bengio et al., 2013. Quantising the folded weights: Jacob et al., CVPR 2018, section 3.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from students.quantize.calibrate import BIAS_LIMIT, limit_of
+from students.quantize.fold import ADD, CONVOLUTION, INPUT, FoldedNetwork, Layer
+from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
+
+SMALLEST_STEP = 1e-8
+
+
+def rounded(
+    x: torch.Tensor, step: torch.Tensor, low: int, high: int, zero_point: int = 0, learn: float = 1.0
+) -> torch.Tensor:
+    """The values that integers in [low, high] give to x: step * (q - zero_point).
+
+    The gradient of x is that of what lies in the range, and 0 outside; that of the step is the paper's equation 3,
+    times `learn`, which for a tensor of n values should be 1 / sqrt(n * high).
+    """
+    step = step * learn + (step * (1 - learn)).detach()
+    inside = (x / step + zero_point).clamp(low, high)
+    return (inside + (inside.round() - inside).detach() - zero_point) * step
+
+
+class FakeQuantized(nn.Module):
+    """Log-mels (B, 1, mels, frames) to logits (B, classes), within a step of what the integers will answer.
+
+    Attributes:
+        layers: as in fold.py.
+        bits: layer name to the bits of its weights.
+    """
+
+    def __init__(self, network: FoldedNetwork, integers: IntegerNetwork) -> None:
+        """Begin at the weights of the float network and the scales of its calibration."""
+        super().__init__()
+        self.layers = network.layers
+        self.bits = {name: w.bits for name, w in integers.weights.items()}
+        self._quantities = dict(integers.quantities)
+        self.weights = nn.ParameterDict({n: _parameter(c.weight) for n, c in network.convolutions.items()})
+        self.biases = nn.ParameterDict({n: _parameter(c.bias) for n, c in network.convolutions.items()})
+        self.weight_steps = nn.ParameterDict({n: _parameter(w.scale) for n, w in integers.weights.items()})
+        # The picture's scale is what the front end gives, and a pool's that of its input: neither learns.
+        self.steps = nn.ParameterDict(
+            {
+                layer.name: _parameter(integers.quantities[layer.name].scale)
+                for layer in network.layers
+                if layer.kind in (CONVOLUTION, ADD)
+            }
+        )
+        self.register_buffer("picture_step", torch.tensor(integers.quantities[INPUT].scale))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(B, 1, mels, frames) -> (B, classes)."""
+        steps = {INPUT: self.picture_step}
+        tensors = {INPUT: rounded(pictures, self.picture_step, LOW, HIGH, self._quantities[INPUT].zero_point)}
+        for layer in self.layers:
+            inputs = [tensors[name] for name in layer.inputs]
+            y = self._compute(layer, inputs, steps[layer.inputs[0]])
+            steps[layer.name] = self._step(layer.name) if layer.name in self.steps else steps[layer.inputs[0]]
+            learn = 1 / math.sqrt(y[0].numel() * HIGH)
+            zero_point = self._quantities[layer.name].zero_point
+            y = F.relu(y) if layer.relu else y
+            tensors[layer.name] = rounded(y, steps[layer.name], LOW, HIGH, zero_point, learn)
+        return tensors[self.layers[-1].name].flatten(1)
+
+    def _compute(self, layer: Layer, inputs: list[torch.Tensor], step: torch.Tensor) -> torch.Tensor:
+        if layer.kind == ADD:
+            return inputs[0] + inputs[1]
+        if layer.kind != CONVOLUTION:
+            return layer.pooled(inputs[0])
+        weight, steps = self.weights[layer.name], self._weight_steps(layer.name)
+        high = limit_of(self.bits[layer.name])
+        learn = 1 / math.sqrt(weight[0].numel() * high)
+        each = (step * steps).detach()  # the bias has no step of its own
+        bias = rounded(self.biases[layer.name], each, -BIAS_LIMIT, BIAS_LIMIT)
+        weight = rounded(weight, steps[:, None, None, None], -high, high, learn=learn)
+        return F.conv2d(inputs[0], weight, bias, layer.stride, layer.padding, groups=layer.groups)
+
+    def _step(self, name: str) -> torch.Tensor:
+        return self.steps[name].abs().clamp_min(SMALLEST_STEP)
+
+    def _weight_steps(self, name: str) -> torch.Tensor:
+        return self.weight_steps[name].abs().clamp_min(SMALLEST_STEP)
+
+    @torch.no_grad()
+    def integers(self) -> IntegerNetwork:
+        """The network of integers that this one imitates."""
+        quantities = {INPUT: self._quantities[INPUT]}
+        weights = {}
+        for layer in self.layers:
+            source, before = quantities[layer.inputs[0]], self._quantities[layer.name]
+            if layer.name in self.steps:
+                quantities[layer.name] = Quantity(float(self._step(layer.name)), before.zero_point, before.shape)
+            else:
+                quantities[layer.name] = Quantity(source.scale, source.zero_point, before.shape)
+            if layer.kind == CONVOLUTION:
+                weights[layer.name] = self._weights(layer.name, source.scale)
+        return IntegerNetwork(self.layers, weights, quantities)
+
+    def _weights(self, name: str, input_scale: float) -> Weights:
+        bits, steps = self.bits[name], self._weight_steps(name).cpu()
+        weight = (self.weights[name].cpu() / steps[:, None, None, None]).round()
+        weight = weight.clamp(-limit_of(bits), limit_of(bits)).to(torch.int8).numpy()
+        bias = self.biases[name].cpu().double() / (steps.double() * float(np.float32(input_scale)))
+        bias = bias.round().clamp(-BIAS_LIMIT, BIAS_LIMIT).to(torch.int32).numpy()
+        return Weights(weight, bias, steps.numpy(), bits)
+
+
+def _parameter(values: torch.Tensor | np.ndarray | float) -> nn.Parameter:
+    return nn.Parameter(torch.as_tensor(values, dtype=torch.float32).detach().clone())

@@ -1,0 +1,90 @@
+"""Training that knows it will be rounded: its gradients are the paper's, its answers those of the integers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import lively
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from students.cp_mobile import cp_mobile
+from students.quantize.calibrate import calibrate
+from students.quantize.fake import FakeQuantized, rounded
+from students.quantize.fold import fold
+from students.quantize.runtime import TFLiteModel
+from students.quantize.tflite import write_tflite
+
+
+@given(st.floats(-3, 3), st.floats(0.05, 0.5))
+def test_gradients_are_those_of_learned_step_sizes(value: float, step: float) -> None:
+    """Oracle: Esser et al., equations 1 to 3, case by case; `learn` scales the step's and no value."""
+    low, high = -7, 7
+    x, s = torch.tensor(value, requires_grad=True), torch.tensor(step, requires_grad=True)
+    y = rounded(x, s, low, high, learn=0.25)
+    y.backward()
+    ratio = x.item() / s.item()
+    if abs(abs(ratio) - 7) < 1e-4 or abs(ratio * 2 % 2 - 1) < 1e-4:  # on an edge either side is right
+        return
+    q = max(low, min(high, round(ratio)))
+    assert y.item() == pytest.approx(q * s.item(), rel=1e-5)
+    assert x.grad.item() == float(low < ratio < high)
+    expected = q - ratio if low < ratio < high else q
+    assert s.grad.item() == pytest.approx(0.25 * expected, abs=1e-4)
+
+
+def test_zero_stays_zero_whatever_the_zero_point() -> None:
+    """Oracle: 0 is an integer times the step, so padding is exact."""
+    for zero_point in (-128, -5, 40):
+        assert rounded(torch.zeros(1), torch.tensor(0.3), -128, 127, zero_point).item() == 0.0
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 1000))
+def test_it_answers_as_the_integers_that_it_becomes(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Oracle: LiteRT's reference kernels on the file, with layers of 4 and of 8 bits, after the steps were moved as
+    training moves them. A rounding that falls otherwise is carried through the layers: a logit may differ by 6 steps
+    of 256, all of them by 1 on average."""
+    folder: Path = tmp_path_factory.mktemp("fake")
+    g = torch.Generator().manual_seed(seed)
+    network, pictures = fold(lively(cp_mobile(size="6k"), seed)), torch.randn(8, 1, 64, 48, generator=g)
+    chance = np.random.default_rng(seed)
+    bits = {name: int(chance.choice([4, 8])) for name in network.convolutions}
+    fake = FakeQuantized(network, calibrate(network, [pictures], bits=bits)).eval()
+    with torch.no_grad():
+        for parameter in [*fake.steps.values(), *fake.weight_steps.values()]:
+            parameter.mul_(1 + 0.1 * torch.rand(parameter.shape, generator=g))
+    integers = fake.integers()
+    assert {name: w.bits for name, w in integers.weights.items()} == bits
+    model = TFLiteModel(write_tflite(integers, folder / "m.tflite", {}))
+    with torch.no_grad():
+        steps = ((model.logits(pictures) - fake(pictures)) / integers.output.scale).abs()
+    assert steps.max() <= 6
+    assert steps.mean() <= 1
+
+
+def test_training_brings_four_bits_back(generator: torch.Generator) -> None:
+    """Oracle: the float network's logits: 60 steps of imitation leave less than half of what rounding to 4 bits lost,
+    measured on the integers; every parameter has moved."""
+    network = fold(lively(cp_mobile(size="6k")))
+    pictures = torch.randn(16, 1, 64, 48, generator=generator)
+    fake = FakeQuantized(network, calibrate(network, [pictures], bits=dict.fromkeys(network.convolutions, 4)))
+    before = {name: value.clone() for name, value in fake.state_dict().items()}
+    with torch.no_grad():
+        wanted = network(pictures)
+
+    def lost() -> float:
+        integers = fake.integers()
+        q = integers.run(integers.quantities["input"].quantize(pictures))
+        return float((integers.output.dequantize(q) - wanted).square().mean())
+
+    at_first = lost()
+    optimizer = torch.optim.Adam(fake.parameters(), lr=1e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (fake(pictures) - wanted).square().mean().backward()
+        optimizer.step()
+    assert lost() < 0.5 * at_first
+    moved = {name for name, value in fake.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == before.keys() - {"picture_step"}
