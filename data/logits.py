@@ -124,7 +124,12 @@ def read_logits(
     if (found := store.attributes.get("format")) != FORMAT:
         raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: run stage=teacher again")
     store.require("logits")
-    theirs = json.loads(store.attributes["scenes"])
+    theirs, shape = (
+        json.loads(store.attributes.get("scenes", "[]")),
+        store[column].shape if column in store.columns else None,
+    )
+    if shape is None or shape[-1] != len(theirs):
+        raise UserError(f"{path} has {column} of the shape {shape} for {len(theirs)} scenes: run stage=teacher again")
     if theirs != list(scenes):
         raise UserError(
             f"{path} has the scenes {theirs}, the data set has {list(scenes)}: logits are comparable only if both "
@@ -199,7 +204,7 @@ def mean_logits(
     several = read_several(paths, filenames, scenes, column)
     if weights is None:
         return several.mean(axis=0)
-    shares = convex("distill.weights", weights, len(paths), of="file")
+    shares = convex("student.distill.weights", weights, len(paths), of="file")
     return np.tensordot(shares, several, axes=1).astype(np.float32)
 
 

@@ -114,10 +114,14 @@ class Student:
 
 @dataclass
 class Quantize:
-    """Calibration; see students/quantize/calibrate.py."""
+    """How a student becomes integers; see students/quantize/."""
 
+    method: str = "ptq"
+    bits: Any = 8
+    budget: int | None = None
     clips: int = 256
     percentile: float = 99.99
+    fit: Fit = field(default_factory=Fit)
 
 
 @dataclass

@@ -20,8 +20,9 @@ from data.errors import UserError
 RECORD = "run.json"  # written last: it says that the run is complete
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 RESUME = "resume.pt"  # of a training that is not finished
-SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
+SCORES, ENERGY, NOT_FINITE, LAYERS = "score.json", "energy.json", "not_finite.txt", "layers.json"
 
+LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -29,13 +30,16 @@ def folder_of(cfg: DictConfig, stage: str) -> Path:
     """runs/<stage>/<name>, where a job of a sweep adds its own overrides to the name.
 
     Raises:
-        UserError: the name would be no plain folder name.
+        UserError: the name would be no plain folder name, or too long a one.
     """
     if not _NAME.fullmatch(cfg.name):
         raise UserError(
             f"name={cfg.name!r} must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
         )
-    return Path(cfg.runs) / stage / "-".join([cfg.name, *_swept(cfg)])
+    folder = "-".join([cfg.name, *_swept(cfg)])
+    if len(folder.encode()) > LONGEST:
+        raise UserError(f"the run's folder, {folder}, has a name too long: shorten name=..., or sweep fewer settings")
+    return Path(cfg.runs) / stage / folder
 
 
 def existing(cfg: DictConfig, stage: str, file: str) -> Path:

@@ -5,27 +5,36 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
 
-from data.errors import UserError
+from data.errors import UserError, unknown
 from data.front_end import FrontEnd, build_front_end
 from experiments import checkpoint
-from experiments.paths import CHECKPOINT, MODEL, existing, sha256
+from experiments.energy import read_energy
+from experiments.hardware import computing
+from experiments.paths import CHECKPOINT, LAYERS, MODEL, existing, sha256, write_text
 from experiments.predict import predict
 from experiments.prepare import Prepared, prepare
+from experiments.quantize_tables import show
 from experiments.runs import Run
 from experiments.score import softmax
+from experiments.teaching import Lessons, read_lessons, student_loss
+from experiments.training import batch_size, fit_part
 from students import build_student
-from students.complexity import LIMITS, Complexity, tflite_complexity, torch_complexity
+from students.complexity import tflite_complexity, torch_complexity
+from students.quantize.bits import allocate, layer_bytes, measure
 from students.quantize.calibrate import calibrate, correct_biases
-from students.quantize.fold import fold
+from students.quantize.fake import FakeQuantized
+from students.quantize.fold import FoldedNetwork, fold
+from students.quantize.integer import IntegerNetwork
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 
+METHODS = ("ptq", "qat")
 BATCH = 32
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
 
@@ -33,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Quantise a student's checkpoint; write model.tflite and score.json; print the table."""
+    """Quantise a student's checkpoint; write model.tflite, layers.json and score.json; print the tables."""
     prepared = prepare(cfg)
     path = Path(cfg.checkpoint) if cfg.checkpoint else existing(cfg, "student", CHECKPOINT)
     network, blueprint = checkpoint.load(path, build_student)
@@ -43,34 +52,36 @@ def run(cfg: DictConfig) -> None:
             f"the data set has {list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: "
             "give the data set it was trained on"
         )
+    lessons = _lessons(cfg, prepared)
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
-    settings = {"quantize": OmegaConf.to_container(cfg.quantize), "seed": cfg.seed}
-    run = Run(cfg, "quantize", settings=settings, inputs=inputs, sources=[path])
-    if run.is_done(MODEL):
-        Console().print(table(json.loads((run.folder / "score.json").read_text())))
+    if lessons is not None:
+        inputs["logits"] = lessons.fingerprint
+    sources = [path, *(lessons.paths if lessons else ())]
+    settings = _settings(cfg)
+    if lessons is not None:
+        settings["batch_size"] = batch_size(cfg, "quantize", prepared)
+    run = Run(cfg, "quantize", settings=settings, inputs=inputs, sources=sources)
+    if run.is_done(MODEL, LAYERS):
+        show(run.folder)
         return
 
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     folded = fold(network)
-    pictures = calibration_pictures(prepared, front_end, cfg.quantize.clips, cfg.seed)
-    integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile)
+    bits, layers = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
+    pictures = some_pictures(prepared, front_end, "train", cfg.quantize.clips, cfg.seed)
+    integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile, bits=bits)
     integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
-    run.start()
+    variants = {"integer": integers}
+    if lessons is None:
+        run.start()
+    else:
+        trained = _train(cfg, prepared, FakeQuantized(folded, integers), front_end, run, lessons)
+        variants = {"ptq": integers, "integer": trained.cpu().integers()}
+    write_text(run.folder / LAYERS, json.dumps(layers, indent=1))
     metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": inputs["checkpoint"]}
-    model = write_tflite(integers, run.folder / MODEL, metadata)
+    model = write_tflite(variants["integer"], run.folder / MODEL, metadata)
 
-    batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))
-    probabilities = {"float": predict(network, front_end, batches)[0]}
-    test = torch.cat([front_end(batch.waves) for batch in batches.in_order()])
-    for name, kernels in (("integer", "device"), ("integer_host", "host")):
-        probabilities[name] = softmax(TFLiteModel(model, kernels=kernels).logits(test).numpy())
-    scores = {
-        f"{name}/{figure}": value
-        for name, p in probabilities.items()
-        for figure, value in prepared.score("test", p).items()
-    }
-    agreement = probabilities["integer"].argmax(1) == probabilities["float"].argmax(1)
-    scores["integer/agreement_with_float"] = float(agreement.mean())
+    scores = _accuracies(prepared, network, front_end, variants, model)
     costs = {
         "float": torch_complexity(network, prepared.picture_shape(front_end)),
         "integer": tflite_complexity(model),
@@ -78,39 +89,106 @@ def run(cfg: DictConfig) -> None:
     for name, cost in costs.items():
         scores |= {f"{name}/{k}": v for k, v in dataclasses.asdict(cost).items()}
         scores |= {f"{name}/within_limit/{k}": float(v) for k, v in cost.within_limits().items()}
-    run.finish(scores)
-    Console().print(table(scores))
+    run.finish(scores | read_energy(run.folder))
+    show(run.folder)
     log.info("%s: %d bytes of file (%s)", model.name, model.stat().st_size, run.folder)
 
 
-def calibration_pictures(prepared: Prepared, front_end: FrontEnd, count: int, seed: int) -> torch.Tensor:
-    """Log-mels (n, 1, mels, frames) of at most `count` random train clips."""
+def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
+    """What the student learns from while it is rounded; None: it learns no more."""
+    if cfg.quantize.method not in METHODS:
+        unknown("quantize.method", cfg.quantize.method, METHODS)
+    if cfg.quantize.method == "ptq":
+        return None
+    if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
+        raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
+    return read_lessons(cfg, prepared)
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    """What of the config the results depend on."""
+    quantize = OmegaConf.to_container(cfg.quantize, resolve=True)
+    settings = {"quantize": quantize, "seed": cfg.seed}
+    if cfg.quantize.method == "ptq":
+        del quantize["fit"]
+        return settings
+    student = OmegaConf.to_container(cfg.student, resolve=True)
+    taught = {key: student[key] for key in ("augment", "distill")}
+    return settings | taught | {"learns_from": cfg.distill, "epochs": cfg.epochs, **computing(cfg.fabric)}
+
+
+def choose_bits(
+    cfg: DictConfig, folded: FoldedNetwork, prepared: Prepared, front_end: FrontEnd, seed: int
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Bits of each layer's weights by `quantize.bits`, and the table of the layers: bits, bytes, sensitivities.
+
+    Raises:
+        UserError: `bits` is nothing known, or `budget` too small, or one is given without the other.
+    """
+    wanted = OmegaConf.to_container(cfg.bits) if OmegaConf.is_config(cfg.bits) else cfg.bits
+    if (wanted == "auto") != (cfg.budget is not None):
+        raise UserError(
+            f"quantize.bits={wanted} and quantize.budget={cfg.budget}: bits=auto needs a budget of bytes, and nothing "
+            "else uses one"
+        )
+    sensitivities: Mapping[str, Any] = {}
+    if wanted == "auto":
+        options = measure(folded, some_pictures(prepared, front_end, "validation", cfg.clips, seed))
+        bits = allocate(options, cfg.budget)
+        sensitivities = {n: {f"sensitivity_{o.bits}": o.loss for o in found} for n, found in options.items()}
+    elif isinstance(wanted, dict):
+        bits = {name: wanted.get(name, 8) for name in [*folded.convolutions, *wanted]}
+    elif wanted in (4, 8):
+        bits = dict.fromkeys(folded.convolutions, wanted)
+    else:
+        unknown("quantize.bits", wanted, ("8", "4", "auto", "{NAME: 4}"))
+    return bits, [
+        {"layer": name, "bits": bits[name], "bytes": layer_bytes(layer, bits[name]), **sensitivities.get(name, {})}
+        for name, layer in folded.convolutions.items()
+    ]
+
+
+def some_pictures(prepared: Prepared, front_end: FrontEnd, split: str, count: int, seed: int) -> torch.Tensor:
+    """Log-mels (n, 1, mels, frames) of at most `count` random clips of a split."""
     if count < 1:
         raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
-    rows = prepared.clips.indices("train")
+    rows = prepared.clips.indices(split)
     chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()
     with torch.no_grad():
         return torch.cat([front_end(prepared.store.read(rows[part])) for part in torch.from_numpy(chosen).split(BATCH)])
 
 
-def table(scores: Mapping[str, float]) -> Table:
-    """Float and integer student side by side: accuracy and log loss by subset, then costs against the limits."""
-    out = Table(title="test split: accuracy and log loss")
-    for column in ("", "float", "integer", "host"):
-        out.add_column(column, justify="left" if not column else "right")
-    names = ("float", "integer", "integer_host")
-    figures = [key.removeprefix("float/") for key in scores if key.startswith("float/accuracy")]
-    for figure in figures:
-        subset = figure.removeprefix("accuracy").strip("/").replace("/", " ") or "all (macro)"
-        loss = figure.replace("accuracy", "log_loss", 1)
-        cells = [f"{100 * scores[f'{n}/{figure}']:5.1f} %  {scores[f'{n}/{loss}']:.3f}" for n in names]
-        out.add_row(subset, *cells, end_section=figure == figures[-1])
-    for cost in (field.name for field in dataclasses.fields(Complexity)):
-        limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
-        cells = [f"{int(scores[f'{n}/{cost}']):,}{_verdict(scores.get(f'{n}/within_limit/{cost}'))}" for n in names[:2]]
-        out.add_row(cost.replace("_", " ") + limit, *cells, "")
-    return out
+def _train(
+    cfg: DictConfig, prepared: Prepared, network: FakeQuantized, front_end: FrontEnd, run: Run, lessons: Lessons
+) -> FakeQuantized:
+    part = OmegaConf.create({"fit": cfg.quantize.fit, "augment": cfg.student.augment})
+    loss = student_loss(OmegaConf.to_container(cfg.student.distill))
+    targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
+    return fit_part(cfg, part, prepared, network, front_end, run, loss=loss, **targets)
 
 
-def _verdict(holds: float | None) -> str:
-    return "" if holds is None else "  ok" if holds else "  over"
+def _accuracies(
+    prepared: Prepared,
+    network: torch.nn.Module,
+    front_end: FrontEnd,
+    variants: Mapping[str, IntegerNetwork],
+    model: Path,
+) -> dict[str, float]:
+    """Figures of the test split: of the float student, of integers before they were trained, and of the file."""
+    front_end = front_end.cpu()
+    batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))
+    probabilities = {"float": predict(network, front_end, batches)[0]}
+    test = torch.cat([front_end(batch.waves) for batch in batches.in_order()])
+    if "ptq" in variants:
+        probabilities["ptq"] = np.concatenate([softmax(variants["ptq"].logits(p).numpy()) for p in test.split(BATCH)])
+    for name, kernels in (("integer", "device"), ("integer_host", "host")):
+        probabilities[name] = softmax(TFLiteModel(model, kernels=kernels).logits(test).numpy())
+    scores = {
+        f"{name}/{figure}": value
+        for name, p in probabilities.items()
+        for figure, value in prepared.score("test", p).items()
+    }
+    for name in probabilities.keys() - {"float"}:
+        agreement = probabilities[name].argmax(1) == probabilities["float"].argmax(1)
+        scores[f"{name}/agreement_with_float"] = float(agreement.mean())
+    return scores

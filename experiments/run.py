@@ -3,6 +3,7 @@
 Heavy packages are imported when a stage runs, so that --help and every mistake are answered at once.
 """
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -15,14 +16,15 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError, unknown
-from experiments import config
-from experiments.runs import is_first
+from experiments import config, tracking
+from experiments.runs import flat, is_first
 
 CONF = Path(__file__).parent / "conf"
 STAGES = {
@@ -61,6 +63,8 @@ def _stages(cfg: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe in a worker, whose exit would not be the command's
             raise UserError(message) from None
         _stop(message)
+    finally:
+        tracking.give_up()
 
 
 def main() -> None:
@@ -95,15 +99,21 @@ def _with_keys(arguments: list[str]) -> list[str]:
     to the keys that have several values."""
     flags = [a for a in arguments if a in ("-m", "--multirun")]
     rest = [a for a in arguments if a not in flags]
-    try:
-        parsed = [OverridesParser.create().parse_override(a) for a in rest if not a.startswith("-")]
-    except HydraException:
-        return arguments  # Hydra will find the same defect and say so
-    keys = {"swept": [override for override in parsed if flags and override.is_sweep_override()]}
+    parser, parsed = OverridesParser.create(), []
+    for argument in rest:
+        with contextlib.suppress(HydraException):  # flags, their values, and mistakes, which Hydra will find too
+            parsed.append(parser.parse_override(argument))
+    swept = [override.key_or_group for override in parsed if flags and override.is_sweep_override()]
     # Groups are no settings; hydra/launcher=ray, which is one, could not stand in a list either.
-    keys["given"] = [override for override in parsed if "." in override.key_or_group]
-    named = [f"{key}=[{','.join(o.key_or_group for o in found)}]" for key, found in keys.items() if found]
+    given = [key for override in parsed if "." in override.key_or_group for key in _named_by(override)]
+    named = [f"{key}=[{','.join(found)}]" for key, found in (("swept", swept), ("given", given)) if found]
     return [*flags[:1], *rest, *named]
+
+
+def _named_by(override: Override) -> list[str]:
+    """The settings that an override gives: student.fit={epochs: 3} gives student.fit.epochs."""
+    value = override.value()
+    return list(flat({override.key_or_group: value})) if isinstance(value, dict) else [override.key_or_group]
 
 
 def _stop(message: str) -> None:

@@ -18,6 +18,7 @@ from data.errors import UserError, listed
 from experiments.paths import (
     CHECKPOINT,
     ENERGY,
+    LAYERS,
     LOGITS,
     MODEL,
     NOT_FINITE,
@@ -110,7 +111,7 @@ class Run:
         if not is_first():
             return
         # What an earlier run left must not be taken for this one's, should this one be stopped.
-        old = [RECORD, SCORES, CHECKPOINT, LOGITS, MODEL, NOT_FINITE, *([] if rows else [RESUME, ENERGY])]
+        old = [RECORD, SCORES, CHECKPOINT, LOGITS, MODEL, LAYERS, NOT_FINITE, *([] if rows else [RESUME, ENERGY])]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in [*(self.folder / name for name in old), *self.folder.glob("*.tmp")]:

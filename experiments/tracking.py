@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.errors import unknown
 
@@ -21,6 +22,7 @@ KINDS = ("wandb", "none")
 LONGEST_NAME = 128  # of an artifact, says W&B
 
 log = logging.getLogger(__name__)
+_open: list[Any] = []  # W&B's runs that are not finished
 
 
 class Tracker:
@@ -57,9 +59,11 @@ class Tracker:
         import wandb
 
         wanted = os.environ.get("WANDB_MODE", "online")
-        reason = "no key" if not _has_key() else f"WANDB_MODE={wanted}" if wanted != "online" else None
+        if wanted == "disabled":
+            return
+        reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if _has_key() else "no key"
         about = {"project": project, "group": stage, "name": f"{stage}/{name}", "dir": folder, "config": dict(config)}
-        settings = wandb.Settings(silent=True, console="off")
+        settings = wandb.Settings(silent=True, console="off", reinit="create_new")
         if reason is None:
             try:
                 self._run = wandb.init(**about, mode="online", settings=settings)
@@ -69,7 +73,8 @@ class Tracker:
             log.info(
                 "W&B: %s, recording offline; send it later with: wandb sync %s/wandb/offline-run-*", reason, folder
             )
-            self._run = wandb.init(**about, mode="disabled" if wanted == "disabled" else "offline", settings=settings)
+            self._run = wandb.init(**about, mode="offline", settings=settings)
+        _open.append(self._run)
         for path in sources:
             self._record(path, used=True)
 
@@ -85,16 +90,18 @@ class Tracker:
             for path in products:
                 self._record(path, used=False)
             self._run.finish()
+            _open.remove(self._run)
 
     def _record(self, path: Path, *, used: bool) -> None:
         import wandb
 
-        if self._run.disabled:
-            return
         # Kept beside the recording: by the time of `wandb sync` another training may have replaced the file. Our files
         # are replaced and never written into, so that a second name for the same bytes is enough.
-        kept = Path(self._run.dir).parent / "artifacts" / _artifact_name(path) / path.name
-        kept.parent.mkdir(parents=True)
+        folder = Path(self._run.dir).parent / "artifacts"
+        folder.mkdir(exist_ok=True)
+        # Numbered, because files of one name may come from several places.
+        kept = folder / f"{sum(1 for _ in folder.iterdir())}-{_artifact_name(path)}" / path.name
+        kept.parent.mkdir()
         try:
             os.link(path, kept)
         except OSError:  # another file system, or one without links
@@ -104,6 +111,12 @@ class Tracker:
         # What run.log_artifact and, for a file that W&B has not, run.use_artifact call: but the latter refuses to be
         # offline. The same bytes become one version, whoever sends them first.
         self._run._log_artifact(artifact, is_user_created=True, use_after_commit=used)
+
+
+def give_up() -> None:
+    """End the recordings of runs that failed, or the next job of a sweep would find them open."""
+    while _open:
+        _open.pop().finish(exit_code=1)
 
 
 def _artifact_name(path: Path) -> str:

@@ -2,34 +2,26 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
-from data.batches import Batch
 from data.errors import UserError, listed, unknown
 from data.front_end import build_front_end
-from data.logits import BY_SHIFT, common_shifts, mean_logits
 from experiments import checkpoint
 from experiments.energy import read_energy
-from experiments.fit import Loss
 from experiments.hardware import computing, make_fabric
-from experiments.paths import CHECKPOINT, logits_files, sha256
+from experiments.paths import CHECKPOINT
 from experiments.predict import predict
-from experiments.prepare import prepare, warn_of_leaks
+from experiments.prepare import prepare
 from experiments.runs import Run, is_first
-from experiments.training import fit_part
+from experiments.teaching import read_lessons, student_loss
+from experiments.training import batch_size, fit_part
 from students import build_student
 from students.complexity import Complexity, over_limits, torch_complexity
-from students.distill import Features, distillation_loss, similarity_loss
 from students.scale import WIDEST, widest_arguments
 
-DISTILL = ("kd", "none")
-SHIFTS = ("mean", "nearest")
 ON_EXCESS = ("error", "warn")
 
 log = logging.getLogger(__name__)
@@ -39,17 +31,9 @@ def run(cfg: DictConfig) -> None:
     """Train the student of `cfg.student` and write checkpoint and scores."""
     prepared = prepare(cfg)
     clips = prepared.clips
-    if cfg.distill not in DISTILL:
-        unknown("distill", cfg.distill, DISTILL)
-    paths, targets, shifted = [], None, None
-    if cfg.distill == "kd":
-        paths = logits_files(cfg)
-        shifted = _shifts(cfg.student.distill.shifts, paths)
-        column = BY_SHIFT if shifted else "logits"
-        targets = mean_logits(paths, clips.filenames, clips.scenes, cfg.student.distill.weights, column)
-        warn_of_leaks(paths, prepared)
+    lessons = read_lessons(cfg, prepared)
     student = OmegaConf.to_container(cfg.student, resolve=True)
-    inputs = {**prepared.fingerprint, "logits": " ".join(sha256(path) for path in paths)}
+    inputs = {**prepared.fingerprint, "logits": lessons.fingerprint}
     run = Run(
         cfg,
         "student",
@@ -58,10 +42,11 @@ def run(cfg: DictConfig) -> None:
             "distill": cfg.distill,
             "seed": cfg.seed,
             "epochs": cfg.epochs,
+            "batch_size": batch_size(cfg, "student", prepared),
             **computing(cfg.fabric),
         },
         inputs=inputs,
-        sources=paths,
+        sources=lessons.paths,
     )
     if run.is_done(CHECKPOINT):
         return
@@ -74,10 +59,17 @@ def run(cfg: DictConfig) -> None:
     cost = torch_complexity(network, shape)
     _require_limits(cfg, cost)
 
-    log.info("student %s learns from labels%s", cfg.student.builder, "".join(f", {path}" for path in paths))
-    loss = _loss(student["distill"], network)
+    log.info("student %s learns from labels%s", cfg.student.builder, "".join(f", {path}" for path in lessons.paths))
     network = fit_part(
-        cfg, cfg.student, prepared, network, front_end, run, loss=loss, targets=targets, target_shifts=shifted
+        cfg,
+        cfg.student,
+        prepared,
+        network,
+        front_end,
+        run,
+        loss=student_loss(student["distill"], network),
+        targets=lessons.targets,
+        target_shifts=lessons.shifts,
     )
     blueprint = checkpoint.Blueprint(
         cfg.student.builder,
@@ -99,30 +91,6 @@ def run(cfg: DictConfig) -> None:
     log.info(
         "student: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder
     )
-
-
-def _shifts(wanted: str, paths: Sequence[Path]) -> tuple[int, ...] | None:
-    """The shifts whose logits are told apart; None: each clip has one target, whatever its shift."""
-    if wanted not in SHIFTS:
-        unknown("student.distill.shifts", wanted, SHIFTS)
-    return common_shifts(paths) if wanted == "nearest" else None
-
-
-def _loss(distill: Mapping[str, Any], network: nn.Module) -> Loss:
-    """The loss of a batch, by the settings of `student.distill`."""
-    settings = {key: distill[key] for key in ("temperature", "hard_weight", "label_smoothing")}
-    distillation_loss(torch.zeros(1, 2), None, torch.zeros(1, dtype=torch.int64), **settings)  # checks them
-    if (similarity := distill["similarity"]) < 0:
-        raise UserError(f"distill.similarity={similarity} must be at least 0")
-    features = Features(network) if similarity else None
-
-    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        value = distillation_loss(logits, batch.targets, batch.labels, **settings)
-        if features is None or batch.targets is None:
-            return value
-        return value + similarity * similarity_loss(features(), batch.targets)
-
-    return loss
 
 
 def _arguments(cfg: DictConfig, arguments: dict[str, object], shape: Sequence[int]) -> dict[str, object]:

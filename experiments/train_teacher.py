@@ -16,7 +16,7 @@ from experiments.listen import listen, require_room, shifts_of
 from experiments.paths import CHECKPOINT, LOGITS, RESUME, existing, sha256
 from experiments.prepare import Prepared, prepare
 from experiments.runs import Run, is_first
-from experiments.training import fit_part
+from experiments.training import batch_size, fit_part
 from teachers import build_teacher
 from teachers.layers import layers_of
 
@@ -43,6 +43,7 @@ def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
         inputs["weights"] = _fingerprint(cfg.teacher.weights)
     asked = {key: value for key, value in teacher.items() if key != "shifts"}  # which only the logits depend on
     settings = {"teacher": asked, "seed": cfg.seed, "epochs": cfg.epochs, **computing(cfg.fabric)}
+    settings["batch_size"] = batch_size(cfg, "teacher", prepared)
     this = Run(cfg, "teacher", settings=settings, inputs=inputs)
     path = this.folder / CHECKPOINT
     if this.is_done(CHECKPOINT):

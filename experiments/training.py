@@ -61,9 +61,7 @@ def fit_part(
         if fabric.device.type != "cuda":
             raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    by_hand = f"{run.stage}.fit.batch_size" in cfg.given
-    clips = len(prepared.clips.indices("train"))
-    size = small_enough(recipe.batch_size, clips, fabric.world_size, exact=by_hand)
+    size = batch_size(cfg, run.stage, prepared)
     if recipe.accumulate > (most := size // fabric.world_size // 2):
         raise UserError(f"fit.accumulate={recipe.accumulate} parts of {size} clips are too small: give at most {most}")
     place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}
@@ -102,6 +100,14 @@ def fit_part(
             f"{error}; its clips are in {path}: lower {of}.fit.learning_rate, limit the gradient ({of}.fit.clip=1), or "
             "use fabric.precision=32-true, and begin anew with force=true"
         ) from error
+
+
+def batch_size(cfg: DictConfig, stage: str, prepared: Prepared) -> int:
+    """Clips a batch of a stage's training, over all devices: as the recipe says, or fewer where there are few clips;
+    as the command line says, or an error."""
+    by_hand = f"{stage}.fit.batch_size" in cfg.given
+    devices, clips = cfg.fabric.devices * cfg.fabric.num_nodes, len(prepared.clips.indices("train"))
+    return small_enough(cfg[stage].fit.batch_size, clips, devices, exact=by_hand)
 
 
 def _watch(batches: Iterator[Batch], steps: int) -> Iterator[Batch]:

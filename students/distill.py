@@ -43,10 +43,11 @@ def distillation_loss(
         UserError: a number is out of its range.
     """
     if not 0 <= label_smoothing < 1:
-        raise UserError(f"distill.label_smoothing={label_smoothing} must be from 0 to below 1")
+        raise UserError(f"student.distill.label_smoothing={label_smoothing} must be from 0 to below 1")
     if not (temperature > 0 and 0 <= hard_weight <= 1):
         raise UserError(
-            f"distill.temperature={temperature} must be above 0, distill.hard_weight={hard_weight} from 0 to 1"
+            f"student.distill.temperature={temperature} must be above 0, student.distill.hard_weight={hard_weight} "
+            "from 0 to 1"
         )
     hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
     if teacher is None:

@@ -1,13 +1,15 @@
 """The contract between teachers and students: joined by filename, or not at all."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.logits import BY_SHIFT, LogitsWriter, common_shifts, mean_logits, read_logits
+from data.logits import BY_SHIFT, FORMAT, LogitsWriter, common_shifts, mean_logits, read_logits
 from data.scenes import SCENES
+from data.store import Store, create
 
 NAMES = [f"audio/clip {i}.wav" for i in range(5)]
 VALUES = np.arange(50, dtype=np.float32).reshape(5, 10)
@@ -99,3 +101,15 @@ def test_logits_of_several_shifts_are_kept_and_averaged(tmp_path: Path) -> None:
         common_shifts(paths)
     with pytest.raises(UserError, match=r"teacher\.shifts=3"):
         common_shifts([paths[0], write(tmp_path / "one.h5")])
+
+
+def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
+    """Oracle: a store with nine columns for ten scenes, one without scenes, one with shifts and no logits of them."""
+    about = {"format": FORMAT, "scenes": json.dumps(SCENES), "shifts": "[-1, 0, 1]"}
+    for number, (width, attributes) in enumerate([(9, about), (10, {"format": FORMAT}), (10, about)]):
+        path = tmp_path / f"{number}.h5"
+        create(path, NAMES, {"logits": (np.float32, (width,))}, attributes)
+        Store(path).fill(range(5), logits=VALUES[:, :width])
+    for number, column in ((0, "logits"), (1, "logits"), (2, BY_SHIFT)):
+        with pytest.raises(UserError, match="run stage=teacher again"):
+            read_logits(tmp_path / f"{number}.h5", NAMES, SCENES, column)

@@ -150,8 +150,7 @@ def test_corrected_biases_bring_the_channel_means_back(generator: torch.Generato
 
     def shift(integer: IntegerNetwork) -> float:
         """Largest shift of a mean logit, in steps of the output."""
-        q = integer.run(integer.quantities["input"].quantize(pictures))
-        means = (integer.output.dequantize(q) - network(pictures).detach()).mean(0)
+        means = (integer.logits(pictures) - network(pictures).detach()).mean(0)
         return float(means.abs().max() / integer.output.scale)
 
     corrected = correct_biases(network, shifted, pictures)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ai_edge_litert.schema_py_generated as schema
 import h5py
 import numpy as np
 import pytest
@@ -254,11 +255,8 @@ def test_wandb_records_offline_without_a_key_and_says_so(trained: Path, miniatur
     assert result.stdout.count("recording offline") == 1
     (recording,) = (trained / "runs/quantize/first/wandb").glob("offline-run-*")
     assert list(recording.glob("*.wandb"))
-    kept = {path.relative_to(recording / "artifacts") for path in recording.glob("artifacts/*/*")}
-    assert kept == {
-        Path("student-first-checkpoint/checkpoint.safetensors"),
-        Path("quantize-first-model/model.tflite"),
-    }
+    kept = {str(path.relative_to(recording / "artifacts")) for path in recording.glob("artifacts/*/*")}
+    assert kept == {"0-student-first-checkpoint/checkpoint.safetensors", "1-quantize-first-model/model.tflite"}
 
 
 def test_help_is_quick_and_names_stages_and_groups(tmp_path: Path) -> None:
@@ -330,7 +328,7 @@ MISTAKES = {
     "only logits of nothing": (["data.root={miniature}", "stage=teacher", "only=logits"], ["needs a trained teacher"]),
     "two weights for one teacher": (
         ["stage=student", "data.root={miniature}", "student.distill.weights=[1,2]", "logits=[{logits}]"],
-        ["distill.weights=[1, 2] must be 1 numbers"],
+        ["student.distill.weights=[1, 2] must be 1 numbers"],
     ),
     "distilling in a strange way": (
         ["stage=student", "data.root={miniature}", "distill=some", "logits=[{logits}]"],
@@ -400,6 +398,10 @@ MISTAKES = {
         ["stage=student", "data.root={miniature}", "student.fit.batch_size=5000", "logits=[{logits}]"],
         ["batch_size=5000 is more than the", "train clips"],
     ),
+    "a name as long as a path": (
+        ["stage=student", "data.root={miniature}", "distill=none", "name=" + "x" * 300],
+        ["too long: shorten name="],
+    ),
     "targets of shifts that nobody heard": (
         ["stage=student", "data.root={miniature}", "student.distill.shifts=nearest", "logits=[{logits}]"],
         ["teacher.shifts=3", "student.distill.shifts=mean"],
@@ -416,7 +418,23 @@ MISTAKES = {
     ),
     "more smoothing than there is": (
         ["stage=student", "data.root={miniature}", "student.distill.label_smoothing=1.5", "distill=none"],
-        ["distill.label_smoothing=1.5"],
+        ["student.distill.label_smoothing=1.5"],
+    ),
+    "a width that there is not": (
+        ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits=3"],
+        ["unknown quantize.bits 3; choose one of: 8, 4, auto"],
+    ),
+    "a layer that there is not": (
+        ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits={{stem:4}}"],
+        ["4 bits for the weights of stem", "the layers with weights are 0_0, 1_0"],
+    ),
+    "a budget that nothing keeps": (
+        ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits=auto", "quantize.budget=99"],
+        ["quantize.budget=99 bytes is below the smallest possible"],
+    ),
+    "a budget for fixed widths": (
+        ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.budget=9999"],
+        ["bits=auto needs a budget"],
     ),
     "a strange limit": (
         ["stage=student", "data.root={miniature}", "limits=none", "logits=[{logits}]"],
@@ -459,6 +477,32 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     assert "Traceback" not in result.stderr + result.stdout
     assert len(result.stderr.splitlines()) <= 30
     assert not list(tmp_path.glob("runs/*/*/*.*"))
+
+
+def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the file's own constants against the table of the layers and the budget; a student of both widths that
+    has learnt differs from the one that was only rounded; the same command again reuses it."""
+    arguments = [f"data.root={miniature.root}", "name=learnt", "checkpoint=runs/student/first/checkpoint.safetensors"]
+    arguments += ["logits=runs/teacher/first/logits.h5", "quantize.bits=auto", "quantize.budget=5200", *QUICK]
+    arguments += ["quantize.method=qat", "quantize.fit.learning_rate=1e-3"]
+    result = run(trained, "stage=quantize", *arguments)
+    assert result.returncode == 0, result.stderr
+    folder = trained / "runs/quantize/learnt"
+    layers, scores = (json.loads((folder / name).read_text()) for name in ("layers.json", "score.json"))
+    assert {layer["bits"] for layer in layers} == {4, 8}
+    assert sum(layer["bytes"] for layer in layers) == scores["integer/parameter_bytes"] <= 5200
+    assert all(layer["sensitivity_4"] >= layer["sensitivity_8"] >= 0 for layer in layers)
+    model = schema.ModelT.InitFromPackedBuf(bytearray((folder / "model.tflite").read_bytes()), 0)
+    kinds = {tensor.name: tensor.type for tensor in model.subgraphs[0].tensors}
+    for layer in layers:
+        kind = schema.TensorType.INT4 if layer["bits"] == 4 else schema.TensorType.INT8
+        assert kinds[f"{layer['layer']}/weight".encode()] == kind
+    assert scores["ptq/log_loss"] != scores["integer/log_loss"]
+    assert scores["energy/quantize/kWh"] > 0
+    assert len((folder / "history.jsonl").read_text().splitlines()) == 2
+    again = run(trained, "stage=quantize", *arguments)
+    assert "the result is reused" in again.stdout
+    assert "layers: bits, bytes" in again.stdout
 
 
 def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from wandb.proto.wandb_internal_pb2 import Record
 
-from experiments.tracking import LONGEST_NAME, Tracker
+from experiments.tracking import LONGEST_NAME, Tracker, give_up
 
 BLOCK = 1 << 15
 PIECE = struct.Struct("<IHB")
@@ -132,3 +132,40 @@ def test_without_tracking_nothing_is_written(tmp_path: Path) -> None:
     tracker.log({"loss": 1.0})
     tracker.finish({}, [tmp_path / "y"])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("_offline")
+def test_a_run_that_failed_keeps_its_recording_to_itself(tmp_path: Path) -> None:
+    """Oracle: two recordings in one process, the first never finished: each has its own rows, the first W&B's exit
+    code of a failure."""
+    failed = start(tmp_path / "runs/student/a")
+    failed.log({"loss": 1.0})
+    give_up()
+    after = start(tmp_path / "runs/student/b")
+    after.log({"loss": 2.0})
+    after.finish({})
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        found = records(tmp_path / "runs/student" / name)
+        rows = [json.loads(i.value_json) for r in found for i in r.history.item if "loss" in (i.key, *i.nested_key)]
+        assert rows == [value]
+        assert [r.exit.exit_code for r in found if r.HasField("exit")] == [int(name == "a")]
+
+
+@pytest.mark.usefixtures("_offline")
+def test_files_of_one_name_from_several_places_are_kept_apart(tmp_path: Path) -> None:
+    """Oracle: the bytes of both."""
+    paths = [tmp_path / place / "teacher/a/logits.h5" for place in ("here", "there")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_text(str(path))
+    start(tmp_path / "runs/student/a", sources=paths).finish({})
+    manifests = [r.artifact.manifest.contents for r in records(tmp_path / "runs/student/a") if r.HasField("artifact")]
+    assert [Path(entry.local_path).read_text() for (entry,) in manifests] == [str(path) for path in paths]
+
+
+@pytest.mark.usefixtures("_offline")
+def test_wandb_may_be_disabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: W&B's own variable; nothing is written."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    start(tmp_path / "runs/student/a", sources=[tmp_path / "absent"]).finish({}, [tmp_path / "absent"])
+    assert not list((tmp_path / "runs/student/a").iterdir())

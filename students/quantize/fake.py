@@ -8,6 +8,7 @@ Bengio et al., 2013. Quantising the folded weights: Jacob et al., CVPR 2018, sec
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,9 +30,29 @@ def rounded(
     The gradient of x is that of what lies in the range, and 0 outside; that of the step is the paper's equation 3,
     times `learn`, which for a tensor of n values should be 1 / sqrt(n * high).
     """
-    step = step * learn + (step * (1 - learn)).detach()
-    inside = (x / step + zero_point).clamp(low, high)
-    return (inside + (inside.round() - inside).detach() - zero_point) * step
+    return _Rounded.apply(x, step, low - zero_point, high - zero_point, learn)
+
+
+class _Rounded(torch.autograd.Function):
+    """Written out, because autograd would keep five maps of each tensor's size where two are enough."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, step: torch.Tensor, low: int, high: int, learn: float) -> torch.Tensor:
+        ratio = x / step
+        q = ratio.round().clamp_(low, high)
+        ctx.save_for_backward(ratio, step)
+        ctx.low, ctx.high, ctx.learn = low, high, learn
+        return q.mul_(step)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        ratio, step = ctx.saved_tensors
+        inside = (ratio > ctx.low) & (ratio < ctx.high)
+        of_step = None
+        if ctx.needs_input_grad[1]:
+            change = ratio.round().clamp_(ctx.low, ctx.high).sub_(ratio.masked_fill(~inside, 0.0))
+            of_step = (change.mul_(gradient)).sum_to_size(step.shape) * ctx.learn
+        return gradient * inside, of_step, None, None, None
 
 
 class FakeQuantized(nn.Module):

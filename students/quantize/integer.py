@@ -72,6 +72,10 @@ class IntegerNetwork:
         """How the logits are read."""
         return self.quantities[self.layers[-1].name]
 
+    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Log-mels (B, 1, mels, frames) -> float32 logits (B, classes)."""
+        return self.output.dequantize(self.run(self.quantities[INPUT].quantize(pictures)))
+
     def run(self, q: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """int8 pictures (B, 1, mels, frames) -> int8 logits (B, classes); `record` receives every tensor."""
         tensors = {INPUT: q} if record is None else record

@@ -1,0 +1,96 @@
+"""Which layer gets how many bits: measured sensitivities, and the best choice under a budget of bytes.
+
+Conventions: a layer's sensitivity to a width is the mean divergence (nats a clip) of the network's answers from the
+float network's when that layer's weights alone are rounded to it. Sensitivities are taken to add up. Bytes are those
+of the file's constants: weights packed, and biases of 4 bytes.
+Source of the approach: Dong et al., "HAWQ-V2", NeurIPS 2020, section 3 (a Pareto frontier over the layers), with
+measured divergences instead of Hessian traces.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from data.errors import UserError
+from students.quantize.calibrate import BITS, round_weights
+from students.quantize.fold import FoldedNetwork
+
+BIAS_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a layer costs and loses with weights of some bits."""
+
+    bits: int
+    bytes: int
+    loss: float
+
+
+Options = Mapping[str, tuple[Option, ...]]
+
+
+def layer_bytes(convolution: nn.Conv2d, bits: int) -> int:
+    """Bytes of a layer's weights, packed, and biases.
+
+    >>> layer_bytes(nn.Conv2d(3, 5, 1), 4)
+    28
+    """
+    return -(-convolution.weight.numel() * bits // 8) + BIAS_BYTES * len(convolution.weight)
+
+
+@torch.no_grad()
+def measure(network: FoldedNetwork, pictures: torch.Tensor, batch: int = 32) -> dict[str, tuple[Option, ...]]:
+    """What each layer costs and loses with each width, on log-mels (n, 1, mels, frames)."""
+    expected = _log_probabilities(network, pictures, batch)
+    options = {}
+    for name, convolution in network.convolutions.items():
+        found = []
+        for bits in BITS:
+            changed = copy.deepcopy(network)
+            rounded = round_weights(convolution, 1.0, name, bits)
+            values = torch.from_numpy(rounded.weight * rounded.scale[:, None, None, None])
+            changed.convolutions[name].weight.copy_(values)
+            answers = _log_probabilities(changed, pictures, batch)
+            loss = F.kl_div(answers, expected, reduction="batchmean", log_target=True)
+            found.append(Option(bits, layer_bytes(convolution, bits), max(0.0, float(loss))))
+        options[name] = tuple(found)
+    return options
+
+
+def allocate(options: Options, budget: int) -> dict[str, int]:
+    """Bits of each layer: the smallest sum of losses whose bytes are within the budget; of equal ones the fewest bytes.
+
+    Exact: layer by layer, only those partial choices are kept that no other beats in both bytes and loss.
+
+    Raises:
+        UserError: even the smallest choice is over the budget.
+    """
+    least = sum(min(option.bytes for option in found) for found in options.values())
+    if least > budget:
+        raise UserError(
+            f"quantize.budget={budget} bytes is below the smallest possible, {least} (every weight with {min(BITS)} "
+            f"bits, every bias with {8 * BIAS_BYTES}): give at least that, or a smaller student"
+        )
+    frontier: list[tuple[int, float, tuple[int, ...]]] = [(0, 0.0, ())]
+    for found in options.values():
+        grown = [
+            (size + option.bytes, loss + option.loss, (*chosen, option.bits))
+            for size, loss, chosen in frontier
+            for option in found
+            if size + option.bytes <= budget
+        ]
+        frontier, best = [], float("inf")
+        for candidate in sorted(grown):
+            if candidate[1] < best:
+                frontier.append(candidate)
+                best = candidate[1]
+    return dict(zip(options, frontier[-1][2], strict=True))
+
+
+def _log_probabilities(network: FoldedNetwork, pictures: torch.Tensor, batch: int) -> torch.Tensor:
+    return torch.cat([F.log_softmax(network(part).double(), dim=1) for part in pictures.split(batch)])
