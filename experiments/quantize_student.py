@@ -29,8 +29,9 @@ from students.complexity import tflite_complexity, torch_complexity
 from students.quantize.bits import allocate, layer_bytes, measure
 from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.fake import FakeQuantized
-from students.quantize.fold import FoldedNetwork, fold
+from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
+from students.quantize.layers import FoldedNetwork
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 
@@ -66,7 +67,7 @@ def run(cfg: DictConfig) -> None:
         return
 
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
-    folded = fold(network)
+    folded = fold(network, prepared.picture_shape(front_end))
     bits, layers = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
     pictures = some_pictures(prepared, front_end, "train", cfg.quantize.clips, cfg.seed)
     integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile, bits=bits)

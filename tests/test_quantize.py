@@ -73,6 +73,16 @@ def test_what_has_no_integer_form_is_named() -> None:
         fold(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Softplus(), nn.LSTM(4, 4)))
 
 
+def test_dense_layers_are_convolutions_over_their_map(generator: torch.Generator) -> None:
+    """Oracle: the network itself: two dense layers of equal width behind a map of 2 x 3 cells."""
+    layers = [nn.Conv2d(1, 4, 3, 2), nn.Flatten(), nn.Dropout(), nn.Linear(24, 24), nn.ReLU()]
+    layers += [nn.Linear(24, 24), nn.Linear(24, 5)]
+    network, pictures = nn.Sequential(*layers).eval(), torch.randn(3, 1, 5, 7, generator=generator)
+    folded = fold(network, (1, 1, 5, 7))
+    assert [layer.kernel for layer in folded.layers] == [(3, 3), (2, 3), (1, 1), (1, 1)]
+    torch.testing.assert_close(folded(pictures), network(pictures))
+
+
 @given(st.floats(1e-8, 60.0))
 def test_a_fixed_point_factor_is_the_nearest(factor: float) -> None:
     """Oracle: arithmetic: mantissa in [2^30, 2^31), relative error at most 2^-31."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from data.errors import UserError
 from students.quantize.calibrate import BITS, round_weights
-from students.quantize.fold import FoldedNetwork
+from students.quantize.layers import FoldedNetwork
 
 BIAS_BYTES = 4
 

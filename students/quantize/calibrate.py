@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from data.errors import UserError
-from students.quantize.fold import ADD, CONVOLUTION, INPUT, FoldedNetwork
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
+from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork
 
 LEVELS = HIGH - LOW
 BITS = (4, 8)  # that weights may have

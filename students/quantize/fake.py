@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from students.quantize.calibrate import BIAS_LIMIT, limit_of
-from students.quantize.fold import ADD, CONVOLUTION, INPUT, FoldedNetwork, Layer
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
+from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork, Layer
 
 SMALLEST_STEP = 1e-8
 
@@ -59,7 +59,7 @@ class FakeQuantized(nn.Module):
     """Log-mels (B, 1, mels, frames) to logits (B, classes), within a step of what the integers will answer.
 
     Attributes:
-        layers: as in fold.py.
+        layers: as in layers.py.
         bits: layer name to the bits of its weights.
     """
 

@@ -1,94 +1,35 @@
 """Turn a network into a plain list of layers, each BatchNorm absorbed by the convolution before it.
 
-Conventions: tensors are named after the layer that makes them; "input" is the log-mel picture (B, 1, mels, frames). A
-layer is a convolution, an addition, or an average pool, each with an optional ReLU behind it: what integer kernels
-compute in one go. Anything else is refused by name.
+Conventions: what layers there are says layers.py. A dense layer is a convolution over the whole map. Whatever has no
+integer form is refused by name.
 Source of the folding: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
 """
 
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from data.errors import UserError
-
-INPUT = "input"
-
-CONVOLUTION, ADD, AVERAGE_POOL, GLOBAL_MEAN = "convolution", "add", "average_pool", "global_mean"
-
-Observer = Callable[[str, torch.Tensor], torch.Tensor]
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, FoldedNetwork, Layer
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One step: `inputs` are names of earlier layers (or "input"); kernel, stride and padding are (frequency, time).
-
-    A convolution is dense (groups 1) or depthwise (as many groups as channels).
-    """
-
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    relu: bool = False
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    groups: int = 1
-
-    def pooled(self, x: torch.Tensor) -> torch.Tensor:
-        """What an average pool, or the global mean, makes of (B, C, H, W)."""
-        if self.kind == AVERAGE_POOL:
-            return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
-        return x.mean((2, 3), keepdim=True)
-
-
-class FoldedNetwork(nn.Module):
-    """The same function as the network it was made from, as a list of layers.
-
-    Attributes:
-        layers: in the order of execution; the last one makes the logits.
-        convolutions: weights and biases, by layer name.
-    """
-
-    def __init__(self, layers: tuple[Layer, ...], convolutions: dict[str, nn.Conv2d]) -> None:
-        super().__init__()
-        self.layers = layers
-        self.convolutions = nn.ModuleDict(convolutions)
-
-    def forward(self, pictures: torch.Tensor, observe: Observer | None = None) -> torch.Tensor:
-        """(B, 1, mels, frames) -> logits (B, classes).
-
-        `observe(name, tensor)` sees the input and every layer's output, and what it returns is used instead.
-        """
-        observe = observe or (lambda _, tensor: tensor)
-        tensors = {INPUT: observe(INPUT, pictures)}
-        for layer in self.layers:
-            y = self.compute(layer, tensors)
-            tensors[layer.name] = observe(layer.name, F.relu(y) if layer.relu else y)
-        return tensors[self.layers[-1].name].flatten(1)
-
-    def compute(self, layer: Layer, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One layer's output before its ReLU, from the tensors made so far."""
-        inputs = [tensors[name] for name in layer.inputs]
-        if layer.kind == CONVOLUTION:
-            return self.convolutions[layer.name](inputs[0])
-        if layer.kind == ADD:
-            return inputs[0] + inputs[1]
-        return layer.pooled(inputs[0])
-
-
-def fold(network: nn.Module) -> FoldedNetwork:
+def fold(network: nn.Module, shape: Sequence[int] | None = None) -> FoldedNetwork:
     """Trace a network in its evaluation mode and fold it. The network itself is left as it is.
+
+    Args:
+        network: log-mels to logits.
+        shape: of a picture, (1, 1, mels, frames); dense layers and adaptive pools have a form of integers only with it.
 
     Raises:
         UserError: it contains an operation that has no integer form (all of them listed).
     """
-    folder = _Folder(network.eval())
+    folder = _Folder(network.eval(), shape)
     return FoldedNetwork(*folder.run()).eval()
 
 
@@ -100,9 +41,13 @@ class _Tracer(fx.Tracer):
 
 
 class _Folder:
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, shape: Sequence[int] | None) -> None:
         self.modules = dict(network.named_modules())
         self.graph = _Tracer().trace(network)
+        if shape is not None:
+            weight = next(network.parameters())
+            with torch.no_grad():
+                ShapeProp(fx.GraphModule(network, self.graph)).propagate(weight.new_zeros(shape))
         self.layers: dict[str, Layer] = {}
         self.convolutions: dict[str, nn.Conv2d] = {}
         self.made_by: dict[fx.Node, str] = {}  # which layer's output a node of the graph stands for
@@ -135,6 +80,13 @@ class _Folder:
                 self.made_by[node] = sources[0]
             case nn.AvgPool2d() if module.count_include_pad and not module.ceil_mode and not module.divisor_override:
                 self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, *_geometry(module)))
+            case nn.MaxPool2d() if not module.padding and module.dilation == 1 and not module.ceil_mode:
+                self._add(node, Layer(name, MAX_POOL, tuple(sources), False, *_geometry(module)))
+            case nn.AdaptiveMaxPool2d() if (cells := _even_cells(node)) is not None:
+                self._add(node, Layer(name, MAX_POOL, tuple(sources), False, cells, cells))
+            case nn.Linear() if (map_of := self._map_behind(node)) is not None and name not in self.convolutions:
+                self.convolutions[name] = _dense(module, map_of)
+                self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, map_of[1:]))
             case nn.AdaptiveAvgPool2d() if module.output_size in (1, (1, 1)):
                 self._add(node, Layer(name, GLOBAL_MEAN, tuple(sources)))
             case nn.ReLU() if self._is_alone(node, CONVOLUTION, ADD):
@@ -143,12 +95,29 @@ class _Folder:
                 self.made_by[node] = sources[0]
             case nn.Flatten() if self.layers.get(sources[0], Layer("", "", ())).kind == GLOBAL_MEAN:
                 self.made_by[node] = sources[0]
+            case nn.Flatten() if module.start_dim == 1 and all(
+                self._map_behind(user) is not None for user in node.users
+            ):
+                self.made_by[node] = sources[0]
             case None if node.target in (operator.add, torch.add) and len(sources) == 2 and not node.kwargs:
                 self._add(node, Layer(name, ADD, tuple(sources)))
             case None if node.target in (F.relu, torch.relu) and self._is_alone(node, CONVOLUTION, ADD):
                 self._relu(node)
             case _:
                 self._refuse(node, type(module).__name__ if module is not None else str(node.target))
+
+    def _map_behind(self, node: fx.Node) -> tuple[int, int, int] | None:
+        """(C, H, W) of the map whose values a dense layer, or what is on the way to one, sees in a row; None if its
+        input is no such row, or no shapes are known."""
+        source = node.args[0]
+        row = _shape(source)
+        if row is None or len(row) != 2:
+            return None
+        while len(_shape(source)) == 2:  # through dropouts and ReLUs
+            if source.op == "placeholder" or isinstance(self.modules.get(str(source.target)), nn.Linear):
+                return row[1], 1, 1
+            source = source.args[0]
+        return _shape(source)[1:] if len(_shape(source)) == 4 else None
 
     def _refuse(self, node: fx.Node, what: str) -> None:
         self.refused.append(what)
@@ -178,7 +147,30 @@ def _is_plain(module: nn.Conv2d) -> bool:
     return module.padding_mode == "zeros" and module.dilation == (1, 1) and (module.groups == 1 or depthwise)
 
 
-def _geometry(module: nn.Conv2d | nn.AvgPool2d) -> tuple[tuple[int, int], ...]:
+def _shape(node: fx.Node) -> tuple[int, ...] | None:
+    """Of a node's tensor, where the shape of the picture was given."""
+    meta = node.meta.get("tensor_meta")
+    return None if meta is None else tuple(meta.shape)
+
+
+def _even_cells(node: fx.Node) -> tuple[int, int] | None:
+    """The window of an adaptive pool whose windows lie side by side without a remainder; None of any other."""
+    before, after = _shape(node.args[0]), _shape(node)
+    if before is None or any(n % cells for n, cells in zip(before[2:], after[2:], strict=True)):
+        return None
+    return tuple(n // cells for n, cells in zip(before[2:], after[2:], strict=True))
+
+
+def _dense(module: nn.Linear, shape: tuple[int, int, int]) -> nn.Conv2d:
+    """The convolution over a whole map (C, H, W) that does what a dense layer does to it once it is flattened."""
+    convolution = nn.Conv2d(shape[0], module.out_features, shape[1:], device=module.weight.device)
+    with torch.no_grad():
+        convolution.weight.copy_(module.weight.view(-1, *shape))
+        convolution.bias.zero_() if module.bias is None else convolution.bias.copy_(module.bias)
+    return convolution
+
+
+def _geometry(module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d) -> tuple[tuple[int, int], ...]:
     values = (module.kernel_size, module.stride, module.padding)
     return tuple(value if isinstance(value, tuple) else (value, value) for value in values)
 

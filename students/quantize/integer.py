@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from students.quantize.fold import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, Layer
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 
 LOW, HIGH = -128, 127
 ADD_LEFT_SHIFT = 20
@@ -55,7 +55,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class IntegerNetwork:
-    """Layers as in fold.py, with integers for their weights.
+    """Layers as in layers.py, with integers for their weights.
 
     Attributes:
         layers: in the order of execution.
@@ -88,6 +88,8 @@ class IntegerNetwork:
                 y = _convolve(inputs[0], layer, self.weights[layer.name], read[0], wanted)
             elif layer.kind == ADD:
                 y = _add(*inputs, *read, wanted)
+            elif layer.kind == MAX_POOL:
+                y = layer.pooled(inputs[0].float()).long()
             else:
                 y = _average(inputs[0], layer, read[0])
             low = wanted.zero_point if layer.relu else LOW

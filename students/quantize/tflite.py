@@ -15,14 +15,14 @@ import ai_edge_litert.schema_py_generated as schema
 import flatbuffers
 import numpy as np
 
-from students.quantize.fold import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, Layer
 from students.quantize.integer import IntegerNetwork, Quantity
+from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 
 IDENTIFIER = b"TFL3"
 METADATA_NAME = "scenelet"
 ALIGNMENT = 16  # bytes, as the schema demands of buffers; microcontrollers read weights in place
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
-VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "PAD": 2}
+VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "MAX_POOL_2D": 2, "PAD": 2}
 # With weights of 4 bits. The depthwise one keeps its version: the reference kernels know no higher one, and read them.
 VERSIONS_OF_INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 3}
 OUTPUT = "logits"
@@ -135,7 +135,7 @@ class _Writer:
         options = schema.Pool2DOptionsT()
         options.padding, options.fusedActivationFunction = scheme, _activation(layer)
         (options.filterHeight, options.filterWidth), (options.strideH, options.strideW) = kernel, stride
-        self._operator("AVERAGE_POOL_2D", inputs, output, options)
+        self._operator("MAX_POOL_2D" if layer.kind == MAX_POOL else "AVERAGE_POOL_2D", inputs, output, options)
 
     def _pad(self, layer: Layer, source: int, before: tuple[int, int], after: tuple[int, int]) -> int:
         quantity = self.network.quantities[layer.inputs[0]]
