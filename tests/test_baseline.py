@@ -17,8 +17,9 @@ from students.baseline import baseline
 from students.complexity import tflite_complexity, torch_complexity
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
+from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel
-from students.quantize.tflite import write_tflite
+from students.quantize.tflite import to_tflite, write_tflite
 
 YAML = OmegaConf.load(Path(__file__).parent.parent / "experiments/conf/student/baseline.yaml")
 
@@ -125,6 +126,8 @@ def test_it_becomes_integers_that_cost_what_is_published(tmp_path: Path, generat
     integers = calibrate(folded, [pictures])
     model = TFLiteModel(write_tflite(integers, tmp_path / "m.tflite", {}))
     assert torch.equal(model.logits(pictures), integers.logits(pictures))
+    back, metadata = read_tflite(model.path)
+    assert to_tflite(back, metadata) == model.path.read_bytes()
     micro = pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this platform")
     interpreter = micro.runtime.Interpreter.from_file(str(model.path))
     q = model.quantize(pictures[:1])

@@ -17,8 +17,9 @@ from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate, correct_biases, weight_scales
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork, fixed_point, rescale
+from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel
-from students.quantize.tflite import write_tflite
+from students.quantize.tflite import to_tflite, write_tflite
 
 
 class _Doubled(nn.Module):
@@ -110,7 +111,8 @@ def test_rescaling_is_multiplication_to_within_a_rounding(value: int, factor: fl
 def test_the_file_equals_its_simulation_in_every_byte(
     tmp_path: Path, base: int, multiplier: float, expansion: float, strides: dict, size: tuple[int, int], seed: int
 ) -> None:
-    """Oracle: LiteRT's reference kernels, over random networks, odd and even maps, all strides."""
+    """Oracle: LiteRT's reference kernels, over random networks, odd and even maps, all strides, 4 and 8 bits; what is
+    read back from the file has the same bytes again, and answers the same."""
     torch.manual_seed(seed)
     arguments = {"base_channels": base, "channels_multiplier": multiplier, "expansion_rate": expansion}
     network = lively(cp_mobile(size="6k", strides=strides, **arguments), seed)
@@ -121,6 +123,9 @@ def test_the_file_equals_its_simulation_in_every_byte(
     simulated = ours.run(torch.from_numpy(q).permute(0, 3, 1, 2)).numpy()
     np.testing.assert_array_equal(model.run_integers(q), simulated)
     assert len(np.unique(simulated)) > 4
+    back, _ = read_tflite(model.path)
+    assert to_tflite(back, {}) == model.path.read_bytes()
+    assert np.array_equal(back.run(torch.from_numpy(q).permute(0, 3, 1, 2)).numpy(), simulated)
 
 
 def test_a_microcontroller_would_answer_the_same(tmp_path: Path, generator: torch.Generator) -> None:
@@ -218,8 +223,13 @@ def test_a_damaged_file_is_a_message(tmp_path: Path) -> None:
     path = write_tflite(integers(cp_mobile(size="6k").eval(), torch.randn(1, 1, 64, 64)), tmp_path / "m.tflite", {})
     with pytest.raises(UserError, match=r"takes pictures of \(64, 64\)"):
         TFLiteModel(path).logits(torch.zeros(1, 1, 64, 65))
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="damaged"):
-        TFLiteModel(path)
-    with pytest.raises(UserError, match="does not exist"):
-        TFLiteModel(tmp_path / "absent.tflite")
+    whole = path.read_bytes()
+    for cut in (0, 7, 100, 1000, len(whole) // 2):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(UserError, match="damaged"):
+            TFLiteModel(path)
+        with pytest.raises(UserError, match=r"damaged|no TFLite file"):
+            read_tflite(path)
+    for read in (TFLiteModel, read_tflite):
+        with pytest.raises(UserError, match="does not exist"):
+            read(tmp_path / "absent.tflite")
