@@ -16,6 +16,7 @@ from data.front_end import FrontEnd, build_front_end
 from experiments import checkpoint
 from experiments.energy import read_energy
 from experiments.hardware import computing
+from experiments.intervals import difference_intervals
 from experiments.paths import CHECKPOINT, LAYERS, MODEL, existing, sha256, write_text
 from experiments.predict import predict
 from experiments.prepare import Prepared, prepare
@@ -189,7 +190,12 @@ def _accuracies(
         for name, p in probabilities.items()
         for figure, value in prepared.score("test", p).items()
     }
-    for name in probabilities.keys() - {"float"}:
-        agreement = probabilities[name].argmax(1) == probabilities["float"].argmax(1)
-        scores[f"{name}/agreement_with_float"] = float(agreement.mean())
+    rows, clips = prepared.clips.indices("test"), prepared.clips
+    recordings, whole = [clips.clips[row].recording for row in rows], probabilities.pop("float")
+    for name, found in probabilities.items():
+        scores[f"{name}/agreement_with_float"] = float((found.argmax(1) == whole.argmax(1)).mean())
+        for figure, (low, high) in difference_intervals(found, whole, clips.labels[rows], recordings).items():
+            about = f"{name}/minus_float/{figure}"
+            scores[about] = scores[f"{name}/{figure}"] - scores[f"float/{figure}"]
+            scores |= {f"{about}/low": low, f"{about}/high": high}
     return scores

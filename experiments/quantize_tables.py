@@ -34,7 +34,8 @@ def table_of_layers(layers: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def table(scores: Mapping[str, float]) -> Table:
-    """Float and integer student side by side: accuracy and log loss by subset, then costs against the limits."""
+    """Float and integer student side by side: accuracy and log loss by subset, differences to the float one
+    with their 95 % intervals over recordings, then costs against the limits."""
     out = Table(title="test split: accuracy and log loss")
     names = [name for name in TITLES if f"{name}/accuracy" in scores]
     for column in ("", *(TITLES[name] for name in names)):
@@ -47,7 +48,10 @@ def table(scores: Mapping[str, float]) -> Table:
         out.add_row(subset, *cells, end_section=figure == figures[-1])
     agreements = [scores.get(f"{n}/agreement_with_float") for n in names]
     cells = ["" if share is None else f"{100 * share:5.1f} %" for share in agreements]
-    out.add_row("same class as float", *cells, end_section=True)
+    out.add_row("same class as float", *cells)
+    for figure, factor, digits in (("accuracy", 100, 1), ("log_loss", 1, 3)):
+        cells = ["" if n == "float" else _interval(scores, f"{n}/minus_float/{figure}", factor, digits) for n in names]
+        out.add_row(f"minus float: {figure.replace('_', ' ')}", *cells, end_section=figure == "log_loss")
     for cost in (field.name for field in dataclasses.fields(Complexity)):
         limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
         cells = [
@@ -58,6 +62,11 @@ def table(scores: Mapping[str, float]) -> Table:
         ]
         out.add_row(cost.replace("_", " ") + limit, *cells)
     return out
+
+
+def _interval(scores: Mapping[str, float], name: str, factor: int, digits: int) -> str:
+    value, low, high = (f"{factor * scores[name + end]:+.{digits}f}" for end in ("", "/low", "/high"))
+    return f"{value} ({low} to {high})"
 
 
 def _verdict(holds: float | None) -> str:

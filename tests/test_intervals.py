@@ -1,0 +1,56 @@
+"""Bootstrap intervals over recordings."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.intervals import difference_intervals
+from experiments.score import log_loss, macro_accuracy
+
+
+def predictions(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.ones(3), size=n)
+
+
+def test_equal_predictions_differ_by_nothing() -> None:
+    """Oracle: 0, in every draw."""
+    p, labels = predictions(60, 0), np.arange(60) % 3
+    found = difference_intervals(p, p, labels, [str(i // 5) for i in range(60)])
+    assert found == {"accuracy": (0.0, 0.0), "log_loss": (0.0, 0.0)}
+
+
+def test_it_is_the_plain_bootstrap_done_by_hand() -> None:
+    """Oracle: 2,000 draws of whole recordings, each judged by the project's own figures; edges within 0.02."""
+    first, second, labels = predictions(90, 1), predictions(90, 2), np.random.default_rng(3).integers(0, 3, 90)
+    recordings = np.array([f"r{i // 6}" for i in range(90)])
+    g, names, accuracies, losses = np.random.default_rng(4), np.unique(recordings), [], []
+    for _ in range(2000):
+        rows = np.concatenate([np.flatnonzero(recordings == name) for name in g.choice(names, len(names))])
+        a, b, y = first[rows], second[rows], labels[rows]
+        accuracies.append(macro_accuracy(a, y) - macro_accuracy(b, y))
+        losses.append(log_loss(a, y) - log_loss(b, y))
+    found = difference_intervals(first, second, labels, recordings)
+    assert found["accuracy"] == pytest.approx(np.percentile(accuracies, [2.5, 97.5]), abs=0.02)
+    assert found["log_loss"] == pytest.approx(np.percentile(losses, [2.5, 97.5]), abs=0.06)
+
+
+def test_with_one_item_a_recording_it_is_about_the_normal_interval() -> None:
+    """Oracle: scipy's normal interval of the mean of 2,000 differences of losses; half widths within a tenth."""
+    first, second, labels = predictions(2000, 5), predictions(2000, 6), np.arange(2000) % 3
+    each = [-np.log(p[np.arange(2000), labels]) for p in (first, second)]
+    differences = each[0] - each[1]
+    expected = stats.norm.interval(0.95, differences.mean(), differences.std(ddof=1) / np.sqrt(2000))
+    found = difference_intervals(first, second, labels, [str(i) for i in range(2000)])["log_loss"]
+    assert found[1] - found[0] == pytest.approx(expected[1] - expected[0], rel=0.1)
+    assert sum(found) / 2 == pytest.approx(differences.mean(), abs=0.01)
+
+
+def test_ten_copies_of_a_recording_say_no_more_than_one() -> None:
+    """Oracle: every clip ten times, in its recording: the interval stays; as recordings of their own it shrinks."""
+    first, second, labels = predictions(80, 7), predictions(80, 8), np.arange(80) % 3
+    names = np.array([str(i) for i in range(80)])
+    alone = difference_intervals(first, second, labels, names)
+    ten = [np.repeat(values, 10, axis=0) for values in (first, second, labels, names)]
+    assert difference_intervals(*ten) == {name: pytest.approx(edges) for name, edges in alone.items()}
+    many = difference_intervals(*ten[:3], [str(i) for i in range(800)])
+    assert np.ptp(many["log_loss"]) < 0.5 * np.ptp(alone["log_loss"])
