@@ -1,4 +1,4 @@
-"""How fast this machine is: python -m experiments.bench data|teacher|student [options]
+"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize [options]
 
 Conventions: what is compared is measured in one run, in turns; figures are medians over the rounds.
 """
@@ -21,6 +21,7 @@ BENCHES = {
     "data": "experiments.bench_data",
     "teacher": "experiments.bench_teacher",
     "student": "experiments.bench_student",
+    "quantize": "experiments.bench_quantize",
 }
 COLUMNS = ("what", "median", "unit", "rounds")
 
@@ -38,7 +39,7 @@ def main() -> None:
     data.add_argument("--clips", type=int, default=2000, help="how many clips to pack and read (default: 2000)")
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--teachers", default="passt,ast,cp_resnet,timm", help="default: %(default)s")
-    student = parser.add_argument_group("student")
+    student = parser.add_argument_group("student (and, --size, quantize)")
     student.add_argument("--size", default="127k", help="of CP-Mobile (default: %(default)s)")
     student.add_argument("--impulses", type=Path, help="folder of impulse responses; default: the miniature's")
     both = parser.add_argument_group("teacher and student")

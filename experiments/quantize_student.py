@@ -33,11 +33,13 @@ from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import FoldedNetwork
-from students.quantize.runtime import TFLiteModel
+from students.quantize.read import read_tflite
+from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import write_tflite
 
 METHODS = ("ptq", "qat")
 BATCH = 32
+PROOFS = 16  # clips
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,19 @@ def run(cfg: DictConfig) -> None:
     run.finish(scores | read_energy(run.folder))
     show(run.folder)
     log.info("%s: %d bytes of file (%s)", model.name, model.stat().st_size, run.folder)
+
+
+def prove(network: IntegerNetwork, model: Path, pictures: torch.Tensor) -> None:
+    """Check on some clips that what is scored is what a device computes, to the last bit.
+
+    Raises:
+        AssertionError: it is not, which would be a defect of ours.
+    """
+    expected = network.logits(pictures)
+    for kernels in ("device", *(["micro"] if has_micro() else [])):
+        found = TFLiteModel(model, kernels=kernels).logits(pictures)
+        if not torch.equal(found, expected):
+            raise AssertionError(f"{model}: the integer network and the kernels of {kernels} differ; please report it")
 
 
 def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
@@ -183,8 +198,10 @@ def _accuracies(
     test = torch.cat([front_end(batch.waves) for batch in batches.in_order()])
     if "ptq" in variants:
         probabilities["ptq"] = np.concatenate([softmax(variants["ptq"].logits(p).numpy()) for p in test.split(BATCH)])
-    for name, kernels in (("integer", "device"), ("integer_host", "host")):
-        probabilities[name] = softmax(TFLiteModel(model, kernels=kernels).logits(test).numpy())
+    shipped, _ = read_tflite(model)
+    probabilities["integer"] = softmax(shipped.logits(test).numpy())
+    prove(shipped, model, test[:: max(1, len(test) // PROOFS)])
+    probabilities["integer_host"] = softmax(TFLiteModel(model, kernels="host").logits(test).numpy())
     scores = {
         f"{name}/{figure}": value
         for name, p in probabilities.items()

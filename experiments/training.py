@@ -44,7 +44,7 @@ def fit_part(
     target_shifts: Sequence[int] | None = None,
     layers: Callable[[nn.Module], Layers] | None = None,
 ) -> nn.Module:
-    """Fit a network by the recipe of a part of the config; the run starts here.
+    """Fit a network by the recipe of a part of the config; the run, whose settings hold `batch_size`, starts here.
 
     Args:
         targets, target_shifts: the teachers' logits; see Batches.
@@ -61,7 +61,7 @@ def fit_part(
         if fabric.device.type != "cuda":
             raise UserError("fabric.sync_batchnorm=true needs CUDA: PyTorch has no such BatchNorm elsewhere")
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    size = batch_size(cfg, run.stage, prepared)
+    size = run.identity["settings"]["batch_size"]  # as recorded: see batch_size
     if recipe.accumulate > (most := size // fabric.world_size // 2):
         raise UserError(f"fit.accumulate={recipe.accumulate} parts of {size} clips are too small: give at most {most}")
     place = {"batch_size": size, "device": fabric.device, "residency": cfg.data.residency}

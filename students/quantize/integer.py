@@ -21,6 +21,7 @@ from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN
 
 LOW, HIGH = -128, 127
 ADD_LEFT_SHIFT = 20
+CLIPS_IN_CACHE = 4  # at a time: a CPU loses speed on maps that have to go to memory and back
 # Sums of products below this are exact in float32, where convolutions are several times faster than in float64.
 EXACT_IN_FLOAT32 = 2**24
 
@@ -74,26 +75,28 @@ class IntegerNetwork:
 
     def logits(self, pictures: torch.Tensor) -> torch.Tensor:
         """Log-mels (B, 1, mels, frames) -> float32 logits (B, classes)."""
-        return self.output.dequantize(self.run(self.quantities[INPUT].quantize(pictures)))
+        some = CLIPS_IN_CACHE if pictures.device.type == "cpu" else max(1, len(pictures))
+        found = [self.run(self.quantities[INPUT].quantize(part)) for part in pictures.split(some)]
+        return self.output.dequantize(torch.cat(found))
 
     def run(self, q: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """int8 pictures (B, 1, mels, frames) -> int8 logits (B, classes); `record` receives every tensor."""
         tensors = {INPUT: q} if record is None else record
         tensors[INPUT] = q
         for layer in self.layers:
-            inputs = [tensors[name].long() for name in layer.inputs]
+            inputs = [tensors[name] for name in layer.inputs]
             read = [self.quantities[name] for name in layer.inputs]
             wanted = self.quantities[layer.name]
             if layer.kind == CONVOLUTION:
                 y = _convolve(inputs[0], layer, self.weights[layer.name], read[0], wanted)
             elif layer.kind == ADD:
-                y = _add(*inputs, *read, wanted)
+                y = _add(*(q.long() for q in inputs), *read, wanted)
             elif layer.kind == MAX_POOL:
-                y = layer.pooled(inputs[0].float()).long()
+                y = layer.pooled(inputs[0].float())
             else:
-                y = _average(inputs[0], layer, read[0])
+                y = _average(inputs[0].long(), layer, read[0])
             low = wanted.zero_point if layer.relu else LOW
-            tensors[layer.name] = y.clamp(max(low, LOW), HIGH).to(torch.int8)
+            tensors[layer.name] = y.clamp_(max(low, LOW), HIGH).to(torch.int8)
         return tensors[self.layers[-1].name].flatten(1)
 
 
@@ -117,28 +120,33 @@ def fixed_point(multiplier: float) -> tuple[int, int]:
 
 def rescale(x: torch.Tensor, mantissa: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
     """x * mantissa / 2^31 * 2^exponent with gemmlowp's double rounding; all int64, x within int32."""
-    product = (x << exponent.clamp(min=0)) * mantissa
-    nudge = torch.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    high = torch.div(product + nudge, 1 << 31, rounding_mode="trunc")
+    # gemmlowp writes both roundings by cases of the sign. With shifts that round down, as they do for negative numbers
+    # too, the first is one addition: halves go up. In the second they go away from zero: below it by one less.
+    high = x * (mantissa << exponent.clamp(min=0))
+    high += 1 << 30
+    high >>= 31
     shift = (-exponent).clamp(min=0)
-    remainder = high & ((1 << shift) - 1)
-    threshold = (((1 << shift) - 1) >> 1) + (high < 0)
-    return (high >> shift) + (remainder > threshold)
+    below = high >> 63
+    below *= shift > 0
+    high += below
+    high += (1 << shift) >> 1
+    high >>= shift
+    return high
 
 
 def _convolve(x: torch.Tensor, layer: Layer, weights: Weights, read: Quantity, wanted: Quantity) -> torch.Tensor:
     largest = np.abs(weights.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max() * 255
     dtype = torch.float32 if largest < EXACT_IN_FLOAT32 else torch.float64
     # Padding with zeros after the zero point is taken off is what kernels do by padding with the zero point.
-    centred = (x - read.zero_point).to(dtype)
-    weight = torch.from_numpy(weights.weight).to(x.device, dtype)
+    centred = x.to(dtype, memory_format=torch.channels_last).sub_(read.zero_point)
+    weight = torch.from_numpy(weights.weight).to(x.device, dtype, memory_format=torch.channels_last)
     sums = F.conv2d(centred, weight, None, layer.stride, layer.padding, groups=layer.groups).long()
-    sums = sums + torch.from_numpy(weights.bias).to(x.device).long()[:, None, None]
+    sums += torch.from_numpy(weights.bias).to(x.device)[:, None, None]
     factors = [
         fixed_point(float(np.float32(read.scale)) * float(s) / float(np.float32(wanted.scale))) for s in weights.scale
     ]
     mantissa, exponent = (torch.tensor(column, device=x.device)[:, None, None] for column in zip(*factors, strict=True))
-    return rescale(sums, mantissa, exponent) + wanted.zero_point
+    return rescale(sums, mantissa, exponent).add_(wanted.zero_point)
 
 
 def _add(a: torch.Tensor, b: torch.Tensor, read_a: Quantity, read_b: Quantity, wanted: Quantity) -> torch.Tensor:

@@ -2,17 +2,20 @@
 
 Conventions: log-mels (n, 1, mels, frames) in, float32 logits (n, classes) out; in between, the file's own integers.
 "device" is LiteRT's reference kernels, which round as tflite-micro does on a microcontroller; "host" is LiteRT's
-default with XNNPACK, which rounds otherwise and is some fifteen times faster.
+default with XNNPACK, which rounds otherwise and is some twenty times faster; "micro" is tflite-micro itself, where it
+is installed.
 """
 
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from data.errors import UserError, unknown
 
-KERNELS = ("device", "host")
+KERNELS = ("device", "host", "micro")
 
 
 class TFLiteModel:
@@ -33,11 +36,13 @@ class TFLiteModel:
 
         if kernels not in KERNELS:
             unknown("kernels", kernels, KERNELS)
-        self.path = Path(path)
+        self.path, self._micro = Path(path), None
         resolver = OpResolverType.BUILTIN_REF if kernels == "device" else OpResolverType.AUTO
         if not self.path.is_file():
             raise UserError(f"{path} does not exist: run stage=quantize first")
         try:
+            if kernels == "micro":
+                self._micro = _micro(self.path)
             self._interpreter = Interpreter(
                 model_content=self.path.read_bytes(), num_threads=threads, experimental_op_resolver_type=resolver
             )
@@ -60,6 +65,11 @@ class TFLiteModel:
         """int8 pictures (n, mels, frames, 1) -> int8 logits (n, classes), one clip at a time as on a device."""
         out = []
         for picture in q:
+            if self._micro is not None:
+                self._micro.set_input(picture[None], 0)
+                self._micro.invoke()
+                out.append(self._micro.get_output(0).reshape(-1))
+                continue
             self._interpreter.set_tensor(self._input["index"], picture[None])
             self._interpreter.invoke()
             out.append(self._interpreter.get_tensor(self._output["index"]).reshape(-1))
@@ -79,3 +89,16 @@ class TFLiteModel:
         scale, zero_point = self._output["quantization"]
         integers = torch.from_numpy(self.run_integers(self.quantize(pictures)))
         return (integers.float() - zero_point) * scale
+
+
+def has_micro() -> bool:
+    """Whether tflite-micro is installed; it has wheels for some platforms only."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
+def _micro(path: Path) -> Any:
+    if not has_micro():
+        raise UserError("kernels=micro needs the package tflite-micro")
+    from tflite_micro import runtime
+
+    return runtime.Interpreter.from_file(str(path))

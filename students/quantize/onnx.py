@@ -1,0 +1,121 @@
+"""An integer network as an ONNX file in QDQ form, for runtimes that are not TensorFlow Lite's.
+
+Conventions: float log-mels (B, 1, mels, frames) in, float logits (B, classes) out, B free. Every tensor that is of
+integers in the TFLite file goes through QuantizeLinear and DequantizeLinear with the same scale and zero point, weights
+are stored as integers (int8 or int4) and biases as int32, so that a runtime may compute with integers; it rounds in its
+own way, a value may differ by a step. Needs the extra `onnx`.
+Source: ONNX operators, opset 21 (the first with int4).
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.errors import UserError
+from students.quantize.integer import IntegerNetwork, Quantity
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, MAX_POOL, Layer
+from students.quantize.tflite import OUTPUT, packed
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 21
+IR_VERSION = 10  # of opset 21's release: runtimes refuse newer ones than they know
+
+
+def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
+    """Write the file, under a temporary name first.
+
+    Raises:
+        UserError: the package onnx is not installed.
+    """
+    path = Path(path)
+    data = _Writer(network).build().SerializeToString()
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+    return path
+
+
+class _Writer:
+    def __init__(self, network: IntegerNetwork) -> None:
+        try:
+            import onnx
+        except ImportError:
+            raise UserError("ONNX files need the package onnx: pip install --editable '.[onnx]'") from None
+        self.onnx, self.network = onnx, network
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.real: dict[str, str] = {}  # layer -> the tensor that holds its dequantised values
+
+    def build(self) -> "onnx.ModelProto":
+        helper, network = self.onnx.helper, self.network
+        self.real[INPUT] = self._as_integers(INPUT, INPUT, network.quantities[INPUT])
+        for layer in network.layers:
+            y = self._compute(layer)
+            if layer.relu:
+                y = self._node("Relu", [y], f"{layer.name}/relu")
+            self.real[layer.name] = self._as_integers(y, layer.name, network.quantities[layer.name])
+        last = network.layers[-1].name
+        self._node("Flatten", [self.real[last]], OUTPUT)
+        _, height, width = network.quantities[INPUT].shape
+        kind = self.onnx.TensorProto.FLOAT
+        graph = helper.make_graph(
+            self.nodes,
+            "scenelet",
+            [helper.make_tensor_value_info(INPUT, kind, ["clips", 1, height, width])],
+            [helper.make_tensor_value_info(OUTPUT, kind, ["clips", math.prod(network.quantities[last].shape)])],
+            self.constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        self.onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _compute(self, layer: Layer) -> str:
+        inputs = [self.real[name] for name in layer.inputs]
+        window = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding * 2}
+        match layer.kind:
+            case kind if kind == CONVOLUTION:
+                inputs += self._weights(layer)
+                return self._node("Conv", inputs, f"{layer.name}/sum", **window, group=layer.groups)
+            case kind if kind == ADD:
+                return self._node("Add", inputs, f"{layer.name}/sum")
+            case kind if kind == AVERAGE_POOL:
+                return self._node("AveragePool", inputs, f"{layer.name}/mean", **window, count_include_pad=1)
+            case kind if kind == MAX_POOL:
+                return self._node("MaxPool", inputs, f"{layer.name}/max", **window)
+        return self._node("GlobalAveragePool", inputs, f"{layer.name}/mean")
+
+    def _weights(self, layer: Layer) -> list[str]:
+        weights, name = self.network.weights[layer.name], layer.name
+        kinds = self.onnx.TensorProto
+        kind = kinds.INT4 if weights.bits == 4 else kinds.INT8
+        scale = weights.scale.astype(np.float32)
+        sums = np.float32(self.network.quantities[layer.inputs[0]].scale) * scale
+        weight = self._constant(f"{name}/weight", weights.weight, kind)
+        bias = self._constant(f"{name}/bias", weights.bias, kinds.INT32)
+        return [
+            self._node("DequantizeLinear", [values, self._float(f"{values}/scale", factors)], f"{values}/real", axis=0)
+            for values, factors in ((weight, scale), (bias, sums))
+        ]
+
+    def _as_integers(self, tensor: str, name: str, quantity: Quantity) -> str:
+        scale = self._float(f"{name}/scale", np.float32(quantity.scale))
+        zero = self._constant(f"{name}/zero", np.int8(quantity.zero_point), self.onnx.TensorProto.INT8)
+        integers = self._node("QuantizeLinear", [tensor, scale, zero], f"{name}/integers")
+        return self._node("DequantizeLinear", [integers, scale, zero], f"{name}/real")
+
+    def _float(self, name: str, values: np.ndarray | np.float32) -> str:
+        return self._constant(name, np.asarray(values), self.onnx.TensorProto.FLOAT)
+
+    def _constant(self, name: str, values: np.ndarray | np.int8, kind: int) -> str:
+        data = packed(values) if kind == self.onnx.TensorProto.INT4 else np.asarray(values).tobytes()
+        self.constants.append(self.onnx.helper.make_tensor(name, kind, np.shape(values), data, raw=True))
+        return name
+
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output

@@ -1,0 +1,75 @@
+"""The same integers as an ONNX file, run by onnxruntime."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import lively
+from torch import nn
+
+from students.baseline import baseline
+from students.cp_mobile import cp_mobile
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
+from students.quantize.integer import IntegerNetwork
+from students.quantize.onnx import write_onnx
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+
+class _Sum(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(1, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.one(x) + self.two(x))
+
+
+def run(path: Path, pictures: torch.Tensor) -> np.ndarray:
+    return onnxruntime.InferenceSession(str(path)).run(None, {"input": pictures.numpy()})[0]
+
+
+LAYERS = {
+    "a convolution": nn.Sequential(nn.Conv2d(1, 5, 3, 2, 1), nn.ReLU()),
+    "a sum": _Sum(),
+    "an average pool": nn.Sequential(nn.AvgPool2d(3, (2, 1), 1)),
+    "a maximum pool": nn.Sequential(nn.MaxPool2d(2)),
+    "a mean": nn.Sequential(nn.AdaptiveAvgPool2d(1)),
+}
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_is_within_a_step(name: str, bits: int, tmp_path: Path, generator: torch.Generator) -> None:
+    """Oracle: the integer network, which equals LiteRT's reference kernels in every byte; onnxruntime rounds once where
+    they round twice: at most one step more for each layer."""
+    pictures = torch.randn(3, 1, 9, 12, generator=generator)
+    folded = fold(LAYERS[name])
+    integers = calibrate(folded, [pictures], bits=dict.fromkeys(folded.convolutions, bits))
+    found = run(write_onnx(integers, tmp_path / "m.onnx"), pictures)
+    assert found.shape == integers.logits(pictures).shape
+    steps = (torch.from_numpy(found) - integers.logits(pictures)).abs() / integers.output.scale
+    assert steps.max() <= len(folded.layers) + 1e-3
+    assert steps.mean() < 0.1
+
+
+@pytest.mark.parametrize(("build", "shape"), [(cp_mobile, (64, 48)), (baseline, (40, 51))])
+def test_whole_networks_answer_alike(build, shape: tuple[int, int], tmp_path: Path, generator: torch.Generator) -> None:
+    """Oracle: the integer network: logits within 4 steps, one on average; weights of 4 bits take half of the bytes."""
+    network, pictures = lively(build()), torch.randn(4, 1, *shape, generator=generator)
+    folded = fold(network, (1, 1, *shape))
+
+    def written(bits: int) -> tuple[Path, IntegerNetwork]:
+        integers = calibrate(folded, [pictures], bits=dict.fromkeys(folded.convolutions, bits))
+        return write_onnx(integers, tmp_path / f"{bits}.onnx"), integers
+
+    for bits in (4, 8):
+        path, integers = written(bits)
+        steps = np.abs(run(path, pictures) - integers.logits(pictures).numpy()) / integers.output.scale
+        assert steps.max() <= 4
+        assert steps.mean() <= 1
+    weights = sum(w.weight.size for w in integers.weights.values())
+    sizes = [(tmp_path / f"{bits}.onnx").stat().st_size for bits in (8, 4)]
+    assert sizes[0] - sizes[1] == pytest.approx(weights / 2, rel=0.01)
