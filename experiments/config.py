@@ -117,6 +117,7 @@ class Quantize:
     """How a student becomes integers; see students/quantize/."""
 
     method: str = "ptq"
+    learns_from: str = "teachers"
     bits: Any = 8
     budget: int | None = None
     clips: int = 256

@@ -23,7 +23,7 @@ from experiments.prepare import Prepared, prepare
 from experiments.quantize_tables import show
 from experiments.runs import Run
 from experiments.score import softmax
-from experiments.teaching import Lessons, read_lessons, student_loss
+from experiments.teaching import Lessons, imitation_loss, read_lessons, student_loss
 from experiments.training import batch_size, fit_part
 from students import build_student
 from students.complexity import tflite_complexity, torch_complexity
@@ -38,6 +38,7 @@ from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import write_tflite
 
 METHODS = ("ptq", "qat")
+LEARNS_FROM = ("teachers", "student")
 BATCH = 32
 PROOFS = 16  # clips
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
@@ -56,6 +57,7 @@ def run(cfg: DictConfig) -> None:
             f"the data set has {list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: "
             "give the data set it was trained on"
         )
+    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     lessons = _lessons(cfg, prepared)
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
     if lessons is not None:
@@ -69,7 +71,6 @@ def run(cfg: DictConfig) -> None:
         show(run.folder)
         return
 
-    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     folded = fold(network, prepared.picture_shape(front_end))
     bits, layers = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
     pictures = some_pictures(prepared, front_end, "train", cfg.quantize.clips, cfg.seed)
@@ -79,7 +80,7 @@ def run(cfg: DictConfig) -> None:
     if lessons is None:
         run.start()
     else:
-        trained = _train(cfg, prepared, FakeQuantized(folded, integers), front_end, run, lessons)
+        trained = _train(cfg, prepared, network, FakeQuantized(folded, integers), front_end, run, lessons)
         variants = {"ptq": integers, "integer": trained.cpu().integers()}
     write_text(run.folder / LAYERS, json.dumps(layers, indent=1))
     metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": inputs["checkpoint"]}
@@ -113,13 +114,15 @@ def prove(network: IntegerNetwork, model: Path, pictures: torch.Tensor) -> None:
 
 def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
     """What the student learns from while it is rounded; None: it learns no more."""
+    if cfg.quantize.learns_from not in LEARNS_FROM:
+        unknown("quantize.learns_from", cfg.quantize.learns_from, LEARNS_FROM)
     if cfg.quantize.method not in METHODS:
         unknown("quantize.method", cfg.quantize.method, METHODS)
     if cfg.quantize.method == "ptq":
         return None
     if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
         raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
-    return read_lessons(cfg, prepared)
+    return read_lessons(cfg, prepared) if cfg.quantize.learns_from == "teachers" else Lessons()
 
 
 def _settings(cfg: DictConfig) -> dict[str, Any]:
@@ -176,10 +179,20 @@ def some_pictures(prepared: Prepared, front_end: FrontEnd, split: str, count: in
 
 
 def _train(
-    cfg: DictConfig, prepared: Prepared, network: FakeQuantized, front_end: FrontEnd, run: Run, lessons: Lessons
+    cfg: DictConfig,
+    prepared: Prepared,
+    original: torch.nn.Module,
+    network: FakeQuantized,
+    front_end: FrontEnd,
+    run: Run,
+    lessons: Lessons,
 ) -> FakeQuantized:
     part = OmegaConf.create({"fit": cfg.quantize.fit, "augment": cfg.student.augment})
-    loss = student_loss(OmegaConf.to_container(cfg.student.distill))
+    distill = OmegaConf.to_container(cfg.student.distill)
+    if cfg.quantize.learns_from == "student":
+        loss = imitation_loss(original, network, distill["temperature"])
+    else:
+        loss = student_loss(distill)
     targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
     return fit_part(cfg, part, prepared, network, front_end, run, loss=loss, **targets)
 

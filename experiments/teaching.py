@@ -89,3 +89,26 @@ def student_loss(distill: Mapping[str, Any], network: nn.Module | None = None) -
         return value + similarity * similarity_loss(features(), batch.targets)
 
     return loss
+
+
+def imitation_loss(original: nn.Module, network: nn.Module, temperature: float) -> Loss:
+    """The loss of a network that is to answer as another one does, to the very pictures that it is shown.
+
+    Args:
+        original: in evaluation mode.
+        network: which learns; its latest pictures are what the original is asked about.
+        temperature: of both answers.
+    """
+    latest: list[torch.Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        latest[:] = inputs
+
+    network.register_forward_pre_hook(keep)
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        with torch.no_grad():
+            wanted = original.to(logits.device)(latest[0])
+        return distillation_loss(logits, wanted, batch.labels, temperature=temperature, hard_weight=0.0)
+
+    return loss

@@ -485,6 +485,12 @@ def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> No
     arguments = [f"data.root={miniature.root}", "name=learnt", "checkpoint=runs/student/first/checkpoint.safetensors"]
     arguments += ["logits=runs/teacher/first/logits.h5", "quantize.bits=auto", "quantize.budget=5200", *QUICK]
     arguments += ["quantize.method=qat", "quantize.fit.learning_rate=1e-3"]
+    itself = run(
+        trained, "stage=quantize", *arguments[:1], "name=itself", *arguments[2:], "quantize.learns_from=student"
+    )
+    assert itself.returncode == 0, itself.stderr
+    scores = json.loads((trained / "runs/quantize/itself/score.json").read_text())
+    assert scores["integer/agreement_with_float"] > 0.5
     result = run(trained, "stage=quantize", *arguments)
     assert result.returncode == 0, result.stderr
     folder = trained / "runs/quantize/learnt"
