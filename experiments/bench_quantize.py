@@ -18,9 +18,9 @@ from experiments.hardware import compile_mode
 from experiments.timing import Action, Row, in_turns, rates, row
 from students import build_student
 from students.quantize.calibrate import calibrate
+from students.quantize.export import write_onnx
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
-from students.quantize.onnx import write_onnx
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 

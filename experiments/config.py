@@ -122,6 +122,7 @@ class Quantize:
     budget: int | None = None
     clips: int = 256
     percentile: float = 99.99
+    export: list[str] = field(default_factory=list)
     fit: Fit = field(default_factory=Fit)
 
 

@@ -1,5 +1,6 @@
 """stage=quantize: make the student a network of integers, write the file, and score that very file."""
 
+import copy
 import dataclasses
 import json
 import logging
@@ -7,40 +8,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from data.errors import UserError, unknown
 from data.front_end import FrontEnd, build_front_end
 from experiments import checkpoint
+from experiments.compare import compare, of_floats, of_integers
 from experiments.energy import read_energy
 from experiments.hardware import computing
-from experiments.intervals import difference_intervals
 from experiments.paths import CHECKPOINT, LAYERS, MODEL, existing, sha256, write_text
-from experiments.predict import predict
 from experiments.prepare import Prepared, prepare
 from experiments.quantize_tables import show
 from experiments.runs import Run
-from experiments.score import softmax
 from experiments.teaching import Lessons, imitation_loss, read_lessons, student_loss
 from experiments.training import batch_size, fit_part
 from students import build_student
-from students.complexity import tflite_complexity, torch_complexity
+from students.complexity import Complexity, tflite_complexity, torch_complexity
 from students.quantize.bits import allocate, layer_bytes, measure
 from students.quantize.calibrate import calibrate, correct_biases
+from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
-from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import FoldedNetwork
-from students.quantize.read import read_tflite
-from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import write_tflite
 
 METHODS = ("ptq", "qat")
+EXPORTS = ("onnx", "torch")
+HALF = "16f"
 LEARNS_FROM = ("teachers", "student")
 BATCH = 32
-PROOFS = 16  # clips
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
 
 log = logging.getLogger(__name__)
@@ -67,55 +65,89 @@ def run(cfg: DictConfig) -> None:
     if lessons is not None:
         settings["batch_size"] = batch_size(cfg, "quantize", prepared)
     run = Run(cfg, "quantize", settings=settings, inputs=inputs, sources=sources)
-    if run.is_done(MODEL, LAYERS):
+    halved = cfg.quantize.bits == HALF
+    if run.is_done(*([CHECKPOINT] if halved else [MODEL, LAYERS])):
         show(run.folder)
         return
 
+    make = _halve if halved else _make_integers
+    scores = make(cfg, prepared, network, front_end, run, lessons, blueprint)
+    if "torch" in cfg.quantize.export:
+        export_float(network, prepared.picture_shape(front_end), run.folder / "student.pt2")
+    run.finish(scores | read_energy(run.folder))
+    show(run.folder)
+    log.info("%s", run.folder)
+
+
+def _halve(
+    cfg: DictConfig,
+    prepared: Prepared,
+    network: nn.Module,
+    front_end: FrontEnd,
+    run: Run,
+    _: Lessons | None,
+    blueprint: checkpoint.Blueprint,
+) -> dict[str, float]:
+    """Store the weights as floats of 16 bits; what is scored is what was stored, computed with floats of 32."""
+    if cfg.quantize.method != "ptq" or cfg.quantize.budget is not None or "onnx" in cfg.quantize.export:
+        raise UserError(
+            f"quantize.bits={HALF} stores floats: it has no quantize.method=qat, no budget and no ONNX file"
+        )
+    cost = torch_complexity(network, prepared.picture_shape(front_end))
+    run.start()
+    path = run.folder / CHECKPOINT
+    checkpoint.save(path, copy.deepcopy(network).half(), blueprint)
+    stored, _ = checkpoint.load(path, build_student)
+    forms = {"float": of_floats(prepared, network, front_end), "half": of_floats(prepared, stored, front_end)}
+    halved = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
+    return compare(prepared, forms) | _costs({"float": cost, "half": halved})
+
+
+def _make_integers(
+    cfg: DictConfig,
+    prepared: Prepared,
+    network: nn.Module,
+    front_end: FrontEnd,
+    run: Run,
+    lessons: Lessons | None,
+    blueprint: checkpoint.Blueprint,
+) -> dict[str, float]:
+    """Write the file of integers, trained or not, and score it."""
     folded = fold(network, prepared.picture_shape(front_end))
     bits, layers = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
     pictures = some_pictures(prepared, front_end, "train", cfg.quantize.clips, cfg.seed)
     integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile, bits=bits)
-    integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
-    variants = {"integer": integers}
+    integers, before = correct_biases(folded, integers, pictures[:BIAS_CLIPS]), None
     if lessons is None:
         run.start()
     else:
         trained = _train(cfg, prepared, network, FakeQuantized(folded, integers), front_end, run, lessons)
-        variants = {"ptq": integers, "integer": trained.cpu().integers()}
+        integers, before = trained.cpu().integers(), integers
     write_text(run.folder / LAYERS, json.dumps(layers, indent=1))
-    metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": inputs["checkpoint"]}
-    model = write_tflite(variants["integer"], run.folder / MODEL, metadata)
+    metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": run.identity["inputs"]["checkpoint"]}
+    model = write_tflite(integers, run.folder / MODEL, metadata)
+    if "onnx" in cfg.quantize.export:
+        write_onnx(integers, run.folder / "model.onnx")
+    forms = {"float": of_floats(prepared, network, front_end), **of_integers(prepared, front_end, model, before)}
+    cost = torch_complexity(network, prepared.picture_shape(front_end))
+    return compare(prepared, forms) | _costs({"float": cost, "integer": tflite_complexity(model)})
 
-    scores = _accuracies(prepared, network, front_end, variants, model)
-    costs = {
-        "float": torch_complexity(network, prepared.picture_shape(front_end)),
-        "integer": tflite_complexity(model),
-    }
+
+def _costs(costs: Mapping[str, Complexity]) -> dict[str, float]:
+    scores = {}
     for name, cost in costs.items():
         scores |= {f"{name}/{k}": v for k, v in dataclasses.asdict(cost).items()}
         scores |= {f"{name}/within_limit/{k}": float(v) for k, v in cost.within_limits().items()}
-    run.finish(scores | read_energy(run.folder))
-    show(run.folder)
-    log.info("%s: %d bytes of file (%s)", model.name, model.stat().st_size, run.folder)
-
-
-def prove(network: IntegerNetwork, model: Path, pictures: torch.Tensor) -> None:
-    """Check on some clips that what is scored is what a device computes, to the last bit.
-
-    Raises:
-        AssertionError: it is not, which would be a defect of ours.
-    """
-    expected = network.logits(pictures)
-    for kernels in ("device", *(["micro"] if has_micro() else [])):
-        found = TFLiteModel(model, kernels=kernels).logits(pictures)
-        if not torch.equal(found, expected):
-            raise AssertionError(f"{model}: the integer network and the kernels of {kernels} differ; please report it")
+    return scores
 
 
 def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
     """What the student learns from while it is rounded; None: it learns no more."""
     if cfg.quantize.learns_from not in LEARNS_FROM:
         unknown("quantize.learns_from", cfg.quantize.learns_from, LEARNS_FROM)
+    for export in cfg.quantize.export:
+        if export not in EXPORTS:
+            unknown("quantize.export", export, EXPORTS)
     if cfg.quantize.method not in METHODS:
         unknown("quantize.method", cfg.quantize.method, METHODS)
     if cfg.quantize.method == "ptq":
@@ -161,7 +193,7 @@ def choose_bits(
     elif wanted in (4, 8):
         bits = dict.fromkeys(folded.convolutions, wanted)
     else:
-        unknown("quantize.bits", wanted, ("8", "4", "auto", "{NAME: 4}"))
+        unknown("quantize.bits", wanted, ("8", "4", HALF, "auto", "{NAME: 4}"))
     return bits, [
         {"layer": name, "bits": bits[name], "bytes": layer_bytes(layer, bits[name]), **sensitivities.get(name, {})}
         for name, layer in folded.convolutions.items()
@@ -181,7 +213,7 @@ def some_pictures(prepared: Prepared, front_end: FrontEnd, split: str, count: in
 def _train(
     cfg: DictConfig,
     prepared: Prepared,
-    original: torch.nn.Module,
+    original: nn.Module,
     network: FakeQuantized,
     front_end: FrontEnd,
     run: Run,
@@ -195,37 +227,3 @@ def _train(
         loss = student_loss(distill)
     targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
     return fit_part(cfg, part, prepared, network, front_end, run, loss=loss, **targets)
-
-
-def _accuracies(
-    prepared: Prepared,
-    network: torch.nn.Module,
-    front_end: FrontEnd,
-    variants: Mapping[str, IntegerNetwork],
-    model: Path,
-) -> dict[str, float]:
-    """Figures of the test split: of the float student, of integers before they were trained, and of the file."""
-    front_end = front_end.cpu()
-    batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))
-    probabilities = {"float": predict(network, front_end, batches)[0]}
-    test = torch.cat([front_end(batch.waves) for batch in batches.in_order()])
-    if "ptq" in variants:
-        probabilities["ptq"] = np.concatenate([softmax(variants["ptq"].logits(p).numpy()) for p in test.split(BATCH)])
-    shipped, _ = read_tflite(model)
-    probabilities["integer"] = softmax(shipped.logits(test).numpy())
-    prove(shipped, model, test[:: max(1, len(test) // PROOFS)])
-    probabilities["integer_host"] = softmax(TFLiteModel(model, kernels="host").logits(test).numpy())
-    scores = {
-        f"{name}/{figure}": value
-        for name, p in probabilities.items()
-        for figure, value in prepared.score("test", p).items()
-    }
-    rows, clips = prepared.clips.indices("test"), prepared.clips
-    recordings, whole = [clips.clips[row].recording for row in rows], probabilities.pop("float")
-    for name, found in probabilities.items():
-        scores[f"{name}/agreement_with_float"] = float((found.argmax(1) == whole.argmax(1)).mean())
-        for figure, (low, high) in difference_intervals(found, whole, clips.labels[rows], recordings).items():
-            about = f"{name}/minus_float/{figure}"
-            scores[about] = scores[f"{name}/{figure}"] - scores[f"float/{figure}"]
-            scores |= {f"{about}/low": low, f"{about}/high": high}
-    return scores

@@ -12,12 +12,19 @@ from rich.table import Table
 from experiments.paths import LAYERS, SCORES
 from students.complexity import LIMITS, Complexity
 
-TITLES = {"float": "float", "ptq": "integer, before", "integer": "integer", "integer_host": "host"}
+TITLES = {  # of the columns
+    "float": "float",
+    "half": "16-bit floats",
+    "ptq": "integer, before",
+    "integer": "integer",
+    "integer_host": "host",
+}
 
 
 def show(folder: Path) -> None:
     """Print the tables of a finished run."""
-    layers, scores = (json.loads((folder / name).read_text()) for name in (LAYERS, SCORES))
+    scores = json.loads((folder / SCORES).read_text())
+    layers = json.loads((folder / LAYERS).read_text()) if (folder / LAYERS).exists() else []
     if len({layer["bits"] for layer in layers}) > 1:
         Console().print(table_of_layers(layers))
     Console().print(table(scores))

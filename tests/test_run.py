@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors import safe_open
 
 from data.front_end import build_front_end
 from data.scenes import SCENES, ClipSet
@@ -511,6 +512,32 @@ def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> No
     again = run(trained, "stage=quantize", *arguments)
     assert "the result is reused" in again.stdout
     assert "layers: bits, bytes" in again.stdout
+
+
+def test_a_student_without_integer_form_is_stored_as_halves(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: 2 bytes a parameter, safetensors' own dtype, and the float student's answers; the exported float program
+    and the ONNX file, each run by its own library, against the student."""
+    arguments = [f"data.root={miniature.root}", "checkpoint=runs/student/first/checkpoint.safetensors", *QUICK]
+    result = run(trained, "stage=quantize", *arguments, "name=half", "quantize.bits=16f", "quantize.export=[torch]")
+    assert result.returncode == 0, result.stderr
+    folder = trained / "runs/quantize/half"
+    scores = json.loads((folder / "score.json").read_text())
+    assert scores["half/parameter_bytes"] == 2 * scores["float/parameters"] == scores["float/parameter_bytes"] / 2
+    assert scores["half/agreement_with_float"] > 0.98
+    with safe_open(folder / "checkpoint.safetensors", "pt") as file:
+        assert {file.get_tensor(name).dtype for name in list(file.keys())} == {torch.float16, torch.int64}
+    result = run(trained, "stage=quantize", *arguments, "name=exported", "quantize.export=[onnx]")
+    assert result.returncode == 0, result.stderr
+    network, _ = checkpoint.load(trained / "runs/student/first/checkpoint.safetensors", build_student)
+    pictures = torch.randn(3, 1, 64, 64)
+    program = torch.export.load(folder / "student.pt2").module()
+    with torch.no_grad():
+        torch.testing.assert_close(program(pictures), network(pictures))
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(trained / "runs/quantize/exported/model.onnx")
+    found = session.run(None, {"input": pictures.numpy()})[0]
+    device = TFLiteModel(trained / "runs/quantize/exported/model.tflite").logits(pictures).numpy()
+    assert np.abs(found - device).max() < 0.1 * np.abs(device).max() + 0.05
 
 
 def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet) -> None:

@@ -63,7 +63,8 @@ class _Folder:
             raise UserError(
                 "this network cannot be made of integers, these parts have no integer form: "
                 + "; ".join(dict.fromkeys(self.refused))
-                + ". Train a student without them (for CP-Mobile: student.arguments.grn=false)"
+                + ". Train a student without them (for CP-Mobile: student.arguments.grn=false), or store floats of 16 "
+                "bits (quantize.bits=16f)"
             )
         return tuple(self.layers.values()), self.convolutions
 

@@ -1,18 +1,21 @@
-"""An integer network as an ONNX file in QDQ form, for runtimes that are not TensorFlow Lite's.
+"""A student for other runtimes: its integers as an ONNX file in QDQ form, its floats by torch.export.
 
-Conventions: float log-mels (B, 1, mels, frames) in, float logits (B, classes) out, B free. Every tensor that is of
-integers in the TFLite file goes through QuantizeLinear and DequantizeLinear with the same scale and zero point, weights
-are stored as integers (int8 or int4) and biases as int32, so that a runtime may compute with integers; it rounds in its
-own way, a value may differ by a step. Needs the extra `onnx`.
+Conventions of the ONNX file: float log-mels (B, 1, mels, frames) in, float logits (B, classes) out, B free. Every
+tensor that is of integers in the TFLite file goes through QuantizeLinear and DequantizeLinear with the same scale and
+zero point, weights are stored as integers (int8 or int4) and biases as int32, so that a runtime may compute with
+integers; it rounds in its own way, a value may differ by a step. Needs the extra `onnx`.
 Source: ONNX operators, opset 21 (the first with int4).
 """
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import nn
 
 from data.errors import UserError
 from students.quantize.integer import IntegerNetwork, Quantity
@@ -38,6 +41,13 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
     temporary.write_bytes(data)
     temporary.replace(path)
     return path
+
+
+def export_float(network: nn.Module, shape: Sequence[int], path: Path) -> None:
+    """Write a float network by torch.export, for any number of pictures (B, 1, mels, frames) at once."""
+    clips = torch.export.Dim("clips", min=1, max=4096)
+    program = torch.export.export(network.eval(), (torch.zeros(2, *shape[1:]),), dynamic_shapes=({0: clips},))
+    torch.export.save(program, path)
 
 
 class _Writer:
