@@ -20,7 +20,8 @@ from data.errors import UserError
 RECORD = "run.json"  # written last: it says that the run is complete
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 RESUME = "resume.pt"  # of a training that is not finished
-SCORES, ENERGY, NOT_FINITE, LAYERS = "score.json", "energy.json", "not_finite.txt", "layers.json"
+SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
+LAYERS, OPERATORS = "layers.json", "operators.json"
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

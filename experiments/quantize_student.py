@@ -18,14 +18,14 @@ from experiments import checkpoint
 from experiments.compare import compare, of_floats, of_integers
 from experiments.energy import read_energy
 from experiments.hardware import computing
-from experiments.paths import CHECKPOINT, LAYERS, MODEL, existing, sha256, write_text
+from experiments.paths import CHECKPOINT, LAYERS, MODEL, OPERATORS, existing, sha256, write_text
 from experiments.prepare import Prepared, prepare
 from experiments.quantize_tables import show
 from experiments.runs import Run
 from experiments.teaching import Lessons, imitation_loss, read_lessons, student_loss
 from experiments.training import batch_size, fit_part
 from students import build_student
-from students.complexity import Complexity, tflite_complexity, torch_complexity
+from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
 from students.quantize.bits import allocate, layer_bytes, measure
 from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.export import export_float, write_onnx
@@ -126,6 +126,8 @@ def _make_integers(
     write_text(run.folder / LAYERS, json.dumps(layers, indent=1))
     metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": run.identity["inputs"]["checkpoint"]}
     model = write_tflite(integers, run.folder / MODEL, metadata)
+    operators = [dataclasses.asdict(operator) for operator in tflite_operators(model)]
+    write_text(run.folder / OPERATORS, json.dumps(operators, indent=1))
     if "onnx" in cfg.quantize.export:
         write_onnx(integers, run.folder / "model.onnx")
     forms = {"float": of_floats(prepared, network, front_end), **of_integers(prepared, front_end, model, before)}

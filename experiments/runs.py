@@ -22,6 +22,7 @@ from experiments.paths import (
     LOGITS,
     MODEL,
     NOT_FINITE,
+    OPERATORS,
     RECORD,
     RESUME,
     SCORES,
@@ -111,7 +112,17 @@ class Run:
         if not is_first():
             return
         # What an earlier run left must not be taken for this one's, should this one be stopped.
-        old = [RECORD, SCORES, CHECKPOINT, LOGITS, MODEL, LAYERS, NOT_FINITE, *([] if rows else [RESUME, ENERGY])]
+        old = [
+            RECORD,
+            SCORES,
+            CHECKPOINT,
+            LOGITS,
+            MODEL,
+            LAYERS,
+            OPERATORS,
+            NOT_FINITE,
+            *([] if rows else [RESUME, ENERGY]),
+        ]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in [*(self.folder / name for name in old), *self.folder.glob("*.tmp")]:

@@ -88,33 +88,90 @@ def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
     return Complexity(int(report.total_mult_adds), int(report.total_params), size, max(peaks))
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a TFLite file and what it costs.
+
+    Attributes:
+        kind: such as CONV_2D.
+        output: name of the tensor it makes.
+        macs: multiply-accumulates of one clip.
+        parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte).
+        scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
+        alive_bytes: of the activations that must be kept while it works.
+    """
+
+    kind: str
+    output: str
+    macs: int
+    parameter_bytes: int
+    scale_bytes: int
+    alive_bytes: int
+
+
 def tflite_complexity(path: str | Path) -> Complexity:
     """Costs of a TFLite file, by NeSsi's rules for it.
 
     Raises:
         UserError: the file is cut short or contains an operator without a rule.
     """
+    model, graph = _read(path)
+    arrays = [graph.tensors[i] for i in sorted({i for op in graph.operators for i in _parameters(model, graph, op)})]
+    operators = tflite_operators(path)
+    return Complexity(
+        macs=sum(operator.macs for operator in operators),
+        parameters=sum(math.prod(int(n) for n in t.shape) for t in arrays),
+        parameter_bytes=sum(len(model.buffers[t.buffer].data) for t in arrays),
+        peak_bytes=max(operator.alive_bytes for operator in operators),
+    )
+
+
+def tflite_operators(path: str | Path) -> list[Operator]:
+    """The costs of a TFLite file operator by operator, by NeSsi's rules; see tflite_complexity."""
+    model, graph = _read(path)
+    found = []
+    for operator, alive in zip(graph.operators, _alive(model, graph), strict=True):
+        own = [graph.tensors[i] for i in _parameters(model, graph, operator)]
+        kind = _kind(model, operator)
+        scales = [
+            0 if t.quantization is None or t.quantization.scale is None else len(t.quantization.scale) for t in own
+        ]
+        found.append(
+            Operator(
+                kind=kind,
+                output=graph.tensors[operator.outputs[0]].name.decode(),
+                macs=_macs(kind, operator, graph.tensors),
+                parameter_bytes=sum(len(model.buffers[t.buffer].data) for t in own),
+                scale_bytes=sum((4 + 8) * count for count in scales),
+                alive_bytes=alive,
+            )
+        )
+    return found
+
+
+def _read(path: str | Path):
     import ai_edge_litert.schema_py_generated as schema
 
-    data = Path(path).read_bytes()
     try:
-        model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+        model = schema.ModelT.InitFromPackedBuf(bytearray(Path(path).read_bytes()), 0)
         (graph,) = model.subgraphs
     except Exception as error:  # flatbuffers raises whatever a wild offset leads to
         raise UserError(f"{path} is damaged or no TFLite file ({error}): run stage=quantize again") from error
+    return model, graph
+
+
+def _kind(model, operator) -> str:
+    import ai_edge_litert.schema_py_generated as schema
+
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    operators = [(names[model.operatorCodes[op.opcodeIndex].builtinCode], op) for op in graph.operators]
-    macs = sum(_macs(name, op, graph.tensors) for name, op in operators)
-    constants = {int(i) for _, op in operators for i in op.inputs if _is_constant(model, graph.tensors[i])}
-    # What PAD is told (four pairs of numbers) is constant too, but no parameter of the network.
-    settings = {int(i) for name, op in operators if name == "PAD" for i in op.inputs}
-    arrays = [graph.tensors[i] for i in sorted(constants - settings)]
-    return Complexity(
-        macs=macs,
-        parameters=sum(math.prod(int(n) for n in t.shape) for t in arrays),
-        parameter_bytes=sum(len(model.buffers[t.buffer].data) for t in arrays),
-        peak_bytes=_peak(graph, constants),
-    )
+    return names[model.operatorCodes[operator.opcodeIndex].builtinCode]
+
+
+def _parameters(model, graph, operator) -> list[int]:
+    """Tensors that are constant; but what PAD is told (four pairs of numbers) is no parameter of the network."""
+    if _kind(model, operator) == "PAD":
+        return []
+    return [int(i) for i in operator.inputs if _is_constant(model, graph.tensors[i])]
 
 
 def _is_constant(model, tensor) -> bool:
@@ -145,22 +202,20 @@ def _macs(name: str, operator, tensors) -> int:
     raise UserError(f"there is no rule for counting the operator {name}")
 
 
-def _peak(graph, constants: set[int]) -> int:
-    """Largest sum of the sizes of the activations alive at once: made already, and needed now or later."""
-    sizes = {}
+def _alive(model, graph) -> list[int]:
+    """For each operator the bytes of the activations alive at once: made already, and needed now or later."""
+    widths = {0: 4, 2: 4, 4: 8, 7: 2, 9: 1}  # FLOAT32, INT32, INT64, INT16, INT8
+    sizes = {
+        i: 0 if _is_constant(model, t) else math.prod(int(n) for n in t.shape) * widths[t.type]
+        for i, t in enumerate(graph.tensors)
+    }
     last_use = {int(i): len(graph.operators) for i in graph.outputs}
     for step, operator in reversed(list(enumerate(graph.operators))):
         for i in operator.inputs:
             last_use.setdefault(int(i), step)
-    for i in range(len(graph.tensors)):
-        if i in constants:
-            sizes[i] = 0
-            continue
-        width = {0: 4, 2: 4, 4: 8, 7: 2, 9: 1}[graph.tensors[i].type]  # FLOAT32, INT32, INT64, INT16, INT8
-        sizes[i] = math.prod(int(n) for n in graph.tensors[i].shape) * width
-    alive, peak = {int(i) for i in graph.inputs}, 0
+    alive, found = {int(i) for i in graph.inputs}, []
     for step, operator in enumerate(graph.operators):
         alive |= {int(i) for i in operator.outputs}
-        peak = max(peak, sum(sizes[i] for i in alive))
+        found.append(sum(sizes[i] for i in alive))
         alive = {i for i in alive if last_use.get(i, -1) > step}
-    return peak
+    return found

@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.front_end import build_front_end
 from experiments.recipe import Recipe, learning_rate_factor
 from students.baseline import baseline
-from students.complexity import tflite_complexity, torch_complexity
+from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.read import read_tflite
@@ -130,6 +130,12 @@ def test_it_becomes_integers_that_cost_what_is_published(tmp_path: Path, generat
     assert to_tflite(back, metadata) == model.path.read_bytes()
     if has_micro():
         assert torch.equal(TFLiteModel(model.path, kernels="micro").logits(pictures), integers.logits(pictures))
+    table = [op for op in tflite_operators(model.path) if op.kind != "PAD"]
+    macs = [1_599_360, 25_589_760, 32_000, 2_007_040, 2_560, 6_400, 1_000]
+    assert [op.macs for op in table] == macs
+    assert [op.parameter_bytes for op in table] == [848, 12_608, 0, 25_216, 0, 6_800, 1_040]
+    assert [op.scale_bytes for op in table] == [12 * 2 * n for n in (16, 16, 0, 32, 0, 100, 10)]
+    assert max(op.alive_bytes for op in table) == table[1].alive_bytes == 65_280
     cost = tflite_complexity(model.path)
     assert (cost.parameter_bytes, cost.peak_bytes, cost.macs) == (46_512, 65_280, 29_234_920 + 64 * 100 - 32 * 100)
 
