@@ -122,6 +122,8 @@ class Quantize:
     budget: int | None = None
     clips: int = 256
     percentile: float = 99.99
+    exact: str = "device"
+    frozen_epochs: int = 4
     export: list[str] = field(default_factory=list)
     fit: Fit = field(default_factory=Fit)
 

@@ -28,6 +28,7 @@ from students import build_student
 from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
 from students.quantize.bits import allocate, layer_bytes, measure
 from students.quantize.calibrate import calibrate, correct_biases
+from students.quantize.exact import calibrate_exactly
 from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
@@ -35,6 +36,7 @@ from students.quantize.layers import FoldedNetwork
 from students.quantize.tflite import write_tflite
 
 METHODS = ("ptq", "qat")
+EXACT = ("device", "all")
 EXPORTS = ("onnx", "torch")
 HALF = "16f"
 LEARNS_FROM = ("teachers", "student")
@@ -116,8 +118,13 @@ def _make_integers(
     folded = fold(network, prepared.picture_shape(front_end))
     bits, layers = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
     pictures = some_pictures(prepared, front_end, "train", cfg.quantize.clips, cfg.seed)
-    integers = calibrate(folded, pictures.split(BATCH), percentile=cfg.quantize.percentile, bits=bits)
-    integers, before = correct_biases(folded, integers, pictures[:BIAS_CLIPS]), None
+    settings = {"percentile": cfg.quantize.percentile}
+    if cfg.quantize.exact == "all":
+        folded, integers = calibrate_exactly(folded, pictures.split(BATCH), **settings)
+    else:
+        integers = calibrate(folded, pictures.split(BATCH), **settings, bits=bits)
+        integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
+    before = None
     if lessons is None:
         run.start()
     else:
@@ -147,6 +154,10 @@ def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
     """What the student learns from while it is rounded; None: it learns no more."""
     if cfg.quantize.learns_from not in LEARNS_FROM:
         unknown("quantize.learns_from", cfg.quantize.learns_from, LEARNS_FROM)
+    if cfg.quantize.exact not in EXACT:
+        unknown("quantize.exact", cfg.quantize.exact, EXACT)
+    if cfg.quantize.exact == "all" and cfg.quantize.bits != 8:
+        raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits at 8")
     for export in cfg.quantize.export:
         if export not in EXPORTS:
             unknown("quantize.export", export, EXPORTS)
@@ -228,4 +239,9 @@ def _train(
     else:
         loss = student_loss(distill)
     targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
-    return fit_part(cfg, part, prepared, network, front_end, run, loss=loss, **targets)
+
+    def freeze(done: int, epochs: int) -> None:
+        if done >= epochs - cfg.quantize.frozen_epochs:
+            network.freeze_steps()
+
+    return fit_part(cfg, part, prepared, network, front_end, run, loss=loss, **targets, after_epoch=freeze)

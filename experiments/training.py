@@ -43,12 +43,14 @@ def fit_part(
     targets: np.ndarray | None = None,
     target_shifts: Sequence[int] | None = None,
     layers: Callable[[nn.Module], Layers] | None = None,
+    after_epoch: Callable[[int, int], None] = lambda done, epochs: None,
 ) -> nn.Module:
     """Fit a network by the recipe of a part of the config; the run, whose settings hold `batch_size`, starts here.
 
     Args:
         targets, target_shifts: the teachers' logits; see Batches.
         layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
+        after_epoch: is told how many epochs are done, of how many; before the first one too.
     """
     recipe = Recipe(**part.fit).lasting(cfg.epochs)
     fabric, augment = make_fabric(cfg.fabric), Augment(**part.augment)
@@ -77,11 +79,13 @@ def fit_part(
     run.start(rows)  # before the others come: a mistake here is this process's alone
     launch(fabric)
     begun, done = time.perf_counter(), len(rows)
+    after_epoch(done, recipe.epochs)
 
     def note(row: Mapping[str, float], reached: State) -> None:
         rows.append(dict(row))
         resume.save(run, {**reached, "rows": rows})
         run.log(row)
+        after_epoch(row["epoch"], recipe.epochs)
         left = (recipe.epochs - row["epoch"]) * (time.perf_counter() - begun) / (row["epoch"] - done)
         figures = "loss {loss:.3f}  validation accuracy {validation/accuracy:.3f}  log loss {validation/log_loss:.3f}"
         speed = f"{row['clips_per_second']:.0f} clips/s  {timedelta(seconds=round(left))} left"

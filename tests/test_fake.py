@@ -64,6 +64,19 @@ def test_it_answers_as_the_integers_that_it_becomes(tmp_path_factory: pytest.Tem
     assert steps.mean() <= 1
 
 
+def test_frozen_steps_stay(generator: torch.Generator) -> None:
+    """Oracle: equality after a step of Adam, which moves everything else."""
+    network, pictures = fold(lively(cp_mobile(size="6k"))), torch.randn(4, 1, 64, 48, generator=generator)
+    fake = FakeQuantized(network, calibrate(network, [pictures]))
+    optimizer = torch.optim.Adam(fake.parameters(), lr=1e-3, weight_decay=1e-4)
+    fake.freeze_steps()
+    before = {name: value.clone() for name, value in fake.state_dict().items()}
+    fake(pictures).square().mean().backward()
+    optimizer.step()
+    same = {name for name, value in fake.state_dict().items() if torch.equal(value, before[name])}
+    assert same == {name for name in before if "step" in name}
+
+
 def test_training_brings_four_bits_back(generator: torch.Generator) -> None:
     """Oracle: the float network's logits: 60 steps of imitation leave less than half of what rounding to 4 bits lost,
     measured on the integers; every parameter has moved."""

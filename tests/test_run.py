@@ -509,6 +509,11 @@ def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> No
         assert scores[f"{name}/low"] <= scores[name] <= scores[f"{name}/high"]
     assert scores["energy/quantize/kWh"] > 0
     assert len((folder / "history.jsonl").read_text().splitlines()) == 2
+    exact = [a for a in arguments if "bits" not in a and "budget" not in a and "name=" not in a]
+    result = run(trained, "stage=quantize", *exact, "name=exact", "quantize.exact=all")
+    assert result.returncode == 0, result.stderr
+    scores = json.loads((trained / "runs/quantize/exact/score.json").read_text())
+    assert scores["integer/log_loss"] == scores["integer_host/log_loss"] != scores["ptq/log_loss"]
     again = run(trained, "stage=quantize", *arguments)
     assert "the result is reused" in again.stdout
     assert "layers: bits, bytes" in again.stdout

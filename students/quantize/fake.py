@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from students.quantize.calibrate import BIAS_LIMIT, limit_of
+from students.quantize.exact import LIMIT, QUARTERS, exact_weights, offsets
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork, Layer
 
@@ -66,13 +67,14 @@ class FakeQuantized(nn.Module):
     def __init__(self, network: FoldedNetwork, integers: IntegerNetwork) -> None:
         """Begin at the weights of the float network and the scales of its calibration."""
         super().__init__()
-        self.layers = network.layers
+        self.layers = integers.layers
         self.bits = {name: w.bits for name, w in integers.weights.items()}
         self._quantities = dict(integers.quantities)
         self.weights = nn.ParameterDict({n: _parameter(c.weight) for n, c in network.convolutions.items()})
         self.biases = nn.ParameterDict({n: _parameter(c.bias) for n, c in network.convolutions.items()})
         self.weight_steps = nn.ParameterDict({n: _parameter(w.scale) for n, w in integers.weights.items()})
         # The picture's scale is what the front end gives, and a pool's that of its input: neither learns.
+        self.exact = integers.exact
         self.steps = nn.ParameterDict(
             {
                 layer.name: _parameter(integers.quantities[layer.name].scale)
@@ -81,6 +83,13 @@ class FakeQuantized(nn.Module):
             }
         )
         self.register_buffer("picture_step", torch.tensor(integers.quantities[INPUT].scale))
+        if self.exact:  # powers of two do not learn
+            self.freeze_steps()
+
+    def freeze_steps(self) -> None:
+        """Let no step learn from now on."""
+        self.steps.requires_grad_(False)
+        self.weight_steps.requires_grad_(False)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """(B, 1, mels, frames) -> (B, classes)."""
@@ -102,12 +111,21 @@ class FakeQuantized(nn.Module):
         if layer.kind != CONVOLUTION:
             return layer.pooled(inputs[0])
         weight, steps = self.weights[layer.name], self._weight_steps(layer.name)
+        bias, each = self.biases[layer.name], (step * steps).detach()  # the bias has no step of its own
         high = limit_of(self.bits[layer.name])
+        if self.exact:
+            high, offset = LIMIT, each * self._offsets(layer)
+            steps, each = QUARTERS * steps, QUARTERS * each
+            bias = rounded(bias - offset, each, -BIAS_LIMIT, BIAS_LIMIT) + offset
+        else:
+            bias = rounded(bias, each, -BIAS_LIMIT, BIAS_LIMIT)
         learn = 1 / math.sqrt(weight[0].numel() * high)
-        each = (step * steps).detach()  # the bias has no step of its own
-        bias = rounded(self.biases[layer.name], each, -BIAS_LIMIT, BIAS_LIMIT)
         weight = rounded(weight, steps[:, None, None, None], -high, high, learn=learn)
         return F.conv2d(inputs[0], weight, bias, layer.stride, layer.padding, groups=layer.groups)
+
+    def _offsets(self, layer: Layer) -> torch.Tensor:
+        read, wanted = (self._quantities[name].scale for name in (layer.inputs[0], layer.name))
+        return offsets(read, (QUARTERS * self.weight_steps[layer.name]).log2(), wanted)
 
     def _step(self, name: str) -> torch.Tensor:
         return self.steps[name].abs().clamp_min(SMALLEST_STEP)
@@ -126,9 +144,17 @@ class FakeQuantized(nn.Module):
                 quantities[layer.name] = Quantity(float(self._step(layer.name)), before.zero_point, before.shape)
             else:
                 quantities[layer.name] = Quantity(source.scale, source.zero_point, before.shape)
-            if layer.kind == CONVOLUTION:
+            if layer.kind == CONVOLUTION and self.exact:
+                weights[layer.name] = self._exact_weights(layer)
+            elif layer.kind == CONVOLUTION:
                 weights[layer.name] = self._weights(layer.name, source.scale)
-        return IntegerNetwork(self.layers, weights, quantities)
+        return IntegerNetwork(self.layers, weights, quantities, self.exact)
+
+    def _exact_weights(self, layer: Layer) -> Weights:
+        convolution = nn.Conv2d(1, 1, 1)
+        convolution.weight, convolution.bias = self.weights[layer.name], self.biases[layer.name]
+        read, wanted = (self._quantities[name].scale for name in (layer.inputs[0], layer.name))
+        return exact_weights(convolution, (QUARTERS * self.weight_steps[layer.name]).log2().cpu(), read, wanted)
 
     def _weights(self, name: str, input_scale: float) -> Weights:
         bits, steps = self.bits[name], self._weight_steps(name).cpu()

@@ -62,11 +62,13 @@ class IntegerNetwork:
         layers: in the order of execution.
         weights: of each convolution.
         quantities: of the input and of each layer's output.
+        exact: whether every runtime agrees on it; see exact.py.
     """
 
     layers: tuple[Layer, ...]
     weights: Mapping[str, Weights]
     quantities: Mapping[str, Quantity]
+    exact: bool = False
 
     @property
     def output(self) -> Quantity:

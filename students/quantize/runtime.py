@@ -2,8 +2,8 @@
 
 Conventions: log-mels (n, 1, mels, frames) in, float32 logits (n, classes) out; in between, the file's own integers.
 "device" is LiteRT's reference kernels, which round as tflite-micro does on a microcontroller; "host" is LiteRT's
-default with XNNPACK, which rounds otherwise and is some twenty times faster; "micro" is tflite-micro itself, where it
-is installed.
+default with XNNPACK, which rounds otherwise and is some twenty times faster; "plain" is LiteRT without it; "micro" is
+tflite-micro itself, where it is installed.
 """
 
 import importlib.util
@@ -15,7 +15,12 @@ import torch
 
 from data.errors import UserError, unknown
 
-KERNELS = ("device", "host", "micro")
+KERNELS = {
+    "device": "BUILTIN_REF",
+    "host": "AUTO",
+    "plain": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "micro": "BUILTIN_REF",
+}
 
 
 class TFLiteModel:
@@ -37,7 +42,7 @@ class TFLiteModel:
         if kernels not in KERNELS:
             unknown("kernels", kernels, KERNELS)
         self.path, self._micro = Path(path), None
-        resolver = OpResolverType.BUILTIN_REF if kernels == "device" else OpResolverType.AUTO
+        resolver = getattr(OpResolverType, KERNELS[kernels])
         if not self.path.is_file():
             raise UserError(f"{path} does not exist: run stage=quantize first")
         try:

@@ -1,0 +1,117 @@
+"""Integers on which every runtime agrees, and float32 too: nothing ever lies halfway between two values.
+
+Runtimes differ in how they round (twice, once, in float32, half up, half to even), which matters where a product has to
+be rounded at all and most where it is a tie. Here it never is one:
+
+- the scales of activations are powers of two, and an addition has one scale for both its sides and its sum;
+- weights are 4 q with |q| <= 31 (6 bits, stored in 8) at a scale of 2^k / 4; biases are multiples of 4, or 2 more than
+  that where a layer's sums shrink: an odd number of halves of quarters is never a half;
+- the global mean is a depthwise convolution over the map; other average pools have an odd number of cells.
+
+The price is accuracy: 6 bits instead of 8, and ranges up to twice too wide; training that knows of it wins it back.
+Sums stay below 2^24, where float32 counts exactly.
+"""
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from data.errors import UserError
+from students.quantize.calibrate import calibrate
+from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, FoldedNetwork
+
+QUARTERS = 4  # a weight is so many times its integer of 6 bits
+LIMIT = 31
+
+
+def calibrate_exactly(
+    network: FoldedNetwork, batches: Iterable[torch.Tensor], *, percentile: float = 99.99
+) -> tuple[FoldedNetwork, IntegerNetwork]:
+    """The network with its mean as a convolution, and its integers; arguments and errors as of `calibrate`.
+
+    Raises:
+        UserError: an average pool has an even number of cells, whose sums may be ties.
+    """
+    batches = list(batches)
+    network = _without_mean(network, calibrate(network, batches, percentile=percentile))
+    usual = calibrate(network, batches, percentile=percentile)
+    scales = _common_scales(usual)
+    quantities = {name: _widened(quantity, scales[name]) for name, quantity in usual.quantities.items()}
+    for layer in network.layers:
+        if layer.kind not in (CONVOLUTION, ADD):  # pools do not rescale
+            source = quantities[layer.inputs[0]]
+            quantities[layer.name] = replace(source, shape=usual.quantities[layer.name].shape)
+    weights = {
+        layer.name: exact_weights(
+            network.convolutions[layer.name],
+            weight_exponents(network.convolutions[layer.name]),
+            scales[layer.inputs[0]],
+            scales[layer.name],
+        )
+        for layer in network.layers
+        if layer.kind == CONVOLUTION
+    }
+    return network, IntegerNetwork(network.layers, weights, quantities, exact=True)
+
+
+def weight_exponents(convolution: nn.Conv2d) -> torch.Tensor:
+    """k of each output channel, float32 (O,): the smallest power of two whose LIMIT-fold holds its weights."""
+    largest = convolution.weight.detach().abs().amax((1, 2, 3)).double()
+    return (largest / LIMIT).clamp_min(2.0**-60).log2().ceil().float()
+
+
+def offsets(read: float, exponents: torch.Tensor, wanted: float) -> torch.Tensor:
+    """What a bias has beside multiples of 4 steps, in steps, (O,): 2 where sums shrink on their way to the output."""
+    return torch.where(read * 2.0**exponents < wanted, 2.0, 0.0)
+
+
+def exact_weights(convolution: nn.Conv2d, exponents: torch.Tensor, read: float, wanted: float) -> Weights:
+    """A convolution's integers, from a tensor of scale `read` to one of scale `wanted`."""
+    steps = 2.0 ** exponents.double()
+    weight = (convolution.weight.detach().cpu().double() / steps[:, None, None, None]).round().clamp(-LIMIT, LIMIT)
+    offset = offsets(read, exponents, wanted).double()
+    bias = convolution.bias.detach().cpu().double() / (read * steps / QUARTERS)
+    bias = ((bias - offset) / QUARTERS).round() * QUARTERS + offset
+    scale = (steps / QUARTERS).float().numpy()
+    return Weights((QUARTERS * weight).to(torch.int8).numpy(), bias.to(torch.int32).numpy(), scale)
+
+
+def _without_mean(network: FoldedNetwork, usual: IntegerNetwork) -> FoldedNetwork:
+    layers, convolutions = [], {name: copy.deepcopy(layer) for name, layer in network.convolutions.items()}
+    for layer in network.layers:
+        cells = math.prod(layer.kernel)
+        if layer.kind == AVERAGE_POOL and cells % 2 == 0:
+            raise UserError(f"quantize.exact=all: the average pool {layer.name} has {cells} cells, an even number")
+        if layer.kind == GLOBAL_MEAN:
+            channels, *size = usual.quantities[layer.inputs[0]].shape
+            mean = nn.Conv2d(channels, channels, tuple(size), groups=channels)
+            nn.init.constant_(mean.weight, 1 / math.prod(size))
+            nn.init.zeros_(mean.bias)
+            convolutions[layer.name] = mean
+            layer = replace(layer, kind=CONVOLUTION, kernel=tuple(size), groups=channels)
+        layers.append(layer)
+    return FoldedNetwork(tuple(layers), convolutions)
+
+
+def _common_scales(usual: IntegerNetwork) -> dict[str, float]:
+    """Power of two for each tensor: at least its scale, the same for all that an addition or a pool joins."""
+    exponents = {name: math.ceil(math.log2(quantity.scale)) for name, quantity in usual.quantities.items()}
+    joined = [(layer.name, *layer.inputs) for layer in usual.layers if layer.kind != CONVOLUTION]
+    changed = True
+    while changed:
+        changed = False
+        for names in joined:
+            highest = max(exponents[name] for name in names)
+            changed |= any(exponents[name] != highest for name in names)
+            exponents |= dict.fromkeys(names, highest)
+    return {name: 2.0**exponent for name, exponent in exponents.items()}
+
+
+def _widened(quantity: Quantity, scale: float) -> Quantity:
+    low = (LOW - quantity.zero_point) * quantity.scale
+    return Quantity(scale, max(LOW, min(HIGH, round(LOW - low / scale))), quantity.shape)

@@ -1,0 +1,80 @@
+"""Integers on which all runtimes agree."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import lively
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from data.errors import UserError
+from students.cp_mobile import cp_mobile
+from students.quantize.calibrate import calibrate
+from students.quantize.exact import calibrate_exactly
+from students.quantize.fake import FakeQuantized
+from students.quantize.fold import fold
+from students.quantize.runtime import TFLiteModel, has_micro
+from students.quantize.tflite import write_tflite
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([8, 16]),
+    st.sampled_from([1.0, 1.5, 2.3]),
+    st.dictionaries(st.sampled_from(["b1", "b2", "b3", "b4"]), st.tuples(st.integers(1, 2), st.integers(1, 2))),
+    st.tuples(st.integers(40, 70), st.integers(33, 50)),
+    st.integers(0, 1000),
+)
+def test_every_runtime_and_float32_agree(
+    tmp_path: Path, base: int, multiplier: float, strides: dict, size: tuple[int, int], seed: int
+) -> None:
+    """Oracle: each other, in every logit: LiteRT's reference kernels, XNNPACK, LiteRT without it, tflite-micro, the
+    integer network, and the network that was rounded in float32, also after its weights were moved."""
+    torch.manual_seed(seed)
+    network = lively(cp_mobile(size="6k", base_channels=base, channels_multiplier=multiplier, strides=strides), seed)
+    pictures = torch.randn(4, 1, *size)
+    folded, integers = calibrate_exactly(fold(network), [pictures])
+    fake = FakeQuantized(folded, integers).eval()
+    with torch.no_grad():
+        assert torch.equal(fake(pictures), integers.logits(pictures))
+        for parameter in [*fake.weights.values(), *fake.biases.values()]:
+            parameter += 0.05 * parameter.std(correction=0) * torch.randn(parameter.shape)
+        moved = fake.integers()
+        expected = fake(pictures)
+    assert len(expected.unique()) > 4
+    assert torch.equal(moved.logits(pictures), expected)
+    path = write_tflite(moved, tmp_path / "m.tflite", {})
+    for kernels in ("device", "host", "plain", *(["micro"] if has_micro() else [])):
+        assert torch.equal(TFLiteModel(path, kernels=kernels).logits(pictures), expected), kernels
+
+
+def test_it_is_what_it_says(generator: torch.Generator) -> None:
+    """Oracle: the recipe, on the integers: powers of two, one scale around additions, weights of multiples of 4, biases
+    that are even, and no multiples of 4 where sums shrink; and the price: farther from the float network than usual."""
+    network, pictures = fold(lively(cp_mobile(size="6k"))), torch.randn(6, 1, 64, 48, generator=generator)
+    _, integers = calibrate_exactly(network, [pictures])
+    scales = {name: quantity.scale for name, quantity in integers.quantities.items()}
+    assert all(np.log2(scale).is_integer() for scale in scales.values())
+    for layer in integers.layers:
+        if layer.kind == "add":
+            assert len({scales[name] for name in (layer.name, *layer.inputs)}) == 1
+        if layer.kind == "convolution":
+            w = integers.weights[layer.name]
+            assert (w.weight % 4 == 0).all()
+            assert np.abs(w.weight).max() <= 124
+            shrinks = scales[layer.inputs[0]] * 4 * w.scale < scales[layer.name]
+            assert (w.bias % 4 == np.where(shrinks, 2, 0)).all()
+    with torch.no_grad():
+        expected = network(pictures)
+    usual = (calibrate(network, [pictures]).logits(pictures) - expected).abs().mean()
+    assert usual < (integers.logits(pictures) - expected).abs().mean() < 10 * usual
+
+
+def test_an_even_pool_is_refused() -> None:
+    """Oracle: the mean of 0 and 1 over two cells is a tie."""
+    network = fold(nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d((1, 2)), nn.AdaptiveAvgPool2d(1)))
+    with pytest.raises(UserError, match="has 2 cells"):
+        calibrate_exactly(network, [torch.randn(1, 1, 4, 4)])
