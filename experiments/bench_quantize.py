@@ -23,6 +23,7 @@ from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
+from students.quantize.tflite_float import float_logits, write_float_tflite
 
 CONF = Path(__file__).parent / "conf" / "student" / "cp_mobile.yaml"
 CLIPS = 64
@@ -65,6 +66,8 @@ def _ways(
         for kernels in ("device", "host"):
             model = TFLiteModel(path, kernels=kernels)
             alone[f"LiteRT, weights of {bits} bits, {kernels} kernels"] = lambda model=model: model.logits(some)
+    path = write_float_tflite(fold(network), integers[8], folder / "float.tflite", {})
+    alone["LiteRT, float, host kernels"] = lambda: float_logits(path, some)
     alone["PyTorch, float, 1 thread"] = _one_by_one(network, some)
     together: dict[str, Action] = {
         "PyTorch, float": lambda: network(batch),

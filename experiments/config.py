@@ -121,7 +121,7 @@ class Quantize:
     bits: Any = 8
     budget: int | None = None
     clips: int = 256
-    percentile: float = 99.99
+    percentile: Any = 99.99
     exact: str = "device"
     frozen_epochs: int = 4
     export: list[str] = field(default_factory=list)

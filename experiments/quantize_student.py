@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -24,21 +23,19 @@ from experiments.quantize_tables import show
 from experiments.runs import Run
 from experiments.teaching import Lessons, imitation_loss, read_lessons, student_loss
 from experiments.training import batch_size, fit_part
+from experiments.widths import HALF, choose_bits, some_pictures
 from students import build_student
 from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
-from students.quantize.bits import allocate, layer_bytes, measure
 from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.exact import calibrate_exactly
 from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
-from students.quantize.layers import FoldedNetwork
 from students.quantize.tflite import write_tflite
 
 METHODS = ("ptq", "qat")
 EXACT = ("device", "all")
 EXPORTS = ("onnx", "torch")
-HALF = "16f"
 LEARNS_FROM = ("teachers", "student")
 BATCH = 32
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
@@ -131,7 +128,11 @@ def _make_integers(
         trained = _train(cfg, prepared, network, FakeQuantized(folded, integers), front_end, run, lessons)
         integers, before = trained.cpu().integers(), integers
     write_text(run.folder / LAYERS, json.dumps(layers, indent=1))
-    metadata = {**dataclasses.asdict(blueprint), "checkpoint_sha256": run.identity["inputs"]["checkpoint"]}
+    metadata = {
+        **dataclasses.asdict(blueprint),
+        "checkpoint_sha256": run.identity["inputs"]["checkpoint"],
+        "licence": f"learnt from the data set {prepared.clips.name}, whose licence bears on what this may be used for",
+    }
     model = write_tflite(integers, run.folder / MODEL, metadata)
     operators = [dataclasses.asdict(operator) for operator in tflite_operators(model)]
     write_text(run.folder / OPERATORS, json.dumps(operators, indent=1))
@@ -180,47 +181,6 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     student = OmegaConf.to_container(cfg.student, resolve=True)
     taught = {key: student[key] for key in ("augment", "distill")}
     return settings | taught | {"learns_from": cfg.distill, "epochs": cfg.epochs, **computing(cfg.fabric)}
-
-
-def choose_bits(
-    cfg: DictConfig, folded: FoldedNetwork, prepared: Prepared, front_end: FrontEnd, seed: int
-) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Bits of each layer's weights by `quantize.bits`, and the table of the layers: bits, bytes, sensitivities.
-
-    Raises:
-        UserError: `bits` is nothing known, or `budget` too small, or one is given without the other.
-    """
-    wanted = OmegaConf.to_container(cfg.bits) if OmegaConf.is_config(cfg.bits) else cfg.bits
-    if (wanted == "auto") != (cfg.budget is not None):
-        raise UserError(
-            f"quantize.bits={wanted} and quantize.budget={cfg.budget}: bits=auto needs a budget of bytes, and nothing "
-            "else uses one"
-        )
-    sensitivities: Mapping[str, Any] = {}
-    if wanted == "auto":
-        options = measure(folded, some_pictures(prepared, front_end, "validation", cfg.clips, seed))
-        bits = allocate(options, cfg.budget)
-        sensitivities = {n: {f"sensitivity_{o.bits}": o.loss for o in found} for n, found in options.items()}
-    elif isinstance(wanted, dict):
-        bits = {name: wanted.get(name, 8) for name in [*folded.convolutions, *wanted]}
-    elif wanted in (4, 8):
-        bits = dict.fromkeys(folded.convolutions, wanted)
-    else:
-        unknown("quantize.bits", wanted, ("8", "4", HALF, "auto", "{NAME: 4}"))
-    return bits, [
-        {"layer": name, "bits": bits[name], "bytes": layer_bytes(layer, bits[name]), **sensitivities.get(name, {})}
-        for name, layer in folded.convolutions.items()
-    ]
-
-
-def some_pictures(prepared: Prepared, front_end: FrontEnd, split: str, count: int, seed: int) -> torch.Tensor:
-    """Log-mels (n, 1, mels, frames) of at most `count` random clips of a split."""
-    if count < 1:
-        raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
-    rows = prepared.clips.indices(split)
-    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()
-    with torch.no_grad():
-        return torch.cat([front_end(prepared.store.read(rows[part])) for part in torch.from_numpy(chosen).split(BATCH)])
 
 
 def _train(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from data.errors import UserError
+from students.baseline import baseline
 from students.complexity import tflite_complexity
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate, correct_biases, weight_scales
@@ -20,6 +21,7 @@ from students.quantize.integer import IntegerNetwork, fixed_point, rescale
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import to_tflite, write_tflite
+from students.quantize.tflite_float import float_logits, write_float_tflite
 
 
 class _Doubled(nn.Module):
@@ -149,6 +151,21 @@ def test_integers_stay_close_to_the_float_network(tmp_path: Path, generator: tor
     assert (model.logits(pictures) - expected).abs().mean() < 0.03 * expected.std()
 
 
+@pytest.mark.parametrize(("build", "size"), [(cp_mobile, (64, 48)), (baseline, (40, 51))])
+def test_the_file_of_floats_answers_as_pytorch(build, size: tuple[int, int], tmp_path: Path) -> None:
+    """Oracle: the network in PyTorch. Tolerance 1e-4 of the largest logit."""
+    network, pictures = lively(build()), torch.randn(3, 1, *size)
+    folded = fold(network, (1, 1, *size))
+    path = write_float_tflite(folded, calibrate(folded, [pictures]), tmp_path / "float.tflite", {})
+    with torch.no_grad():
+        expected = network(pictures)
+    assert (float_logits(path, pictures) - expected).abs().max() < 1e-4 * expected.abs().max()
+    with pytest.raises(UserError, match="not int8"):
+        TFLiteModel(path)
+    with pytest.raises(UserError, match="not of int8"):
+        read_tflite(path)
+
+
 def test_corrected_biases_bring_the_channel_means_back(generator: torch.Generator) -> None:
     """Oracle: the float network's mean logits.
 
@@ -188,6 +205,27 @@ def test_the_file_is_counted_by_hand(tmp_path: Path) -> None:
     folded = fold(nn.Sequential(*layers))
     path = write_tflite(calibrate(folded, [torch.randn(2, 1, 8, 6)], bits={"0": 4, "2": 4}), tmp_path / "4.tflite", {})
     assert tflite_complexity(path) == replace(cost, parameter_bytes=18 + 6 + 4 * (4 + 3))
+
+
+def test_ranges_of_least_error(generator: torch.Generator) -> None:
+    """Oracle: every range tried by hand on values with a far one among them: the chosen scale is within a step of the
+    best; the far value is cut off, which min-max does not do; and the edges of the setting."""
+    picture = torch.randn(1, 1, 40, 50, generator=generator)
+    picture[0, 0, 0, 0] = 60.0
+    folded = fold(nn.Sequential(nn.Conv2d(1, 1, 1)))
+    found = calibrate(folded, [picture], percentile="mse").quantities["input"]
+    values, low, high = picture.flatten().double(), float(picture.min()), 60.0
+
+    def error(share: float) -> float:
+        step = share * (high - low) / 255
+        return float(((values.clamp(share * low, share * high) / step).round() * step - values).square().sum())
+
+    best = min(np.linspace(0.3, 1, 500), key=error)
+    assert found.scale == pytest.approx(best * (high - low) / 255, rel=0.05)
+    assert found.scale <= calibrate(folded, [picture], percentile=100).quantities["input"].scale
+    for wrong in (50, 101, "mean"):
+        with pytest.raises(UserError, match="or mse"):
+            calibrate(folded, [picture], percentile=wrong)
 
 
 def test_four_bits_lose_least_where_the_scale_says(generator: torch.Generator) -> None:

@@ -30,7 +30,7 @@ LIMIT = 31
 
 
 def calibrate_exactly(
-    network: FoldedNetwork, batches: Iterable[torch.Tensor], *, percentile: float = 99.99
+    network: FoldedNetwork, batches: Iterable[torch.Tensor], *, percentile: float | str = 99.99
 ) -> tuple[FoldedNetwork, IntegerNetwork]:
     """The network with its mean as a convolution, and its integers; arguments and errors as of `calibrate`.
 

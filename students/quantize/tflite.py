@@ -40,7 +40,7 @@ def write_tflite(network: IntegerNetwork, path: str | Path, metadata: Mapping[st
 
 def to_tflite(network: IntegerNetwork, metadata: Mapping[str, object]) -> bytes:
     """The bytes of the file."""
-    return _Writer(network).build(metadata)
+    return Writer(network).build(metadata)
 
 
 class _AlignedBuffer(schema.BufferT):
@@ -59,7 +59,11 @@ class _AlignedBuffer(schema.BufferT):
         return schema.BufferEnd(builder)
 
 
-class _Writer:
+class Writer:
+    """Builds the file; see also tflite_float.py, which stores other numbers in the same operators."""
+
+    versions: Mapping[str, int] = VERSIONS
+
     def __init__(self, network: IntegerNetwork) -> None:
         self.network = network
         self.buffers = [_AlignedBuffer()]  # buffer 0 is empty by definition: tensors without constant data
@@ -106,7 +110,6 @@ class _Writer:
             self._pool(inputs, output, layer.kernel, layer.stride, scheme, layer)
 
     def _convolution(self, source: int, output: int, scheme: int, layer: Layer) -> None:
-        weights = self.network.weights[layer.name]
         depthwise = layer.groups > 1
         options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
         options.padding, (options.strideH, options.strideW) = scheme, layer.stride
@@ -114,14 +117,19 @@ class _Writer:
         options.fusedActivationFunction = _activation(layer)
         if depthwise:
             options.depthMultiplier = 1
+        code = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        weight, bias, version = self._parameters(layer, code)
+        self._operator(code, [source, weight, bias], output, options, version)
+
+    def _parameters(self, layer: Layer, code: str) -> tuple[int, int, int]:
+        """Tensors of a convolution's weights and biases, and the version of the operator that reads them."""
+        weights, depthwise = self.network.weights[layer.name], layer.groups > 1
         values = weights.weight.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
         scales = np.float32(self.network.quantities[layer.inputs[0]].scale).astype(np.float64) * weights.scale
         axis, bits = 3 if depthwise else 0, weights.bits
         weight = self._constant(f"{layer.name}/weight", values, weights.scale, axis=axis, bits=bits)
         bias = self._constant(f"{layer.name}/bias", weights.bias, scales.astype(np.float32), axis=0)
-        code = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        version = VERSIONS_OF_INT4[code] if bits == 4 else VERSIONS[code]
-        self._operator(code, [source, weight, bias], output, options, version)
+        return weight, bias, VERSIONS_OF_INT4[code] if bits == 4 else self.versions[code]
 
     def _pool(
         self,
@@ -149,7 +157,7 @@ class _Writer:
 
     def _operator(self, code: str, inputs: list[int], output: int, options: object, version: int | None = None) -> None:
         operator = schema.OperatorT()
-        operator.opcodeIndex = self.codes.setdefault((code, version or VERSIONS[code]), len(self.codes))
+        operator.opcodeIndex = self.codes.setdefault((code, version or self.versions[code]), len(self.codes))
         operator.inputs, operator.outputs = inputs, [output]
         operator.builtinOptions = options
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))

@@ -1,0 +1,64 @@
+"""The folded network as a TFLite file of floats: to compare speed with, and for runtimes that want one.
+
+Conventions: the same operators as the file of integers (tflite.py), nothing rounded.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import ai_edge_litert.schema_py_generated as schema
+import numpy as np
+import torch
+
+from students.quantize.integer import IntegerNetwork, Quantity
+from students.quantize.layers import FoldedNetwork, Layer
+from students.quantize.tflite import VERSIONS, Writer
+
+
+def write_float_tflite(
+    network: FoldedNetwork, integers: IntegerNetwork, path: str | Path, metadata: Mapping[str, object]
+) -> Path:
+    """Write the file, under a temporary name first; the shapes of its maps are those of `integers`."""
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(_FloatWriter(network, integers).build(metadata))
+    temporary.replace(path)
+    return path
+
+
+class _FloatWriter(Writer):
+    versions = dict.fromkeys(VERSIONS, 1)
+
+    def __init__(self, folded: FoldedNetwork, integers: IntegerNetwork) -> None:
+        self.folded = folded
+        super().__init__(integers)
+
+    def _parameters(self, layer: Layer, code: str) -> tuple[int, int, int]:
+        convolution = self.folded.convolutions[layer.name]
+        weight, bias = (value.detach().cpu().numpy() for value in (convolution.weight, convolution.bias))
+        weight = weight.transpose((1, 2, 3, 0) if layer.groups > 1 else (0, 2, 3, 1))
+        return self._float(f"{layer.name}/weight", weight), self._float(f"{layer.name}/bias", bias), self.versions[code]
+
+    def _float(self, name: str, values: np.ndarray) -> int:
+        buffer = self._buffer(np.ascontiguousarray(values, np.float32).tobytes())
+        return self._tensor(name, values.shape, schema.TensorType.FLOAT32, buffer, None, 0)
+
+    def _activation(self, name: str, quantity: Quantity) -> int:
+        channels, height, width = quantity.shape
+        return self._tensor(name, (1, height, width, channels), schema.TensorType.FLOAT32, 0, None, 0)
+
+
+def float_logits(path: str | Path, pictures: torch.Tensor) -> torch.Tensor:
+    """Log-mels (n, 1, mels, frames) -> logits (n, classes), by LiteRT, one clip at a time on one thread."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    (given,), (found,) = interpreter.get_input_details(), interpreter.get_output_details()
+    out = []
+    for picture in pictures.permute(0, 2, 3, 1).numpy():
+        interpreter.set_tensor(given["index"], picture[None])
+        interpreter.invoke()
+        out.append(torch.from_numpy(interpreter.get_tensor(found["index"]).reshape(-1)))
+    return torch.stack(out)
