@@ -73,8 +73,12 @@ def test_it_is_what_it_says(generator: torch.Generator) -> None:
     assert usual < (integers.logits(pictures) - expected).abs().mean() < 10 * usual
 
 
-def test_an_even_pool_is_refused() -> None:
-    """Oracle: the mean of 0 and 1 over two cells is a tie."""
+def test_what_could_differ_is_refused() -> None:
+    """Oracle: the mean of 0 and 1 over two cells is a tie; 2,000 weights of 16 times 4 times 255 are above 2^24."""
+    large = nn.Conv2d(1, 2, (40, 50))
+    nn.init.constant_(large.weight, 1.0)
+    with pytest.raises(UserError, match=r"may reach 32,640,\d+, and float32"):
+        calibrate_exactly(fold(nn.Sequential(large)), [torch.randn(1, 1, 40, 50)])
     network = fold(nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d((1, 2)), nn.AdaptiveAvgPool2d(1)))
     with pytest.raises(UserError, match="has 2 cells"):
         calibrate_exactly(network, [torch.randn(1, 1, 4, 4)])

@@ -22,7 +22,7 @@ from torch import nn
 
 from data.errors import UserError
 from students.quantize.calibrate import calibrate
-from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
+from students.quantize.integer import EXACT_IN_FLOAT32, HIGH, LOW, IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, FoldedNetwork
 
 QUARTERS = 4  # a weight is so many times its integer of 6 bits
@@ -71,13 +71,23 @@ def offsets(read: float, exponents: torch.Tensor, wanted: float) -> torch.Tensor
 
 
 def exact_weights(convolution: nn.Conv2d, exponents: torch.Tensor, read: float, wanted: float) -> Weights:
-    """A convolution's integers, from a tensor of scale `read` to one of scale `wanted`."""
+    """A convolution's integers, from a tensor of scale `read` to one of scale `wanted`.
+
+    Raises:
+        UserError: its sums could be too large for float32 to be exact.
+    """
     steps = 2.0 ** exponents.double()
     weight = (convolution.weight.detach().cpu().double() / steps[:, None, None, None]).round().clamp(-LIMIT, LIMIT)
     offset = offsets(read, exponents, wanted).double()
     bias = convolution.bias.detach().cpu().double() / (read * steps / QUARTERS)
     bias = ((bias - offset) / QUARTERS).round() * QUARTERS + offset
     scale = (steps / QUARTERS).float().numpy()
+    largest = (QUARTERS * weight.abs().sum((1, 2, 3)) * (HIGH - LOW) + bias.abs()).max()
+    if largest >= EXACT_IN_FLOAT32:
+        raise UserError(
+            f"quantize.exact=all: the sums of a layer of {len(weight)} channels may reach {int(largest):,}, and "
+            f"float32 counts exactly up to {EXACT_IN_FLOAT32:,}: use a layer with fewer weights a channel"
+        )
     return Weights((QUARTERS * weight).to(torch.int8).numpy(), bias.to(torch.int32).numpy(), scale)
 
 
