@@ -195,6 +195,7 @@ class Config:
     distill: str = "kd"
     logits: Any = None
     checkpoint: str | None = None
+    predictions: str | None = None
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)

@@ -56,7 +56,15 @@ def run(cfg: DictConfig) -> None:
 
 
 def read_and_pack(cfg: DictConfig) -> Packed:
-    """Read and pack the data set that `cfg.data` names.
+    """Read and pack the data set that `cfg.data` names; errors: see read_clips and data/packing.py."""
+    clips, impulses = read_clips(cfg)
+    settings = {"sample_rate": cfg.data.sample_rate, "clip_seconds": cfg.data.clip_seconds}
+    responses = read_impulses(impulses, cfg.data.sample_rate) if impulses else None
+    return Packed(clips, pack(clips, _cache_of(cfg, clips.root), **settings), responses)
+
+
+def read_clips(cfg: DictConfig) -> tuple[ClipSet, str | None]:
+    """The clips of the data set that `cfg.data` names, and the folder of its impulse responses.
 
     Raises:
         UserError: see the readers; a split is empty; a seed is out of range.
@@ -73,9 +81,7 @@ def read_and_pack(cfg: DictConfig) -> Packed:
     clips, impulses = DATASETS[cfg.data.kind](cfg)
     for split in ("train", "validation", "test"):
         clips.indices(split)  # an empty one is found now, not after a training
-    settings = {"sample_rate": cfg.data.sample_rate, "clip_seconds": cfg.data.clip_seconds}
-    responses = read_impulses(impulses, cfg.data.sample_rate) if impulses else None
-    return Packed(clips, pack(clips, _cache_of(cfg, clips.root), **settings), responses)
+    return clips, impulses
 
 
 def root_of(cfg: DictConfig) -> Path:

@@ -16,40 +16,55 @@ LEVEL = 0.95
 AT_ONCE = 50  # draws; on 3,000 recordings of ten classes some megabytes
 
 
-def difference_intervals(
-    first: np.ndarray, second: np.ndarray, labels: np.ndarray, recordings: Sequence[str], *, seed: int = 0
+def figure_intervals(
+    probabilities: np.ndarray, labels: np.ndarray, recordings: Sequence[str], *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of first minus second, of "accuracy" (macro, over the classes that a draw has) and "log_loss".
+    """95 % intervals of "accuracy" (macro, over the classes that a draw has) and "log_loss".
 
     Args:
-        first, second: probabilities (n, classes) of the same items.
+        probabilities: (n, classes).
         labels: class numbers (n,).
         recordings: which recording each item is part of, (n,).
         seed: of the draws.
     """
+    right = (probabilities.argmax(1) == labels).astype(float)
+    return _intervals(right, _losses(probabilities, labels), labels, probabilities.shape[1], recordings, seed)
+
+
+def difference_intervals(
+    first: np.ndarray, second: np.ndarray, labels: np.ndarray, recordings: Sequence[str], *, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of first minus second: both are probabilities (n, classes) of the same items; the rest is as of
+    figure_intervals."""
+    right = (first.argmax(1) == labels).astype(float) - (second.argmax(1) == labels)
+    losses = _losses(first, labels) - _losses(second, labels)
+    return _intervals(right, losses, labels, first.shape[1], recordings, seed)
+
+
+def _intervals(
+    right: np.ndarray, losses: np.ndarray, labels: np.ndarray, classes: int, recordings: Sequence[str], seed: int
+) -> dict[str, tuple[float, float]]:
+    """Of means of what each item gives, over items in each class first (accuracy), or over all (log loss)."""
     _, member = np.unique(np.asarray(recordings), return_inverse=True)
-    count, classes = int(member.max()) + 1, first.shape[1]
+    count = int(member.max()) + 1
     cell = member * classes + labels
 
     def summed(values: np.ndarray) -> np.ndarray:
         """Sums over the items of each recording and class, (recordings, classes)."""
         return np.bincount(cell, values, minlength=count * classes).reshape(count, classes)
 
-    items = summed(np.ones(len(labels)))
-    better = summed((first.argmax(1) == labels).astype(float) - (second.argmax(1) == labels))
-    worse = summed(_losses(first, labels) - _losses(second, labels))
+    items, better, worse = summed(np.ones(len(labels))), summed(right), summed(losses)
     g = np.random.default_rng(seed)
-    accuracies, losses = [], []
+    accuracies, means = [], []
     for _ in range(DRAWS // AT_ONCE):
         drawn = g.multinomial(count, np.full(count, 1 / count), size=AT_ONCE)
         total = drawn @ items
-        with np.errstate(invalid="ignore"):
-            accuracies.append(np.nanmean(drawn @ better / np.where(total > 0, total, np.nan), axis=1))
-        losses.append((drawn @ worse).sum(1) / total.sum(1))
+        accuracies.append(np.nanmean(drawn @ better / np.where(total > 0, total, np.nan), axis=1))
+        means.append((drawn @ worse).sum(1) / total.sum(1))
     tails = [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2]
     return {
         name: tuple(float(edge) for edge in np.percentile(np.concatenate(values), tails))
-        for name, values in (("accuracy", accuracies), ("log_loss", losses))
+        for name, values in (("accuracy", accuracies), ("log_loss", means))
     }
 
 

@@ -1,4 +1,4 @@
-"""The command line: python -m experiments.run stage=data|teacher|ensemble|student|quantize|summary|all key=value ...
+"""The command line: python -m experiments.run stage=STAGE key=value ..., the stages being those of STAGES, and all.
 
 Heavy packages are imported when a stage runs, so that --help and every mistake are answered at once.
 """
@@ -34,6 +34,7 @@ STAGES = {
     "student": "experiments.train_student",
     "quantize": "experiments.quantize_student",
     "summary": "experiments.make_summary",
+    "score": "experiments.score_predictions",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")

@@ -43,6 +43,13 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.log(right).mean())
 
 
+def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many items of each class (rows) were taken for each class (columns), int64 (classes, classes)."""
+    classes = probabilities.shape[1]
+    cells = labels * classes + probabilities.argmax(axis=1)
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+
+
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> float:
     """Expected calibration error: over equal bins of confidence, the mean distance of accuracy and confidence.
 
