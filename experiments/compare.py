@@ -71,7 +71,9 @@ def prove(network: IntegerNetwork, model: Path, pictures: torch.Tensor) -> None:
         AssertionError: it is not, which would be a defect of ours.
     """
     expected = network.logits(pictures)
-    for kernels in ("device", *(["micro"] if has_micro() else [])):
+    others = ["micro"] if has_micro() else []
+    others += ["host", "plain"] if network.exact else []
+    for kernels in ("device", *others):
         found = TFLiteModel(model, kernels=kernels).logits(pictures)
         if not torch.equal(found, expected):
             raise AssertionError(f"{model}: the integer network and the kernels of {kernels} differ; please report it")

@@ -123,7 +123,7 @@ class Quantize:
     clips: int = 256
     percentile: Any = 99.99
     exact: str = "device"
-    frozen_epochs: int = 4
+    frozen: float = 0.2
     export: list[str] = field(default_factory=list)
     fit: Fit = field(default_factory=Fit)
 

@@ -26,6 +26,9 @@ def figure_intervals(
         labels: class numbers (n,).
         recordings: which recording each item is part of, (n,).
         seed: of the draws.
+
+    Returns:
+        figure -> (low, high); nothing where there is one recording only.
     """
     right = (probabilities.argmax(1) == labels).astype(float)
     return _intervals(right, _losses(probabilities, labels), labels, probabilities.shape[1], recordings, seed)
@@ -46,7 +49,8 @@ def _intervals(
 ) -> dict[str, tuple[float, float]]:
     """Of means of what each item gives, over items in each class first (accuracy), or over all (log loss)."""
     _, member = np.unique(np.asarray(recordings), return_inverse=True)
-    count = int(member.max()) + 1
+    if (count := int(member.max()) + 1) < 2:
+        return {}  # a single witness cannot say how sure it is
     cell = member * classes + labels
 
     def summed(values: np.ndarray) -> np.ndarray:

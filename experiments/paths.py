@@ -22,6 +22,8 @@ CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite
 RESUME = "resume.pt"  # of a training that is not finished
 SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
 LAYERS, OPERATORS = "layers.json", "operators.json"
+ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
+EXTRAS = (LAYERS, OPERATORS, ONNX, PROGRAM)  # of stage=quantize
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from experiments import checkpoint
 from experiments.compare import compare, of_floats, of_integers
 from experiments.energy import read_energy
 from experiments.hardware import computing
-from experiments.paths import CHECKPOINT, LAYERS, MODEL, OPERATORS, existing, sha256, write_text
+from experiments.paths import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, existing, sha256, write_text
 from experiments.prepare import Prepared, prepare
 from experiments.quantize_tables import show
 from experiments.runs import Run
 from experiments.teaching import Lessons, imitation_loss, read_lessons, student_loss
 from experiments.training import batch_size, fit_part
-from experiments.widths import HALF, choose_bits, some_pictures
+from experiments.widths import HALF, choose_bits, some_pictures, table_of
 from students import build_student
 from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
 from students.quantize.calibrate import calibrate, correct_biases
@@ -31,6 +31,7 @@ from students.quantize.exact import calibrate_exactly
 from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
+from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
 METHODS = ("ptq", "qat")
@@ -65,14 +66,15 @@ def run(cfg: DictConfig) -> None:
         settings["batch_size"] = batch_size(cfg, "quantize", prepared)
     run = Run(cfg, "quantize", settings=settings, inputs=inputs, sources=sources)
     halved = cfg.quantize.bits == HALF
+    shape = prepared.picture_shape(front_end)
     if run.is_done(*([CHECKPOINT] if halved else [MODEL, LAYERS])):
+        _export(cfg, network, shape, run.folder)
         show(run.folder)
         return
 
     make = _halve if halved else _make_integers
     scores = make(cfg, prepared, network, front_end, run, lessons, blueprint)
-    if "torch" in cfg.quantize.export:
-        export_float(network, prepared.picture_shape(front_end), run.folder / "student.pt2")
+    _export(cfg, network, shape, run.folder)
     run.finish(scores | read_energy(run.folder))
     show(run.folder)
     log.info("%s", run.folder)
@@ -93,9 +95,14 @@ def _halve(
             f"quantize.bits={HALF} stores floats: it has no quantize.method=qat, no budget and no ONNX file"
         )
     cost = torch_complexity(network, prepared.picture_shape(front_end))
+    halves = copy.deepcopy(network)
+    for name, parameter in halves.named_parameters():  # BatchNorm's statistics may be larger than halves go
+        parameter.data = parameter.data.half()
+        if not parameter.isfinite().all():
+            raise UserError(f"quantize.bits={HALF}: {name} has weights above 65,504, or none that are numbers")
     run.start()
     path = run.folder / CHECKPOINT
-    checkpoint.save(path, copy.deepcopy(network).half(), blueprint)
+    checkpoint.save(path, halves, blueprint)
     stored, _ = checkpoint.load(path, build_student)
     forms = {"float": of_floats(prepared, network, front_end), "half": of_floats(prepared, stored, front_end)}
     halved = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
@@ -113,7 +120,7 @@ def _make_integers(
 ) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
     folded = fold(network, prepared.picture_shape(front_end))
-    bits, layers = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
+    bits, sensitivities = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
     pictures = some_pictures(prepared, front_end, "train", cfg.quantize.clips, cfg.seed)
     settings = {"percentile": cfg.quantize.percentile}
     if cfg.quantize.exact == "all":
@@ -127,20 +134,27 @@ def _make_integers(
     else:
         trained = _train(cfg, prepared, network, FakeQuantized(folded, integers), front_end, run, lessons)
         integers, before = trained.cpu().integers(), integers
-    write_text(run.folder / LAYERS, json.dumps(layers, indent=1))
+    write_text(run.folder / LAYERS, json.dumps(table_of(integers, sensitivities), indent=1))
     metadata = {
         **dataclasses.asdict(blueprint),
+        "exact": integers.exact,
         "checkpoint_sha256": run.identity["inputs"]["checkpoint"],
         "licence": f"learnt from the data set {prepared.clips.name}, whose licence bears on what this may be used for",
     }
     model = write_tflite(integers, run.folder / MODEL, metadata)
     operators = [dataclasses.asdict(operator) for operator in tflite_operators(model)]
     write_text(run.folder / OPERATORS, json.dumps(operators, indent=1))
-    if "onnx" in cfg.quantize.export:
-        write_onnx(integers, run.folder / "model.onnx")
     forms = {"float": of_floats(prepared, network, front_end), **of_integers(prepared, front_end, model, before)}
     cost = torch_complexity(network, prepared.picture_shape(front_end))
     return compare(prepared, forms) | _costs({"float": cost, "integer": tflite_complexity(model)})
+
+
+def _export(cfg: DictConfig, network: nn.Module, shape: Sequence[int], folder: Path) -> None:
+    """Write the other files that are asked for and not there."""
+    if "torch" in cfg.quantize.export and not (folder / PROGRAM).exists():
+        export_float(network, shape, folder / PROGRAM)
+    if "onnx" in cfg.quantize.export and not (folder / ONNX).exists():
+        write_onnx(read_tflite(folder / MODEL)[0], folder / ONNX)
 
 
 def _costs(costs: Mapping[str, Complexity]) -> dict[str, float]:
@@ -166,6 +180,10 @@ def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
         unknown("quantize.method", cfg.quantize.method, METHODS)
     if cfg.quantize.method == "ptq":
         return None
+    if not 0 <= cfg.quantize.frozen <= 1:
+        raise UserError(f"quantize.frozen={cfg.quantize.frozen} is a share of the epochs, from 0 to 1")
+    if cfg.student.distill.similarity:
+        raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
     if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
         raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
     return read_lessons(cfg, prepared) if cfg.quantize.learns_from == "teachers" else Lessons()
@@ -175,6 +193,7 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     """What of the config the results depend on."""
     quantize = OmegaConf.to_container(cfg.quantize, resolve=True)
     settings = {"quantize": quantize, "seed": cfg.seed}
+    del quantize["export"]  # on which nothing else depends
     if cfg.quantize.method == "ptq":
         del quantize["fit"]
         return settings
@@ -201,7 +220,7 @@ def _train(
     targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
 
     def freeze(done: int, epochs: int) -> None:
-        if done >= epochs - cfg.quantize.frozen_epochs:
+        if done >= epochs - round(cfg.quantize.frozen * epochs):
             network.freeze_steps()
 
     return fit_part(cfg, part, prepared, network, front_end, run, loss=loss, **targets, after_epoch=freeze)

@@ -72,6 +72,8 @@ def table(scores: Mapping[str, float]) -> Table:
 
 
 def _interval(scores: Mapping[str, float], name: str, factor: int, digits: int) -> str:
+    if name not in scores:
+        return ""
     value, low, high = (f"{factor * scores[name + end]:+.{digits}f}" for end in ("", "/low", "/high"))
     return f"{value} ({low} to {high})"
 

@@ -18,11 +18,9 @@ from data.errors import UserError, listed
 from experiments.paths import (
     CHECKPOINT,
     ENERGY,
-    LAYERS,
     LOGITS,
     MODEL,
     NOT_FINITE,
-    OPERATORS,
     RECORD,
     RESUME,
     SCORES,
@@ -118,8 +116,6 @@ class Run:
             CHECKPOINT,
             LOGITS,
             MODEL,
-            LAYERS,
-            OPERATORS,
             NOT_FINITE,
             *([] if rows else [RESUME, ENERGY]),
         ]

@@ -99,12 +99,11 @@ def table_of_figures(scores: Mapping[str, float], clips: ClipSet) -> Table:
     out = Table(title="test split")
     for column in ("", "accuracy", "log loss"):
         out.add_column(column, justify="left" if not column else "right")
-    low, high = (100 * scores[f"accuracy/{edge}"] for edge in ("low", "high"))
-    out.add_row(
-        "all (macro), 95 % interval",
-        f"{100 * scores['accuracy']:.1f} % ({low:.1f} to {high:.1f})",
-        f"{scores['log_loss']:.3f} ({scores['log_loss/low']:.3f} to {scores['log_loss/high']:.3f})",
-    )
+    out.add_row("all (macro)", f"{100 * scores['accuracy']:.1f} %", f"{scores['log_loss']:.3f}")
+    if "accuracy/low" in scores:
+        low, high = (100 * scores[f"accuracy/{edge}"] for edge in ("low", "high"))
+        losses = f"{scores['log_loss/low']:.3f} to {scores['log_loss/high']:.3f}"
+        out.add_row("95 % interval over recordings", f"{low:.1f} to {high:.1f} %", losses)
     out.add_row("calibration error", f"{scores['calibration_error']:.3f}", "", end_section=True)
     for figure, value in scores.items():
         if figure.startswith("accuracy/") and (subset := figure.removeprefix("accuracy/")) not in ("low", "high"):

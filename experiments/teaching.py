@@ -1,5 +1,6 @@
 """What a student learns from: labels, and what its teachers wrote down of the clips."""
 
+import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def imitation_loss(original: nn.Module, network: nn.Module, temperature: float) 
         temperature: of both answers.
     """
     latest: list[torch.Tensor] = []
+    original = copy.deepcopy(original)  # which goes to wherever the pictures are
 
     def keep(_: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         latest[:] = inputs

@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from data.errors import UserError, unknown
 from data.front_end import FrontEnd
 from experiments.prepare import Prepared
-from students.quantize.bits import allocate, layer_bytes, measure
+from students.quantize.bits import allocate, measure, stored_bytes
+from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import FoldedNetwork
 
 HALF = "16f"
@@ -18,8 +19,8 @@ BATCH = 32
 
 def choose_bits(
     cfg: DictConfig, folded: FoldedNetwork, prepared: Prepared, front_end: FrontEnd, seed: int
-) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Bits of each layer's weights by `quantize.bits`, and the table of the layers: bits, bytes, sensitivities.
+) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
+    """Bits of each layer's weights by `quantize.bits`, and its sensitivities where they were measured.
 
     Raises:
         UserError: `bits` is nothing known, or `budget` too small, or one is given without the other.
@@ -30,7 +31,7 @@ def choose_bits(
             f"quantize.bits={wanted} and quantize.budget={cfg.budget}: bits=auto needs a budget of bytes, and nothing "
             "else uses one"
         )
-    sensitivities: Mapping[str, Any] = {}
+    sensitivities: dict[str, dict[str, float]] = {}
     if wanted == "auto":
         options = measure(folded, some_pictures(prepared, front_end, "validation", cfg.clips, seed))
         bits = allocate(options, cfg.budget)
@@ -41,9 +42,15 @@ def choose_bits(
         bits = dict.fromkeys(folded.convolutions, wanted)
     else:
         unknown("quantize.bits", wanted, ("8", "4", HALF, "auto", "{NAME: 4}"))
-    return bits, [
-        {"layer": name, "bits": bits[name], "bytes": layer_bytes(layer, bits[name]), **sensitivities.get(name, {})}
-        for name, layer in folded.convolutions.items()
+    return bits, sensitivities
+
+
+def table_of(network: IntegerNetwork, sensitivities: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Each layer's bits, bytes and sensitivities."""
+    return [
+        {"layer": name, "bits": w.bits, "bytes": stored_bytes(w.weight.size, len(w.bias), w.bits)}
+        | dict(sensitivities.get(name, {}))
+        for name, w in network.weights.items()
     ]
 
 
@@ -52,6 +59,7 @@ def some_pictures(prepared: Prepared, front_end: FrontEnd, split: str, count: in
     if count < 1:
         raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
     rows = prepared.clips.indices(split)
-    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()
+    chosen = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()]
+    parts = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
     with torch.no_grad():
-        return torch.cat([front_end(prepared.store.read(rows[part])) for part in torch.from_numpy(chosen).split(BATCH)])
+        return torch.cat([front_end(prepared.store.read(part)) for part in parts])

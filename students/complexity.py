@@ -115,9 +115,9 @@ def tflite_complexity(path: str | Path) -> Complexity:
     Raises:
         UserError: the file is cut short or contains an operator without a rule.
     """
+    operators = tflite_operators(path)
     model, graph = _read(path)
     arrays = [graph.tensors[i] for i in sorted({i for op in graph.operators for i in _parameters(model, graph, op)})]
-    operators = tflite_operators(path)
     return Complexity(
         macs=sum(operator.macs for operator in operators),
         parameters=sum(math.prod(int(n) for n in t.shape) for t in arrays),
@@ -128,7 +128,15 @@ def tflite_complexity(path: str | Path) -> Complexity:
 
 def tflite_operators(path: str | Path) -> list[Operator]:
     """The costs of a TFLite file operator by operator, by NeSsi's rules; see tflite_complexity."""
-    model, graph = _read(path)
+    try:
+        return _operators(*_read(path))
+    except UserError:
+        raise
+    except Exception as error:  # what a wild offset leads to
+        raise UserError(f"{path} is damaged ({error}): run stage=quantize again") from error
+
+
+def _operators(model, graph) -> list[Operator]:
     found = []
     for operator, alive in zip(graph.operators, _alive(model, graph), strict=True):
         own = [graph.tensors[i] for i in _parameters(model, graph, operator)]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError
-from students.quantize.bits import Option, allocate, layer_bytes, measure
+from students.quantize.bits import Option, allocate, measure
 from students.quantize.calibrate import weight_scales
 from students.quantize.fold import fold
 
@@ -57,4 +57,6 @@ def test_sensitivity_is_the_divergence_of_one_rounded_layer(generator: torch.Gen
         network[2].weight.copy_((network[2].weight / scale).round().clamp(-7, 7) * scale)
         q = F.softmax(network(pictures).double(), 1)
     assert found["2"][0].loss == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-3)
-    assert layer_bytes(nn.Conv2d(3, 3, 1), 4) == 5 + 12
+    pictures[0, 0, 0, 0] = float("nan")
+    with pytest.raises(UserError, match="no numbers"):
+        measure(folded, pictures)

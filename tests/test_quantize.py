@@ -1,5 +1,6 @@
 """From float to integers: folding keeps the function, and the file computes exactly what its simulation does."""
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,37 @@ def test_dense_layers_are_convolutions_over_their_map(generator: torch.Generator
     folded = fold(network, (1, 1, 5, 7))
     assert [layer.kernel for layer in folded.layers] == [(3, 3), (2, 3), (1, 1), (1, 1)]
     torch.testing.assert_close(folded(pictures), network(pictures))
+
+
+class _Strange(nn.Module):
+    """A branch that leads nowhere, beside the one whose answer counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.mean = nn.Conv2d(1, 3, 1), nn.Conv2d(1, 8, 1), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.mean(self.one(x))
+        self.two(x)
+        return y
+
+
+def test_odd_graphs_are_followed_or_refused(tmp_path: Path, generator: torch.Generator) -> None:
+    """Oracle: the network itself; the messages for a module used twice, one of a taken name, and a network whose cells
+    TFLite would order otherwise."""
+    pictures, network = torch.randn(2, 1, 4, 6, generator=generator), _Strange()
+    folded = fold(network)
+    assert list(folded.convolutions) == ["one"]
+    torch.testing.assert_close(folded(pictures), network(pictures).flatten(1))
+    pool = nn.AvgPool2d(1)
+    with pytest.raises(UserError, match="used twice"):
+        fold(nn.Sequential(nn.Conv2d(1, 2, 1), pool, nn.Conv2d(2, 2, 1), pool))
+    with pytest.raises(UserError, match="called input"):
+        fold(nn.Sequential(OrderedDict(input=nn.Conv2d(1, 2, 1))))
+    with pytest.raises(UserError, match="Conv2d"):
+        fold(nn.Sequential(nn.Conv2d(1, 2, 3, padding="same")))
+    with pytest.raises(UserError, match="ends in a map"):
+        write_tflite(integers(nn.Sequential(nn.Conv2d(1, 2, 1)), pictures), tmp_path / "m.tflite", {})
 
 
 @given(st.floats(1e-8, 60.0))
@@ -223,6 +255,10 @@ def test_ranges_of_least_error(generator: torch.Generator) -> None:
     best = min(np.linspace(0.3, 1, 500), key=error)
     assert found.scale == pytest.approx(best * (high - low) / 255, rel=0.05)
     assert found.scale <= calibrate(folded, [picture], percentile=100).quantities["input"].scale
+    clips = torch.randn(6, 1, 20, 30, generator=generator) * torch.arange(1, 7).view(6, 1, 1, 1)
+    for percentile in (99.0, 100, "mse"):  # it is the share of all values, not of each batch's
+        whole, parts = (calibrate(folded, batches, percentile=percentile) for batches in ([clips], clips.split(2)))
+        assert whole.quantities == parts.quantities
     for wrong in (50, 101, "mean"):
         with pytest.raises(UserError, match="or mse"):
             calibrate(folded, [picture], percentile=wrong)

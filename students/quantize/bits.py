@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError
@@ -34,18 +33,22 @@ class Option:
 Options = Mapping[str, tuple[Option, ...]]
 
 
-def layer_bytes(convolution: nn.Conv2d, bits: int) -> int:
+def stored_bytes(weights: int, biases: int, bits: int) -> int:
     """Bytes of a layer's weights, packed, and biases.
 
-    >>> layer_bytes(nn.Conv2d(3, 5, 1), 4)
+    >>> stored_bytes(15, 5, 4)
     28
     """
-    return -(-convolution.weight.numel() * bits // 8) + BIAS_BYTES * len(convolution.weight)
+    return -(-weights * bits // 8) + BIAS_BYTES * biases
 
 
 @torch.no_grad()
 def measure(network: FoldedNetwork, pictures: torch.Tensor, batch: int = 32) -> dict[str, tuple[Option, ...]]:
-    """What each layer costs and loses with each width, on log-mels (n, 1, mels, frames)."""
+    """What each layer costs and loses with each width, on log-mels (n, 1, mels, frames).
+
+    Raises:
+        UserError: the answers are no numbers.
+    """
     expected = _log_probabilities(network, pictures, batch)
     options = {}
     for name, convolution in network.convolutions.items():
@@ -57,7 +60,12 @@ def measure(network: FoldedNetwork, pictures: torch.Tensor, batch: int = 32) -> 
             changed.convolutions[name].weight.copy_(values)
             answers = _log_probabilities(changed, pictures, batch)
             loss = F.kl_div(answers, expected, reduction="batchmean", log_target=True)
-            found.append(Option(bits, layer_bytes(convolution, bits), max(0.0, float(loss))))
+            if not loss.isfinite():
+                raise UserError(
+                    f"with {name} rounded to {bits} bits the answers are no numbers: a clip, or it, is broken"
+                )
+            size = stored_bytes(convolution.weight.numel(), len(convolution.weight), bits)
+            found.append(Option(bits, size, max(0.0, float(loss))))
         options[name] = tuple(found)
     return options
 

@@ -21,10 +21,10 @@ from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork
 
 LEVELS = HIGH - LOW
 BITS = (4, 8)  # that weights may have
-BIAS_LIMIT = 2**31 - 1
+BIAS_LIMIT = 2**30  # leaves as much for the products
 SHRINKS = 36
 MSE = "mse"
-MOST_VALUES = 200_000  # of a tensor that are tried
+MOST_VALUES = 200_000  # of a tensor, by chance, in each batch
 
 
 def calibrate(
@@ -54,21 +54,26 @@ def calibrate(
                 f"{width} bits for the weights of {name}: bits are {' or '.join(map(str, BITS))}, and the layers with "
                 f"weights are {', '.join(network.convolutions)}"
             )
-    ranges: dict[str, tuple[float, float]] = {}
+    seen: dict[str, list[np.ndarray]] = {}
+    edges: dict[str, tuple[float, float]] = {}
     shapes: dict[str, tuple[int, int, int]] = {}
+    chance = np.random.default_rng(0)
 
     def observe(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        low, high = _range(tensor, percentile, name)
-        before = ranges.get(name, (0.0, 0.0))
-        ranges[name] = (min(before[0], low), max(before[1], high))
+        values = _finite(tensor, name)
+        low, high = edges.get(name, (0.0, 0.0))
+        edges[name] = (min(low, float(values.min())), max(high, float(values.max())))
+        some = values if len(values) <= MOST_VALUES else values[chance.integers(len(values), size=MOST_VALUES)]
+        seen.setdefault(name, []).append(some)
         shapes[name] = tuple(tensor.shape[1:])
         return tensor
 
     with torch.no_grad():
         for batch in batches:
             network(batch, observe)
-    if not ranges:
+    if not seen:
         raise UserError("calibration got no clips: the train split must not be empty")
+    ranges = {name: _range(np.concatenate(values), edges[name], percentile) for name, values in seen.items()}
 
     quantities = {INPUT: _quantity(ranges[INPUT], shapes[INPUT])}
     weights = {}
@@ -120,22 +125,26 @@ def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, pictures: t
     return replace(integers, weights=weights)
 
 
-def _range(tensor: torch.Tensor, percentile: float | str, name: str) -> tuple[float, float]:
+def _finite(tensor: torch.Tensor, name: str) -> np.ndarray:
     values = tensor.detach().float().flatten().cpu().numpy()
     if not np.isfinite(values).all():
         raise UserError(
             f"calibration: layer {name} gives values that are not numbers; the checkpoint or a clip is broken"
         )
+    return values
+
+
+def _range(values: np.ndarray, edges: tuple[float, float], percentile: float | str) -> tuple[float, float]:
     if percentile == MSE:
-        return _least_error(values[:: 1 + len(values) // MOST_VALUES])
+        return _least_error(values, *edges)
+    if percentile == 100:
+        return edges
     tail = (100 - percentile) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
 
 
-def _least_error(values: np.ndarray) -> tuple[float, float]:
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-
+def _least_error(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
     def error(shrink: float) -> float:
         step = shrink * (high - low) / LEVELS or 1.0
         inside = np.clip(values, shrink * low, shrink * high)

@@ -9,7 +9,7 @@ be rounded at all and most where it is a tie. Here it never is one:
 - the global mean is a depthwise convolution over the map; other average pools have an odd number of cells.
 
 The price is accuracy: 6 bits instead of 8, and ranges up to twice too wide; training that knows of it wins it back.
-Sums stay below 2^24, where float32 counts exactly.
+Sums are even and stay below 2^25, where float32 counts them exactly.
 """
 
 import copy
@@ -27,6 +27,7 @@ from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN
 
 QUARTERS = 4  # a weight is so many times its integer of 6 bits
 LIMIT = 31
+LARGEST_BIAS = 2**21  # times 4: a quarter of what float32 can count in steps of 2
 
 
 def calibrate_exactly(
@@ -49,9 +50,10 @@ def calibrate_exactly(
     weights = {
         layer.name: exact_weights(
             network.convolutions[layer.name],
-            weight_exponents(network.convolutions[layer.name]),
+            weight_exponents(network.convolutions[layer.name], scales[layer.inputs[0]]),
             scales[layer.inputs[0]],
             scales[layer.name],
+            layer.name,
         )
         for layer in network.layers
         if layer.kind == CONVOLUTION
@@ -59,10 +61,12 @@ def calibrate_exactly(
     return network, IntegerNetwork(network.layers, weights, quantities, exact=True)
 
 
-def weight_exponents(convolution: nn.Conv2d) -> torch.Tensor:
-    """k of each output channel, float32 (O,): the smallest power of two whose LIMIT-fold holds its weights."""
-    largest = convolution.weight.detach().abs().amax((1, 2, 3)).double()
-    return (largest / LIMIT).clamp_min(2.0**-60).log2().ceil().float()
+def weight_exponents(convolution: nn.Conv2d, read: float) -> torch.Tensor:
+    """k of each output channel, float32 (O,): the smallest power of two that holds its weights and its bias, where the
+    input has the scale `read`."""
+    weights = convolution.weight.detach().abs().amax((1, 2, 3)).double() / LIMIT
+    biases = convolution.bias.detach().abs().double() / (read * LARGEST_BIAS)
+    return torch.maximum(weights, biases).clamp_min(2.0**-60).log2().ceil().float()
 
 
 def offsets(read: float, exponents: torch.Tensor, wanted: float) -> torch.Tensor:
@@ -70,8 +74,8 @@ def offsets(read: float, exponents: torch.Tensor, wanted: float) -> torch.Tensor
     return torch.where(read * 2.0**exponents < wanted, 2.0, 0.0)
 
 
-def exact_weights(convolution: nn.Conv2d, exponents: torch.Tensor, read: float, wanted: float) -> Weights:
-    """A convolution's integers, from a tensor of scale `read` to one of scale `wanted`.
+def exact_weights(convolution: nn.Conv2d, exponents: torch.Tensor, read: float, wanted: float, name: str) -> Weights:
+    """A convolution's integers, from a tensor of scale `read` to one of scale `wanted`; `name` is the layer's.
 
     Raises:
         UserError: its sums could be too large for float32 to be exact.
@@ -80,13 +84,13 @@ def exact_weights(convolution: nn.Conv2d, exponents: torch.Tensor, read: float, 
     weight = (convolution.weight.detach().cpu().double() / steps[:, None, None, None]).round().clamp(-LIMIT, LIMIT)
     offset = offsets(read, exponents, wanted).double()
     bias = convolution.bias.detach().cpu().double() / (read * steps / QUARTERS)
-    bias = ((bias - offset) / QUARTERS).round() * QUARTERS + offset
+    bias = ((bias - offset) / QUARTERS).round().clamp(-LARGEST_BIAS, LARGEST_BIAS) * QUARTERS + offset
     scale = (steps / QUARTERS).float().numpy()
     largest = (QUARTERS * weight.abs().sum((1, 2, 3)) * (HIGH - LOW) + bias.abs()).max()
-    if largest >= EXACT_IN_FLOAT32:
+    if largest >= 2 * EXACT_IN_FLOAT32:  # all sums are even
         raise UserError(
-            f"quantize.exact=all: the sums of a layer of {len(weight)} channels may reach {int(largest):,}, and "
-            f"float32 counts exactly up to {EXACT_IN_FLOAT32:,}: use a layer with fewer weights a channel"
+            f"quantize.exact=all: the sums of {name} may reach {int(largest):,}, and float32 counts even numbers "
+            f"exactly up to {2 * EXACT_IN_FLOAT32:,}: use a layer with fewer weights a channel"
         )
     return Weights((QUARTERS * weight).to(torch.int8).numpy(), bias.to(torch.int32).numpy(), scale)
 

@@ -20,7 +20,8 @@ from torch import nn
 from data.errors import UserError
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, MAX_POOL, Layer
-from students.quantize.tflite import OUTPUT, packed
+from students.quantize.nibbles import packed
+from students.quantize.tflite import OUTPUT
 
 if TYPE_CHECKING:
     import onnx

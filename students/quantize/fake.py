@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from students.quantize.calibrate import BIAS_LIMIT, limit_of
-from students.quantize.exact import LIMIT, QUARTERS, exact_weights, offsets
+from students.quantize.exact import LARGEST_BIAS, LIMIT, QUARTERS, exact_weights, offsets
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork, Layer
 
@@ -92,7 +92,12 @@ class FakeQuantized(nn.Module):
         self.weight_steps.requires_grad_(False)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(B, 1, mels, frames) -> (B, classes)."""
+        """(B, 1, mels, frames) -> (B, classes), in float32 whatever the precision around it: coarser numbers would
+        round otherwise than the integers."""
+        with torch.autocast(pictures.device.type, enabled=False):
+            return self._forward(pictures.float())
+
+    def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
         steps = {INPUT: self.picture_step}
         tensors = {INPUT: rounded(pictures, self.picture_step, LOW, HIGH, self._quantities[INPUT].zero_point)}
         for layer in self.layers:
@@ -116,7 +121,7 @@ class FakeQuantized(nn.Module):
         if self.exact:
             high, offset = LIMIT, each * self._offsets(layer)
             steps, each = QUARTERS * steps, QUARTERS * each
-            bias = rounded(bias - offset, each, -BIAS_LIMIT, BIAS_LIMIT) + offset
+            bias = rounded(bias - offset, each, -LARGEST_BIAS, LARGEST_BIAS) + offset
         else:
             bias = rounded(bias, each, -BIAS_LIMIT, BIAS_LIMIT)
         learn = 1 / math.sqrt(weight[0].numel() * high)
@@ -154,7 +159,9 @@ class FakeQuantized(nn.Module):
         convolution = nn.Conv2d(1, 1, 1)
         convolution.weight, convolution.bias = self.weights[layer.name], self.biases[layer.name]
         read, wanted = (self._quantities[name].scale for name in (layer.inputs[0], layer.name))
-        return exact_weights(convolution, (QUARTERS * self.weight_steps[layer.name]).log2().cpu(), read, wanted)
+        return exact_weights(
+            convolution, (QUARTERS * self.weight_steps[layer.name]).log2().cpu(), read, wanted, layer.name
+        )
 
     def _weights(self, name: str, input_scale: float) -> Weights:
         bits, steps = self.bits[name], self._weight_steps(name).cpu()

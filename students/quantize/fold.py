@@ -52,12 +52,15 @@ class _Folder:
         self.convolutions: dict[str, nn.Conv2d] = {}
         self.made_by: dict[fx.Node, str] = {}  # which layer's output a node of the graph stands for
         self.refused: list[str] = []
+        self.last = INPUT
 
     def run(self) -> tuple[tuple[Layer, ...], dict[str, nn.Conv2d]]:
         for node in self.graph.nodes:
             if node.op == "placeholder":
                 self.made_by[node] = INPUT
-            elif node.op != "output":
+            elif node.op == "output":
+                self.last = self.made_by[node.args[0]]
+            else:
                 self._visit(node)
         if self.refused:
             raise UserError(
@@ -66,7 +69,12 @@ class _Folder:
                 + ". Train a student without them (for CP-Mobile: student.arguments.grn=false), or store floats of 16 "
                 "bits (quantize.bits=16f)"
             )
-        return tuple(self.layers.values()), self.convolutions
+        needed = {self.last}
+        for layer in reversed(self.layers.values()):
+            if layer.name in needed:
+                needed.update(layer.inputs)
+        kept = tuple(layer for layer in self.layers.values() if layer.name in needed)
+        return kept, {name: layer for name, layer in self.convolutions.items() if name in needed}
 
     def _visit(self, node: fx.Node) -> None:
         module = self.modules[node.target] if node.op == "call_module" else None
@@ -125,6 +133,9 @@ class _Folder:
         self.made_by[node] = next((self.made_by[a] for a in node.args if isinstance(a, fx.Node)), INPUT)
 
     def _add(self, node: fx.Node, layer: Layer) -> None:
+        if layer.name in self.layers or layer.name == INPUT:
+            self._refuse(node, f"{layer.name} (a module that is used twice, or called {INPUT})")
+            return
         self.layers[layer.name] = layer
         self.made_by[node] = layer.name
 
@@ -145,7 +156,12 @@ class _Folder:
 
 def _is_plain(module: nn.Conv2d) -> bool:
     depthwise = module.groups == module.in_channels == module.out_channels
-    return module.padding_mode == "zeros" and module.dilation == (1, 1) and (module.groups == 1 or depthwise)
+    return (
+        not isinstance(module.padding, str)
+        and module.padding_mode == "zeros"
+        and module.dilation == (1, 1)
+        and (module.groups == 1 or depthwise)
+    )
 
 
 def _shape(node: fx.Node) -> tuple[int, ...] | None:

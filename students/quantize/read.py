@@ -6,6 +6,7 @@ written again has the same bytes.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from data.errors import UserError
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.nibbles import unpacked
 from students.quantize.tflite import IDENTIFIER, METADATA_NAME
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
@@ -35,21 +37,12 @@ def read_tflite(path: str | Path) -> tuple[IntegerNetwork, Mapping[str, Any]]:
         raise UserError(f"{path} is no TFLite file: its identifier is {data[4:8]!r}, not {IDENTIFIER!r}")
     try:
         reader = _Reader(schema.ModelT.InitFromPackedBuf(bytearray(data), 0))
-        return reader.network(), reader.metadata()
+        metadata = reader.metadata()
+        return replace(reader.network(), exact=bool(metadata.get("exact"))), metadata
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except Exception as error:  # flatbuffers raises whatever a wild offset leads to
         raise UserError(f"{path} is damaged, or not written by scenelet ({error}): run stage=quantize again") from error
-
-
-def unpacked(data: np.ndarray, count: int) -> np.ndarray:
-    """`count` integers of 4 bits, two a byte, the first in the lower half; int8.
-
-    >>> unpacked(np.array([0xE1, 0x07], np.uint8), 3).tolist()
-    [1, -2, 7]
-    """
-    halves = np.stack([data & 15, data >> 4], axis=1).ravel()[:count].astype(np.int8)
-    return np.where(halves > 7, halves - 16, halves).astype(np.int8)
 
 
 class _Reader:
@@ -94,7 +87,7 @@ class _Reader:
         size, wanted = (self._quantity(i).shape[1:] for i in (source, output))
         if name in POOLS:
             kernel, groups = (options.filterHeight, options.filterWidth), 1
-            if name == "AVERAGE_POOL_2D" and kernel == size and padding is None:
+            if name == "AVERAGE_POOL_2D" and kernel == size and stride == (1, 1) and padding is None:
                 return Layer(own, GLOBAL_MEAN, (self.names[source],), _relu(options))
         else:
             own = self.tensors[inputs[1]].name.decode().removesuffix("/weight")

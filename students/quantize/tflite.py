@@ -15,8 +15,10 @@ import ai_edge_litert.schema_py_generated as schema
 import flatbuffers
 import numpy as np
 
+from data.errors import UserError
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.nibbles import packed
 
 IDENTIFIER = b"TFL3"
 METADATA_NAME = "scenelet"
@@ -39,7 +41,15 @@ def write_tflite(network: IntegerNetwork, path: str | Path, metadata: Mapping[st
 
 
 def to_tflite(network: IntegerNetwork, metadata: Mapping[str, object]) -> bytes:
-    """The bytes of the file."""
+    """The bytes of the file.
+
+    Raises:
+        UserError: the network ends in a map, whose cells the file would hold in another order.
+    """
+    if network.output.shape[1:] != (1, 1):
+        raise UserError(
+            f"the network ends in a map of the shape {network.output.shape}: end it in a mean or dense layer"
+        )
     return Writer(network).build(metadata)
 
 
@@ -205,16 +215,6 @@ class Writer:
 def _activation(layer: Layer) -> int:
     kinds = schema.ActivationFunctionType
     return kinds.RELU if layer.relu else kinds.NONE
-
-
-def packed(values: np.ndarray) -> bytes:
-    """Integers of 4 bits, two a byte, the first in the lower half; an odd last one has zeros beside it.
-
-    >>> packed(np.array([1, -2, 7], np.int8)).hex()
-    'e107'
-    """
-    halves = np.append(values.ravel(), np.zeros(values.size % 2, np.int8)).view(np.uint8) & 15
-    return (halves[::2] | halves[1::2] << 4).tobytes()
 
 
 def _code(name: str, version: int) -> schema.OperatorCodeT:
