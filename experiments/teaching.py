@@ -63,8 +63,9 @@ def read_lessons(cfg: DictConfig, prepared: Prepared) -> Lessons:
     warn_of_leaks(paths, prepared)
     if distill.shifts == "mean":
         return Lessons(tuple(paths), plain)
+    shifts = common_shifts(paths)  # says what to do where there are none
     several = mean_logits(paths, clips.filenames, clips.scenes, distill.weights, BY_SHIFT)
-    return Lessons(tuple(paths), several, common_shifts(paths))
+    return Lessons(tuple(paths), several, shifts)
 
 
 def student_loss(distill: Mapping[str, Any], network: nn.Module | None = None) -> Loss:

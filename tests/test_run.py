@@ -423,7 +423,7 @@ MISTAKES = {
     ),
     "a width that there is not": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits=3"],
-        ["unknown quantize.bits 3; choose one of: 8, 4, auto"],
+        ["unknown quantize.bits 3; choose one of: 8, 4, 16f, auto"],
     ),
     "a layer that there is not": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits={{stem:4}}"],
