@@ -66,8 +66,8 @@ def _ways(
         for kernels in ("device", "host"):
             model = TFLiteModel(path, kernels=kernels)
             alone[f"LiteRT, weights of {bits} bits, {kernels} kernels"] = lambda model=model: model.logits(some)
-    path = write_float_tflite(fold(network), integers[8], folder / "float.tflite", {})
-    alone["LiteRT, float, host kernels"] = lambda: float_logits(path, some)
+    floats = write_float_tflite(fold(network), integers[8], folder / "float.tflite", {})
+    alone["LiteRT, float, host kernels"] = lambda: float_logits(floats, some)
     alone["PyTorch, float, 1 thread"] = _one_by_one(network, some)
     together: dict[str, Action] = {
         "PyTorch, float": lambda: network(batch),

@@ -47,3 +47,18 @@ def test_a_bench_writes_what_it_prints(
     with pytest.raises(SystemExit):
         bench.main()
     assert "unknown teacher 'pasta'" in capsys.readouterr().err
+
+
+def test_every_form_of_a_student_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the list of forms, each with a positive time; without a compiler there is no compiled one."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    out = tmp_path / "quantize.json"
+    monkeypatch.setattr("sys.argv", ["bench", "quantize", "--size", "6k", "--rounds", "1", "--out", str(out)])
+    bench.main()
+    rows = {row["what"]: row["median"] for row in json.loads(out.read_text())["rows"]}
+    alone = {f"LiteRT, weights of {bits} bits, {kernels} kernels" for bits in (8, 4) for kernels in ("device", "host")}
+    alone |= {"LiteRT, float, host kernels", "PyTorch, float, 1 thread", "onnxruntime, int8"}
+    together = {"PyTorch, float", "integer network in PyTorch, as the device", "LiteRT, host kernels"}
+    together |= {"onnxruntime, int8"}
+    assert rows.keys() == {f"one clip: {way}" for way in alone} | {f"64 clips: {way}" for way in together}
+    assert min(rows.values()) > 0
