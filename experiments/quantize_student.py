@@ -4,10 +4,12 @@ import copy
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -31,6 +33,7 @@ from students.quantize.exact import calibrate_exactly
 from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
+from students.quantize.integer import IntegerNetwork
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
@@ -55,105 +58,126 @@ def run(cfg: DictConfig) -> None:
             f"the data set has {list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: "
             "give the data set it was trained on"
         )
-    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     lessons = _lessons(cfg, prepared)
     inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
+    settings, sources = _settings(cfg), [path]
     if lessons is not None:
         inputs["logits"] = lessons.fingerprint
-    sources = [path, *(lessons.paths if lessons else ())]
-    settings = _settings(cfg)
-    if lessons is not None:
         settings["batch_size"] = batch_size(cfg, "quantize", prepared)
+        sources += lessons.paths
     run = Run(cfg, "quantize", settings=settings, inputs=inputs, sources=sources)
+    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
+    task = _Task(cfg, prepared, network, blueprint, front_end, lessons, run)
     halved = cfg.quantize.bits == HALF
-    shape = prepared.picture_shape(front_end)
-    if run.is_done(*([CHECKPOINT] if halved else [MODEL, LAYERS])):
-        _export(cfg, network, shape, run.folder)
-        show(run.folder)
-        return
-
-    make = _halve if halved else _make_integers
-    scores = make(cfg, prepared, network, front_end, run, lessons, blueprint)
-    _export(cfg, network, shape, run.folder)
-    run.finish(scores | read_energy(run.folder))
+    if not run.is_done(*([CHECKPOINT] if halved else [MODEL, LAYERS])):
+        scores = _halve(task) if halved else _make_integers(task)
+        run.finish(scores | read_energy(run.folder))
+    _export(task)
     show(run.folder)
     log.info("%s", run.folder)
 
 
-def _halve(
-    cfg: DictConfig,
-    prepared: Prepared,
-    network: nn.Module,
-    front_end: FrontEnd,
-    run: Run,
-    _: Lessons | None,
-    blueprint: checkpoint.Blueprint,
-) -> dict[str, float]:
+@dataclass(frozen=True)
+class _Task:
+    """A student that is to be stored smaller: what of it, by which settings, and where to; without `lessons` it learns
+    no more."""
+
+    cfg: DictConfig
+    prepared: Prepared
+    network: nn.Module
+    blueprint: checkpoint.Blueprint
+    front_end: FrontEnd
+    lessons: Lessons | None
+    run: Run
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a picture, (1, 1, mels, frames)."""
+        return self.prepared.picture_shape(self.front_end)
+
+    def pictures(self, split: str) -> torch.Tensor:
+        """Log-mels (n, 1, mels, frames) of some clips of a split."""
+        return some_pictures(self.prepared, self.front_end, split, self.cfg.quantize.clips, self.cfg.seed)
+
+
+def _halve(task: _Task) -> dict[str, float]:
     """Store the weights as floats of 16 bits; what is scored is what was stored, computed with floats of 32."""
-    if cfg.quantize.method != "ptq" or cfg.quantize.budget is not None or "onnx" in cfg.quantize.export:
-        raise UserError(
-            f"quantize.bits={HALF} stores floats: it has no quantize.method=qat, no budget and no ONNX file"
-        )
-    cost = torch_complexity(network, prepared.picture_shape(front_end))
-    halves = copy.deepcopy(network)
+    quantize = task.cfg.quantize
+    if quantize.method != "ptq" or quantize.budget is not None or "onnx" in quantize.export:
+        raise UserError(f"quantize.bits={HALF} stores floats: it has no quantize.method=qat, budget or ONNX file")
+    cost = torch_complexity(task.network, task.shape)
+    halves = copy.deepcopy(task.network)
     for name, parameter in halves.named_parameters():  # BatchNorm's statistics may be larger than halves go
         parameter.data = parameter.data.half()
         if not parameter.isfinite().all():
             raise UserError(f"quantize.bits={HALF}: {name} has weights above 65,504, or none that are numbers")
-    run.start()
-    path = run.folder / CHECKPOINT
-    checkpoint.save(path, halves, blueprint)
+    task.run.start()
+    path = task.run.folder / CHECKPOINT
+    checkpoint.save(path, halves, task.blueprint)
     stored, _ = checkpoint.load(path, build_student)
-    forms = {"float": of_floats(prepared, network, front_end), "half": of_floats(prepared, stored, front_end)}
+    forms = {"float": task.network, "half": stored}
+    probabilities = {form: of_floats(task.prepared, network, task.front_end) for form, network in forms.items()}
     halved = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
-    return compare(prepared, forms) | _costs({"float": cost, "half": halved})
+    return compare(task.prepared, probabilities) | _costs({"float": cost, "half": halved})
 
 
-def _make_integers(
-    cfg: DictConfig,
-    prepared: Prepared,
-    network: nn.Module,
-    front_end: FrontEnd,
-    run: Run,
-    lessons: Lessons | None,
-    blueprint: checkpoint.Blueprint,
-) -> dict[str, float]:
+def _make_integers(task: _Task) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
-    folded = fold(network, prepared.picture_shape(front_end))
-    bits, sensitivities = choose_bits(cfg.quantize, folded, prepared, front_end, cfg.seed)
-    pictures = some_pictures(prepared, front_end, "train", cfg.quantize.clips, cfg.seed)
-    settings = {"percentile": cfg.quantize.percentile}
-    if cfg.quantize.exact == "all":
-        folded, integers = calibrate_exactly(folded, pictures.split(BATCH), **settings)
+    quantize, folder = task.cfg.quantize, task.run.folder
+    folded = fold(task.network, task.shape)
+    bits, sensitivities = choose_bits(quantize, folded, lambda: task.pictures("validation"))
+    pictures, percentile = task.pictures("train"), quantize.percentile
+    if quantize.exact == "all":
+        folded, integers = calibrate_exactly(folded, pictures.split(BATCH), percentile=percentile)
     else:
-        integers = calibrate(folded, pictures.split(BATCH), **settings, bits=bits)
+        integers = calibrate(folded, pictures.split(BATCH), percentile=percentile, bits=bits)
         integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
     before = None
-    if lessons is None:
-        run.start()
+    if task.lessons is None:
+        task.run.start()
     else:
-        trained = _train(cfg, prepared, network, FakeQuantized(folded, integers), front_end, run, lessons)
-        integers, before = trained.cpu().integers(), integers
-    write_text(run.folder / LAYERS, json.dumps(table_of(integers, sensitivities), indent=1))
+        integers, before = _train(task, FakeQuantized(folded, integers)), integers
+    write_text(folder / LAYERS, json.dumps(table_of(integers, sensitivities), indent=1))
     metadata = {
-        **dataclasses.asdict(blueprint),
+        **dataclasses.asdict(task.blueprint),
         "exact": integers.exact,
-        "checkpoint_sha256": run.identity["inputs"]["checkpoint"],
-        "licence": f"learnt from the data set {prepared.clips.name}, whose licence bears on what this may be used for",
+        "checkpoint_sha256": task.run.identity["inputs"]["checkpoint"],
+        "licence": f"learnt from the data set {task.prepared.clips.name}, whose licence bears on the use of this file",
     }
-    model = write_tflite(integers, run.folder / MODEL, metadata)
+    model = write_tflite(integers, folder / MODEL, metadata)
     operators = [dataclasses.asdict(operator) for operator in tflite_operators(model)]
-    write_text(run.folder / OPERATORS, json.dumps(operators, indent=1))
-    forms = {"float": of_floats(prepared, network, front_end), **of_integers(prepared, front_end, model, before)}
-    cost = torch_complexity(network, prepared.picture_shape(front_end))
-    return compare(prepared, forms) | _costs({"float": cost, "integer": tflite_complexity(model)})
+    write_text(folder / OPERATORS, json.dumps(operators, indent=1))
+    probabilities = {"float": of_floats(task.prepared, task.network, task.front_end)}
+    probabilities |= of_integers(task.prepared, task.front_end, model, before)
+    costs = {"float": torch_complexity(task.network, task.shape), "integer": tflite_complexity(model)}
+    return compare(task.prepared, probabilities) | _costs(costs)
 
 
-def _export(cfg: DictConfig, network: nn.Module, shape: Sequence[int], folder: Path) -> None:
+def _train(task: _Task, network: FakeQuantized) -> IntegerNetwork:
+    """The integers after the student has learnt to be rounded; the run starts here."""
+    cfg, lessons = task.cfg, task.lessons
+    part = OmegaConf.create({"fit": cfg.quantize.fit, "augment": cfg.student.augment})
+    distill = OmegaConf.to_container(cfg.student.distill)
+    if cfg.quantize.learns_from == "student":
+        loss = imitation_loss(task.network, network, distill["temperature"])
+    else:
+        loss = student_loss(distill)
+
+    def freeze(done: int, epochs: int) -> None:
+        if done >= epochs - round(cfg.quantize.frozen * epochs):
+            network.freeze_steps()
+
+    targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
+    fit_part(cfg, part, task.prepared, network, task.front_end, task.run, loss=loss, **targets, after_epoch=freeze)
+    return network.cpu().integers()
+
+
+def _export(task: _Task) -> None:
     """Write the other files that are asked for and not there."""
-    if "torch" in cfg.quantize.export and not (folder / PROGRAM).exists():
-        export_float(network, shape, folder / PROGRAM)
-    if "onnx" in cfg.quantize.export and not (folder / ONNX).exists():
+    wanted, folder = task.cfg.quantize.export, task.run.folder
+    if "torch" in wanted and not (folder / PROGRAM).exists():
+        export_float(task.network, task.shape, folder / PROGRAM)
+    if "onnx" in wanted and not (folder / ONNX).exists():
         write_onnx(read_tflite(folder / MODEL)[0], folder / ONNX)
 
 
@@ -200,27 +224,3 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     student = OmegaConf.to_container(cfg.student, resolve=True)
     taught = {key: student[key] for key in ("augment", "distill")}
     return settings | taught | {"learns_from": cfg.distill, "epochs": cfg.epochs, **computing(cfg.fabric)}
-
-
-def _train(
-    cfg: DictConfig,
-    prepared: Prepared,
-    original: nn.Module,
-    network: FakeQuantized,
-    front_end: FrontEnd,
-    run: Run,
-    lessons: Lessons,
-) -> FakeQuantized:
-    part = OmegaConf.create({"fit": cfg.quantize.fit, "augment": cfg.student.augment})
-    distill = OmegaConf.to_container(cfg.student.distill)
-    if cfg.quantize.learns_from == "student":
-        loss = imitation_loss(original, network, distill["temperature"])
-    else:
-        loss = student_loss(distill)
-    targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
-
-    def freeze(done: int, epochs: int) -> None:
-        if done >= epochs - round(cfg.quantize.frozen * epochs):
-            network.freeze_steps()
-
-    return fit_part(cfg, part, prepared, network, front_end, run, loss=loss, **targets, after_epoch=freeze)

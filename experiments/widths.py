@@ -1,6 +1,6 @@
 """How many bits each layer's weights get, and the clips on which that is decided."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,9 +18,14 @@ BATCH = 32
 
 
 def choose_bits(
-    cfg: DictConfig, folded: FoldedNetwork, prepared: Prepared, front_end: FrontEnd, seed: int
+    cfg: DictConfig, folded: FoldedNetwork, pictures: Callable[[], torch.Tensor]
 ) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
     """Bits of each layer's weights by `quantize.bits`, and its sensitivities where they were measured.
+
+    Args:
+        cfg: the settings of `quantize`.
+        folded: the network.
+        pictures: gives the log-mels that sensitivities are measured on.
 
     Raises:
         UserError: `bits` is nothing known, or `budget` too small, or one is given without the other.
@@ -33,7 +38,7 @@ def choose_bits(
         )
     sensitivities: dict[str, dict[str, float]] = {}
     if wanted == "auto":
-        options = measure(folded, some_pictures(prepared, front_end, "validation", cfg.clips, seed))
+        options = measure(folded, pictures())
         bits = allocate(options, cfg.budget)
         sensitivities = {n: {f"sensitivity_{o.bits}": o.loss for o in found} for n, found in options.items()}
     elif isinstance(wanted, dict):

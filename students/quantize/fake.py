@@ -62,6 +62,7 @@ class FakeQuantized(nn.Module):
     Attributes:
         layers: as in layers.py.
         bits: layer name to the bits of its weights.
+        exact: whether it is to be equal to its integers, in every runtime; see exact.py.
     """
 
     def __init__(self, network: FoldedNetwork, integers: IntegerNetwork) -> None:
@@ -73,8 +74,8 @@ class FakeQuantized(nn.Module):
         self.weights = nn.ParameterDict({n: _parameter(c.weight) for n, c in network.convolutions.items()})
         self.biases = nn.ParameterDict({n: _parameter(c.bias) for n, c in network.convolutions.items()})
         self.weight_steps = nn.ParameterDict({n: _parameter(w.scale) for n, w in integers.weights.items()})
-        # The picture's scale is what the front end gives, and a pool's that of its input: neither learns.
         self.exact = integers.exact
+        # The picture's scale is what the front end gives, and a pool's that of its input: neither learns.
         self.steps = nn.ParameterDict(
             {
                 layer.name: _parameter(integers.quantities[layer.name].scale)
