@@ -120,6 +120,7 @@ class Quantize:
     learns_from: str = "teachers"
     bits: Any = 8
     budget: int | None = None
+    activations: int = 8
     clips: int = 256
     percentile: Any = 99.99
     exact: str = "device"

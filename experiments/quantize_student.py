@@ -130,7 +130,9 @@ def _make_integers(task: _Task) -> dict[str, float]:
     if quantize.exact == "all":
         folded, integers = calibrate_exactly(folded, pictures.split(BATCH), percentile=percentile)
     else:
-        integers = calibrate(folded, pictures.split(BATCH), percentile=percentile, bits=bits)
+        integers = calibrate(
+            folded, pictures.split(BATCH), percentile=percentile, bits=bits, activations=quantize.activations
+        )
         integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
     before = None
     if task.lessons is None:
@@ -195,8 +197,8 @@ def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
         unknown("quantize.learns_from", cfg.quantize.learns_from, LEARNS_FROM)
     if cfg.quantize.exact not in EXACT:
         unknown("quantize.exact", cfg.quantize.exact, EXACT)
-    if cfg.quantize.exact == "all" and cfg.quantize.bits != 8:
-        raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits at 8")
+    if cfg.quantize.exact == "all" and (cfg.quantize.bits, cfg.quantize.activations) != (8, 8):
+        raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits and activations at 8")
     for export in cfg.quantize.export:
         if export not in EXPORTS:
             unknown("quantize.export", export, EXPORTS)

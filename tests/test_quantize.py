@@ -17,10 +17,11 @@ from students.baseline import baseline
 from students.complexity import tflite_complexity
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate, correct_biases, weight_scales
+from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork, fixed_point, rescale
 from students.quantize.read import read_tflite
-from students.quantize.runtime import TFLiteModel
+from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import to_tflite, write_tflite
 from students.quantize.tflite_float import float_logits, write_float_tflite
 
@@ -162,6 +163,36 @@ def test_the_file_equals_its_simulation_in_every_byte(
     assert np.array_equal(back.run(torch.from_numpy(q).permute(0, 3, 1, 2)).numpy(), simulated)
 
 
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([8, 16]),
+    st.dictionaries(st.sampled_from(["b1", "b2", "b3", "b4"]), st.tuples(st.integers(1, 2), st.integers(1, 2))),
+    st.tuples(st.integers(40, 70), st.integers(33, 50)),
+    st.integers(0, 1000),
+)
+def test_activations_of_16_bits_are_the_same_on_devices(
+    tmp_path: Path, base: int, strides: dict, size: tuple[int, int], seed: int
+) -> None:
+    """Oracle: LiteRT's reference kernels and tflite-micro, in every logit; LiteRT with and without XNNPACK, and the
+    network whose tensors were rounded in float32, within 40 of 65,536 steps; and the same bytes after reading."""
+    torch.manual_seed(seed)
+    network = lively(cp_mobile(size="6k", base_channels=base, strides=strides), seed)
+    folded, pictures = fold(network), torch.randn(3, 1, *size)
+    ours = calibrate(folded, [pictures], percentile=100, activations=16)
+    path, expected = write_tflite(ours, tmp_path / "m.tflite", {}), ours.logits(pictures)
+    for kernels in ("device", *(["micro"] if has_micro() else [])):
+        assert torch.equal(TFLiteModel(path, kernels=kernels).logits(pictures), expected), kernels
+    for kernels in ("host", "plain"):
+        steps = (TFLiteModel(path, kernels=kernels).logits(pictures) - expected) / ours.output.scale
+        assert steps.abs().max() < 40, kernels
+    assert to_tflite(read_tflite(path)[0], {}) == path.read_bytes()
+    with torch.no_grad():
+        fake = FakeQuantized(folded, ours)(pictures)
+    assert ((fake - expected) / ours.output.scale).abs().max() < 40  # of 65,536 steps
+    with pytest.raises(UserError, match="16 with weights of 8 bits"):
+        calibrate(folded, [pictures], activations=16, bits={"0_0": 4})
+
+
 def test_a_microcontroller_would_answer_the_same(tmp_path: Path, generator: torch.Generator) -> None:
     """Oracle: tflite-micro's interpreter, on the 61k network with layers of 4 and of 8 bits."""
     pytest.importorskip("tflite_micro", reason="tflite-micro has no wheel for this platform")
@@ -192,9 +223,9 @@ def test_the_file_of_floats_answers_as_pytorch(build, size: tuple[int, int], tmp
     with torch.no_grad():
         expected = network(pictures)
     assert (float_logits(path, pictures) - expected).abs().max() < 1e-4 * expected.abs().max()
-    with pytest.raises(UserError, match="not int8"):
+    with pytest.raises(UserError, match="not int8 or int16"):
         TFLiteModel(path)
-    with pytest.raises(UserError, match="not of int8"):
+    with pytest.raises(UserError, match="not of int8 or int16"):
         read_tflite(path)
 
 

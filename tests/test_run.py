@@ -532,6 +532,11 @@ def test_a_student_without_integer_form_is_stored_as_halves(trained: Path, minia
     with safe_open(folder / "checkpoint.safetensors", "pt") as file:
         kinds = {name: file.get_tensor(name).dtype for name in list(file.keys())}
     assert {kinds[name] for name in kinds if "running" not in name and "num_" not in name} == {torch.float16}
+    wide = run(trained, "stage=quantize", *arguments, "name=wide", "quantize.activations=16")
+    assert wide.returncode == 0, wide.stderr
+    scores = json.loads((trained / "runs/quantize/wide/score.json").read_text())
+    assert scores["integer/log_loss"] == pytest.approx(scores["integer_host/log_loss"], abs=1e-4)
+    assert scores["integer/log_loss"] == pytest.approx(scores["float/log_loss"], abs=5e-3)
     for export in ("[]", "[onnx]"):  # which may be asked for later
         result = run(trained, "stage=quantize", *arguments, "name=exported", f"quantize.export={export}")
         assert result.returncode == 0, result.stderr

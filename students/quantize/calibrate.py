@@ -21,7 +21,7 @@ from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork
 
 LEVELS = HIGH - LOW
 BITS = (4, 8)  # that weights may have
-BIAS_LIMIT = 2**30  # leaves as much for the products
+BIAS_LIMITS = {8: 2**30, 16: 2**46}  # by the bits of activations; as much is left for the products
 SHRINKS = 36
 MSE = "mse"
 MOST_VALUES = 200_000  # of a tensor, by chance, in each batch
@@ -33,6 +33,7 @@ def calibrate(
     *,
     percentile: float | str = 99.99,
     bits: Mapping[str, int] | None = None,
+    activations: int = 8,
 ) -> IntegerNetwork:
     """Make the integer network.
 
@@ -42,12 +43,15 @@ def calibrate(
         percentile: share of each tensor's values that its range must hold, two-sided; 100 is min-max; "mse": the range
             with the smallest squared error of rounding and cutting off, tried in SHRINKS steps.
         bits: layer name to the bits of its weights, one of BITS; layers that are not named have 8.
+        activations: their bits, 8 or 16; with 16 all weights have 8, because runtimes get others wrong.
 
     Raises:
         UserError: there are no clips, or an activation or a weight is not a number.
     """
     if percentile != MSE and not (isinstance(percentile, int | float) and 50 < percentile <= 100):
         raise UserError(f"quantize.percentile={percentile} must be above 50 and at most 100, or {MSE}")
+    if activations not in (8, 16) or (activations == 16 and 4 in (bits or {}).values()):
+        raise UserError(f"quantize.activations={activations} must be 8, or 16 with weights of 8 bits")
     for name, width in (bits or {}).items():
         if width not in BITS or name not in network.convolutions:
             raise UserError(
@@ -75,17 +79,17 @@ def calibrate(
         raise UserError("calibration got no clips: the train split must not be empty")
     ranges = {name: _range(np.concatenate(values), edges[name], percentile) for name, values in seen.items()}
 
-    quantities = {INPUT: _quantity(ranges[INPUT], shapes[INPUT])}
+    quantities = {INPUT: _quantity(ranges[INPUT], shapes[INPUT], activations)}
     weights = {}
     for layer in network.layers:
         source = quantities[layer.inputs[0]]
         if layer.kind in (CONVOLUTION, ADD):
-            quantities[layer.name] = _quantity(ranges[layer.name], shapes[layer.name])
+            quantities[layer.name] = _quantity(ranges[layer.name], shapes[layer.name], activations)
         else:
-            quantities[layer.name] = Quantity(source.scale, source.zero_point, shapes[layer.name])
+            quantities[layer.name] = replace(source, shape=shapes[layer.name])
         if layer.kind == CONVOLUTION:
             weights[layer.name] = round_weights(
-                network.convolutions[layer.name], source.scale, layer.name, (bits or {}).get(layer.name, 8)
+                network.convolutions[layer.name], source.scale, layer.name, (bits or {}).get(layer.name, 8), source.bits
             )
     return IntegerNetwork(network.layers, weights, quantities)
 
@@ -117,7 +121,8 @@ def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, pictures: t
             convolution, w = rounded.convolutions[layer.name], weights[layer.name]
             convolution.weight.copy_(torch.from_numpy(w.weight * w.scale[:, None, None, None]))
             convolution.bias -= (rounded.compute(layer, stored) - wanted).mean((0, 2, 3))
-            bias = _round_bias(convolution, integers.quantities[layer.inputs[0]].scale, w.scale)
+            read = integers.quantities[layer.inputs[0]]
+            bias = _round_bias(convolution, read.scale, w.scale, read.bits)
             weights[layer.name] = replace(w, bias=bias)
         y = rounded.compute(layer, stored)
         exact[layer.name] = wanted.relu() if layer.relu else wanted
@@ -154,14 +159,18 @@ def _least_error(values: np.ndarray, low: float, high: float) -> tuple[float, fl
     return float(best * low), float(best * high)
 
 
-def _quantity(limits: tuple[float, float], shape: tuple[int, int, int]) -> Quantity:
+def _quantity(limits: tuple[float, float], shape: tuple[int, int, int], bits: int) -> Quantity:
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
+    if bits == 16:  # symmetric, as the kernels want it
+        return Quantity(float(np.float32(max(-low, high) / (2**15 - 1))) or 1.0, 0, shape, bits)
     scale = float(np.float32((high - low) / LEVELS)) or 1.0
     zero_point = round(LOW - low / scale)
     return Quantity(scale, max(LOW, min(HIGH, zero_point)), shape)
 
 
-def round_weights(convolution: nn.Conv2d, input_scale: float, name: str, bits: int = 8) -> Weights:
+def round_weights(
+    convolution: nn.Conv2d, input_scale: float, name: str, bits: int = 8, activations: int = 8
+) -> Weights:
     """The nearest integers to a convolution's weights and biases, at the scales of weight_scales.
 
     Raises:
@@ -173,9 +182,11 @@ def round_weights(convolution: nn.Conv2d, input_scale: float, name: str, bits: i
         raise UserError(f"calibration: layer {name} has weights that are not numbers; train the student again")
     scale = weight_scales(weight, bits)
     # A dead channel has only its bias; a scale this small would push it out of int32.
-    smallest = np.abs(bias) / (BIAS_LIMIT * input_scale)
+    smallest = np.abs(bias) / (BIAS_LIMITS[activations] * input_scale)
     scale = np.maximum(np.where(scale > 0, scale, 1.0), smallest.astype(np.float32) * 2).astype(np.float32)
-    return Weights(_nearest(weight, scale, bits), _round_bias(convolution, input_scale, scale), scale, bits)
+    return Weights(
+        _nearest(weight, scale, bits), _round_bias(convolution, input_scale, scale, activations), scale, bits
+    )
 
 
 def weight_scales(weight: np.ndarray, bits: int) -> np.ndarray:
@@ -208,7 +219,8 @@ def _nearest(weight: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
     return np.clip(steps, -limit_of(bits), limit_of(bits)).astype(np.int8)
 
 
-def _round_bias(convolution: nn.Conv2d, input_scale: float, scale: np.ndarray) -> np.ndarray:
+def _round_bias(convolution: nn.Conv2d, input_scale: float, scale: np.ndarray, activations: int) -> np.ndarray:
     bias = convolution.bias.detach().cpu().double().numpy()
     q = np.round(bias / (np.float64(np.float32(input_scale)) * scale))
-    return np.clip(q, -BIAS_LIMIT, BIAS_LIMIT).astype(np.int32)
+    limit = BIAS_LIMITS[activations]
+    return np.clip(q, -limit, limit).astype(np.int32 if activations == 8 else np.int64)

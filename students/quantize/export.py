@@ -115,7 +115,9 @@ class _Writer:
 
     def _as_integers(self, tensor: str, name: str, quantity: Quantity) -> str:
         scale = self._float(f"{name}/scale", np.float32(quantity.scale))
-        zero = self._constant(f"{name}/zero", np.int8(quantity.zero_point), self.onnx.TensorProto.INT8)
+        kinds = {8: (np.int8, self.onnx.TensorProto.INT8), 16: (np.int16, self.onnx.TensorProto.INT16)}
+        number, kind = kinds[quantity.bits]
+        zero = self._constant(f"{name}/zero", number(quantity.zero_point), kind)
         integers = self._node("QuantizeLinear", [tensor, scale, zero], f"{name}/integers")
         return self._node("DequantizeLinear", [integers, scale, zero], f"{name}/real")
 

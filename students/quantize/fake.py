@@ -8,6 +8,7 @@ Bengio et al., 2013. Quantising the folded weights: Jacob et al., CVPR 2018, sec
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from students.quantize.calibrate import BIAS_LIMIT, limit_of
+from students.quantize.calibrate import BIAS_LIMITS, limit_of
 from students.quantize.exact import LARGEST_BIAS, LIMIT, QUARTERS, exact_weights, offsets
-from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
+from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork, Layer
 
 SMALLEST_STEP = 1e-8
@@ -100,15 +101,13 @@ class FakeQuantized(nn.Module):
 
     def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
         steps = {INPUT: self.picture_step}
-        tensors = {INPUT: rounded(pictures, self.picture_step, LOW, HIGH, self._quantities[INPUT].zero_point)}
+        tensors = {INPUT: _as_integers(pictures, self.picture_step, self._quantities[INPUT])}
         for layer in self.layers:
             inputs = [tensors[name] for name in layer.inputs]
             y = self._compute(layer, inputs, steps[layer.inputs[0]])
             steps[layer.name] = self._step(layer.name) if layer.name in self.steps else steps[layer.inputs[0]]
-            learn = 1 / math.sqrt(y[0].numel() * HIGH)
-            zero_point = self._quantities[layer.name].zero_point
             y = F.relu(y) if layer.relu else y
-            tensors[layer.name] = rounded(y, steps[layer.name], LOW, HIGH, zero_point, learn)
+            tensors[layer.name] = _as_integers(y, steps[layer.name], self._quantities[layer.name])
         return tensors[self.layers[-1].name].flatten(1)
 
     def _compute(self, layer: Layer, inputs: list[torch.Tensor], step: torch.Tensor) -> torch.Tensor:
@@ -124,7 +123,8 @@ class FakeQuantized(nn.Module):
             steps, each = QUARTERS * steps, QUARTERS * each
             bias = rounded(bias - offset, each, -LARGEST_BIAS, LARGEST_BIAS) + offset
         else:
-            bias = rounded(bias, each, -BIAS_LIMIT, BIAS_LIMIT)
+            limit = BIAS_LIMITS[self._quantities[layer.name].bits]
+            bias = rounded(bias, each, -limit, limit)
         learn = 1 / math.sqrt(weight[0].numel() * high)
         weight = rounded(weight, steps[:, None, None, None], -high, high, learn=learn)
         return F.conv2d(inputs[0], weight, bias, layer.stride, layer.padding, groups=layer.groups)
@@ -147,13 +147,13 @@ class FakeQuantized(nn.Module):
         for layer in self.layers:
             source, before = quantities[layer.inputs[0]], self._quantities[layer.name]
             if layer.name in self.steps:
-                quantities[layer.name] = Quantity(float(self._step(layer.name)), before.zero_point, before.shape)
+                quantities[layer.name] = replace(before, scale=float(self._step(layer.name)))
             else:
-                quantities[layer.name] = Quantity(source.scale, source.zero_point, before.shape)
+                quantities[layer.name] = replace(source, shape=before.shape)
             if layer.kind == CONVOLUTION and self.exact:
                 weights[layer.name] = self._exact_weights(layer)
             elif layer.kind == CONVOLUTION:
-                weights[layer.name] = self._weights(layer.name, source.scale)
+                weights[layer.name] = self._weights(layer.name, source)
         return IntegerNetwork(self.layers, weights, quantities, self.exact)
 
     def _exact_weights(self, layer: Layer) -> Weights:
@@ -164,13 +164,20 @@ class FakeQuantized(nn.Module):
             convolution, (QUARTERS * self.weight_steps[layer.name]).log2().cpu(), read, wanted, layer.name
         )
 
-    def _weights(self, name: str, input_scale: float) -> Weights:
+    def _weights(self, name: str, read: Quantity) -> Weights:
         bits, steps = self.bits[name], self._weight_steps(name).cpu()
         weight = (self.weights[name].cpu() / steps[:, None, None, None]).round()
         weight = weight.clamp(-limit_of(bits), limit_of(bits)).to(torch.int8).numpy()
-        bias = self.biases[name].cpu().double() / (steps.double() * float(np.float32(input_scale)))
-        bias = bias.round().clamp(-BIAS_LIMIT, BIAS_LIMIT).to(torch.int32).numpy()
+        bias = self.biases[name].cpu().double() / (steps.double() * float(np.float32(read.scale)))
+        limit, dtype = BIAS_LIMITS[read.bits], torch.int32 if read.bits == 8 else torch.int64
+        bias = bias.round().clamp(-limit, limit).to(dtype).numpy()
         return Weights(weight, bias, steps.numpy(), bits)
+
+
+def _as_integers(x: torch.Tensor, step: torch.Tensor, quantity: Quantity) -> torch.Tensor:
+    """A map (B, C, H, W) as the integers of a tensor hold it, whose step learns."""
+    learn = 1 / math.sqrt(x[0].numel() * quantity.high)
+    return rounded(x, step, quantity.low, quantity.high, quantity.zero_point, learn)
 
 
 def _parameter(values: torch.Tensor | np.ndarray | float) -> nn.Parameter:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 
 LOW, HIGH = -128, 127
-ADD_LEFT_SHIFT = 20
+ADD_LEFT_SHIFT = {8: 20, 16: 15}
 CLIPS_IN_CACHE = 4  # at a time: a CPU loses speed on maps that have to go to memory and back
 # Sums of products below this are exact in float32, where convolutions are several times faster than in float64.
 EXACT_IN_FLOAT32 = 2**24
@@ -28,15 +28,31 @@ EXACT_IN_FLOAT32 = 2**24
 
 @dataclass(frozen=True)
 class Quantity:
-    """How a tensor's integers are read: real = scale * (q - zero_point); `shape` is (C, H, W)."""
+    """How a tensor's integers, of 8 or 16 bits, are read: real = scale * (q - zero_point); `shape` is (C, H, W)."""
 
     scale: float
     zero_point: int
     shape: tuple[int, int, int]
+    bits: int = 8
+
+    @property
+    def low(self) -> int:
+        """The lowest integer."""
+        return -(2 ** (self.bits - 1))
+
+    @property
+    def high(self) -> int:
+        """The highest integer."""
+        return 2 ** (self.bits - 1) - 1
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the integers."""
+        return torch.int8 if self.bits == 8 else torch.int16
 
     def quantize(self, real: torch.Tensor) -> torch.Tensor:
-        """Nearest int8 (halves to even) of real values, as int8."""
-        return (real / self.scale).round().add(self.zero_point).clamp(LOW, HIGH).to(torch.int8)
+        """Nearest integers (halves to even) of real values."""
+        return (real / self.scale).round().add(self.zero_point).clamp(self.low, self.high).to(self.dtype)
 
     def dequantize(self, q: torch.Tensor) -> torch.Tensor:
         """float32 values of integers."""
@@ -45,8 +61,8 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Weights:
-    """A convolution's integers: weight int8 (O, I / groups, kh, kw) within +-(2^(bits - 1) - 1), bias int32 (O,), scale
-    float32 (O,)."""
+    """A convolution's integers: weight int8 (O, I / groups, kh, kw) within +-(2^(bits - 1) - 1), bias int32 (O,), or
+    int64 for activations of 16 bits, scale float32 (O,)."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -82,7 +98,7 @@ class IntegerNetwork:
         return self.output.dequantize(torch.cat(found))
 
     def run(self, q: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """int8 pictures (B, 1, mels, frames) -> int8 logits (B, classes); `record` receives every tensor."""
+        """Integer pictures (B, 1, mels, frames) -> integer logits (B, classes); `record` receives every tensor."""
         tensors = {INPUT: q} if record is None else record
         tensors[INPUT] = q
         for layer in self.layers:
@@ -97,8 +113,8 @@ class IntegerNetwork:
                 y = layer.pooled(inputs[0].float())
             else:
                 y = _average(inputs[0].long(), layer, read[0])
-            low = wanted.zero_point if layer.relu else LOW
-            tensors[layer.name] = y.clamp_(max(low, LOW), HIGH).to(torch.int8)
+            low = wanted.zero_point if layer.relu else wanted.low
+            tensors[layer.name] = y.clamp_(max(low, wanted.low), wanted.high).to(wanted.dtype)
         return tensors[self.layers[-1].name].flatten(1)
 
 
@@ -136,8 +152,19 @@ def rescale(x: torch.Tensor, mantissa: torch.Tensor, exponent: torch.Tensor) -> 
     return high
 
 
+def rescale_once(x: torch.Tensor, mantissa: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
+    """The same with one rounding and 15 bits of the mantissa, as kernels do it for activations of 16 bits; x within
+    int48."""
+    short = torch.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
+    shift = 15 - exponent
+    y = x * short
+    y += 1 << (shift - 1)
+    y >>= shift
+    return y
+
+
 def _convolve(x: torch.Tensor, layer: Layer, weights: Weights, read: Quantity, wanted: Quantity) -> torch.Tensor:
-    largest = np.abs(weights.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max() * 255
+    largest = np.abs(weights.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max() * (read.high - read.low)
     dtype = torch.float32 if largest < EXACT_IN_FLOAT32 else torch.float64
     # Padding with zeros after the zero point is taken off is what kernels do by padding with the zero point.
     centred = x.to(dtype, memory_format=torch.channels_last).sub_(read.zero_point)
@@ -148,20 +175,21 @@ def _convolve(x: torch.Tensor, layer: Layer, weights: Weights, read: Quantity, w
         fixed_point(float(np.float32(read.scale)) * float(s) / float(np.float32(wanted.scale))) for s in weights.scale
     ]
     mantissa, exponent = (torch.tensor(column, device=x.device)[:, None, None] for column in zip(*factors, strict=True))
-    return rescale(sums, mantissa, exponent).add_(wanted.zero_point)
+    scaled = rescale if read.bits == 8 else rescale_once
+    return scaled(sums, mantissa, exponent).add_(wanted.zero_point)
 
 
 def _add(a: torch.Tensor, b: torch.Tensor, read_a: Quantity, read_b: Quantity, wanted: Quantity) -> torch.Tensor:
     scale_a, scale_b, scale = (float(np.float32(q.scale)) for q in (read_a, read_b, wanted))
-    twice = 2 * max(scale_a, scale_b)
+    twice, left = 2 * max(scale_a, scale_b), ADD_LEFT_SHIFT[wanted.bits]
 
     def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
         mantissa, exponent = (torch.tensor(value, device=x.device) for value in fixed_point(factor))
         return rescale(x, mantissa, exponent)
 
-    total = scaled((a - read_a.zero_point) << ADD_LEFT_SHIFT, scale_a / twice)
-    total = total + scaled((b - read_b.zero_point) << ADD_LEFT_SHIFT, scale_b / twice)
-    return scaled(total, twice / ((1 << ADD_LEFT_SHIFT) * scale)) + wanted.zero_point
+    total = scaled((a - read_a.zero_point) << left, scale_a / twice)
+    total = total + scaled((b - read_b.zero_point) << left, scale_b / twice)
+    return scaled(total, twice / ((1 << left) * scale)) + wanted.zero_point
 
 
 def _average(x: torch.Tensor, layer: Layer, read: Quantity) -> torch.Tensor:

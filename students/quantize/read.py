@@ -113,16 +113,18 @@ class _Reader:
         shape, data = tuple(int(n) for n in tensor.shape), np.asarray(self.model.buffers[tensor.buffer].data, np.uint8)
         if tensor.type == schema.TensorType.INT4:
             return unpacked(data, int(np.prod(shape))).reshape(shape)
-        kinds = {schema.TensorType.INT8: np.int8, schema.TensorType.INT32: np.int32}
+        types = schema.TensorType
+        kinds = {types.INT8: np.int8, types.INT32: np.int32, types.INT64: np.int64}
         return data.view(kinds[tensor.type]).reshape(shape)
 
     def _quantity(self, index: int) -> Quantity:
         tensor = self.tensors[index]
-        if tensor.type != schema.TensorType.INT8:
-            raise UserError(f"its tensor {tensor.name.decode()} is not of int8: scenelet does not write such files")
+        bits = {schema.TensorType.INT8: 8, schema.TensorType.INT16: 16}.get(tensor.type)
+        if bits is None:
+            raise UserError(f"its tensor {tensor.name.decode()} is not of int8 or int16: scenelet writes no such files")
         _, height, width, channels = (int(n) for n in tensor.shape)
         about = tensor.quantization
-        return Quantity(float(np.float32(about.scale[0])), int(about.zeroPoint[0]), (channels, height, width))
+        return Quantity(float(np.float32(about.scale[0])), int(about.zeroPoint[0]), (channels, height, width), bits)
 
 
 def _relu(options: Any) -> bool:

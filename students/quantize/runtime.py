@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from data.errors import UserError, unknown
+from students.quantize.integer import Quantity
 
 KERNELS = {
     "device": "BUILTIN_REF",
@@ -56,18 +57,19 @@ class TFLiteModel:
             (self._output,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
             raise UserError(f"{path} is damaged or of another kind ({error}): run stage=quantize again") from error
-        if (kinds := {self._input["dtype"], self._output["dtype"]}) != {np.int8}:
-            raise UserError(f"{path} takes and gives {kinds}, not int8: it is not one of ours")
+        if (kinds := {self._input["dtype"], self._output["dtype"]}) not in ({np.int8}, {np.int16}):
+            raise UserError(f"{path} takes and gives {kinds}, not int8 or int16: it is not one of ours")
         self.input_shape = tuple(int(n) for n in self._input["shape"])
 
     def quantize(self, pictures: torch.Tensor) -> np.ndarray:
-        """Log-mels as the file's int8, (n, mels, frames, 1); nearest, halves to even."""
+        """Log-mels as the file's integers, (n, mels, frames, 1); nearest, halves to even."""
         scale, zero_point = self._input["quantization"]
-        q = (pictures.detach().cpu() / scale).round().add(zero_point).clamp(-128, 127).to(torch.int8)
+        read = Quantity(scale, zero_point, (1, *self.input_shape[1:3]), 8 * np.dtype(self._input["dtype"]).itemsize)
+        q = read.quantize(pictures.detach().cpu())
         return q.permute(0, 2, 3, 1).contiguous().numpy()
 
     def run_integers(self, q: np.ndarray) -> np.ndarray:
-        """int8 pictures (n, mels, frames, 1) -> int8 logits (n, classes), one clip at a time as on a device."""
+        """Integer pictures (n, mels, frames, 1) -> integer logits (n, classes), one clip at a time as on a device."""
         out = []
         for picture in q:
             if self._micro is not None:

@@ -9,6 +9,7 @@ Source: the TensorFlow Lite schema, version 3, and its 8-bit quantization specif
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import ai_edge_litert.schema_py_generated as schema
@@ -25,6 +26,7 @@ METADATA_NAME = "scenelet"
 ALIGNMENT = 16  # bytes, as the schema demands of buffers; microcontrollers read weights in place
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "MAX_POOL_2D": 2, "PAD": 2}
+VERSIONS_OF_INT16 = {"CONV_2D": 6, "DEPTHWISE_CONV_2D": 5, "ADD": 4, "AVERAGE_POOL_2D": 3, "MAX_POOL_2D": 3, "PAD": 4}
 # With weights of 4 bits. The depthwise one keeps its version: the reference kernels know no higher one, and read them.
 VERSIONS_OF_INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 3}
 OUTPUT = "logits"
@@ -76,6 +78,8 @@ class Writer:
 
     def __init__(self, network: IntegerNetwork) -> None:
         self.network = network
+        if network.quantities[INPUT].bits == 16:
+            self.versions = VERSIONS_OF_INT16
         self.buffers = [_AlignedBuffer()]  # buffer 0 is empty by definition: tensors without constant data
         self.tensors: list[schema.TensorT] = []
         self.operators: list[schema.OperatorT] = []
@@ -159,7 +163,7 @@ class Writer:
         quantity = self.network.quantities[layer.inputs[0]]
         channels, height, width = quantity.shape
         shape = (channels, height + before[0] + after[0], width + before[1] + after[1])
-        output = self._activation(f"{layer.name}/padded", Quantity(quantity.scale, quantity.zero_point, shape))
+        output = self._activation(f"{layer.name}/padded", replace(quantity, shape=shape))
         amounts = np.array([[0, 0], [before[0], after[0]], [before[1], after[1]], [0, 0]], np.int32)
         paddings = self._constant(f"{layer.name}/paddings", amounts, None)
         self._operator("PAD", [source, paddings], output, schema.PadOptionsT())
@@ -176,12 +180,14 @@ class Writer:
     def _activation(self, name: str, quantity: Quantity) -> int:
         channels, height, width = quantity.shape
         scale = np.array([quantity.scale], np.float32)
-        return self._tensor(name, (1, height, width, channels), schema.TensorType.INT8, 0, scale, quantity.zero_point)
+        kind = schema.TensorType.INT8 if quantity.bits == 8 else schema.TensorType.INT16
+        return self._tensor(name, (1, height, width, channels), kind, 0, scale, quantity.zero_point)
 
     def _constant(
         self, name: str, values: np.ndarray, scale: np.ndarray | None, axis: int = 0, bits: int | None = None
     ) -> int:
-        kind = {4: schema.TensorType.INT4, 8: schema.TensorType.INT8, None: schema.TensorType.INT32}[bits]
+        kinds = {"int8": schema.TensorType.INT8, "int32": schema.TensorType.INT32, "int64": schema.TensorType.INT64}
+        kind = schema.TensorType.INT4 if bits == 4 else kinds[values.dtype.name]
         data = packed(values) if bits == 4 else values.tobytes()
         return self._tensor(name, values.shape, kind, self._buffer(data), scale, 0, axis)
 
