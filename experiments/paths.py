@@ -6,7 +6,6 @@ when they are whole.
 
 import glob
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError
+from data.files import write_whole
 
 RECORD = "run.json"  # written last: it says that the run is complete
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
@@ -89,9 +89,7 @@ def matches(key: str, named: Any) -> list[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write under a temporary name, then rename."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_whole(path, text.encode())
 
 
 def sha256(path: str | Path) -> str:

@@ -53,7 +53,7 @@ def choose_bits(
 def table_of(network: IntegerNetwork, sensitivities: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Each layer's bits, bytes and sensitivities."""
     return [
-        {"layer": name, "bits": w.bits, "bytes": stored_bytes(w.weight.size, len(w.bias), w.bits)}
+        {"layer": name, "bits": w.bits, "bytes": stored_bytes(w.weight.size, len(w.bias), w.bits, w.bias.itemsize)}
         | dict(sensitivities.get(name, {}))
         for name, w in network.weights.items()
     ]

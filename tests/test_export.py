@@ -8,6 +8,7 @@ import torch
 from conftest import lively
 from torch import nn
 
+from data.errors import UserError
 from students.baseline import baseline
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate
@@ -74,3 +75,11 @@ def test_whole_networks_answer_alike(build, shape: tuple[int, int], tmp_path: Pa
     weights = sum(w.weight.size for w in integers.weights.values())
     sizes = [(tmp_path / f"{bits}.onnx").stat().st_size for bits in (8, 4)]
     assert sizes[0] - sizes[1] == pytest.approx(weights / 2, rel=0.01)
+
+
+def test_wide_activations_have_no_onnx_form(tmp_path: Path, generator: torch.Generator) -> None:
+    """Oracle: the message: DequantizeLinear takes biases of 32 bits, and 16-bit activations come with 64."""
+    folded, pictures = fold(LAYERS["a convolution"]()), torch.randn(2, 1, 9, 12, generator=generator)
+    with pytest.raises(UserError, match="no biases of 64 bits"):
+        write_onnx(calibrate(folded, [pictures], activations=16), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())

@@ -537,6 +537,8 @@ def test_a_student_without_integer_form_is_stored_as_halves(trained: Path, minia
     scores = json.loads((trained / "runs/quantize/wide/score.json").read_text())
     assert scores["integer/log_loss"] == pytest.approx(scores["integer_host/log_loss"], abs=1e-4)
     assert scores["integer/log_loss"] == pytest.approx(scores["float/log_loss"], abs=5e-3)
+    layers = json.loads((trained / "runs/quantize/wide/layers.json").read_text())
+    assert sum(layer["bytes"] for layer in layers) == scores["integer/parameter_bytes"]
     for export in ("[]", "[onnx]"):  # which may be asked for later
         result = run(trained, "stage=quantize", *arguments, "name=exported", f"quantize.export={export}")
         assert result.returncode == 0, result.stderr

@@ -33,13 +33,13 @@ class Option:
 Options = Mapping[str, tuple[Option, ...]]
 
 
-def stored_bytes(weights: int, biases: int, bits: int) -> int:
+def stored_bytes(weights: int, biases: int, bits: int, bias_bytes: int = BIAS_BYTES) -> int:
     """Bytes of a layer's weights, packed, and biases.
 
     >>> stored_bytes(15, 5, 4)
     28
     """
-    return -(-weights * bits // 8) + BIAS_BYTES * biases
+    return -(-weights * bits // 8) + bias_bytes * biases
 
 
 @torch.no_grad()

@@ -7,8 +7,8 @@ integers; it rounds in its own way, a value may differ by a step. Needs the extr
 Source: ONNX operators, opset 21 (the first with int4).
 """
 
+import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from data.files import write_whole
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
@@ -34,21 +35,22 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
     """Write the file, under a temporary name first.
 
     Raises:
-        UserError: the package onnx is not installed.
+        UserError: the package onnx is not installed, or the activations have 16 bits.
     """
-    path = Path(path)
-    data = _Writer(network).build().SerializeToString()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-    return path
+    if network.output.bits != 8:
+        raise UserError(
+            "ONNX has no biases of 64 bits, which activations of 16 bits need: leave quantize.activations at 8"
+        )
+    return write_whole(path, _Writer(network).build().SerializeToString())
 
 
 def export_float(network: nn.Module, shape: Sequence[int], path: Path) -> None:
     """Write a float network by torch.export, for any number of pictures (B, 1, mels, frames) at once."""
     clips = torch.export.Dim("clips", min=1, max=4096)
     program = torch.export.export(network.eval(), (torch.zeros(2, *shape[1:]),), dynamic_shapes=({0: clips},))
-    torch.export.save(program, path)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    write_whole(path, file.getvalue())
 
 
 class _Writer:
@@ -115,9 +117,7 @@ class _Writer:
 
     def _as_integers(self, tensor: str, name: str, quantity: Quantity) -> str:
         scale = self._float(f"{name}/scale", np.float32(quantity.scale))
-        kinds = {8: (np.int8, self.onnx.TensorProto.INT8), 16: (np.int16, self.onnx.TensorProto.INT16)}
-        number, kind = kinds[quantity.bits]
-        zero = self._constant(f"{name}/zero", number(quantity.zero_point), kind)
+        zero = self._constant(f"{name}/zero", np.int8(quantity.zero_point), self.onnx.TensorProto.INT8)
         integers = self._node("QuantizeLinear", [tensor, scale, zero], f"{name}/integers")
         return self._node("DequantizeLinear", [integers, scale, zero], f"{name}/real")
 

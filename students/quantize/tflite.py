@@ -7,7 +7,6 @@ Source: the TensorFlow Lite schema, version 3, and its 8-bit quantization specif
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import flatbuffers
 import numpy as np
 
 from data.errors import UserError
+from data.files import write_whole
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
@@ -34,12 +34,7 @@ OUTPUT = "logits"
 
 def write_tflite(network: IntegerNetwork, path: str | Path, metadata: Mapping[str, object]) -> Path:
     """Write the file, under a temporary name first. `metadata` (JSON) travels in the file under METADATA_NAME."""
-    path = Path(path)
-    data = to_tflite(network, metadata)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-    return path
+    return write_whole(path, to_tflite(network, metadata))
 
 
 def to_tflite(network: IntegerNetwork, metadata: Mapping[str, object]) -> bytes:

@@ -3,7 +3,6 @@
 Conventions: the same operators as the file of integers (tflite.py), nothing rounded.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 import torch
 
+from data.files import write_whole
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import FoldedNetwork, Layer
 from students.quantize.tflite import VERSIONS, Writer
@@ -20,11 +20,7 @@ def write_float_tflite(
     network: FoldedNetwork, integers: IntegerNetwork, path: str | Path, metadata: Mapping[str, object]
 ) -> Path:
     """Write the file, under a temporary name first; the shapes of its maps are those of `integers`."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(_FloatWriter(network, integers).build(metadata))
-    temporary.replace(path)
-    return path
+    return write_whole(path, _FloatWriter(network, integers).build(metadata))
 
 
 class _FloatWriter(Writer):
