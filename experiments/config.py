@@ -147,6 +147,13 @@ class Summary:
 
 
 @dataclass
+class Report:
+    """Which runs are on one page; see experiments/report.py."""
+
+    runs: Any = None
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -159,6 +166,7 @@ class Tracking:
 
     kind: str = MISSING
     project: str = "scenelet"
+    entity: str | None = None
 
 
 @dataclass
@@ -185,6 +193,7 @@ class Config:
     quantize: Quantize = field(default_factory=Quantize)
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
+    report: Report = field(default_factory=Report)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"

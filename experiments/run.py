@@ -35,6 +35,8 @@ STAGES = {
     "quantize": "experiments.quantize_student",
     "summary": "experiments.make_summary",
     "score": "experiments.score_predictions",
+    "report": "experiments.make_report",
+    "workspace": "experiments.dashboard",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")
