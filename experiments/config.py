@@ -147,6 +147,13 @@ class Summary:
 
 
 @dataclass
+class Rank:
+    """Which runs are ranked; see experiments/rank_systems.py."""
+
+    runs: Any = None
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -185,6 +192,7 @@ class Config:
     quantize: Quantize = field(default_factory=Quantize)
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
+    rank: Rank = field(default_factory=Rank)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
@@ -197,6 +205,7 @@ class Config:
     logits: Any = None
     checkpoint: str | None = None
     predictions: str | None = None
+    systems: str | None = None
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)
