@@ -154,6 +154,14 @@ class Rank:
 
 
 @dataclass
+class Energy:
+    """How inference is metered; see experiments/measure_energy.py."""
+
+    seconds: float = 30.0
+    kernels: str = "device"
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -193,6 +201,7 @@ class Config:
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
     rank: Rank = field(default_factory=Rank)
+    energy: Energy = field(default_factory=Energy)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
@@ -205,6 +214,7 @@ class Config:
     logits: Any = None
     checkpoint: str | None = None
     predictions: str | None = None
+    model: str | None = None
     systems: str | None = None
     runs: str = "runs"
     cache: str = "cache"

@@ -36,6 +36,7 @@ STAGES = {
     "summary": "experiments.make_summary",
     "score": "experiments.score_predictions",
     "rank": "experiments.rank_systems",
+    "energy": "experiments.measure_energy",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")
