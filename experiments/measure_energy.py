@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -60,15 +59,16 @@ def run(cfg: DictConfig) -> None:
     front_ends = {"inference": _front_end_of(path, metadata, prepared), "baseline": _baseline_front_end(prepared)}
     inputs = {"model": sha256(path), **{key: prepared.fingerprint[key] for key in ("waves", "clips")}}
     this = Run(cfg, "energy", settings=OmegaConf.to_container(cfg.energy), inputs=inputs, sources=[path])
-    if not this.is_done(ENERGY, BASELINE):
+    if not (this.is_done(ENERGY, BASELINE) and read_phases(this.folder)):
         clips = prepared.clips.indices("test")
-        answering(model, front_ends["inference"], prepared, clips[:1])()  # a mistake is found before a result is gone
+        waves, scales = (torch.from_numpy(column[clips]) for column in (prepared.store.wave, prepared.store.scale))
+        answering(model, front_ends["inference"], waves[:1], scales[:1])()  # a mistake is found before a result is gone
         this.start()
         baseline = make_baseline(this.folder / BASELINE, front_ends["baseline"], prepared)
         models = {"inference": model, "baseline": TFLiteModel(baseline, kernels=kernels)}
         log.info("%d clips, %s kernels, one thread, each for %g s or longer", len(clips), kernels, seconds)
         with _one_thread():
-            passes = {name: answering(models[name], front_ends[name], prepared, clips) for name in models}
+            passes = {name: answering(models[name], front_ends[name], waves, scales) for name in models}
             phases = {name: {**found, "clips": len(clips)} for name, found in in_alternation(passes, seconds).items()}
         trained = trainings(path, metadata, Path(cfg.runs))
         ratio = normalised(phases["baseline"], phases["inference"])
@@ -89,9 +89,8 @@ def make_baseline(path: Path, front_end: FrontEnd, prepared: Prepared) -> Path:
     return write_tflite(integers, path, about)
 
 
-def answering(model: TFLiteModel, front_end: FrontEnd, prepared: Prepared, rows: np.ndarray) -> Action:
-    """One pass over some clips, whose waves are in memory."""
-    waves, scales = torch.from_numpy(prepared.store.wave[rows]), torch.from_numpy(prepared.store.scale[rows])
+def answering(model: TFLiteModel, front_end: FrontEnd, waves: torch.Tensor, scales: torch.Tensor) -> Action:
+    """One pass over some clips, int16 (n, samples) with their scales (n,), one by one."""
 
     @torch.inference_mode()
     def answer() -> None:

@@ -159,7 +159,7 @@ def table(standings: Sequence[Standing]) -> Table:
             "*" if standing.pareto else "",
             style="bold" if s.own else None,
         )
-    out.caption = "in brackets: the rank; >: your own; *: nobody is better in one of the three and no worse in two"
+    out.caption = "in brackets: the rank; >: your own; *: nobody is as good in all three and better in one"
     return out
 
 

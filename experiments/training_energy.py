@@ -6,7 +6,7 @@ that a teacher began with cost what they cost elsewhere, and are not counted.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
 
 def _teachers(runs: Path, logits: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The trainings behind some logits: of an ensemble's members, and of whom `only=logits` listened with."""
-    ensembles, direct = _makers(runs / "ensemble", LOGITS, logits, strange=str)
+    ensembles, direct = _written(runs / "ensemble", LOGITS, logits)
     members = [digest for folder in ensembles for name, digest in _record(folder)["inputs"].items() if name not in DATA]
     folders, missing = _makers(runs / "teacher", LOGITS, [*direct, *members])
     listeners = [folder for folder in folders if "only" in _record(folder)["settings"]]
@@ -52,16 +52,18 @@ def _teachers(runs: Path, logits: Sequence[str]) -> tuple[list[Path], list[str]]
     return list(dict.fromkeys([*(f for f in folders if f not in listeners), *trained])), [*missing, *unknown]
 
 
-def _makers(
-    stage: Path, file: str, wanted: Sequence[str], strange: Callable[[str], str] | None = None
-) -> tuple[list[Path], list[str]]:
-    """The finished runs of a stage that wrote files of these fingerprints, and what nobody wrote: in words, or as
-    `strange` puts it."""
-    wanted = list(dict.fromkeys(wanted))
-    paths = sorted(stage.glob(f"*/{file}")) if wanted else []
+def _makers(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """The finished runs of a stage that wrote files of these fingerprints, and in words what nobody wrote."""
+    folders, missing = _written(stage, file, digests)
+    return folders, [f"no run in {stage} has the {file} {digest[:SHORT]}" for digest in missing]
+
+
+def _written(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """The finished runs of a stage that wrote files of these fingerprints, and those that nobody wrote."""
+    wanted = list(dict.fromkeys(digests))
+    paths = sorted(stage.glob(f"*/{file}")) if wanted else []  # to read them takes a while
     folders = {sha256(path): path.parent for path in paths if _record(path.parent)}
-    strange = strange or (lambda digest: f"no run in {stage} has the {file} {digest[:SHORT]}")
-    return [folders[d] for d in wanted if d in folders], [strange(d) for d in wanted if d not in folders]
+    return [folders[digest] for digest in wanted if digest in folders], [d for d in wanted if d not in folders]
 
 
 def _inputs(folders: Iterable[Path], name: str) -> list[str]:

@@ -151,9 +151,10 @@ def test_a_pass_hears_every_clip_once(prepared: Prepared) -> None:
 
     rows, front_end = prepared.clips.indices("test")[:5], build_front_end(32_000, MEL)
     model = Listener()
-    answering(model, front_end, prepared, rows)()
+    store = prepared.store
+    answering(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
     assert [len(pictures) for pictures in model.heard] == [1] * 5
-    torch.testing.assert_close(torch.cat(model.heard), front_end(prepared.store.read(rows)))
+    torch.testing.assert_close(torch.cat(model.heard), front_end(store.read(rows)))
 
 
 def a_run(folder: Path, file: str, inputs: dict | None = None, settings: dict | None = None, kwh: float = 0) -> str:
@@ -300,8 +301,6 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
     [
         ("model=none.tflite", "none.tflite does not exist: run stage=quantize first"),
         ("model=deaf.tflite", "deaf.tflite does not say how it hears"),
-        ("energy.kernels=fast", "unknown kernels 'fast'"),
-        ("energy.seconds=0", "energy.seconds=0.0 must be above 0"),
         ("energy.seconds=nan", "energy.seconds=nan must be above 0"),
     ],
 )
