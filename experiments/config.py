@@ -154,6 +154,21 @@ class Report:
 
 
 @dataclass
+class Rank:
+    """Which runs are ranked; see experiments/rank_systems.py."""
+
+    runs: Any = None
+
+
+@dataclass
+class Energy:
+    """How inference is metered; see experiments/measure_energy.py."""
+
+    seconds: float = 30.0
+    kernels: str = "device"
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -194,6 +209,8 @@ class Config:
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
     report: Report = field(default_factory=Report)
+    rank: Rank = field(default_factory=Rank)
+    energy: Energy = field(default_factory=Energy)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
@@ -206,6 +223,8 @@ class Config:
     logits: Any = None
     checkpoint: str | None = None
     predictions: str | None = None
+    model: str | None = None
+    systems: str | None = None
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)
