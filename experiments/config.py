@@ -147,6 +147,20 @@ class Summary:
 
 
 @dataclass
+class Predict:
+    """Where stage=predict writes; see experiments/predict_audio.py."""
+
+    out: str | None = None
+
+
+@dataclass
+class Demo:
+    """The local page; see experiments/demo.py."""
+
+    port: int = 8000
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -185,6 +199,8 @@ class Config:
     quantize: Quantize = field(default_factory=Quantize)
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
+    predict: Predict = field(default_factory=Predict)
+    demo: Demo = field(default_factory=Demo)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
@@ -197,6 +213,8 @@ class Config:
     logits: Any = None
     checkpoint: str | None = None
     predictions: str | None = None
+    model: str | None = None
+    audio: str | None = None
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)

@@ -35,6 +35,8 @@ STAGES = {
     "quantize": "experiments.quantize_student",
     "summary": "experiments.make_summary",
     "score": "experiments.score_predictions",
+    "predict": "experiments.predict_audio",
+    "demo": "experiments.demo",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")
