@@ -63,6 +63,7 @@ def run(cfg: DictConfig) -> None:
             f"demo.port={port} cannot be had ({error.strerror}): another demo may still run; "
             "stop it, or choose another port, or 0 for any that is free"
         ) from error
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # tracebacks of what strangers send; ours: _guard
     log.info("open http://%s:%d in a browser; Ctrl-C ends it", *listener.getsockname())
     web.run_app(app, sock=listener, print=None, access_log=None, shutdown_timeout=STOP_SECONDS)
 
@@ -79,6 +80,8 @@ def make_app(recogniser: Recogniser) -> web.Application:
         return web.json_response({"scenes": recogniser.scenes, "clip_seconds": PART_SECONDS, "limits": limits})
 
     async def hear(request: web.Request) -> web.Response:
+        if (request.content_length or 0) > LARGEST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES)
         sound = await request.read()
         async with turn:
             answer = await asyncio.to_thread(lambda: json.dumps(listen(recogniser, sound)))
@@ -115,9 +118,10 @@ def listen(recogniser: Recogniser, sound: bytes) -> dict[str, Any]:
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn strangers away, and mistakes into messages."""
-    if request.host.rsplit(":", 1)[0] not in NAMES:
-        response = _refusal(403, f"this page is called http://{HOST}, not {request.host}")
-    elif request.headers.get("Origin", f"http://{request.host}") != f"http://{request.host}":
+    host = request.headers.get("Host", "")
+    if host.rsplit(":", 1)[0] not in NAMES:
+        response = _refusal(403, f"this page is called http://{HOST}, not {host}")
+    elif request.headers.get("Origin", f"http://{host}") != f"http://{host}":
         response = _refusal(403, "another site's page may not ask")
     else:
         try:
@@ -128,6 +132,11 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = _refusal(413, f"the sound has more than {LARGEST_BYTES >> 20} MiB: cut it, or compress it")
         except web.HTTPException as error:
             response = _refusal(error.status, error.reason)
+        except (web.RequestPayloadError, ConnectionResetError):
+            response = _refusal(400, "the request is damaged, or was broken off")
+        except Exception:
+            log.exception("a defect, please report it")
+            response = _refusal(500, "the program has a defect: it says more where it was started")
     response.headers.update(HEADERS)
     return response
 

@@ -61,7 +61,7 @@ def run(cfg: DictConfig) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, table_of(heard, recogniser.scenes).encode())
         Console().print(_shown(heard, recogniser.scenes))
-        log.info("%d seconds of %d files: %s", sum(len(h.probabilities) for h in heard), len(heard), out)
+        log.info("%g s of sound: %s", PART_SECONDS * sum(len(h.probabilities) for h in heard), out)
     if failures:
         rest = f"the table of the other {len(heard)} is written: {out}" if heard else "no table is written"
         raise UserError(f"{len(failures)} of {len(files)} files cannot be read; {rest}\n{listed(failures)}")
