@@ -16,6 +16,7 @@ from data.errors import UserError
 from data.front_end import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
+from experiments import predict_audio
 from experiments.compare import of_integers
 from experiments.predict_audio import hear, sound_files, table_of
 from experiments.prepare import Prepared
@@ -91,7 +92,13 @@ def test_strange_names_stay_one_row_and_one_name(tmp_path: Path, small_model: Pa
 
 
 def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:
-    """Oracle: the messages, for nothing there, and for a folder with other files."""
+    """Oracle: the messages, for no path, nothing there, a folder with other files, and one as the table."""
+    for given, message in (
+        ({"audio": None}, "audio=FILE_OR_FOLDER"),
+        ({"audio": "x.wav", "predict": {"out": str(tmp_path)}}, "is a folder: name a file in it"),
+    ):
+        with pytest.raises(UserError, match=message):
+            predict_audio.run(OmegaConf.create(given))
     with pytest.raises(UserError, match="no such file or folder"):
         sound_files(tmp_path / "nowhere")
     (tmp_path / "notes.txt").touch()
