@@ -147,6 +147,17 @@ class Summary:
 
 
 @dataclass
+class Submit:
+    """What goes into a challenge package; see experiments/make_submission.py."""
+
+    evaluation: str | None = None
+    runs: Any = None
+    surname: str | None = None
+    institute: str | None = None
+    about: str | None = None
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -185,6 +196,7 @@ class Config:
     quantize: Quantize = field(default_factory=Quantize)
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
+    submit: Submit = field(default_factory=Submit)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
@@ -197,6 +209,7 @@ class Config:
     logits: Any = None
     checkpoint: str | None = None
     predictions: str | None = None
+    package: str | None = None
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)
