@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from command import run
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from packages import CLIPS, LABEL, PDF, description, files, table, zipped
-from test_run import run
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES
