@@ -31,7 +31,7 @@ HEADER = """\
 
 def meta_text(meta: Mapping[str, Any]) -> str:
     """The YAML file."""
-    return HEADER + yaml.safe_dump(dict(meta), sort_keys=False, allow_unicode=True, width=100)
+    return HEADER + yaml.dump(dict(meta), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def meta_defects(meta: Any, label: str) -> list[str]:
@@ -50,6 +50,45 @@ def meta_defects(meta: Any, label: str) -> list[str]:
     if isinstance(stated, str) and stated != label:
         found.append(f"submission.label is {_short(stated)}, its folder is named {label}")
     return found or _contradictions(meta)
+
+
+def authors_wanted(value: Any) -> str | None:
+    """What a list of authors must be, if it is not."""
+    words = "a list of authors with lastname, firstname, email and affiliation (institute, abbreviation), one of whom "
+    words += "has corresponding: true"
+    if not (isinstance(value, list) and value and all(isinstance(author, Mapping) for author in value)):
+        return words
+    for author in value:
+        affiliation = author.get("affiliation")
+        named = all(_text(author.get(key)) is None for key in ("lastname", "firstname", "email"))
+        placed = isinstance(affiliation, Mapping) and all(
+            _text(affiliation.get(key)) is None for key in ("institute", "abbreviation")
+        )
+        if not (named and placed and "@" in author["email"]):
+            return words
+    return None if sum(author.get("corresponding") is True for author in value) == 1 else words
+
+
+def datasets_wanted(value: Any) -> str | None:
+    """What external data sets must be, if they are not."""
+    words = "null or a list of data sets with name, url and total_audio_length (minutes, or null)"
+    if value is None:
+        return None
+    if not (isinstance(value, list) and all(isinstance(item, Mapping) for item in value)):
+        return words
+    for item in value:
+        length = item.get("total_audio_length", -1)
+        named = _text(item.get("name")) is None and _text(item.get("url")) is None
+        if not (named and (length is None or _number(0)(length) is None)):
+            return words
+    return None
+
+
+class _Dumper(yaml.SafeDumper):
+    """That writes out what is there twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _text(value: Any) -> str | None:
@@ -92,36 +131,6 @@ def _count_or_null(value: Any) -> str | None:
     return None if value is None or _number(1, whole=True)(value) is None else "a whole number of at least 1, or null"
 
 
-def _authors(value: Any) -> str | None:
-    words = "a list of authors with lastname, firstname, email and affiliation (institute, abbreviation), one of whom "
-    words += "has corresponding: true"
-    if not (isinstance(value, list) and value and all(isinstance(author, Mapping) for author in value)):
-        return words
-    for author in value:
-        affiliation = author.get("affiliation")
-        named = all(_text(author.get(key)) is None for key in ("lastname", "firstname", "email"))
-        placed = isinstance(affiliation, Mapping) and all(
-            _text(affiliation.get(key)) is None for key in ("institute", "abbreviation")
-        )
-        if not (named and placed and "@" in author["email"]):
-            return words
-    return None if sum(author.get("corresponding") is True for author in value) == 1 else words
-
-
-def _datasets(value: Any) -> str | None:
-    words = "null or a list of data sets with name, url and total_audio_length (minutes, or null)"
-    if value is None:
-        return None
-    if not (isinstance(value, list) and all(isinstance(item, Mapping) for item in value)):
-        return words
-    for item in value:
-        length = item.get("total_audio_length", -1)
-        named = _text(item.get("name")) is None and _text(item.get("url")) is None
-        if not (named and (length is None or _number(0)(length) is None)):
-            return words
-    return None
-
-
 def _follow(meta: Mapping, path: str) -> tuple[str | None, Any]:
     """Where the path ends early (the dotted part that is missing), or None and the value."""
     value, keys = meta, path.split(".")
@@ -162,7 +171,7 @@ FIELDS: Mapping[str, Check] = {
     "submission.label": _label,
     "submission.name": _text,
     "submission.abbreviation": _abbreviation,
-    "submission.authors": _authors,
+    "submission.authors": authors_wanted,
     "system.description.input_sampling_rate": _rate,
     "system.description.acoustic_features": _text,
     "system.description.embeddings": _text_or_null,
@@ -182,7 +191,7 @@ FIELDS: Mapping[str, Check] = {
     "system.energy_consumption.training": _number(0),
     "system.energy_consumption.inference": _number(0),
     "system.energy_consumption.baseline_inference": _number(0),
-    "system.external_datasets": _datasets,
+    "system.external_datasets": datasets_wanted,
     "system.source_code": _text_or_null,
     **{f"results.development_dataset.{part}.{name}": check for part in _PARTS for name, check in _FIGURES.items()},
 }

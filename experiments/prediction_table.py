@@ -56,6 +56,7 @@ def check_predictions(
             if label not in number or row[number[label]] < row.max():
                 wrong.append(f"{name}: scene_label {label} is not the most probable of {', '.join(scenes)}")
     found = Counter(map(last_part, names))
+    wrong += ["a row has no filename"] if "" in found else []
     wrong += [f"{name}: there twice" for name in sorted(name for name, count in found.items() if count > 1)]
     if filenames is not None:
         known = set(map(last_part, filenames))

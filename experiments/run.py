@@ -35,6 +35,7 @@ STAGES = {
     "quantize": "experiments.quantize_student",
     "summary": "experiments.make_summary",
     "score": "experiments.score_predictions",
+    "submit": "experiments.make_submission",
     "validate": "experiments.validate_package",
 }
 # These run in every process of several; the others in the first one only.
