@@ -9,6 +9,7 @@ from torch import nn
 
 from data.front_end import FrontEnd
 from experiments.intervals import difference_intervals
+from experiments.judge import judge
 from experiments.predict import predict
 from experiments.prepare import Prepared
 from experiments.score import softmax
@@ -20,17 +21,19 @@ BATCH = 32
 PROOFS = 16  # clips
 
 
-def compare(prepared: Prepared, probabilities: Mapping[str, np.ndarray]) -> dict[str, float]:
+def compare(prepared: Prepared, probabilities: Mapping[str, np.ndarray], folder: Path) -> dict[str, float]:
     """Figures of each form by "<form>/<figure>"; and of all but "float" the agreement with it, and the differences to
     it with their intervals over recordings.
 
     Args:
         prepared: the data set.
-        probabilities: of the test split, by form: "float", "integer", ...
+        probabilities: of the test split, by form: "test" is the one that is judged, beside it there are "float", ...
+        folder: of the run.
     """
-    scores = {}
-    for form, found in probabilities.items():
-        scores |= {f"{form}/{figure}": value for figure, value in prepared.score("test", found).items()}
+    scores = judge(prepared.clips, probabilities["test"], folder)
+    for form in probabilities.keys() - {"test"}:
+        figures = prepared.score("test", probabilities[form])
+        scores |= {name.replace("test", form, 1): value for name, value in figures.items()}
     rows, clips = prepared.clips.indices("test"), prepared.clips
     recordings, whole = [clips.clips[row].recording for row in rows], probabilities["float"]
     for form in probabilities.keys() - {"float"}:
@@ -53,14 +56,14 @@ def of_floats(prepared: Prepared, network: nn.Module, front_end: FrontEnd) -> np
 def of_integers(
     prepared: Prepared, front_end: FrontEnd, model: Path, before: IntegerNetwork | None
 ) -> dict[str, np.ndarray]:
-    """Probabilities of the test split: of a file as a device computes it ("integer") and as XNNPACK does
-    ("integer_host"), and of the integers before they were trained ("ptq")."""
+    """Probabilities of the test split: of a file as a device computes it ("test") and as XNNPACK does
+    ("host"), and of the integers before they were trained ("ptq")."""
     batches = prepared.batches("test", batch_size=BATCH, device=torch.device("cpu"))
     test = torch.cat([front_end.cpu()(batch.waves) for batch in batches.in_order()])
     shipped, _ = read_tflite(model)
     prove(shipped, model, test[:: max(1, len(test) // PROOFS)])
     logits = {} if before is None else {"ptq": before.logits(test)}
-    logits |= {"integer": shipped.logits(test), "integer_host": TFLiteModel(model, kernels="host").logits(test)}
+    logits |= {"test": shipped.logits(test), "host": TFLiteModel(model, kernels="host").logits(test)}
     return {form: softmax(values.numpy()) for form, values in logits.items()}
 
 

@@ -158,6 +158,28 @@ class Submit:
 
 
 @dataclass
+class Report:
+    """Which runs are on one page; see experiments/report.py."""
+
+    runs: Any = None
+
+
+@dataclass
+class Rank:
+    """Which runs are ranked; see experiments/rank_systems.py."""
+
+    runs: Any = None
+
+
+@dataclass
+class Energy:
+    """How inference is metered; see experiments/measure_energy.py."""
+
+    seconds: float = 30.0
+    kernels: str = "device"
+
+
+@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -170,6 +192,7 @@ class Tracking:
 
     kind: str = MISSING
     project: str = "scenelet"
+    entity: str | None = None
 
 
 @dataclass
@@ -197,6 +220,9 @@ class Config:
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
     submit: Submit = field(default_factory=Submit)
+    report: Report = field(default_factory=Report)
+    rank: Rank = field(default_factory=Rank)
+    energy: Energy = field(default_factory=Energy)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
@@ -210,6 +236,8 @@ class Config:
     checkpoint: str | None = None
     predictions: str | None = None
     package: str | None = None
+    model: str | None = None
+    systems: str | None = None
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)

@@ -1,16 +1,21 @@
 """What a computation costs in electricity, by codecarbon.
 
-Conventions: energy in kWh, time in seconds, by phase (the stage's name). `energy.json` adds up over the parts of a
-training that was stopped and went on. codecarbon's offline tracker needs no network; where the hardware has no power
-meter, figures are estimates from the processor's model, and the file says so.
-Source: the DCASE 2023 Task 1 rules ask for kWh of training and inference by codecarbon.
+Conventions: energy in kWh, time in seconds, of the whole machine. What was metered is a dict as it stands in
+`energy.json`, by phase (a stage's name): kWh, seconds, cpu, gpu, estimated, codecarbon (its version); the file adds up
+over the parts of a training that was stopped and went on. codecarbon's offline tracker needs no network; where the
+hardware has no power meter, kWh are an estimate, reckoned from the processor's model, its load and the memory's size,
+and the file says so: under an even load they are then proportional to the time.
+Source: the DCASE 2023 Task 1 rules ask for kWh of training and inference by codecarbon, and for kWh of the baseline
+over kWh of the submission.
 """
 
 import json
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from experiments.paths import ENERGY, write_text
 from experiments.runs import is_first
@@ -18,6 +23,12 @@ from experiments.runs import is_first
 COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
 SECONDS = 15  # between two readings of the meters
 ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
+TURN = 5.0  # seconds; codecarbon looks at the load once a second, and knows little of what is shorter
+
+KEYS = {"kWh", "seconds", "estimated"}  # without which a phase is none
+
+Metered = dict[str, Any]
+Action = Callable[[], object]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +40,87 @@ def measured(folder: Path, phase: str) -> Iterator[None]:
     if not is_first():
         yield
         return
+    stop = _start()
+    try:
+        yield
+    finally:
+        phases = read_phases(folder)
+        phases[phase] = joined(phases.get(phase), stop())
+        write_text(folder / ENERGY, json.dumps(phases, indent=1))
+
+
+def meter(action: Action) -> Metered:
+    """What one call costs."""
+    stop = _start()
+    try:
+        action()
+    finally:
+        found = stop()
+    return found
+
+
+def in_alternation(
+    actions: Mapping[str, Action], seconds: float, *, turn: float = TURN, read: Callable[[Action], Metered] = meter
+) -> dict[str, Metered]:
+    """What one call of each action costs on average, and how many `passes` were metered; the actions take turns, so
+    that whatever else the machine does bears on all of them.
+
+    Args:
+        actions: by name.
+        seconds: that each is metered at least.
+        turn: whole calls that fill so many seconds (or as many as are asked for) are read as one.
+        read: the meter.
+    """
+    turn, sums = min(turn, seconds), {}
+    passes = dict.fromkeys(actions, 0)
+
+    def several(name: str, action: Action) -> None:
+        started = time.perf_counter()
+        while True:
+            action()
+            passes[name] += 1
+            if time.perf_counter() - started >= turn:
+                return
+
+    while not sums or any(found["seconds"] < seconds for found in sums.values()):
+        for name, action in actions.items():
+            sums[name] = joined(sums.get(name), read(lambda name=name, action=action: several(name, action)))
+    return {
+        name: {**found, **{key: found[key] / passes[name] for key in ("kWh", "seconds")}, "passes": passes[name]}
+        for name, found in sums.items()
+    }
+
+
+def joined(before: Metered | None, found: Metered) -> Metered:
+    """Two parts of one computation as one."""
+    if before is None:
+        return found
+    sums = {key: before[key] + found[key] for key in ("kWh", "seconds")}
+    return {**found, **sums, "estimated": before["estimated"] or found["estimated"]}
+
+
+def read_phases(folder: Path) -> dict[str, Metered]:
+    """The folder's energy.json; nothing where nothing was metered, or the file is damaged."""
+    try:
+        phases = json.loads((folder / ENERGY).read_text())
+    except (OSError, ValueError):
+        return {}
+    found = phases.values() if isinstance(phases, dict) else [None]
+    return phases if all(isinstance(phase, dict) and set(phase) >= KEYS for phase in found) else {}
+
+
+def read_energy(folder: Path) -> dict[str, float]:
+    """kWh and seconds of each phase of which they are known, as flat names."""
+    return {
+        f"energy/{phase}/{key}": found[key]
+        for phase, found in read_phases(folder).items()
+        for key in ("kWh", "seconds")
+        if found[key] is not None
+    }
+
+
+def _start() -> Callable[[], Metered]:
+    """Start the meter; what is returned stops and reads it."""
     from codecarbon import OfflineEmissionsTracker
 
     logging.getLogger("codecarbon").setLevel(logging.ERROR)
@@ -40,36 +132,19 @@ def measured(folder: Path, phase: str) -> Iterator[None]:
         allow_multiple_runs=True,
     )
     tracker.start()
-    try:
-        yield
-    finally:
+
+    def stop() -> Metered:
         tracker.stop()
         # codecarbon says it nowhere in public; the parts of the hardware it reads know their ways.
         modes = {getattr(part, "_mode", None) for part in tracker._hardware} - {None}
-        _add(folder / ENERGY, phase, tracker.final_emissions_data, estimated=bool(modes.intersection(ESTIMATES)))
+        found = tracker.final_emissions_data
+        return {
+            "kWh": found.energy_consumed,
+            "seconds": found.duration,
+            "cpu": found.cpu_model,
+            "gpu": found.gpu_model or None,
+            "estimated": bool(modes.intersection(ESTIMATES)),
+            "codecarbon": found.codecarbon_version,
+        }
 
-
-def read_energy(folder: Path) -> dict[str, float]:
-    """kWh and seconds of each phase, as flat names; nothing where nothing was measured."""
-    try:
-        phases = json.loads((folder / ENERGY).read_text())
-    except (OSError, ValueError):
-        return {}
-    return {f"energy/{phase}/{key}": values[key] for phase, values in phases.items() for key in ("kWh", "seconds")}
-
-
-def _add(path: Path, phase: str, found: object, *, estimated: bool) -> None:
-    try:
-        phases = json.loads(path.read_text())
-    except (OSError, ValueError):
-        phases = {}
-    before = phases.get(phase, {"kWh": 0.0, "seconds": 0.0})
-    phases[phase] = {
-        "kWh": before["kWh"] + found.energy_consumed,
-        "seconds": before["seconds"] + found.duration,
-        "cpu": found.cpu_model,
-        "gpu": found.gpu_model or None,
-        "estimated": estimated,
-        "codecarbon": found.codecarbon_version,
-    }
-    write_text(path, json.dumps(phases, indent=1))
+    return stop

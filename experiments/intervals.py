@@ -5,7 +5,8 @@ Both predictions of a difference are judged on the same draws (paired).
 Source: Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, sections 8.6 (clusters) and 13.3 (percentiles).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,21 +18,34 @@ AT_ONCE = 50  # draws; on 3,000 recordings of ten classes some megabytes
 
 
 def figure_intervals(
-    probabilities: np.ndarray, labels: np.ndarray, recordings: Sequence[str], *, seed: int = 0
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    recordings: Sequence[str],
+    subsets: Mapping[str, np.ndarray] = MappingProxyType({}),
+    *,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of "accuracy" (macro, over the classes that a draw has) and "log_loss".
+    """95 % intervals of "accuracy" (macro, over the classes that a draw has) and "log_loss", and of
+    "accuracy/<subset>", the share of a subset's items that are right.
 
     Args:
         probabilities: (n, classes).
         labels: class numbers (n,).
         recordings: which recording each item is part of, (n,).
+        subsets: name -> which items, bool (n,).
         seed: of the draws.
 
     Returns:
         figure -> (low, high); nothing where there is one recording only.
     """
-    right = (probabilities.argmax(1) == labels).astype(float)
-    return _intervals(right, _losses(probabilities, labels), labels, probabilities.shape[1], recordings, seed)
+    right, losses = (probabilities.argmax(1) == labels).astype(float), _losses(probabilities, labels)
+    found = _intervals(right, losses, labels, probabilities.shape[1], recordings, seed)
+    recordings = np.asarray(recordings)
+    for name, items in subsets.items():
+        one_class = np.zeros(items.sum(), dtype=int)
+        own = _intervals(right[items], losses[items], one_class, 1, recordings[items], seed)
+        found |= {f"accuracy/{name}": own["accuracy"]} if own else {}
+    return found
 
 
 def difference_intervals(

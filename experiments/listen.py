@@ -137,7 +137,7 @@ def write_logits(
             writer.fill([row for rows, _ in found for row in rows], logits.numpy())
     if writer is None:
         return {}
-    scores = prepared.score_logits(writer.values())
+    scores = prepared.score_logits(writer.values(), path.parent)
     writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])
     return scores
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from data.errors import UserError
 from data.logits import LogitsWriter, read_identity, read_several
+from experiments.judge import is_edge
 from experiments.paths import LOGITS, logits_files, sha256
 from experiments.prepare import prepare, warn_of_leaks
 from experiments.runs import Run
@@ -46,9 +47,10 @@ def run(cfg: DictConfig) -> None:
     scores = {}
     for number, name in enumerate(names):
         scores |= {f"{name}/weight": float(weights[number]), f"{name}/temperature": temperatures[number]}
-    for name, logits in zip([*names, WHOLE], [*members, together], strict=True):
+    for name, logits in zip(names, members, strict=True):
         scores |= {f"{name}/{figure}": value for figure, value in prepared.score_logits(logits).items()}
     run.start()
+    scores |= prepared.score_logits(together, run.folder)
     heard_by = {str(read_identity(path).get("trained_on")) for path in paths}
     identity = {
         "teacher": "ensemble",
@@ -58,7 +60,7 @@ def run(cfg: DictConfig) -> None:
     }
     writer = LogitsWriter(run.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **prepared.fingerprint})
     writer.fill(range(len(together)), together)
-    accuracies = {f"{split}_accuracy": scores[f"{WHOLE}/{split}/accuracy"] for split in ("validation", "test")}
+    accuracies = {f"{split}_accuracy": scores[f"{split}/accuracy"] for split in ("validation", "test")}
     writer.seal(**accuracies)
     run.finish(scores)
     show(scores, names)
@@ -72,26 +74,33 @@ def show(scores: Mapping[str, float], names: Sequence[str]) -> None:
     for column in ("", "weight", "temperature", "validation", "test"):
         overall.add_column(column, justify="left" if not column else "right")
     for name in everyone:
-        cells = [f"{scores[f'{name}/{key}']:.3f}" if name != WHOLE else "" for key in ("weight", "temperature")]
+        prefix = _prefix(name)
+        cells = [f"{scores[f'{prefix}{key}']:.3f}" if prefix else "" for key in ("weight", "temperature")]
         for split in ("validation", "test"):
             accuracy, loss, error = (
-                scores[f"{name}/{split}/{figure}"] for figure in ("accuracy", "log_loss", "calibration_error")
+                scores[f"{prefix}{split}/{figure}"] for figure in ("accuracy", "log_loss", "calibration_error")
             )
             cells.append(f"{100 * accuracy:5.1f} %  {loss:.3f}  {error:.3f}")
         overall.add_row(name, *cells)
     devices = Table(title="accuracy by device: validation | test")
-    kinds = [key.split("/accuracy/")[1] for key in scores if key.startswith(f"{WHOLE}/test/accuracy/device/")]
+    of_devices = "test/accuracy/device/"
+    kinds = [key.split("/accuracy/")[1] for key in scores if key.startswith(of_devices) and not is_edge(key)]
     for column in ("", *everyone):
         devices.add_column(column, justify="left" if not column else "right")
     for kind in kinds:
         cells = []
         for name in everyone:
-            values = [scores.get(f"{name}/{split}/accuracy/{kind}") for split in ("validation", "test")]
+            values = [scores.get(f"{_prefix(name)}{split}/accuracy/{kind}") for split in ("validation", "test")]
             cells.append(" | ".join("-" if value is None else f"{100 * value:5.1f} %" for value in values))
         devices.add_row(kind.removeprefix("device/"), *cells)
     for table in (overall, devices):
         if table.row_count:
             Console().print(table)
+
+
+def _prefix(name: str) -> str:
+    """Of the figures' names in score.json; the ensemble's own are named as those of any run."""
+    return "" if name == WHOLE else f"{name}/"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -18,9 +18,12 @@ from data.errors import UserError
 from data.files import write_whole
 
 RECORD = "run.json"  # written last: it says that the run is complete
+CONFIG, HISTORY = "config.yaml", "history.jsonl"
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 RESUME = "resume.pt"  # of a training that is not finished
 SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
+REPORT = "report.html"
+PREDICTIONS, CONFUSION, RELIABILITY = "predictions.csv", "confusion.csv", "reliability.csv"  # of the test split
 LAYERS, OPERATORS = "layers.json", "operators.json"
 ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
 EXTRAS = (LAYERS, OPERATORS, ONNX, PROGRAM)  # of stage=quantize

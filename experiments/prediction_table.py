@@ -5,6 +5,8 @@ order of data/scenes.py), a row for each clip, probabilities from 0 to 1 that su
 of its path.
 """
 
+import csv
+import io
 import math
 import re
 from collections import Counter
@@ -15,7 +17,7 @@ import numpy as np
 from data.tables import Table
 
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
-DIGITS = 6  # significant ones: the log loss of a probability of 1e-9 is not that of 0
+DIGITS = 8  # significant ones: the log loss of a probability of 1e-9 is not that of 0; rows sum to 1 within 1e-7
 # float() would also take "nan", "1_0" and the digits of other scripts.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -27,10 +29,12 @@ def header(scenes: Sequence[str]) -> list[str]:
 
 def table_text(filenames: Sequence[str], probabilities: np.ndarray, scenes: Sequence[str]) -> str:
     """The table of probabilities (n, classes); every clip's label is its most probable scene."""
-    lines = ["\t".join(header(scenes))]
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
+    writer.writerow(header(scenes))
     for name, row in zip(filenames, probabilities, strict=True):
-        lines.append("\t".join([name, scenes[int(row.argmax())], *(f"{p:.{DIGITS}g}" for p in row)]))
-    return "\n".join(lines) + "\n"
+        writer.writerow([name, scenes[row.argmax()], *(f"{p:.{DIGITS}g}" for p in row)])
+    return out.getvalue()
 
 
 def check_predictions(

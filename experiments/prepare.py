@@ -19,6 +19,7 @@ from data.recordings import Recordings
 from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
 from experiments.datasets import read_and_pack
+from experiments.judge import judge
 from experiments.score import evaluate, softmax
 
 log = logging.getLogger(__name__)
@@ -88,19 +89,22 @@ class Prepared:
         )
 
     def score(self, split: str, probabilities: np.ndarray) -> dict[str, float]:
-        """Figures of a split from its probabilities (n, classes), in its order."""
+        """Figures of a split from its probabilities (n, classes), in its order, each "<split>/<figure>"."""
         rows, clips = self.clips.indices(split), self.clips
         devices = [clips.clips[row].device for row in rows]
         groups = clips.device_groups
-        return evaluate(probabilities, clips.labels[rows], devices, scenes=clips.scenes, device_groups=groups)
+        scores = evaluate(probabilities, clips.labels[rows], devices, scenes=clips.scenes, device_groups=groups)
+        return {f"{split}/{figure}": value for figure, value in scores.items()}
 
-    def score_logits(self, logits: np.ndarray) -> dict[str, float]:
-        """Figures of validation and test from the logits (N, classes) of all clips, as "<split>/<figure>"."""
-        scores = {}
-        for split in ("validation", "test"):
-            figures = self.score(split, softmax(logits[self.clips.indices(split)]))
-            scores |= {f"{split}/{name}": value for name, value in figures.items()}
-        return scores
+    def score_logits(self, logits: np.ndarray, folder: Path | None = None) -> dict[str, float]:
+        """Figures of validation and test from the logits (N, classes) of all clips, as "<split>/<figure>".
+
+        With a folder, which is the run's, the test split is judged in full (see judge.py).
+        """
+        held_out, tested = (softmax(logits[self.clips.indices(split)]) for split in ("validation", "test"))
+        return self.score("validation", held_out) | (
+            self.score("test", tested) if folder is None else judge(self.clips, tested, folder)
+        )
 
     def picture_shape(self, front_end: FrontEnd) -> tuple[int, int, int, int]:
         """(1, 1, mels, frames) of one clip's log-mel."""

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,10 +114,10 @@ def _halve(task: _Task) -> dict[str, float]:
     path = task.run.folder / CHECKPOINT
     checkpoint.save(path, halves, task.blueprint)
     stored, _ = checkpoint.load(path, build_student)
-    forms = {"float": task.network, "half": stored}
+    forms = {"float": task.network, "test": stored}
     probabilities = {form: of_floats(task.prepared, network, task.front_end) for form, network in forms.items()}
     halved = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
-    return compare(task.prepared, probabilities) | _costs({"float": cost, "half": halved})
+    return compare(task.prepared, probabilities, task.run.folder) | _costs(halved, cost)
 
 
 def _make_integers(task: _Task) -> dict[str, float]:
@@ -151,8 +150,12 @@ def _make_integers(task: _Task) -> dict[str, float]:
     write_text(folder / OPERATORS, json.dumps(operators, indent=1))
     probabilities = {"float": of_floats(task.prepared, task.network, task.front_end)}
     probabilities |= of_integers(task.prepared, task.front_end, model, before)
-    costs = {"float": torch_complexity(task.network, task.shape), "integer": tflite_complexity(model)}
-    return compare(task.prepared, probabilities) | _costs(costs)
+    costs = _costs(tflite_complexity(model), torch_complexity(task.network, task.shape))
+    return compare(task.prepared, probabilities, folder) | costs
+
+
+def _costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
+    return stored.figures() | {f"float/{name}": value for name, value in whole.figures().items()}
 
 
 def _train(task: _Task, network: FakeQuantized) -> IntegerNetwork:
@@ -181,14 +184,6 @@ def _export(task: _Task) -> None:
         export_float(task.network, task.shape, folder / PROGRAM)
     if "onnx" in wanted and not (folder / ONNX).exists():
         write_onnx(read_tflite(folder / MODEL)[0], folder / ONNX)
-
-
-def _costs(costs: Mapping[str, Complexity]) -> dict[str, float]:
-    scores = {}
-    for name, cost in costs.items():
-        scores |= {f"{name}/{k}": v for k, v in dataclasses.asdict(cost).items()}
-        scores |= {f"{name}/within_limit/{k}": float(v) for k, v in cost.within_limits().items()}
-    return scores
 
 
 def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:

@@ -12,13 +12,8 @@ from rich.table import Table
 from experiments.paths import LAYERS, SCORES
 from students.complexity import LIMITS, Complexity
 
-TITLES = {  # of the columns
-    "float": "float",
-    "half": "16-bit floats",
-    "ptq": "integer, before",
-    "integer": "integer",
-    "integer_host": "host",
-}
+TITLES = {"float": "float", "ptq": "integer, before", "test": "integer", "host": "host"}  # of the columns
+HALVES = "16-bit floats"  # where nothing is integer
 
 
 def show(folder: Path) -> None:
@@ -45,7 +40,8 @@ def table(scores: Mapping[str, float]) -> Table:
     with their 95 % intervals over recordings, then costs against the limits."""
     out = Table(title="test split: accuracy and log loss")
     names = [name for name in TITLES if f"{name}/accuracy" in scores]
-    for column in ("", *(TITLES[name] for name in names)):
+    titles = TITLES if "host" in names else {**TITLES, "test": HALVES}
+    for column in ("", *(titles[name] for name in names)):
         out.add_column(column, justify="left" if not column else "right")
     figures = [key.removeprefix("float/") for key in scores if key.startswith("float/accuracy")]
     for figure in figures:
@@ -61,11 +57,10 @@ def table(scores: Mapping[str, float]) -> Table:
         out.add_row(f"minus float: {figure.replace('_', ' ')}", *cells, end_section=figure == "log_loss")
     for cost in (field.name for field in dataclasses.fields(Complexity)):
         limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
+        prefixes = ["" if n == "test" else f"{n}/" for n in names]
         cells = [
-            f"{int(scores[f'{n}/{cost}']):,}{_verdict(scores.get(f'{n}/within_limit/{cost}'))}"
-            if f"{n}/{cost}" in scores
-            else ""
-            for n in names
+            f"{int(scores[p + cost]):,}{_verdict(scores.get(f'{p}within_limit/{cost}'))}" if p + cost in scores else ""
+            for p in prefixes
         ]
         out.add_row(cost.replace("_", " ") + limit, *cells)
     return out

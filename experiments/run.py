@@ -37,6 +37,10 @@ STAGES = {
     "score": "experiments.score_predictions",
     "submit": "experiments.make_submission",
     "validate": "experiments.validate_package",
+    "report": "experiments.make_report",
+    "workspace": "experiments.dashboard",
+    "rank": "experiments.rank_systems",
+    "energy": "experiments.measure_energy",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")

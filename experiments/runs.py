@@ -1,8 +1,8 @@
 """One stage's run: whether its results are there already, and what it writes.
 
-Conventions: config.yaml is what was asked, run.json what the results depend on
-(settings and fingerprints of inputs); run.json is written last, so its presence says that the run is complete. Rows
-and scores are JSON.
+Conventions: config.yaml is what was asked, run.json what the results depend on (settings and fingerprints of inputs)
+and from which runs these came; run.json is written last, so its presence says that the run is complete. Rows and
+scores are JSON.
 """
 
 import json
@@ -17,11 +17,16 @@ from omegaconf import DictConfig, OmegaConf
 from data.errors import UserError, listed
 from experiments.paths import (
     CHECKPOINT,
+    CONFIG,
+    CONFUSION,
     ENERGY,
+    HISTORY,
     LOGITS,
     MODEL,
     NOT_FINITE,
+    PREDICTIONS,
     RECORD,
+    RELIABILITY,
     RESUME,
     SCORES,
     folder_of,
@@ -68,7 +73,7 @@ class Run:
     def of(cls, cfg: DictConfig, folder: Path) -> "Run":
         """The finished run of a folder, as it was."""
         before = json.loads((folder / RECORD).read_text())
-        run = cls(cfg, folder.parent.name, **before)
+        run = cls(cfg, folder.parent.name, **{**before, "sources": [Path(path) for path in before.get("sources", [])]})
         run.folder = folder
         return run
 
@@ -87,7 +92,7 @@ class Run:
         if self.cfg.force or not self.is_finished:
             return False
         try:
-            before = json.loads(record.read_text())
+            before = {key: value for key, value in json.loads(record.read_text()).items() if key in self.identity}
         except ValueError:
             return False
         if found := differences(before, self.identity):
@@ -117,6 +122,9 @@ class Run:
             LOGITS,
             MODEL,
             NOT_FINITE,
+            PREDICTIONS,
+            CONFUSION,
+            RELIABILITY,
             *([] if rows else [RESUME, ENERGY]),
         ]
         try:
@@ -125,8 +133,8 @@ class Run:
                 path.unlink(missing_ok=True)
             by = commit()
             config = f"# by scenelet's commit {by or 'unknown'}\n{OmegaConf.to_yaml(self.cfg, resolve=True)}"
-            write_text(self.folder / "config.yaml", config)
-            write_text(self.folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            write_text(self.folder / CONFIG, config)
+            write_text(self.folder / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
         except OSError as error:
             raise UserError(
                 f"cannot write to {self.folder} ({error.strerror}): choose another folder with runs=..."
@@ -146,7 +154,7 @@ class Run:
     def log(self, row: Mapping[str, float]) -> None:
         """Record one row, an epoch's."""
         if is_first():
-            with open(self.folder / "history.jsonl", "a") as file:
+            with open(self.folder / HISTORY, "a") as file:
                 file.write(json.dumps(row) + "\n")
             self._tracker.log(row)
 
@@ -154,11 +162,17 @@ class Run:
         """Write the scores and mark the run complete."""
         if is_first():
             write_text(self.folder / SCORES, json.dumps(scores, indent=1))
-            write_text(self.folder / RECORD, json.dumps(self.identity, indent=1))
+            sources = [str(path) for path in self._sources]
+            write_text(self.folder / RECORD, json.dumps({**self.identity, "sources": sources}, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
+            from experiments.dashboard import media_of  # pictures take a second to import, and are wanted here only
+            from experiments.report import write_report
+
+            read, section = write_report(self.folder)
             if self._tracker is not None:
                 paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
-                self._tracker.finish(scores, [path for path in paths if path.exists()])
+                media = media_of(read, section) if self._tracker.is_on else {}
+                self._tracker.finish(scores, [path for path in paths if path.exists()], media)
 
 
 def started_processes() -> int:

@@ -7,10 +7,12 @@ Source: DCASE 2023 Task 1, "Evaluation"; log loss clipped at 1e-15.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 CLIP = 1e-15
+BINS = 15  # of confidence
 
 
 def validate(probabilities: np.ndarray, labels: np.ndarray) -> None:
@@ -50,15 +52,48 @@ def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> float:
+class Bin(NamedTuple):
+    """Items whose most probable class has a probability in (low, high]: how many, its mean, how many are right."""
+
+    low: float
+    high: float
+    items: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> list[Bin]:
+    """The equal bins of confidence that are not empty, the lowest first.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    members = [(n, number == n) for n in np.unique(number).tolist()]
+    return [
+        Bin(n / bins, (n + 1) / bins, int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
+        for n, inside in members
+    ]
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> float:
     """Expected calibration error: over equal bins of confidence, the mean distance of accuracy and confidence.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
     """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(number, right - confidence, minlength=bins)  # of each bin: clips x (accuracy - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+    found = reliability(probabilities, labels, bins=bins)
+    return sum(b.items * abs(b.accuracy - b.confidence) for b in found) / len(labels)
+
+
+def subsets_of(
+    labels: np.ndarray, devices: Sequence[str], *, scenes: Sequence[str], device_groups: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """Which items are of each scene/<scene>, device/<device> and group/<group>, bool (n,); empty ones are left out."""
+    devices = np.asarray(devices)
+    subsets = {f"scene/{scene}": labels == number for number, scene in enumerate(scenes)}
+    subsets |= {f"device/{device}": devices == device for group in device_groups.values() for device in group}
+    subsets |= {f"group/{group}": np.isin(devices, list(members)) for group, members in device_groups.items()}
+    return {name: subset for name, subset in subsets.items() if subset.any()}
 
 
 def evaluate(
@@ -75,19 +110,14 @@ def evaluate(
     Scenes, devices and groups without items are left out.
     """
     validate(probabilities, labels)
-    devices = np.asarray(devices)
     scores = {
         "accuracy": macro_accuracy(probabilities, labels),
         "log_loss": log_loss(probabilities, labels),
         "calibration_error": calibration_error(probabilities, labels),
     }
-    subsets = {f"scene/{scene}": labels == number for number, scene in enumerate(scenes)}
-    subsets |= {f"device/{device}": devices == device for group in device_groups.values() for device in group}
-    subsets |= {f"group/{group}": np.isin(devices, list(members)) for group, members in device_groups.items()}
-    for name, subset in subsets.items():
-        if subset.any():
-            scores[f"accuracy/{name}"] = accuracy(probabilities[subset], labels[subset])
-            scores[f"log_loss/{name}"] = log_loss(probabilities[subset], labels[subset])
+    for name, subset in subsets_of(labels, devices, scenes=scenes, device_groups=device_groups).items():
+        scores[f"accuracy/{name}"] = accuracy(probabilities[subset], labels[subset])
+        scores[f"log_loss/{name}"] = log_loss(probabilities[subset], labels[subset])
     return scores
 
 

@@ -21,7 +21,7 @@ from data.errors import UserError, listed
 LEVEL = 0.95
 MOST_KEYS = 4  # that differ: with more, the runs' own name is the shorter label
 DATA = ("waves", "clips")  # inputs without which figures are not of the same thing
-FIGURE = re.compile(r"(test|float|integer)/(accuracy|log_loss|accuracy/group/.+)|validation/log_loss")
+FIGURE = re.compile(r"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|validation/log_loss")
 
 Sample = Mapping[int, float]
 

@@ -61,7 +61,7 @@ class Tracker:
         wanted = os.environ.get("WANDB_MODE", "online")
         if wanted == "disabled":
             return
-        reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if _has_key() else "no key"
+        reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if has_key() else "no key"
         about = {"project": project, "group": stage, "name": f"{stage}/{name}", "dir": folder, "config": dict(config)}
         settings = wandb.Settings(silent=True, console="off", reinit="create_new")
         if reason is None:
@@ -83,9 +83,18 @@ class Tracker:
         if self._run is not None:
             self._run.log(dict(row))
 
-    def finish(self, summary: Mapping[str, float], products: Sequence[Path] = ()) -> None:
-        """Record the run's results, the files it made among them, and stop."""
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is recorded."""
+        return self._run is not None
+
+    def finish(
+        self, summary: Mapping[str, float], products: Sequence[Path] = (), media: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record the run's results, the files it made, tables and pictures by name (W&B's own kinds), and stop."""
         if self._run is not None:
+            if media:
+                self._run.log(dict(media))
             self._run.summary.update(dict(summary))
             for path in products:
                 self._record(path, used=False)
@@ -144,7 +153,8 @@ def commit() -> str | None:
     return found.stdout.strip()
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
+    """Whether there is a key of W&B's, in its variable or in ~/.netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

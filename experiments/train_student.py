@@ -1,6 +1,5 @@
 """stage=student: train a small network on labels and on what its teachers wrote down."""
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from data.front_end import build_front_end
 from experiments import checkpoint
 from experiments.energy import read_energy
 from experiments.hardware import computing, make_fabric
+from experiments.judge import judge
 from experiments.paths import CHECKPOINT
 from experiments.predict import predict
 from experiments.prepare import prepare
@@ -81,16 +81,17 @@ def run(cfg: DictConfig) -> None:
     )
     if is_first():
         checkpoint.save(run.folder / CHECKPOINT, network, blueprint)
-    scores, fabric = {}, make_fabric(cfg.fabric)
-    for split in ("validation", "test"):
-        batches = prepared.batches(split, batch_size=64, device=fabric.device)
-        figures = prepared.score(split, predict(network, front_end, batches, fabric)[0])
-        scores |= {f"{split}/{name}": value for name, value in figures.items()}
-    scores |= dataclasses.asdict(cost)
-    run.finish(scores | read_energy(run.folder))
-    log.info(
-        "student: test accuracy %.3f, log loss %.3f (%s)", scores["test/accuracy"], scores["test/log_loss"], run.folder
+    fabric = make_fabric(cfg.fabric)
+    held_out, tested = (
+        predict(network, front_end, prepared.batches(split, batch_size=64, device=fabric.device), fabric)[0]
+        for split in ("validation", "test")
     )
+    scores = cost.figures() | read_energy(run.folder)
+    if is_first():
+        scores |= prepared.score("validation", held_out) | judge(clips, tested, run.folder)
+        run.finish(scores)
+        accuracy, loss = scores["test/accuracy"], scores["test/log_loss"]
+        log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, loss, run.folder)
 
 
 def _arguments(cfg: DictConfig, arguments: dict[str, object], shape: Sequence[int]) -> dict[str, object]:

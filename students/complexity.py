@@ -8,6 +8,7 @@ cost, sizes are bytes as stored).
 Source: NeSsi, the official counter of DCASE Task 1 since 2022, whose rules for both are reproduced here.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class Complexity:
     def within_limits(self) -> dict[str, bool]:
         """Whether each limit of the task holds."""
         return {cost: getattr(self, cost) <= limit for cost, limit in LIMITS.items()}
+
+    def figures(self) -> dict[str, float]:
+        """Costs by flat name, as in score.json, and within_limit/<cost>, 1 or 0."""
+        verdicts = {f"within_limit/{cost}": float(holds) for cost, holds in self.within_limits().items()}
+        return dataclasses.asdict(self) | verdicts
 
 
 def over_limits(cost: Complexity, limits: Mapping[str, int] = LIMITS) -> list[str]:

@@ -49,12 +49,12 @@ def test_the_table_shows_what_is_in_the_scores(trained: Path) -> None:
     """Oracle: score.json's macro accuracies, formatted by hand."""
     scores = json.loads((trained / "runs/quantize/first/score.json").read_text())
     (line,) = [x for x in (trained / "stdout.txt").read_text().splitlines() if "all (macro)" in x]
-    for model in ("float", "integer", "integer_host"):
+    for model in ("float", "test", "host"):
         assert f"{100 * scores[f'{model}/accuracy']:.1f} %  {scores[f'{model}/log_loss']:.3f}" in line
-    assert scores["integer/parameter_bytes"] < scores["float/parameter_bytes"] / 3
-    assert scores["integer/within_limit/parameter_bytes"] == scores["float/within_limit/macs"] == 1
-    assert "integer/accuracy/device/s6" in scores
-    assert "integer/log_loss/group/unseen" in scores
+    assert scores["parameter_bytes"] < scores["float/parameter_bytes"] / 3
+    assert scores["within_limit/parameter_bytes"] == scores["float/within_limit/macs"] == 1
+    assert "test/accuracy/device/s6" in scores
+    assert "test/log_loss/group/unseen" in scores
 
 
 def test_an_unchanged_stage_is_reused_and_a_changed_one_refused(trained: Path, miniature: ClipSet) -> None:
@@ -462,21 +462,21 @@ def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> No
     )
     assert itself.returncode == 0, itself.stderr
     scores = json.loads((trained / "runs/quantize/itself/score.json").read_text())
-    assert scores["integer/agreement_with_float"] > 0.5
+    assert scores["test/agreement_with_float"] > 0.5
     result = run(trained, "stage=quantize", *arguments)
     assert result.returncode == 0, result.stderr
     folder = trained / "runs/quantize/learnt"
     layers, scores = (json.loads((folder / name).read_text()) for name in ("layers.json", "score.json"))
     assert {layer["bits"] for layer in layers} == {4, 8}
-    assert sum(layer["bytes"] for layer in layers) == scores["integer/parameter_bytes"] <= 5200
+    assert sum(layer["bytes"] for layer in layers) == scores["parameter_bytes"] <= 5200
     assert all(layer["sensitivity_4"] >= layer["sensitivity_8"] >= 0 for layer in layers)
     model = schema.ModelT.InitFromPackedBuf(bytearray((folder / "model.tflite").read_bytes()), 0)
     kinds = {tensor.name: tensor.type for tensor in model.subgraphs[0].tensors}
     for layer in layers:
         kind = schema.TensorType.INT4 if layer["bits"] == 4 else schema.TensorType.INT8
         assert kinds[f"{layer['layer']}/weight".encode()] == kind
-    assert scores["ptq/log_loss"] != scores["integer/log_loss"]
-    for name in ("ptq/minus_float/accuracy", "integer_host/minus_float/log_loss"):
+    assert scores["ptq/log_loss"] != scores["test/log_loss"]
+    for name in ("ptq/minus_float/accuracy", "host/minus_float/log_loss"):
         assert scores[f"{name}/low"] <= scores[name] <= scores[f"{name}/high"]
     assert scores["energy/quantize/kWh"] > 0
     assert len((folder / "history.jsonl").read_text().splitlines()) == 2
@@ -484,7 +484,7 @@ def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> No
     result = run(trained, "stage=quantize", *exact, "name=exact", "quantize.exact=all", "quantize.clips=33")
     assert result.returncode == 0, result.stderr
     scores = json.loads((trained / "runs/quantize/exact/score.json").read_text())
-    assert scores["integer/log_loss"] == scores["integer_host/log_loss"] != scores["ptq/log_loss"]
+    assert scores["test/log_loss"] == scores["host/log_loss"] != scores["ptq/log_loss"]
     again = run(trained, "stage=quantize", *arguments)
     assert "the result is reused" in again.stdout
     assert "layers: bits, bytes" in again.stdout
@@ -498,18 +498,18 @@ def test_a_student_without_integer_form_is_stored_as_halves(trained: Path, minia
     assert result.returncode == 0, result.stderr
     folder = trained / "runs/quantize/half"
     scores = json.loads((folder / "score.json").read_text())
-    assert scores["half/parameter_bytes"] == 2 * scores["float/parameters"] == scores["float/parameter_bytes"] / 2
-    assert scores["half/agreement_with_float"] > 0.98
+    assert scores["parameter_bytes"] == 2 * scores["float/parameters"] == scores["float/parameter_bytes"] / 2
+    assert scores["test/agreement_with_float"] > 0.98
     with safe_open(folder / "checkpoint.safetensors", "pt") as file:
         kinds = {name: file.get_tensor(name).dtype for name in list(file.keys())}
     assert {kinds[name] for name in kinds if "running" not in name and "num_" not in name} == {torch.float16}
     wide = run(trained, "stage=quantize", *arguments, "name=wide", "quantize.activations=16")
     assert wide.returncode == 0, wide.stderr
     scores = json.loads((trained / "runs/quantize/wide/score.json").read_text())
-    assert scores["integer/log_loss"] == pytest.approx(scores["integer_host/log_loss"], abs=1e-4)
-    assert scores["integer/log_loss"] == pytest.approx(scores["float/log_loss"], abs=5e-3)
+    assert scores["test/log_loss"] == pytest.approx(scores["host/log_loss"], abs=1e-4)
+    assert scores["test/log_loss"] == pytest.approx(scores["float/log_loss"], abs=5e-3)
     layers = json.loads((trained / "runs/quantize/wide/layers.json").read_text())
-    assert sum(layer["bytes"] for layer in layers) == scores["integer/parameter_bytes"]
+    assert sum(layer["bytes"] for layer in layers) == scores["parameter_bytes"]
     for export in ("[]", "[onnx]"):  # which may be asked for later
         result = run(trained, "stage=quantize", *arguments, "name=exported", f"quantize.export={export}")
         assert result.returncode == 0, result.stderr
@@ -540,7 +540,7 @@ def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet)
         if student == "baseline":
             assert result.returncode == 0, result.stderr
             scores = json.loads((trained / f"runs/quantize/{student}/score.json").read_text())
-            assert scores["integer/parameter_bytes"] == 46_512
+            assert scores["parameter_bytes"] == 46_512
         else:
             assert result.returncode == 1
             assert "no integer form" in result.stderr
@@ -636,10 +636,10 @@ def test_any_data_set_goes_all_the_way(tmp_path: Path, miniature: ClipSet) -> No
     result = run(tmp_path, "stage=all", *where, *short, *crops)
     assert result.returncode == 0, result.stderr
     scores = json.loads((tmp_path / "runs/quantize/mine/score.json").read_text())
-    assert {name for name in scores if name.startswith("integer/accuracy/scene/")} == {
-        f"integer/accuracy/scene/{label}" for label in ("BUS", "PARK", "TRAM")
+    assert {name for name in scores if name.startswith("test/accuracy/scene/")} == {
+        f"test/accuracy/scene/{label}" for label in ("BUS", "PARK", "TRAM")
     }
-    assert "integer/accuracy/group/unseen" in scores
+    assert "test/accuracy/group/unseen" in scores
     model = TFLiteModel(tmp_path / "runs/quantize/mine/model.tflite")
     assert model.logits(torch.zeros(1, 1, 256, 32)).shape == (1, 3)
 
@@ -660,8 +660,8 @@ def test_the_three_commands_run_on_real_clips(tmp_path: Path, shared_data: Path)
     scores = json.loads((tmp_path / "runs/quantize/mini/score.json").read_text())
     assert {
         "float/accuracy",
-        "integer/accuracy",
-        "integer_host/accuracy",
-        "integer/accuracy/scene/park",
+        "test/accuracy",
+        "host/accuracy",
+        "test/accuracy/scene/park",
     } <= scores.keys()
     assert "all (macro)" in result.stdout

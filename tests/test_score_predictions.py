@@ -102,12 +102,12 @@ def test_a_table_becomes_scores(tmp_path: Path, miniature: ClipSet) -> None:
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "runs/score/default"
     scores = json.loads((folder / "score.json").read_text())
-    assert scores["accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, p.argmax(1)))
-    assert scores["log_loss"] == pytest.approx(metrics.log_loss(labels, p, labels=range(10)))
-    assert scores["accuracy/low"] < scores["accuracy"] < scores["accuracy/high"]
+    assert scores["test/accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, p.argmax(1)))
+    assert scores["test/log_loss"] == pytest.approx(metrics.log_loss(labels, p, labels=range(10)))
+    assert scores["test/accuracy/low"] < scores["test/accuracy"] < scores["test/accuracy/high"]
     counts = pd.read_csv(folder / "confusion.csv", index_col="scene")
     np.testing.assert_array_equal(counts, metrics.confusion_matrix(labels, p.argmax(1), labels=range(10)))
-    assert f"{100 * scores['accuracy']:.1f} %" in result.stdout
+    assert f"{100 * scores['test/accuracy']:.1f} %" in result.stdout
     assert "reused" in run(tmp_path, *arguments).stdout
     table([miniature.filenames[row] for row in rows], p[::-1]).to_csv(tmp_path / "p.csv", sep="\t", index=False)
     assert "other settings or inputs" in run(tmp_path, *arguments).stderr

@@ -128,7 +128,7 @@ def test_figures_are_those_of_the_test_split_and_the_loss_of_validation() -> Non
         "test/accuracy/scene/bus",
         "test/accuracy/group/unseen",
         "test/log_loss/group/unseen",
-        "integer/accuracy",
+        "float/accuracy",
         "macs",
     ]
     setting = Setting("s", {0: Result("f", 0, {}, {}, dict.fromkeys(names, 0.0))})

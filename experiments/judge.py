@@ -1,0 +1,56 @@
+"""What is kept of a network's answers to the test split: the figures, and the tables that they rest on.
+
+Conventions: predictions.csv is as the challenge wants it (a tab between columns; filename, scene_label, a probability
+for each class), so that stage=score reads it; confusion.csv has counts, a row for each true class; reliability.csv
+has a row for each bin of confidence that is not empty. Figures are named test/<figure> in every stage;
+test/<figure>/low and /high are the edges of 95 % intervals over recordings.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from data.scenes import ClipSet
+from experiments.intervals import figure_intervals
+from experiments.paths import CONFUSION, PREDICTIONS, RELIABILITY, write_text
+from experiments.prediction_table import table_text
+from experiments.score import confusion, evaluate, reliability, subsets_of
+
+
+def judge(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, float]:
+    """The figures of the test split, each test/<figure>; its tables go to the folder.
+
+    Args:
+        clips: the data set.
+        probabilities: (n, classes) of its test clips, in their order.
+        folder: of the run.
+    """
+    rows = clips.indices("test")
+    labels, tested = clips.labels[rows], [clips.clips[row] for row in rows]
+    devices, recordings = [clip.device for clip in tested], [clip.recording for clip in tested]
+    scores = evaluate(probabilities, labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
+    subsets = subsets_of(labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
+    for figure, (low, high) in figure_intervals(probabilities, labels, recordings, subsets).items():
+        scores |= {f"{figure}/low": low, f"{figure}/high": high}
+
+    write_text(folder / PREDICTIONS, table_text([clip.filename for clip in tested], probabilities, clips.scenes))
+    counts = confusion(probabilities, labels).tolist()
+    confusions = ([scene, *row] for scene, row in zip(clips.scenes, counts, strict=True))
+    write_text(folder / CONFUSION, _table([["scene", *clips.scenes], *confusions]))
+    bins = reliability(probabilities, labels)
+    write_text(folder / RELIABILITY, _table([bins[0]._fields, *bins]))
+    return {f"test/{figure}": value for figure, value in scores.items()}
+
+
+def is_edge(name: str) -> bool:
+    """Whether a figure is an edge of another's interval."""
+    return name.endswith(("/low", "/high"))
+
+
+def _table(rows: Iterable[Iterable[object]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

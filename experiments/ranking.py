@@ -1,0 +1,92 @@
+"""Who wins: the challenge's ranking of systems by accuracy, memory and multiply-accumulates, and which of them nobody
+beats in everything.
+
+Conventions: accuracies are macro-averaged shares in [0, 1], memory is bytes of parameters, multiply-accumulates are of
+one clip. Ranks begin at 1; systems that are equal share the smallest of their ranks, and the next one's counts them
+all (1, 2, 2, 4): the task says that ties share a rank, and leaves open what comes after them.
+Source: DCASE 2023 Task 1, "Ranking". The values that its worked example prints do not follow from its formula (0.5625
+for the ranks 1, 1, 1); the formula is followed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from students.complexity import LIMITS
+
+WEIGHTS = {"accuracy": 0.5, "parameter_bytes": 0.25, "macs": 0.25}
+
+
+@dataclass(frozen=True)
+class System:
+    """What a system achieves, and at what cost.
+
+    Attributes:
+        name: of the system.
+        accuracy: macro-averaged share of clips that are right.
+        parameter_bytes, macs: its costs.
+        set: clips that the accuracy is of, "development" (its test split) or "evaluation"; "" if that is not known.
+        source: who says so.
+        own: whether it is one's own.
+    """
+
+    name: str
+    accuracy: float
+    parameter_bytes: int
+    macs: int
+    set: str = ""
+    source: str = ""
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a system stands.
+
+    Attributes:
+        system: which.
+        place: among all, from 1.
+        points: weighted mean of its ranks, what the place is decided by.
+        ranks: by figure, see WEIGHTS.
+        pareto: whether no other system beats it, see `pareto`.
+    """
+
+    system: System
+    place: int
+    points: float
+    ranks: dict[str, int]
+    pareto: bool
+
+
+def over_limits(system: System) -> list[str]:
+    """In words, which of the task's limits the system breaks; [] if none."""
+    return [
+        f"{getattr(system, cost):,} {cost.replace('_', ' ')}, at most {limit:,}"
+        for cost, limit in LIMITS.items()
+        if getattr(system, cost) > limit
+    ]
+
+
+def rank(systems: Sequence[System]) -> list[Standing]:
+    """The systems from the first place to the last; those of one place in the order given."""
+    ranks = {figure: rankdata(values, "min") for figure, values in zip(WEIGHTS, _losses(systems), strict=True)}
+    points = sum(weight * ranks[figure] for figure, weight in WEIGHTS.items())
+    places, front = rankdata(points, "min"), pareto(systems)
+    standings = [
+        Standing(s, int(places[i]), float(points[i]), {f: int(r[i]) for f, r in ranks.items()}, front[i])
+        for i, s in enumerate(systems)
+    ]
+    return sorted(standings, key=lambda standing: standing.place)
+
+
+def pareto(systems: Sequence[System]) -> list[bool]:
+    """For each system whether no other is better in one of its figures (see WEIGHTS) and as good in the others."""
+    losses = _losses(systems)
+    return [not ((losses <= own[:, None]).all(axis=0) & (losses < own[:, None]).any(axis=0)).any() for own in losses.T]
+
+
+def _losses(systems: Sequence[System]) -> np.ndarray:
+    """(figures, systems), in the order of WEIGHTS: the less the better."""
+    return np.array([[-s.accuracy, s.parameter_bytes, s.macs] for s in systems], float).reshape(-1, len(WEIGHTS)).T

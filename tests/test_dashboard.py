@@ -1,0 +1,73 @@
+"""What Weights & Biases gets of a run beside its figures, read back from an offline recording."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_report import make_run
+from test_run import run
+from test_tracking import records, start
+
+from data.scenes import ClipSet
+from experiments.dashboard import media_of, tables_of, workspace
+from experiments.report import write_report
+
+
+@pytest.fixture
+def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_offline")
+def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: score.json and confusion.csv, against the tables' own files; Pillow opens every picture."""
+    folder = make_run(tmp_path / "runs/quantize/a", miniature)
+    tracker = start(folder)
+    read, section = write_report(folder)
+    tracker.finish(read.scores, media=media_of(read, section))
+    (files,) = folder.glob("wandb/offline-run-*/files")
+    logged: dict[str, dict] = {}
+    for item in (item for record in records(folder) for item in record.history.item if len(item.nested_key) == 2):
+        name, about = item.nested_key
+        logged.setdefault(name, {})[about] = json.loads(item.value_json)
+    tables = {name: value for name, value in logged.items() if name.startswith("tables/")}
+    pictures = {name: value for name, value in logged.items() if name.startswith("figures/")}
+    assert set(tables) == {"tables/test", "tables/confusions", "tables/layers"}
+    found = json.loads((files / tables["tables/test"]["path"]).read_text())
+    by_subset = {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["data"]}
+    for subset in ("device/s6", "scene/bus", "group/unseen"):
+        assert by_subset[subset]["accuracy"] == pytest.approx(read.scores[f"test/accuracy/{subset}"])
+        assert by_subset[subset]["low"] == pytest.approx(read.scores[f"test/accuracy/{subset}/low"])
+    cells = json.loads((files / tables["tables/confusions"]["path"]).read_text())["data"]
+    assert sum(cell[2] for cell in cells) == len(miniature.indices("test"))
+    assert len(pictures) == len(section.pictures) == 7
+    for value in pictures.values():
+        assert Image.open(files / value["path"]).size == (value["width"], value["height"])
+
+
+def test_the_workspace_shows_what_runs_record(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: the names in a run's own files: every panel is of one of them."""
+    read, section = write_report(make_run(tmp_path / "runs/quantize/a", miniature))
+    rows = {"loss", "validation/log_loss", "validation/accuracy", "learning_rate", "clips_per_second"}
+    pictures = {f"figures/{picture.title.lower().replace(' ', '_')}" for picture in section.pictures}
+    known = {*read.scores, *rows, *pictures, *tables_of(read)}
+    shown = set()
+    for part in workspace("someone", "project").sections:
+        for panel in part.panels:
+            names = [*(getattr(panel, "metrics", None) or []), getattr(panel, "x", None), getattr(panel, "y", None)]
+            names = [n for name in names for n in (name if isinstance(name, list) else [name])]
+            shown |= {getattr(name, "name", name) for name in names} | set(getattr(panel, "media_keys", None) or [])
+    assert shown - {None, "epoch"} <= known
+    assert {"test/accuracy", "macs", "figures/confusions", "tables/test"} <= shown
+    assert workspace("someone", "project")._to_model().spec.section.panel_bank_config.sections
+
+
+def test_without_a_key_the_workspace_is_a_message(tmp_path: Path) -> None:
+    """Oracle: the message, and no traceback."""
+    result = run(tmp_path, "stage=workspace", environment={"HOME": str(tmp_path), "WANDB_API_KEY": ""})
+    assert result.returncode == 1
+    assert "needs a key" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,313 @@
+"""What answers and trainings cost in electricity: the arithmetic by hand, with meters that read what they are told."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from test_run import run
+
+from data.errors import UserError
+from data.front_end import build_front_end
+from data.scenes import ClipSet
+from data.waves import WaveStore
+from experiments import energy
+from experiments.energy import Metered, in_alternation, joined, measured, meter, read_energy, read_phases
+from experiments.measure_energy import SHAPE, answering, make_baseline, normalised, table
+from experiments.prepare import Prepared
+from experiments.training_energy import trainings
+from students import build_student
+from students.complexity import tflite_complexity
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
+from students.quantize.tflite import write_tflite
+
+BASELINE_MEL = {"window": 1280, "hop": 639, "fft": 2048, "mels": 40}
+MEL = {"window": 3072, "hop": 500, "fft": 4096, "mels": 64}
+
+
+def reading(kwh: float, seconds: float, *, estimated: bool = True) -> Metered:
+    return {"kWh": kwh, "seconds": seconds, "cpu": "x", "gpu": None, "estimated": estimated, "codecarbon": "3"}
+
+
+def test_rivals_take_turns_until_each_was_metered_long_enough() -> None:
+    """Oracle: by hand: at 4 and 9 s a turn both have their 10 s after 3 turns, of one pass each: the cost of a pass is
+    that of a turn."""
+    heard: list[str] = []
+
+    def read(action: Callable[[], object]) -> Metered:
+        action()
+        return reading(2e-6, 4) if heard[-1] == "A" else reading(6e-6, 9)
+
+    actions = {name: lambda name=name: heard.append(name) for name in "AB"}
+    found = in_alternation(actions, 10, turn=0, read=read)
+    assert "".join(heard) == "ABABAB"
+    assert {name: f["passes"] for name, f in found.items()} == {"A": 3, "B": 3}
+    assert [found["A"][key] for key in ("kWh", "seconds")] == pytest.approx([2e-6, 4])
+    assert [found["B"][key] for key in ("kWh", "seconds")] == pytest.approx([6e-6, 9])
+
+
+def test_short_passes_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: by hand: passes of 2 s fill a turn of 5 s after 3, which cost 9e-6 kWh, so that one costs 3e-6; two such
+    turns are 12 s."""
+    now = [0.0]
+
+    def take(seconds: float) -> None:
+        now[0] += seconds
+
+    def read(action: Callable[[], object]) -> Metered:
+        before = now[0]
+        action()
+        return reading(9e-6, now[0] - before)
+
+    monkeypatch.setattr("experiments.energy.time.perf_counter", lambda: now[0])
+    found = in_alternation({"A": lambda: take(2)}, 7, turn=5, read=read)["A"]
+    assert (found["passes"], found["seconds"]) == (6, 2)
+    assert found["kWh"] == pytest.approx(3e-6)
+
+
+def test_parts_add_up_and_one_estimate_makes_all_an_estimate() -> None:
+    """Oracle: sums by hand."""
+    both = joined(reading(1.0, 2.0), reading(0.5, 3.0, estimated=False))
+    assert (both["kWh"], both["seconds"], both["estimated"]) == (1.5, 5.0, True)
+    assert joined(None, reading(1.0, 2.0)) == reading(1.0, 2.0)
+
+
+def test_a_training_that_goes_on_adds_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: sums by hand; another phase stands for itself; a damaged file is begun anew; an exception costs too."""
+    readings = iter([reading(1.0, 10.0), reading(0.25, 5.0), reading(8.0, 1.0), reading(2.0, 1.0)])
+    monkeypatch.setattr(energy, "_start", lambda: lambda: next(readings))
+    for phase in ("student", "student", "quantize"):
+        with measured(tmp_path, phase):
+            pass
+    assert read_energy(tmp_path) == {
+        "energy/student/kWh": 1.25,
+        "energy/student/seconds": 15.0,
+        "energy/quantize/kWh": 8.0,
+        "energy/quantize/seconds": 1.0,
+    }
+    for damaged in ("{", "[]", '{"student": 3}', '{"student": {}}'):
+        (tmp_path / "energy.json").write_text(damaged)
+        assert read_phases(tmp_path) == read_energy(tmp_path) == {}
+    with pytest.raises(KeyboardInterrupt), measured(tmp_path, "student"):
+        raise KeyboardInterrupt
+    assert read_phases(tmp_path) == {"student": reading(2.0, 1.0)}
+
+
+def test_a_phase_of_unknown_cost_is_no_figure(tmp_path: Path) -> None:
+    """Oracle: what is not known has no number."""
+    phases = {"a": reading(1.0, 2.0), "b": {"kWh": None, "seconds": None, "estimated": False}}
+    (tmp_path / "energy.json").write_text(json.dumps(phases))
+    assert read_energy(tmp_path) == {"energy/a/kWh": 1.0, "energy/a/seconds": 2.0}
+
+
+def test_the_meter_reads_more_for_more() -> None:
+    """Oracle: codecarbon itself: 30 times the work takes more time and energy; it says what it read."""
+    x = torch.rand(500, 500)
+    little, much = (meter(lambda n=n: [x @ x for _ in range(n)]) for n in (10, 300))
+    assert 0 <= little["kWh"] < much["kWh"]
+    assert little["seconds"] < much["seconds"]
+    assert isinstance(much["estimated"], bool)
+    assert much["cpu"]
+
+
+def test_normalised_is_above_one_where_less_is_needed() -> None:
+    """Oracle: by hand, with the 0.068 kWh of the published baseline: half of it is twice as good."""
+    assert normalised(reading(0.068, 1), reading(0.034, 1)) == 2
+    for nothing in ((0.0, 1.0), (1.0, 0.0)):
+        with pytest.raises(UserError, match="no energy at all"):
+            normalised(reading(nothing[0], 1), reading(nothing[1], 1))
+
+
+@pytest.fixture
+def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> Prepared:
+    return Prepared(miniature, miniature_waves, None)
+
+
+def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: Prepared) -> None:
+    """Oracle: NeSsi's published table, 46,512 bytes and 29,234,920 multiply-accumulates, 3,200 more as counted here
+    (tests/test_baseline.py says why); it is the same file every time."""
+    front_end = build_front_end(32_000, BASELINE_MEL)
+    assert prepared.picture_shape(front_end) == SHAPE
+    path = make_baseline(tmp_path / "a.tflite", front_end, prepared)
+    cost = tflite_complexity(path)
+    assert (cost.parameter_bytes, cost.macs) == (46_512, 29_234_920 + 3_200)
+    torch.manual_seed(7)
+    assert make_baseline(tmp_path / "b.tflite", front_end, prepared).read_bytes() == path.read_bytes()
+
+
+def test_a_pass_hears_every_clip_once(prepared: Prepared) -> None:
+    """Oracle: the front end's pictures of the same clips in one batch."""
+
+    class Listener:
+        heard: list[torch.Tensor] = []  # noqa: RUF012
+
+        def logits(self, pictures: torch.Tensor) -> None:
+            self.heard.append(pictures)
+
+    rows, front_end = prepared.clips.indices("test")[:5], build_front_end(32_000, MEL)
+    model = Listener()
+    store = prepared.store
+    answering(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
+    assert [len(pictures) for pictures in model.heard] == [1] * 5
+    torch.testing.assert_close(torch.cat(model.heard), front_end(store.read(rows)))
+
+
+def a_run(folder: Path, file: str, inputs: dict | None = None, settings: dict | None = None, kwh: float = 0) -> str:
+    """A finished run with a file in it; returns the file's fingerprint."""
+    folder.mkdir(parents=True)
+    (folder / file).write_text(str(folder))
+    (folder / "run.json").write_text(json.dumps({"settings": settings or {}, "inputs": inputs or {}}))
+    if kwh:
+        phases = {folder.parent.name: reading(kwh, 10 * kwh, estimated=kwh > 1)}
+        (folder / "energy.json").write_text(json.dumps(phases))
+    return hashlib.sha256(str(folder).encode()).hexdigest()
+
+
+def test_the_line_from_model_to_teachers_is_followed_by_content(tmp_path: Path) -> None:
+    """Oracle: by hand: 0.5 (integers) + 1 (student) + 2 + 4 + 8 (teachers; two of them by an ensemble, one of those
+    through a run that only listened) = 15.5, whatever the runs are called; others are left out."""
+    data = {"waves": "w", "clips": "c", "impulses": "i"}
+    one = a_run(tmp_path / "teacher/x", "logits.h5", data, kwh=2)
+    two = a_run(tmp_path / "teacher/y", "logits.h5", data, kwh=4)
+    weights = a_run(tmp_path / "teacher/z", "checkpoint.safetensors", data, kwh=8)
+    three = a_run(tmp_path / "teacher/ears", "logits.h5", {**data, "checkpoint": weights}, {"only": "logits"})
+    a_run(tmp_path / "teacher/other", "logits.h5", kwh=1000)
+    mixed = a_run(tmp_path / "ensemble/e", "logits.h5", {**data, "y": two, "ears": three})
+    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {**data, "logits": f"{one} {mixed}"}, kwh=1)
+    settings = {"quantize": {"method": "qat"}}
+    a_run(tmp_path / "quantize/q", "model.tflite", {"checkpoint": student, "logits": one}, settings, kwh=0.5)
+    found = trainings(tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}, tmp_path)
+    assert {phase: entry["kWh"] for phase, entry in found.items()} == {
+        "training/quantize": 0.5,
+        "training/student": 1,
+        "training/teacher": 14,
+        "training/all": 15.5,
+    }
+    assert found["training/teacher"]["runs"] == {str(tmp_path / f"teacher/{n}"): e for n, e in zip("xyz", (2, 4, 8))}  # noqa: B905
+    assert found["training/all"]["seconds"] == 155
+    assert [entry["estimated"] for entry in found.values()] == [False, False, True, True]
+    assert not any(entry.get("missing") for entry in found.values())
+
+
+def test_what_is_not_known_is_said_and_not_guessed(tmp_path: Path) -> None:
+    """Oracle: one teacher of two is gone, the student has no energy.json: neither sum is given, nor that of all; what
+    is known of a part stays."""
+    one = a_run(tmp_path / "teacher/x", "logits.h5", kwh=2)
+    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {"logits": f"{one} {'f' * 64}"})
+    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
+    model, about = tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}
+    found = trainings(model, about, tmp_path)
+    assert {phase: entry["kWh"] for phase, entry in found.items()} == dict.fromkeys(
+        ("training/student", "training/teacher", "training/all")
+    )
+    assert found["training/student"]["missing"] == [f"{tmp_path / 'student/s'} metered no training"]
+    assert found["training/teacher"]["missing"] == [f"no run in {tmp_path / 'teacher'} has the logits.h5 ffffffffffff"]
+    assert found["training/teacher"]["runs"] == {str(tmp_path / "teacher/x"): 2}
+    (tmp_path / "student/s/run.json").write_text("[]")  # damaged: as good as gone
+    strange = tmp_path / "elsewhere.tflite"
+    strange.write_text("?")
+    for path, metadata in ((model, about), (model, {}), (strange, about)):
+        found = trainings(path, metadata, tmp_path)
+        assert ("training/quantize" in found) == (path == strange)
+        assert all(entry["kWh"] is None for entry in found.values())
+        assert "whoever taught the student, whose run is not known" in found["training/teacher"]["missing"]
+
+
+def test_learning_from_labels_has_no_teacher(tmp_path: Path) -> None:
+    """Oracle: a student without logits costs itself."""
+    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {"logits": ""}, kwh=3)
+    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
+    found = trainings(tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}, tmp_path)
+    assert {phase: entry["kWh"] for phase, entry in found.items()} == {"training/student": 3, "training/all": 3}
+
+
+def test_the_table_lists_each_training(tmp_path: Path, prepared: Prepared) -> None:
+    """Oracle: by hand: 1e-6 kWh of 4 clips are 0.9 J each and twice the other's; each teacher has its line, what is not
+    known its reason."""
+    path = make_baseline(tmp_path / "b.tflite", build_front_end(32_000, BASELINE_MEL), prepared)
+    phases = {
+        name: {**reading(kwh, 2.0), "clips": 4, "passes": 3} for name, kwh in (("inference", 1e-6), ("baseline", 2e-6))
+    }
+    unknown = {"kWh": None, "seconds": None, "estimated": False}
+    phases["training/student"] = {**unknown, "runs": {}, "missing": ["no run [a] has it"]}
+    phases["training/teacher"] = {
+        **reading(3.5, 1.0),
+        "runs": {"runs/teacher/x": 2.0, "runs/teacher/y": 1.5},
+        "missing": [],
+    }
+    phases["training/all"] = unknown
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table(phases, dict.fromkeys(("inference", "baseline"), path), "device"))
+    lines = {" ".join(line.replace("│", " ").split()) for line in console.export_text().splitlines()}
+    assert {
+        "multiply-accumulates 29,238,120 29,238,120",
+        "ms a clip 500.00 500.00",
+        "J a clip 0.9 1.8",
+        "kWh a pass 1e-06 2e-06",
+        "baseline's over model's 2.000 1",
+        "kWh of training, student not known",
+        "kWh of runs/teacher/x 2 *",
+        "kWh of runs/teacher/y 1.5 *",
+        "kWh of training, all not known",
+        "not known: no run [a] has it",
+    } <= lines
+
+
+@pytest.fixture
+def model(tmp_path: Path, generator: torch.Generator) -> Path:
+    """What stage=quantize leaves of an untrained student, as far as it matters here."""
+    folder = tmp_path / "runs/quantize/default"
+    folder.mkdir(parents=True)
+    network = build_student("cp_mobile", size="6k").eval()
+    integers = calibrate(fold(network), [torch.randn(4, 1, 64, 64, generator=generator)])
+    (folder / "run.json").write_text(json.dumps({"settings": {"quantize": {"method": "ptq"}}, "inputs": {}}))
+    write_tflite(integers, tmp_path / "deaf.tflite", {})
+    return write_tflite(integers, folder / "model.tflite", {"sample_rate": 32_000, "mel": MEL})
+
+
+def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: ClipSet, model: Path) -> None:
+    """Oracle: the scores against each other: the quotient of the kWh, the number of test clips; the baseline costs
+    more than the smallest student, which has a tenth of its multiply-accumulates. No training is known, which is
+    said. The same command again is no new run, another setting is refused."""
+    arguments = ["stage=energy", f"data.root={miniature.root}", "tracking=none", "energy.seconds=0.01"]
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "runs/energy/default"
+    scores = json.loads((folder / "score.json").read_text())
+    assert scores["energy/clips"] == len(miniature.indices("test"))
+    assert scores["energy/normalised"] == scores["energy/baseline/kWh"] / scores["energy/inference/kWh"] > 1
+    assert not any("training" in name for name in scores)
+    cost, baseline = (tflite_complexity(path) for path in (model, folder / "baseline.tflite"))
+    assert baseline.parameter_bytes == 46_512
+    assert baseline.macs > 10 * cost.macs
+    assert "device kernels" in result.stdout
+    assert "not known: no run in runs/student" in " ".join(result.stdout.split())
+    if json.loads((folder / "energy.json").read_text())["inference"]["estimated"]:
+        assert "* an estimate" in result.stdout
+    again = run(tmp_path, *arguments)
+    assert "reused" in again.stdout
+    assert f"{scores['energy/normalised']:.3f}" in again.stdout
+    assert "settings.kernels: device there, host asked for" in run(tmp_path, *arguments, "energy.kernels=host").stderr
+    assert json.loads((folder / "score.json").read_text()) == scores
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("model=none.tflite", "none.tflite does not exist: run stage=quantize first"),
+        ("model=deaf.tflite", "deaf.tflite does not say how it hears"),
+        ("energy.seconds=nan", "energy.seconds=nan must be above 0"),
+    ],
+)
+def test_mistakes_are_messages(tmp_path: Path, miniature: ClipSet, model: Path, mistake: str, message: str) -> None:
+    """Oracle: the message; nothing is begun."""
+    result = run(tmp_path, "stage=energy", f"data.root={miniature.root}", "tracking=none", mistake)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "runs/energy").exists()

@@ -1,0 +1,221 @@
+"""Who stands where, by the challenge's formula."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_run import run
+
+from data.errors import UserError
+from experiments.rank_systems import PUBLISHED, caveats, read_runs, read_systems
+from experiments.ranking import WEIGHTS, System, over_limits, pareto, rank
+from students.complexity import LIMITS
+
+HEADER = "name,accuracy,parameter_bytes,macs,set,source\n"
+
+
+def some_systems(most: int = 12) -> st.SearchStrategy[list[System]]:
+    """Few values, so that there are ties."""
+    figures = (st.sampled_from([0.0, 0.3, 0.5, 0.501, 1.0]), st.integers(1, 4), st.integers(1, 4))
+    return st.lists(st.tuples(*figures), max_size=most).map(
+        lambda found: [System(str(number), *figures) for number, figures in enumerate(found)]
+    )
+
+
+def beats(one: System, other: System) -> bool:
+    """By the definition: no worse in anything, better in something."""
+    no_worse = (
+        one.accuracy >= other.accuracy and one.parameter_bytes <= other.parameter_bytes and one.macs <= other.macs
+    )
+    figures = [(s.accuracy, s.parameter_bytes, s.macs) for s in (one, other)]
+    return no_worse and figures[0] != figures[1]
+
+
+def test_the_worked_example_of_the_task() -> None:
+    """Oracle: the task's example: ranks A (1, 1, 1), B (3, 3, 2), C (2, 2, 3), order A, C, B; points by
+    hand 1.0, 2.75, 2.25."""
+    systems = [System("A", 0.6, 10, 100), System("B", 0.4, 30, 200), System("C", 0.5, 20, 300)]
+    found = {standing.system.name: standing for standing in rank(systems)}
+    assert list(found) == ["A", "C", "B"]
+    assert {name: list(s.ranks.values()) for name, s in found.items()} == {"A": [1] * 3, "B": [3, 3, 2], "C": [2, 2, 3]}
+    assert {name: s.points for name, s in found.items()} == {"A": 1.0, "B": 2.75, "C": 2.25}
+    assert [s.place for s in found.values()] == [1, 2, 3]
+
+
+@given(some_systems())
+def test_a_rank_is_one_more_than_the_number_of_those_who_are_better(systems: list[System]) -> None:
+    """Oracle: that definition, counted one by one, of each figure and of the places; so equal ones share a rank."""
+    standings = rank(systems)
+    assert sorted(s.system.name for s in standings) == sorted(s.name for s in systems)
+    for standing in standings:
+        own = standing.system
+        assert standing.ranks == {
+            "accuracy": 1 + sum(s.accuracy > own.accuracy for s in systems),
+            "parameter_bytes": 1 + sum(s.parameter_bytes < own.parameter_bytes for s in systems),
+            "macs": 1 + sum(s.macs < own.macs for s in systems),
+        }
+        assert standing.points == sum(WEIGHTS[figure] * place for figure, place in standing.ranks.items())
+        assert standing.place == 1 + sum(s.points < standing.points for s in standings)
+    assert [s.place for s in standings] == sorted(s.place for s in standings)
+
+
+@given(some_systems())
+def test_the_front_are_those_whom_nobody_beats(systems: list[System]) -> None:
+    """Oracle: the definition, by brute force; the cheapest of the most accurate is always on the front, and who beats
+    another is never placed behind it."""
+    front = pareto(systems)
+    assert front == [not any(beats(other, one) for other in systems) for one in systems]
+    if systems:
+        best = max(systems, key=lambda s: (s.accuracy, -s.parameter_bytes, -s.macs))
+        assert front[systems.index(best)]
+    places = {standing.system.name: standing.place for standing in rank(systems)}
+    assert all(places[a.name] < places[b.name] for a in systems for b in systems if beats(a, b))
+
+
+def test_the_published_systems_are_those_of_the_sources() -> None:
+    """Oracle: the published figures (first place 58.7 % with 12,310 bytes and 4.35 million; best accuracy 62.7 % with
+    54,182 and 16.80; baseline 42.9 % with 46,512 and 29,234,920), and the published first place is first here too."""
+    systems = {s.name: s for s in read_systems(PUBLISHED)}
+    first, best, baseline = list(systems.values())[:3]
+    assert (first.accuracy, first.parameter_bytes, round(first.macs, -4)) == (0.587, 12_310, 4_350_000)
+    assert (best.accuracy, best.parameter_bytes, round(best.macs, -4)) == (0.627, 54_182, 16_800_000)
+    assert (baseline.accuracy, baseline.parameter_bytes, baseline.macs) == (0.429, 46_512, 29_234_920)
+    assert (first.set, best.set, baseline.set) == ("evaluation", "evaluation", "development")
+    assert all(s.source and not over_limits(s) for s in systems.values())
+    assert rank(list(systems.values()))[0].system is first
+
+
+def test_limits_hold_to_the_byte() -> None:
+    """Oracle: the task's limits, 128,000 bytes and 30,000,000 multiply-accumulates, both included."""
+    assert LIMITS == {"macs": 30_000_000, "parameter_bytes": 128_000}
+    assert over_limits(System("", 0.5, 128_000, 30_000_000)) == []
+    assert over_limits(System("", 0.5, 128_001, 30_000_001)) == [
+        "30,000,001 macs, at most 30,000,000",
+        "128,001 parameter bytes, at most 128,000",
+    ]
+
+
+def test_every_defect_of_a_table_is_named(tmp_path: Path) -> None:
+    """Oracle: the messages; all of a table at once."""
+    path = tmp_path / "s.csv"
+    path.write_text(
+        HEADER + "a,58.7,1,1,,\na,0.5,1.5,1,,\n,0.5,1,-1,,\nb,much,1,1,test,\nc,nan,inf,1e400,development,\n"
+    )
+    with pytest.raises(UserError) as error:
+        read_systems(path)
+    for message in (
+        "has 10 defects",
+        "system 1, 'a': accuracy '58.7' is no share from 0 to 1 (58.7 % is 0.587)",
+        "system 2, 'a': parameter_bytes '1.5' is no whole number",
+        "system 3, '': macs '-1' is no whole number of at least 1",
+        "system 3, '': it needs a name",
+        "system 4, 'b': accuracy 'much'",
+        "system 4, 'b': set 'test' is none of development, evaluation",
+        "system 5, 'c': accuracy 'nan'",
+        "system 5, 'c': parameter_bytes 'inf'",
+        "system 5, 'c': macs '1e400'",
+        "'a': there 2 times",
+    ):
+        assert message in str(error.value)
+    for text, message in ((HEADER, "it holds no system"), ("name,accuracy\na,1\n", "lacks the columns")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_systems(path)
+    with pytest.raises(UserError, match="is missing"):
+        read_systems(tmp_path / "none.csv")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_spoilt_table_passes_or_crashes(tmp_path: Path, data: st.DataObject) -> None:
+    """Oracle: what is accepted is in range and gets ranks from 1 to the number of systems, all else is a message."""
+    text = PUBLISHED.read_text()
+    at = data.draw(st.integers(0, len(text)))
+    until = data.draw(st.integers(at, min(len(text), at + 200)))
+    junk = st.text(max_size=8) | st.sampled_from(["\n", ",", '"', "\0", "0.7", "1e9", "-", "nan", "\r", "\n,,,,,\n"])
+    spoilt = text[:at] + data.draw(junk) + text[until:]
+    (tmp_path / "s.csv").write_bytes(spoilt.encode(errors="surrogatepass"))
+    try:
+        systems = read_systems(tmp_path / "s.csv")
+    except UserError:
+        return
+    assert len({s.name for s in systems}) == len(systems) > 0
+    for standing in rank(systems):
+        s = standing.system
+        assert s.name.isprintable()
+        assert 0 <= s.accuracy <= 1
+        assert isinstance(s.macs, int)
+        assert min(s.macs, s.parameter_bytes) >= 1
+        assert all(1 <= place <= len(systems) for place in (standing.place, *standing.ranks.values()))
+
+
+def own_run(folder: Path, accuracy: float, parameter_bytes: int, macs: int) -> Path:
+    """What stage=quantize leaves of a run, as far as it matters here."""
+    folder.mkdir(parents=True)
+    scores = {"test/accuracy": accuracy, "parameter_bytes": parameter_bytes, "macs": macs, "float/accuracy": 0.9}
+    (folder / "score.json").write_text(json.dumps(scores))
+    (folder / "run.json").write_text("{}")
+    return folder
+
+
+def test_a_run_that_cannot_be_ranked_is_named(tmp_path: Path) -> None:
+    """Oracle: the messages, of all folders at once; one that can is read, and once only."""
+    good = own_run(tmp_path / "good", 0.5, 100, 200)
+    assert read_runs([good / ".." / "good", good]) == [
+        System(str(good), 0.5, 100, 200, set="development", source="own run", own=True)
+    ]
+    unfinished = own_run(tmp_path / "unfinished", 0.5, 100, 200)
+    (unfinished / "run.json").unlink()
+    bad = [own_run(tmp_path / str(number), *figures) for number, figures in enumerate([(1.5, 1, 1), (0.5, 1, None)])]
+    for number, text in enumerate(["[]", "{}", "{", "\udc00"], start=2):
+        bad.append(own_run(tmp_path / str(number), 0, 1, 1))
+        (bad[-1] / "score.json").write_bytes(text.encode(errors="surrogatepass"))
+    with pytest.raises(UserError) as error:
+        read_runs([good, tmp_path / "nothing", unfinished, *bad])
+    for folder, why in (
+        (tmp_path / "nothing", "it has no score.json"),
+        (unfinished, "it is unfinished"),
+        (bad[0], "accuracy '1.5' is no share"),
+        (bad[1], "macs 'None' is no whole number"),
+        *((folder, "lacks one of test/accuracy, parameter_bytes, macs, or is damaged") for folder in bad[2:]),
+    ):
+        assert f"{folder}: " in str(error.value)
+        assert why in str(error.value)
+    assert f"{good}: " not in str(error.value)
+
+
+def test_mixed_sets_are_said() -> None:
+    """Oracle: one set of accuracies needs no word, two are named with whose they are."""
+    one, other = System("x", 0.5, 1, 1, set="evaluation"), System("y", 0.4, 1, 1, set="development")
+    assert caveats(rank([one])) == []
+    (warning,) = caveats(rank([one, other]))
+    assert "the development set's test split: y; the evaluation set: x" in warning
+
+
+@pytest.mark.parametrize("named", [[], ["rank.runs=[runs/quantize/default,runs/quantize/large]"]])
+def test_ones_own_system_is_ranked_among_the_published(tmp_path: Path, named: list[str]) -> None:
+    """Oracle: by hand: 58.8 % with fewer bytes than the first place and more multiply-accumulates than all comes second
+    in accuracy, first in bytes and last of eight: 0.5 x 2 + 0.25 x 1 + 0.25 x 8 = 3.25; the first place, third, first
+    and first, has 1.5 + 0.5 + 0.25 = 2.25. One over the limits is named and has no place."""
+    own_run(tmp_path / "runs/quantize/default", 0.588, 12_000, 29_900_000)
+    own_run(tmp_path / "runs/quantize/large", 0.9, 128_001, 1)
+    result = run(tmp_path, "stage=rank", *named)
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "runs/rank/default/ranking.csv", newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    own = rows["runs/quantize/default"]
+    assert [float(own[f"rank_{figure}"]) for figure in WEIGHTS] == [2, 1, 8]
+    assert float(own["points"]) == 3.25
+    assert (own["pareto"], own["own"], own["set"]) == ("True", "True", "development")
+    assert float(rows["CP-Mobile, base 16 (first place)"]["points"]) == 2.25
+    places = [int(row["place"]) for row in rows.values()]
+    assert places == sorted(places)
+    assert f"runs/quantize/default would be number {own['place']} of 8" in result.stdout
+    assert ("not ranked: runs/quantize/large has 128,001 parameter bytes" in result.stdout) == bool(named)
+    assert "accuracies of different sets" in result.stdout
+    content = json.loads((tmp_path / "runs/rank/default/ranking.json").read_text())
+    assert [system["name"] for system in content["systems"]] == list(rows)
+    assert list(content["over_limits"]) == (["runs/quantize/large"] if named else [])

@@ -1,0 +1,200 @@
+"""A run's page, made from its files, and opened in a browser."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_run import run
+
+from data.errors import UserError
+from data.scenes import ClipSet
+from experiments.judge import judge
+from experiments.report import section_of, write_report
+from experiments.run_files import read_run
+
+PHONE = {"width": 360, "height": 740}
+
+
+def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, ...] = ()) -> Path:
+    """A finished run of stage=quantize with every file that a report reads."""
+    folder.mkdir(parents=True)
+    labels = clips.labels[clips.indices("test")]
+    p = np.random.default_rng(seed).dirichlet(np.ones(10), size=len(labels))
+    p[np.arange(len(labels)), labels] += 0.3
+    scores = judge(clips, p / p.sum(1, keepdims=True), folder)
+    scores |= {"float/accuracy": 0.5, "float/log_loss": 1.5, "test/agreement_with_float": 0.96}
+    scores |= {"macs": 4_129_932, "parameter_bytes": 130_000, "peak_bytes": 84_512}
+    scores |= {"within_limit/macs": 1.0, "within_limit/parameter_bytes": 0.0}
+    rows = [{"epoch": e, "loss": 2 / e, "validation/log_loss": 2.3 / e, "validation/accuracy": 0.1} for e in (1, 2, 3)]
+    for name, content in {
+        "score.json": json.dumps(scores),
+        "history.jsonl": "\n".join(map(json.dumps, rows)),
+        "run.json": json.dumps(
+            {"settings": {"bits": 8, "seed": seed}, "inputs": {"waves": "ab"}, "sources": [*map(str, sources)]}
+        ),
+        "config.yaml": "name: <script>alert(1)</script>\n",
+        "energy.json": json.dumps({"quantize": {"kWh": 0.0012, "seconds": 9, "estimated": True, "cpu": "some"}}),
+        "layers.json": json.dumps(
+            [{"layer": "0_0", "bits": 8, "bytes": 104}, {"layer": "1_0", "bits": 4, "bytes": 60}]
+        ),
+        "operators.json": json.dumps([{"output": "0_0", "macs": 294_912}, {"output": "1_0", "macs": 10_000}]),
+    }.items():
+        (folder / name).write_text(content)
+    return folder
+
+
+def page_of(folder: Path) -> Path:
+    """Its report, written now."""
+    write_report(folder)
+    return folder / "report.html"
+
+
+@pytest.fixture
+def finished(tmp_path: Path, miniature: ClipSet) -> Path:
+    return make_run(tmp_path / "runs/quantize/mine", miniature)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    if (path := shutil.which("chromium")) is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def test_what_a_page_says_is_what_is_in_the_scores(finished: Path, miniature: ClipSet) -> None:
+    """Oracle: score.json, formatted by hand; the limits' verdicts; no code of a config is code of the page."""
+    text = page_of(finished).read_text()
+    scores = json.loads((finished / "score.json").read_text())
+    low, high = (100 * scores[f"test/accuracy/{edge}"] for edge in ("low", "high"))
+    assert f"right on {100 * scores['test/accuracy']:.1f} % ({low:.1f} to {high:.1f})" in text
+    assert f"Of the {len(miniature.indices('test'))} test clips" in text
+    for figure in ("accuracy/device/s6", "accuracy/scene/metro_station", "accuracy/group/unseen"):
+        assert f"<td>{100 * scores[f'test/{figure}']:.1f} %</td>" in text
+    assert '<b>4,129,932</b><span class="ok">of 30,000,000, ok' in text
+    assert '<b>130,000</b><span class="over">of 128,000, over' in text
+    assert "<b>1.2 Wh</b>" in text
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_a_page_links_to_those_it_came_from(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: the files that the addresses lead to, from the teacher over the student to this run."""
+    teacher = make_run(tmp_path / "runs/teacher/big", miniature)
+    student = make_run(tmp_path / "runs/student/small", miniature, sources=(teacher / "logits.h5",))
+    integers = make_run(tmp_path / "runs/quantize/small", miniature, sources=(student / "checkpoint.safetensors",))
+    for folder in (teacher, student, integers):
+        write_report(folder)
+    links = section_of(read_run(integers), integers).links
+    assert [words for words, _ in links] == ["teacher big", "student small"]
+    assert [(integers / address).resolve() for _, address in links] == [
+        (folder / "report.html").resolve() for folder in (teacher, student)
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_it_at_a_phones_width(finished: Path, browser, scheme: str) -> None:
+    """Oracle: Chromium: no message in its console, nothing asked of a network, pictures and tables laid out inside the
+    page's width, words that stand out from the paper (WCAG's contrast of 4.5)."""
+    page = browser.new_page(viewport=PHONE, color_scheme=scheme)
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_of(finished).as_uri())
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    titles = page.locator("figure h3").all_inner_texts()
+    assert titles == ["Confusions", "Devices", "Groups of devices", "Scenes", "Reliability", "Training", "Layers"]
+    for picture in page.locator("figure svg").all():
+        box = picture.bounding_box()
+        assert box["width"] > 250
+        assert box["height"] > 120
+    assert page.locator("table").count() == 3
+    assert page.locator("figure svg text", has_text="metro station").count() >= 2
+    paper, ink, label = page.evaluate(
+        """() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
+                  getComputedStyle(document.querySelector('figure svg text')).fill]"""
+    )
+    assert contrast(paper, ink) > 4.5
+    assert contrast(paper, label) > 4.5
+    page.close()
+
+
+def contrast(first: str, second: str) -> float:
+    """Of two colours "rgb(r, g, b)", by WCAG 2.1."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(c) / 255 for c in colour[4:-1].split(",")]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    dark, light = sorted(map(luminance, (first, second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_runs_are_shown_side_by_side(tmp_path: Path, miniature: ClipSet, browser) -> None:
+    """Oracle: both runs' scores in one row; the settings that differ and no other; each run in full below."""
+    for seed in (0, 1):
+        make_run(tmp_path / f"runs/quantize/seed_{seed}", miniature, seed)
+    (tmp_path / "runs/quantize/unfinished").mkdir()
+    result = run(tmp_path, "stage=report", "report.runs=runs/quantize/*", "name=both")
+    assert result.returncode == 0, result.stderr
+    assert "runs/quantize/unfinished" in result.stdout
+    page = browser.new_page()
+    page.goto((tmp_path / "runs/report/both/report.html").as_uri())
+    assert page.locator("h1").all_inner_texts() == ["Comparison", "quantize seed_0", "quantize seed_1"]
+    tables = page.locator("section").first.locator("table")
+    scores = [json.loads((tmp_path / f"runs/quantize/seed_{seed}/score.json").read_text()) for seed in (0, 1)]
+    row = tables.nth(0).locator("tr").nth(1).inner_text().split("\t")
+    assert row == ["accuracy (macro)", *(f"{100 * s['test/accuracy']:.1f} %" for s in scores)]
+    assert [r.split("\t") for r in tables.nth(1).locator("tbody tr").all_inner_texts()] == [["seed", "0", "1"]]
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["name=nobody"], "no finished run named nobody"),
+        (["report.runs=nowhere"], "names no finished run"),
+        (["report.runs=nowhere/*"], "matches no file or folder"),
+    ],
+)
+def test_a_mistake_is_one_message(arguments: list[str], words: str, tmp_path: Path) -> None:
+    """Oracle: the message, and no traceback."""
+    result = run(tmp_path, "stage=report", *arguments)
+    assert result.returncode == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_spoilt_file_is_more_than_a_message(finished: Path, data: st.DataObject) -> None:
+    """Oracle: a page or our own error, whatever a file was cut to or had written into it."""
+    path = finished / data.draw(
+        st.sampled_from(["score.json", "run.json", "history.jsonl", "confusion.csv", "reliability.csv", "energy.json"])
+    )
+    before = path.read_text()
+    at = data.draw(st.integers(0, len(before)))
+    until = data.draw(st.integers(at, min(len(before), at + 20)))
+    path.write_text(before[:at] + data.draw(st.text(max_size=6)) + before[until:], errors="replace")
+    try:
+        section_of(read_run(finished), finished)
+    except UserError as error:
+        said = str(error)
+    else:
+        said = str(finished)
+    finally:
+        path.write_text(before)
+    assert str(finished) in said
