@@ -12,8 +12,9 @@ import numpy as np
 
 from data.scenes import DEVICES, SCENES
 from experiments.about import About
-from experiments.lineage import Lineage, Source
+from experiments.lineage import Lineage
 from experiments.meta import ABBREVIATION
+from experiments.run_files import RunFiles
 from students.quantize.integer import IntegerNetwork
 
 AUGMENTATIONS = {  # setting -> the organisers' word
@@ -64,7 +65,7 @@ def description(
                 "acoustic_features": "log-mel energies",
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
-                "machine_learning_method": METHODS.get(_builder(lineage.student), _builder(lineage.student)),
+                "machine_learning_method": METHODS[lineage.student.settings["student.builder"]],
                 "ensemble_method_subsystem_count": None,  # of the system; its teachers are not part of it
                 "decision_making": None,
                 "external_data_usage": _usage(lineage, datasets),
@@ -101,15 +102,20 @@ def description(
 
 def default_name(lineage: Lineage) -> dict[str, str]:
     """A system's name, after what it is, and its abbreviation, after its run."""
-    student, run = lineage.student.settings["student"], lineage.quantized.folder.name
-    words = (student["builder"], student.get("size"), f"({run})")
-    return {"name": " ".join(word for word in words if word), "abbreviation": run[:ABBREVIATION]}
+    run = lineage.quantized.name
+    return {"name": f"{network_of(lineage)} ({run})", "abbreviation": run[:ABBREVIATION]}
+
+
+def network_of(lineage: Lineage) -> str:
+    """The student's builder and size."""
+    settings = lineage.student.settings
+    return " ".join(filter(None, (settings["student.builder"], settings.get("student.size"))))
 
 
 def augmentations(lineage: Lineage) -> list[str]:
     """What the student's training clips went through, in words; impulse responses only where there were some."""
-    augment, inputs = lineage.student.settings["student"]["augment"], lineage.student.inputs
-    used = [key for key in AUGMENTATIONS if augment.get(key)]
+    settings, inputs = lineage.student.settings, lineage.student.inputs
+    used = [key for key in AUGMENTATIONS if settings.get(f"student.augment.{key}")]
     return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or "impulses" in inputs]
 
 
@@ -117,15 +123,17 @@ def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]
     """Of pretrained teachers and impulse responses, and those that the authors name; each name once."""
     found = [dataset for teacher in lineage.teachers for dataset in _pretrained_on(teacher)]
     heard = any("impulses" in source.inputs for source in (lineage.student, *lineage.teachers))
-    if heard and lineage.config["data"]["kind"] != "synthetic":
+    if heard and lineage.data["kind"] != "synthetic":
         found.append(MICIRP)
     return list({dataset["name"]: dataset for dataset in [*found, *about.external_datasets]}.values())
 
 
 def training_kwh(lineage: Lineage) -> float | None:
     """Of all trainings that led to the system, as far as they were measured; None if none was."""
-    measured = [source.kwh for source in (lineage.quantized, lineage.student, *lineage.teachers)]
-    return sum(measured) or None
+    if (known := lineage.energy.get("energy/training/all/kWh")) is not None:
+        return known
+    runs = (lineage.quantized, lineage.student, *lineage.teachers)
+    return sum(phase["kWh"] for run in runs for phase in run.energy.values()) or None
 
 
 def _figures(scores: Mapping[str, float], subset: str) -> dict[str, float | None]:
@@ -136,14 +144,10 @@ def _figures(scores: Mapping[str, float], subset: str) -> dict[str, float | None
     }
 
 
-def _builder(source: Source) -> str:
-    part = "student" if "student" in source.settings else "teacher"
-    return source.settings[part]["builder"]
-
-
-def _pretrained_on(teacher: Source) -> tuple[Mapping[str, Any], ...]:
+def _pretrained_on(teacher: RunFiles) -> tuple[Mapping[str, Any], ...]:
     """The data that others trained it on before; of weights from a file, its authors must say."""
-    return PRETRAINED.get(_builder(teacher), ()) if teacher.settings["teacher"].get("pretrained") else ()
+    known = PRETRAINED.get(str(teacher.settings["teacher.builder"]), ())
+    return known if teacher.settings["teacher.pretrained"] else ()
 
 
 def _usage(lineage: Lineage, datasets: list[Mapping[str, Any]]) -> str | None:
@@ -160,6 +164,6 @@ def _pipeline(lineage: Lineage) -> list[str]:
     """In the order in which it happened."""
     before = ["pretraining"] if any(map(_pretrained_on, lineage.teachers)) else []
     taught = ["knowledge distillation"] if lineage.student.settings["distill"] != "none" else ["training"]
-    if lineage.quantized.settings["quantize"]["method"] == "qat":
+    if lineage.quantized.settings["quantize.method"] == "qat":
         return [*before, *taught, "quantization aware training"]
     return [*before, *taught, "weight quantization"]

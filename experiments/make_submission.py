@@ -21,6 +21,7 @@ from experiments.meta import meta_defects, meta_text
 from experiments.paths import MODEL, existing, matches, sha256
 from experiments.predict_files import probabilities_of_files
 from experiments.prediction_table import table_text
+from experiments.report_pictures import pictures
 from experiments.runs import Run
 from experiments.submission import SYSTEMS, label_of, meta_path, output_path, report_path, write_package
 from experiments.technical_report import report_pdf
@@ -58,19 +59,20 @@ def run(cfg: DictConfig) -> None:
     path = this.folder / PACKAGE
     if not this.is_done(PACKAGE):
         this.start()
-        content = {report_path(team): report_pdf([entry.system for entry in entries], about)}
+        systems = [entry.system for entry in entries]
+        content = {report_path(team): report_pdf(systems, about, pictures(systems))}
         for entry in entries:
             label = entry.system.label
             content[meta_path(label)] = meta_text(entry.system.meta).encode()
             content[output_path(label)] = _predictions(entry, files).encode()
         write_package(path, content)
         try:
-            systems = require_valid(path, [file.name for file in files])
+            passed = require_valid(path, [file.name for file in files])
         except UserError as error:
             raise AssertionError(f"our own package does not pass our own checks; please report it: {error}") from None
-        this.finish({"systems": len(systems), "clips": len(files)})
+        this.finish({"systems": len(passed), "clips": len(files)})
     for entry in entries:
-        if (kind := entry.system.lineage.config["data"]["kind"]) != CHALLENGE:
+        if (kind := entry.system.lineage.data["kind"]) != CHALLENGE:
             log.warning("%s: its figures are of data=%s, not of the challenge's", entry.system.label, kind)
     if unwritten := [section for section in SECTIONS if section not in about.texts]:
         log.warning("the report still lacks what you have to say; %s has no %s", cfg.submit.about, ", ".join(unwritten))
@@ -112,7 +114,7 @@ def _entries(folders: Sequence[Path], about: About, team: str) -> list[_Entry]:
 def _help(defect: str, lineage: Lineage) -> str:
     """What to do about a figure that the runs lack."""
     if "inference must be" in defect:
-        return f"; measure it with stage=energy name={lineage.quantized.folder.name}"
+        return f"; measure it with stage=energy name={lineage.quantized.name}"
     if "results." in defect:
         return "; the test split must have clips of every scene and device"
     return ""
@@ -121,7 +123,7 @@ def _help(defect: str, lineage: Lineage) -> str:
 def _predictions(entry: _Entry, files: Sequence[Path]) -> str:
     """The table of a system."""
     front_end = build_front_end(entry.metadata["sample_rate"], entry.metadata["mel"])
-    seconds = entry.system.lineage.config["data"]["clip_seconds"]
+    seconds = entry.system.lineage.data["clip_seconds"]
     with Progress(transient=True) as bars:
         bar = bars.add_task(entry.system.label, total=len(files))
         probabilities = probabilities_of_files(

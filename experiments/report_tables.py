@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
-from experiments.describe import System, augmentations
+from experiments.describe import System, augmentations, network_of
 from students.complexity import LIMITS
 
 Rows = list[list[str]]
@@ -32,27 +32,23 @@ DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a ne
 def overview(systems: Sequence[System]) -> Rows:
     """What each system is."""
 
-    def student(s: System) -> dict[str, Any]:
-        return s.lineage.student.settings["student"]
-
     def mel(s: System) -> str:
-        settings = student(s)["mel"]
-        return f"{settings['mels']} log-mel bands, window {settings['window']}, hop {settings['hop']} samples"
+        mels, window, hop = (s.lineage.student.settings[f"student.mel.{key}"] for key in ("mels", "window", "hop"))
+        return f"{mels} log-mel bands, window {window}, hop {hop} samples"
 
     def teachers(s: System) -> str:
-        named = [f"{t.settings['teacher']['builder']} ({t.folder.name})" for t in s.lineage.teachers]
-        return ", ".join(named) or DASH
+        return ", ".join(f"{t.settings['teacher.builder']} ({t.name})" for t in s.lineage.teachers) or DASH
 
     def bits(s: System) -> str:
-        quantize = s.lineage.quantized.settings["quantize"]
-        return f"weights {quantize['bits']}, activations {quantize.get('activations', 8)}"
+        activations = s.lineage.quantized.settings.get("quantize.activations", 8)
+        return f"weights {' and '.join(map(str, s.lineage.bits))}, activations {activations}"
 
     return _rows(
         systems,
         {
             "label": lambda s: s.label,
             "name": lambda s: s.meta["submission"]["name"],
-            "network": lambda s: " ".join(filter(None, (student(s)["builder"], student(s).get("size")))),
+            "network": lambda s: network_of(s.lineage),
             "input": mel,
             "sampling rate": lambda s: s.meta["system"]["description"]["input_sampling_rate"],
             "bits": bits,
@@ -65,27 +61,20 @@ def overview(systems: Sequence[System]) -> Rows:
 def training(systems: Sequence[System]) -> Rows:
     """Recipe and distillation of each student."""
 
-    def part(name: str, key: str) -> Callable[[System], str]:
-        return lambda s: _word(s.lineage.student.settings["student"][name].get(key))
-
-    def epochs(s: System) -> str:
-        settings = s.lineage.student.settings
-        return _word(settings.get("epochs") or settings["student"]["fit"]["epochs"])
-
-    def batch(s: System) -> str:
-        settings = s.lineage.student.settings
-        return _word(settings.get("batch_size") or settings["student"]["fit"]["batch_size"])
+    def of(*keys: str) -> Callable[[System], str]:
+        """The first setting that is there."""
+        return lambda s: _word(next(filter(None, map(s.lineage.student.settings.get, keys)), None))
 
     return _rows(
         systems,
         {
-            "epochs": epochs,
-            "batch size": batch,
-            "learning rate": part("fit", "learning_rate"),
-            "weight decay": part("fit", "weight_decay"),
-            "temperature": part("distill", "temperature"),
-            "weight of labels": part("distill", "hard_weight"),
-            "quantised": lambda s: s.lineage.quantized.settings["quantize"]["method"],
+            "epochs": of("epochs", "student.fit.epochs"),
+            "batch size": of("batch_size", "student.fit.batch_size"),
+            "learning rate": of("student.fit.learning_rate"),
+            "weight decay": of("student.fit.weight_decay"),
+            "temperature": of("student.distill.temperature"),
+            "weight of labels": of("student.distill.hard_weight"),
+            "quantised": lambda s: str(s.lineage.quantized.settings["quantize.method"]),
         },
     )
 
@@ -94,7 +83,7 @@ def data(systems: Sequence[System]) -> Rows:
     """What each student heard, and how it was changed."""
 
     def of(key: str) -> Callable[[System], str]:
-        return lambda s: _word(s.lineage.config["data"][key])
+        return lambda s: _word(s.lineage.data[key])
 
     def beyond(s: System) -> str:
         return ", ".join(dataset["name"] for dataset in s.meta["system"]["external_datasets"] or []) or DASH
@@ -102,7 +91,7 @@ def data(systems: Sequence[System]) -> Rows:
     return _rows(
         systems,
         {
-            "data set": lambda s: SETS.get(s.lineage.config["data"]["kind"], s.lineage.config["data"]["kind"]),
+            "data set": lambda s: SETS.get(s.lineage.data["kind"], s.lineage.data["kind"]),
             "train subset (%)": of("subset"),
             "share of locations held out": of("validation_fraction"),
             "beyond it": beyond,
@@ -164,8 +153,8 @@ def references(systems: Sequence[System]) -> list[str]:
     """What the systems are made of, each once."""
     found = [TASK, DATA]
     for s in systems:
-        builders = [s.lineage.student.settings["student"]["builder"]]
-        builders += [teacher.settings["teacher"]["builder"] for teacher in s.lineage.teachers]
+        builders = [s.lineage.student.settings["student.builder"]]
+        builders += [teacher.settings["teacher.builder"] for teacher in s.lineage.teachers]
         found += [BY_BUILDER[builder] for builder in builders if builder in BY_BUILDER]
         found += [DISTILLATION] if s.lineage.teachers else []
     return list(dict.fromkeys([*found, INTEGERS, CODECARBON]))

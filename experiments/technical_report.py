@@ -28,6 +28,7 @@ STYLES = {"normal": "", "bold": "-Bold", "italic": "-Italic", "boldItalic": "-Bo
 MARGIN = 2 * cm
 WIDTH = A4[0] - 2 * MARGIN
 MISSING = colors.HexColor("#b3261e")
+Picture = tuple[str, bytes]  # caption and PNG
 WANTED = {  # section: what the authors are asked for
     "abstract": "what was built, how small it is and how well it does, in some sentences",
     "introduction": "the problem, what others did, and what is new here",
@@ -39,13 +40,13 @@ WANTED = {  # section: what the authors are asked for
 }
 
 
-def report_pdf(systems: Sequence[System], about: About, figures: Sequence[tuple[str, bytes]] = ()) -> bytes:
+def report_pdf(systems: Sequence[System], about: About, figures: Sequence[Picture] = ()) -> bytes:
     """The whole report.
 
     Args:
         systems: of the package.
         about: title, authors and prose.
-        figures: caption and PNG of each picture among the results.
+        figures: among the results.
     """
     fonts()
     styles = _styles()
@@ -70,8 +71,8 @@ def report_pdf(systems: Sequence[System], about: About, figures: Sequence[tuple[
     section("system", ("The systems.", overview(systems)), ("How they were trained.", training(systems)))
     section("data", ("What the systems heard.", data(systems)))
     section("results", ("Accuracy (%) and log loss on the development test split.", figures_by_subset(systems)))
-    for caption, png in figures:
-        story.append(KeepTogether([_image(png), Paragraph(escape(caption), styles["caption"])]))
+    if figures:
+        story.append(_gallery(figures, styles))
     section("complexity", ("Costs, and the task's limits.", complexity(systems)))
     section("energy", ("Energy in kWh by codecarbon.", energy(systems)))
     story.append(Paragraph("References", styles["heading"]))
@@ -139,9 +140,15 @@ def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
     return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1)
 
 
-def _image(png: bytes) -> Image:
-    """As wide as the text, at most half a page high."""
+def _gallery(figures: Sequence[Picture], styles: Mapping[str, ParagraphStyle]) -> Table:
+    """Two side by side, each with its caption below."""
+    width = WIDTH / 2 - 0.2 * cm
+    cells = [[_image(png, width), Paragraph(escape(caption), styles["caption"])] for caption, png in figures]
+    rows = [cells[start : start + 2] + [""] * (2 - len(cells[start : start + 2])) for start in range(0, len(cells), 2)]
+    return Table(rows, [WIDTH / 2] * 2, style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))
+
+
+def _image(png: bytes, width: float) -> Image:
     image = Image(io.BytesIO(png))
-    factor = min(WIDTH / image.imageWidth, A4[1] / 2 / image.imageHeight)
-    image.drawWidth, image.drawHeight = image.imageWidth * factor, image.imageHeight * factor
+    image.drawWidth, image.drawHeight = width, width * image.imageHeight / image.imageWidth
     return image

@@ -53,8 +53,10 @@ def run(cfg: DictConfig) -> None:
     filenames = None if folder is None else [file.name for file in evaluation_files(folder)]
     systems = require_valid(Path(cfg.package), filenames)
     table = Table(title=escape(str(cfg.package)))
-    for column in ("system", "name", "clips", "accuracy", "bytes", "MACs"):
-        table.add_column(column, justify="left" if column in ("system", "name") else "right")
+    table.add_column("system", no_wrap=True)
+    table.add_column("name")
+    for column in ("clips", "accuracy", "bytes", "MACs"):
+        table.add_column(column, justify="right")
     for s in systems:
         figures = (f"{s.clips:,}", f"{s.accuracy:.1f} %", f"{s.bytes:,.0f}", f"{s.macs:,}")
         table.add_row(s.label, escape(s.name), *figures)

@@ -71,8 +71,8 @@ def content(package: Path, ending: str) -> bytes:
 
 
 def test_the_package_holds_what_the_file_computes(package: Path, folder: Path, miniature: ClipSet) -> None:
-    """Oracle: pandas reads the table; its figures by scikit-learn are those that stage=quantize measured on the same
-    clips, which it read from its packed waves."""
+    """Oracle: pandas reads the table; its probabilities, and its figures by scikit-learn, are those that stage=quantize
+    measured on the same clips, which it read from its packed waves."""
     table = pd.read_csv(BytesIO(content(package, ".output.csv")), sep="\t")
     assert list(table) == ["filename", "scene_label", *SCENES]
     rows = miniature.indices("test")
@@ -80,6 +80,8 @@ def test_the_package_holds_what_the_file_computes(package: Path, folder: Path, m
     p, labels = table[list(SCENES)].to_numpy(), miniature.labels[rows]
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
     assert list(table["scene_label"]) == [SCENES[n] for n in p.argmax(1)]
+    measured = pd.read_csv(folder / "runs/quantize/first/predictions.csv", sep="\t")
+    np.testing.assert_allclose(p, measured[list(SCENES)], rtol=1e-6)
     scores = json.loads((folder / "runs/quantize/first/score.json").read_text())
     assert metrics.balanced_accuracy_score(labels, p.argmax(1)) == pytest.approx(scores["test/accuracy"])
     loss = metrics.log_loss(labels, p / p.sum(1, keepdims=True), labels=range(10))
@@ -158,6 +160,7 @@ def test_the_report_shows_the_figures_and_asks_for_the_rest(package: Path, folde
     assert f"{scores['macs']:,}" in text
     assert f"{scores['parameter_bytes']:,}" in text
     assert text.count("[To be written by the authors:") == 6
+    assert sum(len(page.images) for page in pages) == 4  # devices, reliability, training, confusions
     assert "has no introduction, system, data, results, complexity, energy" in (folder / "stdout.txt").read_text()
 
 
@@ -192,7 +195,7 @@ def test_what_is_in_the_way_is_said(folder: Path) -> None:
     assert "Traceback" not in result.stderr
     assert "inference must be a number of at least 0, not None" in result.stderr
     assert "stage=energy name=unmeasured" in result.stderr
-    with pytest.raises(UserError, match=r"nobody.run\.json is missing"):
+    with pytest.raises(UserError, match=r"nobody is no finished run"):
         read_lineage(folder / "runs/quantize/nobody")
     shutil.copytree(folder / "runs/quantize/first", folder / "elsewhere/quantize/first")
     with pytest.raises(UserError, match="was made of a student that is in none of"):
