@@ -180,14 +180,21 @@ def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Dec
         oddities["were shorter than a clip and padded with silence"] += len(audio.samples) < length
         oddities["were longer than a clip and cut"] += len(audio.samples) > length
     block = block[: len(read)]
+    integers, scale, silent = to_integers(block)
+    oddities["are silent"] += silent
+    return Decoded(integers, scale, read, failures, +oddities, rates)
+
+
+def to_integers(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Clips float32 (B, samples), which are overwritten, as int16, each scaled by its own peak, the scales float32
+    (B,), and how many clips are silent. The integers are overwritten by the thread's next call."""
     # All clips at once and in place: each of these calls hands Python's lock to another thread and back.
     peak = np.maximum(block.max(1), -block.min(1))
     silent = peak < SILENCE
-    oddities["are silent"] += int(silent.sum())
     # Resampling may overshoot full scale; a clip is scaled by its own peak, so nothing clips: |x / scale| rounds to
     # FULL_SCALE at most.
     scale = np.where(silent, np.float32(1), peak) / np.float32(FULL_SCALE)
     block /= scale[:, None]
     integers = _scratch("wave", block.shape, np.int16)
     integers[:] = np.rint(block, out=block)
-    return Decoded(integers, scale, read, failures, +oddities, rates)
+    return integers, scale, int(silent.sum())

@@ -38,6 +38,7 @@ class KaldiFbank(nn.Module):
         if mels < 4 or std <= 0:
             raise UserError(f"mel.mels={mels} must be at least 4, mel.std={std} above 0")
         self.sample_rate, self.mels, self.mean, self.std = sample_rate, mels, mean, std
+        self.low, self.high = LOWEST, RATE / 2
         self.resample = nn.Identity() if sample_rate == RATE else Resample(sample_rate, RATE)
         banks, _ = get_mel_banks(mels, FFT, float(RATE), LOWEST, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("window", torch.hann_window(WINDOW, periodic=False), persistent=False)

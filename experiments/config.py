@@ -10,6 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from experiments.config_results import Demo, Energy, Predict, Runs, Submit, Summary
 from experiments.launcher import RayLauncher
 
 
@@ -139,47 +140,6 @@ class Ensemble:
 
 
 @dataclass
-class Summary:
-    """Which runs are summarised; see experiments/summary.py."""
-
-    runs: Any = None
-    reference: str | None = None
-
-
-@dataclass
-class Submit:
-    """What goes into a challenge package; see experiments/make_submission.py."""
-
-    evaluation: str | None = None
-    runs: Any = None
-    surname: str | None = None
-    institute: str | None = None
-    about: str | None = None
-
-
-@dataclass
-class Report:
-    """Which runs are on one page; see experiments/report.py."""
-
-    runs: Any = None
-
-
-@dataclass
-class Rank:
-    """Which runs are ranked; see experiments/rank_systems.py."""
-
-    runs: Any = None
-
-
-@dataclass
-class Energy:
-    """How inference is metered; see experiments/measure_energy.py."""
-
-    seconds: float = 30.0
-    kernels: str = "device"
-
-
-@dataclass
 class Stage:
     """What to run, in order."""
 
@@ -219,10 +179,12 @@ class Config:
     quantize: Quantize = field(default_factory=Quantize)
     ensemble: Ensemble = field(default_factory=Ensemble)
     summary: Summary = field(default_factory=Summary)
+    report: Runs = field(default_factory=Runs)
+    rank: Runs = field(default_factory=Runs)
     submit: Submit = field(default_factory=Submit)
-    report: Report = field(default_factory=Report)
-    rank: Rank = field(default_factory=Rank)
     energy: Energy = field(default_factory=Energy)
+    predict: Predict = field(default_factory=Predict)
+    demo: Demo = field(default_factory=Demo)
     tracking: Tracking = field(default_factory=Tracking)
     fabric: Hardware = field(default_factory=Hardware)
     name: str = "default"
@@ -238,6 +200,7 @@ class Config:
     package: str | None = None
     model: str | None = None
     systems: str | None = None
+    audio: str | None = None
     runs: str = "runs"
     cache: str = "cache"
     swept: list[str] = field(default_factory=list)

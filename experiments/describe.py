@@ -14,6 +14,7 @@ from data.scenes import DEVICES, SCENES
 from experiments.about import About
 from experiments.lineage import Lineage
 from experiments.meta import ABBREVIATION
+from experiments.recogniser import Recogniser
 from experiments.run_files import RunFiles
 from students.quantize.integer import IntegerNetwork
 
@@ -43,15 +44,12 @@ class System:
     meta: Mapping[str, Any]
 
 
-def description(
-    lineage: Lineage, network: IntegerNetwork, sample_rate: int, about: About, label: str
-) -> dict[str, Any]:
+def description(lineage: Lineage, recogniser: Recogniser, about: About, label: str) -> dict[str, Any]:
     """The content of the meta.yaml; a figure that the runs lack is None.
 
     Args:
         lineage: where the system comes from.
-        network: of its file.
-        sample_rate: Hz, of its input.
+        recogniser: of its file.
         about: what no run knows.
         label: of the system; its last part is its number among `about.systems`.
     """
@@ -61,7 +59,7 @@ def description(
         "submission": {"label": label, **named, "authors": about.authors},
         "system": {
             "description": {
-                "input_sampling_rate": f"{sample_rate / 1000:g}kHz",
+                "input_sampling_rate": f"{recogniser.sample_rate / 1000:g}kHz",
                 "acoustic_features": "log-mel energies",
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
@@ -76,9 +74,7 @@ def description(
             "complexity": {
                 "total_model_size": scores.get("parameter_bytes"),
                 "total_parameters": scores.get("parameters"),
-                "total_parameters_non_zero": sum(
-                    int(np.count_nonzero(w.weight) + np.count_nonzero(w.bias)) for w in network.weights.values()
-                ),
+                "total_parameters_non_zero": _not_zero(recogniser.network),
                 "memory_use": scores.get("peak_bytes"),
                 "macs": scores.get("macs"),
             },
@@ -142,6 +138,11 @@ def _figures(scores: Mapping[str, float], subset: str) -> dict[str, float | None
         "accuracy": None if accuracy is None else round(100 * accuracy, PERCENT_DIGITS),
         "logloss": None if loss is None else round(loss, LOSS_DIGITS),
     }
+
+
+def _not_zero(network: IntegerNetwork) -> int:
+    weights = network.weights.values()
+    return sum(int(np.count_nonzero(part)) for layer in weights for part in (layer.weight, layer.bias))
 
 
 def _pretrained_on(teacher: RunFiles) -> tuple[Mapping[str, Any], ...]:

@@ -60,7 +60,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 class Point(NamedTuple):
-    """A system in the plane of costs and accuracy; `group` decides its colour."""
+    """A system in the plane of costs and accuracy; `group` decides its colour, "" is no name to be written."""
 
     name: str
     accuracy: float
@@ -76,9 +76,11 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     figure, (left, right) = _axes(1, 2)
     for number, (name, rows) in enumerate(histories.items()):
         colour, epochs = COLOURS[number % len(COLOURS)], [row["epoch"] for row in rows]
-        label = f"{name} " if len(histories) > 1 else ""
-        for key, style, word in (("loss", ":", "training"), ("validation/log_loss", "-", "validation log loss")):
-            left.plot(epochs, [row.get(key, np.nan) for row in rows], style, color=colour, label=label + word)
+        alone = len(histories) == 1
+        lines = (("loss", ":", "training" if alone else None), ("validation/log_loss", "-", "validation log loss"))
+        for key, style, word in lines:
+            values = [row.get(key, np.nan) for row in rows]
+            left.plot(epochs, values, style, color=colour, label=word if alone or word is None else name)
         accuracy = [100 * row.get("validation/accuracy", np.nan) for row in rows]
         right.plot(epochs, accuracy, color=colour, label=name)
     left.set(xlabel="epoch", title="loss")

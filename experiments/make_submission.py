@@ -2,15 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 from rich.progress import Progress
 
 from data.errors import UserError, listed
-from data.front_end import build_front_end
 from data.packing import read_stamps
 from data.scenes import SCENES
 from experiments.about import EXAMPLE, SECTIONS, About, read_about
@@ -21,13 +20,12 @@ from experiments.meta import meta_defects, meta_text
 from experiments.paths import MODEL, existing, matches, sha256
 from experiments.predict_files import probabilities_of_files
 from experiments.prediction_table import table_text
+from experiments.recogniser import Recogniser, load_recogniser
 from experiments.report_pictures import pictures
 from experiments.runs import Run
 from experiments.submission import SYSTEMS, label_of, meta_path, output_path, report_path, write_package
 from experiments.technical_report import report_pdf
 from experiments.validate_package import require_valid
-from students.quantize.integer import IntegerNetwork
-from students.quantize.read import read_tflite
 
 PACKAGE = "submission.zip"
 CHALLENGE = "tau22"  # the kind of data set that is the challenge's
@@ -35,13 +33,11 @@ CHALLENGE = "tau22"  # the kind of data set that is the challenge's
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A system and the network that it is."""
+class _Entry(NamedTuple):
+    """A system and what it hears with."""
 
     system: System
-    network: IntegerNetwork
-    metadata: Mapping
+    recogniser: Recogniser
 
 
 def run(cfg: DictConfig) -> None:
@@ -55,7 +51,8 @@ def run(cfg: DictConfig) -> None:
     about, files = read_about(cfg.submit.about, len(folders)), evaluation_files(cfg.submit.evaluation)
     team = about.team(cfg.submit.surname, cfg.submit.institute)
     entries = _entries(folders, about, team)
-    this = Run(cfg, "submit", settings={"team": team}, inputs=_fingerprints(cfg, entries, files))
+    models = [entry.system.lineage.model for entry in entries]
+    this = Run(cfg, "submit", settings={"team": team}, inputs=_fingerprints(cfg, entries, files), sources=models)
     path = this.folder / PACKAGE
     if not this.is_done(PACKAGE):
         this.start()
@@ -98,14 +95,14 @@ def _entries(folders: Sequence[Path], about: About, team: str) -> list[_Entry]:
     out, wrong = [], []
     for number, folder in enumerate(folders, 1):
         lineage = read_lineage(folder)
-        network, metadata = read_tflite(lineage.model)
-        if tuple(metadata["scenes"]) != SCENES:
-            wrong.append(f"{folder}: its classes are {metadata['scenes']}, the challenge's are {list(SCENES)}")
+        recogniser = load_recogniser(lineage.model)
+        if recogniser.scenes != SCENES:
+            wrong.append(f"{folder}: its classes are {list(recogniser.scenes)}, the challenge's are {list(SCENES)}")
             continue
         label = label_of(*team.split("_"), number)
-        meta = description(lineage, network, metadata["sample_rate"], about, label)
+        meta = description(lineage, recogniser, about, label)
         wrong += [f"{folder}: {defect}{_help(defect, lineage)}" for defect in meta_defects(meta, label)]
-        out.append(_Entry(System(label, lineage, meta), network, metadata))
+        out.append(_Entry(System(label, lineage, meta), recogniser))
     if wrong:
         raise UserError(f"these runs cannot be submitted:\n{listed(wrong, shown=len(wrong))}")
     return out
@@ -122,18 +119,9 @@ def _help(defect: str, lineage: Lineage) -> str:
 
 def _predictions(entry: _Entry, files: Sequence[Path]) -> str:
     """The table of a system."""
-    front_end = build_front_end(entry.metadata["sample_rate"], entry.metadata["mel"])
-    seconds = entry.system.lineage.data["clip_seconds"]
     with Progress(transient=True) as bars:
         bar = bars.add_task(entry.system.label, total=len(files))
-        probabilities = probabilities_of_files(
-            entry.network,
-            front_end.eval(),
-            files,
-            sample_rate=entry.metadata["sample_rate"],
-            seconds=seconds,
-            progress=lambda done: bars.update(bar, completed=done),
-        )
+        probabilities = probabilities_of_files(entry.recogniser, files, lambda done: bars.update(bar, completed=done))
     return table_text([file.name for file in files], probabilities, SCENES)
 
 

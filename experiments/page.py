@@ -53,6 +53,7 @@ class Section(NamedTuple):
     title: str
     summary: str
     tiles: Sequence[Tile] = ()
+    lead: Sequence[Grid] = ()  # before the pictures
     pictures: Sequence[Picture] = ()
     grids: Sequence[Grid] = ()
     details: Sequence[tuple[str, str]] = ()  # title and text, closed at first

@@ -16,34 +16,23 @@ import torch
 
 from data.audio import decode
 from data.errors import UserError, listed
-from data.front_end import FrontEnd
+from data.scenes import PART_SECONDS
 from data.waves import to_float
-from experiments.score import softmax
-from students.quantize.integer import IntegerNetwork
+from experiments.recogniser import Recogniser
 
 BATCH = 32  # files that a thread decodes in one go, and that are heard together
 
 log = logging.getLogger(__name__)
 
 
-@torch.no_grad()
 def probabilities_of_files(
-    network: IntegerNetwork,
-    front_end: FrontEnd,
-    paths: Sequence[Path],
-    *,
-    sample_rate: int,
-    seconds: float,
-    progress: Callable[[int], None] = lambda done: None,
+    recogniser: Recogniser, paths: Sequence[Path], progress: Callable[[int], None] = lambda done: None
 ) -> np.ndarray:
     """Probabilities of the classes, float64 (len(paths), classes).
 
     Args:
-        network: of the file that is shipped.
-        front_end: of its log-mels.
-        paths: the files, one clip each.
-        sample_rate: Hz, of the network.
-        seconds: of a clip; shorter files are padded with silence, longer ones cut, and that is said.
+        recogniser: of the file that is shipped.
+        paths: the files, one clip each; shorter ones are padded with silence, longer ones cut, and that is said.
         progress: is told how many files are done.
 
     Raises:
@@ -52,7 +41,7 @@ def probabilities_of_files(
     found, failures, oddities = [], [], Counter()
 
     def read(some: Sequence[Path]) -> tuple[torch.Tensor, list[str], Counter]:
-        decoded = decode(some, sample_rate, seconds)
+        decoded = decode(some, recogniser.sample_rate, PART_SECONDS)
         # Copied, because the thread overwrites its arrays with the next call.
         wave, scale = torch.from_numpy(decoded.wave.copy()), torch.from_numpy(decoded.scale.copy())
         return to_float(wave, scale), decoded.failures, decoded.oddities
@@ -65,7 +54,7 @@ def probabilities_of_files(
                 failures += unreadable
                 oddities += odd
                 if not failures:
-                    found.append(softmax(network.logits(front_end(waves)).numpy()))
+                    found.append(recogniser.probabilities(recogniser.pictures(waves)))
             progress(min(len(paths), (start + threads) * BATCH))
     if failures:
         raise UserError(f"{len(failures)} of {len(paths)} sound files are unreadable:\n{listed(sorted(failures))}")

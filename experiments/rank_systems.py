@@ -22,8 +22,11 @@ from rich.table import Table
 
 from data.errors import UserError, listed
 from data.tables import read_table
-from experiments.paths import RECORD, SCORES, existing, folder_of, matches, write_text
+from experiments import figures
+from experiments.page import Grid, Picture, Section, percent, write_page
+from experiments.paths import RECORD, REPORT, SCORES, existing, folder_of, matches, write_text
 from experiments.ranking import WEIGHTS, Standing, System, over_limits, rank
+from students.complexity import LIMITS
 
 PUBLISHED = Path(__file__).parent / "published_2023.csv"
 SETS = {"development": "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
@@ -33,8 +36,8 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Rank the systems of `cfg.systems` and the runs of `cfg.rank.runs`; write ranking.csv and ranking.json, always
-    anew; print the table."""
+    """Rank the systems of `cfg.systems` and the runs of `cfg.rank.runs`; write ranking.csv, ranking.json and
+    report.html, always anew; print the table."""
     path = PUBLISHED if cfg.systems is None else cfg.systems
     own = read_runs(_runs(cfg))
     systems = [*read_systems(path), *own]
@@ -54,6 +57,7 @@ def run(cfg: DictConfig) -> None:
     write_text(folder / "ranking.json", json.dumps(content, indent=1))
     if standings:
         Console().print(table(standings))
+        _page(folder, standings, warnings)
     for name, why in excluded.items():
         log.warning("not ranked: %s has %s", name, why)
     for warning in warnings:
@@ -161,6 +165,39 @@ def table(standings: Sequence[Standing]) -> Table:
         )
     out.caption = "in brackets: the rank; >: your own; *: nobody is as good in all three and better in one"
     return out
+
+
+def trade_off_of(standings: Sequence[Standing], page: str) -> Picture:
+    """Own systems among others, over what they cost."""
+    points = []
+    for standing in sorted(standings, key=lambda standing: not standing.system.own):
+        s = standing.system
+        group = "own" if s.own else f"published, {s.set or 'unknown'} set"
+        name = Path(s.name).name.split(",")[0] if s.own or standing.pareto else ""
+        points.append(figures.Point(name, s.accuracy, s.parameter_bytes, s.macs, group, standing.pareto))
+    caption = "A ring: no other is as good in all three and better in one. Accuracies of different sets are not alike."
+    return Picture("Accuracy over costs", caption, figures.trade_off(points, LIMITS), page)
+
+
+def _page(folder: Path, standings: Sequence[Standing], warnings: Sequence[str]) -> None:
+    rows = [
+        [
+            f"{'> ' if standing.system.own else ''}{standing.place}. {standing.system.name}",
+            f"{standing.points:.2f}",
+            percent(standing.system.accuracy),
+            f"{standing.system.parameter_bytes:,}",
+            f"{standing.system.macs:,}",
+            "yes" if standing.pareto else "",
+            standing.system.source,
+        ]
+        for standing in standings
+    ]
+    columns = ["", "points", "accuracy", "bytes", "multiply-accumulates", "Pareto front", "source"]
+    title = f"ranking {folder.name}"
+    summary = " ".join(f"{warning}." for warning in warnings)
+    pictures = [trade_off_of(standings, title)]
+    grids = [Grid("0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates", columns, rows)]
+    write_page(folder / REPORT, title, [Section(title, summary, pictures=pictures, grids=grids)])
 
 
 def _runs(cfg: DictConfig) -> list[Path]:

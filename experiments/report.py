@@ -15,11 +15,13 @@ from experiments import figures
 from experiments.judge import is_edge
 from experiments.page import Grid, Picture, Section, Tile, interval, percent, word, write_page
 from experiments.paths import REPORT
+from experiments.rank_systems import FIGURES, PUBLISHED, read_systems, trade_off_of
+from experiments.ranking import System, rank
 from experiments.run_files import RunFiles, is_run, read_run
 from experiments.runs import flat
 from students.complexity import LIMITS
 
-FORMS = {"test": "judged", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
+FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
 COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
 
 
@@ -43,21 +45,16 @@ def section_of(run: RunFiles, here: Path) -> Section:
         UserError: the run's files do not fit together.
     """
     try:
-        parts = summary_of(run), tiles_of(run), pictures_of(run), grids_of(run)
+        parts = {"tiles": tiles_of(run), "pictures": pictures_of(run), "grids": grids_of(run)}
+        summary = summary_of(run)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"files of {run.folder} are damaged, they do not fit together ({error!r}): "
             "run the stage again with force=true"
         ) from error
-    return Section(
-        label_of(run),
-        *parts,
-        [
-            ("config.yaml: what was asked", run.config),
-            ("what the result depends on", _words(run.settings | run.inputs)),
-        ],
-        _links(run, here),
-    )
+    details = [("config.yaml: what was asked", run.config)]
+    details.append(("what the result depends on", _words(run.settings | run.inputs)))
+    return Section(label_of(run), summary, **parts, details=details, links=_links(run, here))
 
 
 def summary_of(run: RunFiles) -> str:
@@ -88,9 +85,11 @@ def tiles_of(run: RunFiles) -> list[Tile]:
             note = f"of {LIMITS[cost]:,}" if cost in LIMITS else ""
             verdict = {1: "ok", 0: "over", None: ""}[s.get(f"within_limit/{cost}")]
             found.append(Tile(words, f"{s[cost]:,.0f}", note, verdict))
+    if "energy/normalised" in s:
+        found.append(Tile("the baseline's energy over the model's", f"{s['energy/normalised']:.2f}"))
     for phase, used in run.energy.items():
         note = "an estimate from the processor's model" if used.get("estimated") else str(used.get("cpu", ""))
-        found.append(Tile(f"energy, {phase}", f"{1000 * used['kWh']:.3g} Wh", note))
+        found.append(Tile(f"energy, {phase.replace('/', ' ')}", f"{1000 * used['kWh']:.3g} Wh", note))
     return found
 
 
@@ -108,9 +107,17 @@ def pictures_of(run: RunFiles) -> list[Picture]:
         caption = "The training loss is the one that is minimised; a distillation loss is no log loss."
         found.append(Picture("Training", caption, figures.curves({run.name: run.history}), name))
     if run.layers:
+        found.append(trade_off_of(rank([*read_systems(PUBLISHED), as_system(run)]), name))
+    if run.layers:
         figure = figures.layers(run.layers, run.macs)
         found.append(Picture("Layers", "Bytes of weights and biases, and work for one clip.", figure, name))
     return found
+
+
+def as_system(run: RunFiles) -> System:
+    """A run among those that are ranked."""
+    figures = {figure: run.scores[name] for figure, name in FIGURES.items()}
+    return System(run.name, **figures, set="development", source="own run", own=True)
 
 
 def grids_of(run: RunFiles) -> list[Grid]:
@@ -144,10 +151,19 @@ def comparison_of(runs: Sequence[RunFiles]) -> Section:
     if bins := {name: run.reliability for name, run in names.items() if run.reliability}:
         pictures.append(Picture("Reliability", "Accuracy over confidence.", figures.reliability(bins), title))
     if histories := {name: run.history for name, run in names.items() if run.history}:
-        pictures.append(Picture("Training", "Losses of unlike kinds are unlike.", figures.curves(histories), title))
+        pictures.append(
+            Picture(
+                "Training",
+                "Dotted: the loss that is minimised; losses of unlike kinds are unlike.",
+                figures.curves(histories),
+                title,
+            )
+        )
+    if integers := [as_system(run) for run in runs if run.layers]:
+        pictures.append(trade_off_of(rank([*read_systems(PUBLISHED), *integers]), title))
     other = _differences(runs)
-    grids = [grid, *([Grid("Settings and inputs that differ", ["", *names], other)] if other else [])]
-    return Section("Comparison", f"{len(runs)} runs, each in full below.", (), pictures, grids)
+    grids = [Grid("Settings and inputs that differ", ["", *names], other)] if other else []
+    return Section("Comparison", f"{len(runs)} runs, each in full below.", lead=[grid], pictures=pictures, grids=grids)
 
 
 def _shares(scores: Mapping[str, Mapping[str, float]], name: str) -> list[Picture]:

@@ -41,6 +41,8 @@ STAGES = {
     "workspace": "experiments.dashboard",
     "rank": "experiments.rank_systems",
     "energy": "experiments.measure_energy",
+    "predict": "experiments.predict_audio",
+    "demo": "experiments.demo",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")

@@ -99,7 +99,7 @@ def read_run(folder: Path) -> RunFiles:
         read(HISTORY, lambda text: [_numbers(json.loads(line)) for line in text.splitlines()], []),
         *record,
         read(CONFIG, str, ""),
-        read(ENERGY, lambda text: {p: {**v, "kWh": float(v["kWh"])} for p, v in json.loads(text).items()}, {}),
+        read(ENERGY, _energy, {}),
         read(
             LAYERS, lambda text: [{**r, "bits": int(r["bits"]), "bytes": int(r["bytes"])} for r in json.loads(text)], []
         ),
@@ -125,6 +125,12 @@ def _scores(text: str) -> dict[str, float]:
     ]:
         raise ValueError(f"no numbers: {', '.join(odd)}")
     return scores
+
+
+def _energy(text: str) -> dict[str, dict[str, Any]]:
+    """The phases that are known."""
+    phases = {phase: used for phase, used in json.loads(text).items() if used["kWh"] is not None}
+    return {phase: {**used, "kWh": float(used["kWh"])} for phase, used in phases.items()}
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -3,16 +3,22 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command import QUICK, run
 from torch import nn
 
+from data.front_end import build_front_end
 from data.packing import pack
-from data.scenes import ClipSet
+from data.scenes import SCENES, ClipSet
 from data.synthetic import write_synthetic
 from data.tau22 import read_tau22
 from data.waves import WaveStore
+from students.cp_mobile import cp_mobile
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
+from students.quantize.tflite import write_tflite
 
 
 def lively(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -68,3 +74,15 @@ def shared_data() -> Path:
             "needs real clips: set SCENELET_DATA to the folder that holds tau22-mini, tau22-official and micirp"
         )
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_model(miniature_waves: WaveStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model.tflite of an untaught network, with the metadata that stage=quantize writes."""
+    mel = {"mels": 64, "hop": 1000}
+    pictures = build_front_end(miniature_waves.sample_rate, mel)(miniature_waves.read(np.arange(32)))
+    network = lively(cp_mobile(size="6k"))
+    with torch.no_grad():
+        integers = calibrate(fold(network), [pictures])
+    metadata = {"scenes": SCENES, "sample_rate": miniature_waves.sample_rate, "mel": mel}
+    return write_tflite(integers, tmp_path_factory.mktemp("model") / "model.tflite", metadata)

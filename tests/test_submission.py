@@ -19,15 +19,14 @@ from pypdf import PdfReader
 from sklearn import metrics
 
 from data.errors import UserError
-from data.front_end import build_front_end
 from data.scenes import DEVICES, SCENES, ClipSet
 from experiments.about import EXAMPLE, read_about
 from experiments.evaluation_set import evaluation_files
 from experiments.lineage import read_lineage
 from experiments.predict_files import BATCH, probabilities_of_files
 from experiments.prediction_table import table_text
+from experiments.recogniser import load_recogniser
 from experiments.submission import label_of, write_package
-from students.quantize.read import read_tflite
 
 ENERGY = {"energy/inference/kWh": 1.25e-5, "energy/baseline/kWh": 2.5e-5, "energy/normalised": 2.0}
 LABEL = "Doe_UNIX_task1_1"
@@ -88,20 +87,18 @@ def test_the_package_holds_what_the_file_computes(package: Path, folder: Path, m
     assert loss == pytest.approx(scores["test/log_loss"], abs=1e-4)
 
 
-def test_files_are_heard_alike_alone_and_together(folder: Path, tmp_path: Path) -> None:
+def test_files_are_heard_alike_alone_and_together(small_model: Path, miniature: ClipSet, tmp_path: Path) -> None:
     """Oracle: a clip's probabilities depend on no other clip; files that are none are all named."""
-    network, metadata = read_tflite(folder / "runs/quantize/first/model.tflite")
-    front_end = build_front_end(metadata["sample_rate"], metadata["mel"]).eval()
-    settings = {"sample_rate": metadata["sample_rate"], "seconds": 1.0}
-    paths = evaluation_files(folder / "evaluation")[: BATCH + 3]
-    together = probabilities_of_files(network, front_end, paths, **settings)
-    alone = [probabilities_of_files(network, front_end, [path], **settings)[0] for path in (paths[1], paths[-1])]
+    recogniser = load_recogniser(small_model)
+    paths = [miniature.root / name for name in miniature.filenames[: BATCH + 3]]
+    together = probabilities_of_files(recogniser, paths)
+    alone = [probabilities_of_files(recogniser, [path])[0] for path in (paths[1], paths[-1])]
     np.testing.assert_array_equal(alone, together[[1, -1]])
     broken = [tmp_path / "x.wav", tmp_path / "y.wav"]
     for path in broken:
         path.write_bytes(b"RIFF")
     with pytest.raises(UserError, match=r"2 of 4 sound files are unreadable(.|\n)*x\.wav(.|\n)*y\.wav"):
-        probabilities_of_files(network, front_end, [paths[0], *broken, paths[1]], **settings)
+        probabilities_of_files(recogniser, [paths[0], *broken, paths[1]])
 
 
 def test_the_description_says_what_the_runs_measured(package: Path, folder: Path) -> None:

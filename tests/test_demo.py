@@ -1,0 +1,253 @@
+"""The local page: what a browser shows of a sound, and what the server refuses."""
+
+import asyncio
+import base64
+import io
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import requests
+import soundfile
+import torch
+from aiohttp import web
+from omegaconf import OmegaConf
+from torchaudio.compliance.kaldi import get_mel_banks
+
+from data.front_end import band_centres, build_front_end
+from experiments import demo
+from experiments.recogniser import load_recogniser
+
+
+def sound(seconds: float = 2.0, rate: int = 44_100) -> bytes:
+    """A WAV of noise whose first second is quieter."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate))
+    samples[:rate] *= 0.01
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def address(small_model: Path) -> Iterator[str]:
+    """Of a server in a thread."""
+    loop, runner = asyncio.new_event_loop(), web.AppRunner(demo.make_app(load_recogniser(small_model)))
+
+    async def start() -> None:
+        await runner.setup()
+        await web.TCPSite(runner, demo.HOST, 0).start()
+
+    loop.run_until_complete(start())
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    yield f"http://{demo.HOST}:{runner.addresses[0][1]}"
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.run_until_complete(runner.cleanup())
+    loop.close()
+
+
+def post(address: str, data: bytes | Iterator[bytes], **headers: str) -> requests.Response:
+    return requests.post(f"{address}/listen", data=data, headers=headers, timeout=60)
+
+
+def test_an_answer_is_what_the_model_sees_and_says(address: str, small_model: Path) -> None:
+    """Oracle: front end and network, called by hand on the wave that soundfile and soxr give; tolerances: a shade of
+    256, and the sixth digit."""
+    recogniser = load_recogniser(small_model)
+    waves = torch.cat(list(recogniser.pieces(sound())))
+    pictures = recogniser.front_end(waves)
+    expected = torch.softmax(recogniser.network.logits(pictures).double(), 1)
+    answer = post(address, sound()).json()
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+    shown = answer["picture"]
+    cells = np.frombuffer(base64.b64decode(shown["cells"]), np.uint8).reshape(shown["bands"], shown["frames"])
+    whole = torch.cat([pictures[0, 0], pictures[1, 0]], dim=1)
+    shades = 255 * (whole - whole.min()) / (whole.max() - whole.min())
+    np.testing.assert_allclose(cells, shades, atol=0.51)
+
+
+@pytest.mark.parametrize("mel", [{"kind": "log_mel"}, {"kind": "kaldi_fbank"}])
+def test_the_axis_is_kaldis(mel: dict) -> None:
+    """Oracle: the centres that torchaudio's filter banks come with; 0.1 Hz."""
+    front_end = build_front_end(32_000, mel)
+    rate, fft = (32_000, 4096) if mel["kind"] == "log_mel" else (16_000, 512)
+    low, high = (0.0, 15_500.0) if mel["kind"] == "log_mel" else (20.0, 8_000.0)
+    _, centres = get_mel_banks(front_end.mels, fft, float(rate), low, high, 100.0, -500.0, 1.0)
+    np.testing.assert_allclose(band_centres(front_end), centres[:, 0], atol=0.1)
+
+
+def test_what_is_no_sound_is_a_message(address: str) -> None:
+    """Oracle: status 400 and the reason, for bodies that are empty, text, cut, or too long; one byte too much is 413;
+    the server answers all the same afterwards."""
+    for data, reason in {
+        b"": "cannot be read as audio",
+        b"<html>": "cannot be read as audio",
+        sound()[:40]: "cannot be read as audio",
+        sound()[:44]: "no samples",
+        sound(demo.LONGEST_SECONDS + 1, 8_000): "121.0 s long, more than 120 s",
+    }.items():
+        response = post(address, data)
+        assert response.status_code == 400
+        assert reason in response.json()["message"]
+    for data in (bytes(demo.LARGEST_BYTES + 1), (bytes(1 << 20) for _ in range(49))):  # the latter says no length
+        response = post(address, data)
+        assert response.status_code == 413
+        assert "more than 48 MiB" in response.json()["message"]
+    assert post(address, sound(0.2)).status_code == 200
+
+
+def test_strangers_are_turned_away(address: str) -> None:
+    """Oracle: status 403 for another name of this host (DNS rebinding) and for other sites' pages, 200 for our own;
+    nothing listens on the other addresses of this machine."""
+    port = address.rsplit(":", 1)[1]
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "", "[::1]"):
+        for response in (requests.get(address, headers={"Host": host}, timeout=60), post(address, sound(), Host=host)):
+            assert response.status_code == 403, host
+    for origin in ("http://evil.example", "null", f"https://127.0.0.1:{port}", "http://127.0.0.1:1", ""):
+        assert post(address, sound(), Origin=origin).status_code == 403, origin
+    assert post(address, sound(), Origin=address).status_code == 200
+    assert requests.get(address, headers={"Host": f"localhost:{port}"}, timeout=60).status_code == 200
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.2", int(port)))
+
+
+def test_one_sound_is_heard_at_a_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: how many are being heard at once, counted, of six that come together; the page is answered meanwhile."""
+    inside, most, pages, hear = [], [], [], demo.listen
+
+    def counted(*arguments: object) -> dict:
+        inside.append(1)
+        most.append(len(inside))
+        pages.append(requests.get(address, timeout=60).status_code)
+        try:
+            return hear(*arguments)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(demo, "listen", counted)
+    with ThreadPoolExecutor(6) as pool:
+        assert all(response.ok for response in pool.map(lambda data: post(address, data), [sound()] * 6))
+    assert most == [1] * 6
+    assert pages == [200] * 6
+
+
+def test_a_defect_is_told_here_and_not_there(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: a model that fails: status 500 without the reason, which is in the log; the next sound is answered."""
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, "listen", lambda *_: {}["a reason"])
+        response = post(address, sound())
+    assert response.status_code == 500
+    assert "a reason" not in response.text
+    assert "a reason" in caplog.text
+    assert post(address, sound()).status_code == 200
+
+
+def test_the_page_needs_nothing_else(address: str) -> None:
+    """Oracle: the text: no address but its own; headers that forbid all else."""
+    response = requests.get(address, timeout=60)
+    assert "//" not in response.text.replace("// ", "")
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert requests.get(f"{address}/../demo.py", timeout=60).status_code == 404
+    assert requests.get(f"{address}/listen", timeout=60).status_code == 405
+
+
+def test_a_port_that_is_taken_is_a_message(small_model: Path) -> None:
+    """Oracle: a socket of ours holds the port; and a number that is none."""
+    cfg = OmegaConf.create({"model": str(small_model), "demo": {"port": 0}})
+    with socket.create_server((demo.HOST, 0)) as holder:
+        cfg.demo.port = holder.getsockname()[1]
+        with pytest.raises(demo.UserError, match=r"cannot be had \(Address already in use.*choose another port"):
+            demo.run(cfg)
+    cfg.demo.port = 70_000
+    with pytest.raises(demo.UserError, match="from 0 to 65535"):
+        demo.run(cfg)
+
+
+def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: Path) -> None:
+    """Oracle: the address it prints answers; after requests that are broken off, no HTTP or nameless, and Ctrl-C, exit
+    code 0, not a word more, and nothing on disk."""
+    command = [sys.executable, "-m", "experiments.run", "stage=demo", f"model={small_model}", "demo.port=0"]
+    root = Path(demo.__file__).parent.parent
+    with subprocess.Popen(
+        [*command, f"hydra.run.dir={tmp_path}"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        line = next(line for line in server.stdout if "http" in line)
+        address = line.split()[1]
+        assert post(address, sound()).status_code == 200
+        assert post(address, b"no gzip", **{"Content-Encoding": "gzip"}).status_code == 400
+        place = demo.HOST, int(address.rsplit(":", 1)[1])
+        for body in (
+            b"Content-Length: 999\r\n\r\nbroken off",
+            b"Transfer-Encoding: chunked\r\n\r\nzz",
+            b"\xff\r\n\r\n",
+        ):
+            with socket.create_connection(place) as connection:
+                connection.sendall(b"POST /listen HTTP/1.1\r\nHost: 127.0.0.1\r\n" + body)
+        with socket.create_connection(place) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert b"403" in connection.recv(100)
+        server.send_signal(signal.SIGINT)
+        rest, errors = server.communicate()
+    assert server.returncode == 0
+    assert rest + errors == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1100, "light")])
+def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, tmp_path: Path) -> None:
+    """Oracle: the server's own answer, in percent, second by second; pictures of many colours; a message for a file
+    that is none; a recording of the browser's beeping microphone; no page wider than the screen, no error in the
+    console."""
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium on the PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    (tmp_path / "x.wav").write_bytes(sound())
+    (tmp_path / "text.wav").write_bytes(b"no sound")
+    answer, said = post(address, sound()).json(), []
+    microphone = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *microphone])
+        page = browser.new_page(viewport={"width": width, "height": 740}, color_scheme=scheme)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(address)
+        page.wait_for_selector("#limits:has-text('up to 2 minutes and 48 MiB')")
+        page.set_input_files("#file", tmp_path / "x.wav")
+        page.wait_for_selector("#about:has-text('2 s of x.wav')")
+        for second, row in enumerate(answer["probabilities"]):
+            page.locator("#second").fill(str(second))
+            shares = page.locator("#bars .share").all_inner_texts()
+            assert [int(share.removesuffix(" %")) for share in shares] == [int(100 * p + 0.5) for p in row]
+        page.locator("#second").press("ArrowLeft")
+        assert page.inner_text("#when") == "From 0 to 1 s"
+        for canvas in ("picture", "strip"):
+            colours = (
+                "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer))"
+            )
+            assert page.locator(f"#{canvas}").evaluate(f"c => ({colours})(c).size") > (
+                200 if canvas == "picture" else 10
+            )
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=tmp_path / "page.png", full_page=True)
+        assert not said
+        page.set_input_files("#file", tmp_path / "text.wav")
+        page.wait_for_selector("#status.wrong:has-text('text.wav: the sound cannot be read as audio')")
+        assert "400 (Bad Request)" in said.pop()  # the browser's own note
+        page.click("#record")
+        page.wait_for_selector("#status:has-text('Recording: 1 s')")
+        page.click("#record")
+        page.wait_for_selector("#about:has-text('of the recording')")
+        assert page.locator("#bars li").count() == 10
+        browser.close()
+    assert not said

@@ -1,0 +1,130 @@
+"""Hearing sound files: the same probabilities as scoring gives, and every file that cannot be read named."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from omegaconf import OmegaConf
+from test_run import run
+
+from data.errors import UserError
+from data.front_end import build_front_end
+from data.scenes import SCENES, ClipSet
+from data.waves import WaveStore
+from experiments import predict_audio
+from experiments.compare import of_integers
+from experiments.predict_audio import hear, sound_files, table_of
+from experiments.prepare import Prepared
+from experiments.recogniser import chosen_recogniser, load_recogniser
+from experiments.score_predictions import read_predictions
+from students.quantize.read import read_tflite
+from students.quantize.tflite import write_tflite
+
+
+def noise(path: Path, seconds: float, rate: int = 44_100, channels: int = 1) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (round(seconds * rate), channels))
+    soundfile.write(path, samples, rate)
+
+
+def test_clips_get_the_probabilities_of_scoring(
+    small_model: Path, miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path
+) -> None:
+    """Oracle: what stage=quantize scores on the test split, to the last bit, and that LiteRT's reference kernels give
+    the same (of_integers proves it); read back from the text by stage=score's reader, which knows the last digit."""
+    recogniser = load_recogniser(small_model)
+    prepared = Prepared(miniature, miniature_waves, None)
+    expected = of_integers(prepared, recogniser.front_end, small_model, None)["integer"]
+    names = [miniature.filenames[row] for row in miniature.indices("test")]
+    heard, failures = hear(recogniser, {name: miniature.root / name for name in names})
+    assert not failures
+    np.testing.assert_array_equal(np.concatenate([h.probabilities for h in heard]), expected)
+    (tmp_path / "p.csv").write_text(table_of(heard, SCENES))
+    np.testing.assert_allclose(read_predictions(tmp_path / "p.csv", names, SCENES), expected, rtol=1e-15)
+
+
+def test_a_folder_is_heard_and_what_cannot_be_read_is_named(tmp_path: Path, small_model: Path) -> None:
+    """Oracle: the seconds of each file, counted by hand; pandas reads the table; exit code 1 and both spoilt files for
+    a folder with those, 0 for a file alone, whose rows are those that the folder gave."""
+    (tmp_path / "in/deep").mkdir(parents=True)
+    noise(tmp_path / "in/a.WAV", 2.5)
+    noise(tmp_path / "in/deep/b.flac", 3.2, 48_000, 2)
+    (tmp_path / "in/text.wav").write_text("no sound")
+    soundfile.write(tmp_path / "in/deep/nan.wav", np.array([np.nan]), 8_000, "FLOAT")
+    (tmp_path / "in/notes.txt").write_text("no sound")
+    (tmp_path / "in/._a.wav").write_text("no sound, and hidden")
+    result = run(tmp_path, "stage=predict", "audio=in", f"model={small_model}")
+    assert result.returncode == 1
+    for word in ("2 of 4 files cannot be read", "text.wav cannot be read as audio", "nan.wav holds values"):
+        assert word in result.stderr
+    assert "notes.txt" in result.stdout
+    assert "Traceback" not in result.stderr + result.stdout
+    assert "._a" not in result.stderr + result.stdout
+    table = pd.read_csv(tmp_path / "runs/predict/default/predictions.csv", sep="\t")
+    assert list(table.columns) == ["filename", "start", "scene_label", *SCENES]
+    assert table["filename"].tolist() == ["a.WAV"] * 3 + ["deep/b.flac"] * 3
+    assert table["start"].tolist() == [0, 1, 2, 0, 1, 2]
+    assert table["scene_label"].tolist() == [SCENES[n] for n in table[list(SCENES)].to_numpy().argmax(1)]
+    np.testing.assert_allclose(table[list(SCENES)].sum(axis=1), 1)
+    result = run(tmp_path, "stage=predict", "audio=in/deep/b.flac", f"model={small_model}", "predict.out=out/b.csv")
+    assert result.returncode == 0, result.stderr
+    alone = pd.read_csv(tmp_path / "out/b.csv", sep="\t")
+    pd.testing.assert_frame_equal(alone[list(SCENES)], table[3:].reset_index(drop=True)[list(SCENES)])
+    mean = alone[list(SCENES)].mean()
+    assert f"{mean.idxmax()}" in result.stdout
+    assert f"{100 * mean.max():.0f} %" in result.stdout
+
+
+def test_strange_names_stay_one_row_and_one_name(tmp_path: Path, small_model: Path) -> None:
+    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text, as its escape."""
+    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav"):
+        noise(tmp_path / "x.wav", 0.1)
+        os.rename(tmp_path / "x.wav", bytes(tmp_path) + b"/" + name)
+    heard, failures = hear(load_recogniser(small_model), sound_files(tmp_path)[0])
+    assert not failures
+    (tmp_path / "p.csv").write_bytes(table_of(heard, SCENES).encode())
+    found = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
+    assert sorted(found) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav"])
+
+
+def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:
+    """Oracle: the messages, for no path, nothing there, a folder with other files, and one as the table."""
+    for given, message in (
+        ({"audio": None}, "audio=FILE_OR_FOLDER"),
+        ({"audio": "x.wav", "predict": {"out": str(tmp_path)}}, "is a folder: name a file in it"),
+    ):
+        with pytest.raises(UserError, match=message):
+            predict_audio.run(OmegaConf.create(given))
+    with pytest.raises(UserError, match="no such file or folder"):
+        sound_files(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"none of its 1 files ends in one of \.aif, "):
+        sound_files(tmp_path)
+
+
+def test_the_model_is_the_one_named_or_of_the_same_name(tmp_path: Path, small_model: Path) -> None:
+    """Oracle: the file's own logits on noise, under either way of naming it."""
+    folder = tmp_path / "quantize/mine"
+    folder.mkdir(parents=True)
+    (folder / "model.tflite").write_bytes(small_model.read_bytes())
+    (folder / "run.json").write_text(json.dumps({}))
+    pictures = torch.randn(2, 1, 64, 32)
+    expected = read_tflite(small_model)[0].logits(pictures)
+    for model in (None, str(small_model)):
+        cfg = OmegaConf.create({"model": model, "runs": str(tmp_path), "name": "mine", "swept": []})
+        assert torch.equal(chosen_recogniser(cfg).network.logits(pictures), expected)
+
+
+def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) -> None:
+    """Oracle: the messages for metadata that lack the front end, or describe one of other pictures."""
+    network, metadata = read_tflite(small_model)
+    with pytest.raises(UserError, match="does not say how it hears"):
+        load_recogniser(write_tflite(network, tmp_path / "m.tflite", {"scenes": SCENES, "sample_rate": 32_000}))
+    other = {**metadata, "mel": {"mels": 64, "hop": 500}}
+    with pytest.raises(UserError, match=r"\(1, 64, 32\), a clip of 1 s has \(1, 64, 64\)"):
+        load_recogniser(write_tflite(network, tmp_path / "m.tflite", other))
+    assert build_front_end(32_000, other["mel"]).frames(32_000) == 64
