@@ -30,16 +30,18 @@ DPI = 110
 log = logging.getLogger(__name__)
 
 
-def media_of(run: RunFiles, section: Section) -> dict[str, Any]:
-    """The tables and pictures of a run, as W&B's own kinds of media by name."""
+def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:
+    """The pictures and leading tables of a page's section, and the tables of the run that it is about, as W&B's own
+    kinds of media by name."""
     import wandb
     from PIL import Image
 
-    media = {name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables_of(run).items()}
+    tables = {} if run is None else tables_of(run)
+    tables |= {f"tables/{_key(grid.title)}": (list(grid.columns), list(grid.rows)) for grid in section.lead}
+    media = {name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()}
     for picture in section.pictures:
-        name = f"figures/{picture.title.lower().replace(' ', '_')}"
         png = io.BytesIO(figures.png(picture.figure, DPI))
-        media[name] = wandb.Image(Image.open(png), caption=picture.caption)
+        media[f"figures/{_key(picture.title)}"] = wandb.Image(Image.open(png), caption=picture.caption)
     return media
 
 
@@ -70,6 +72,10 @@ def tables_of(run: RunFiles) -> dict[str, tuple[list[str], list[list[Any]]]]:
         columns = list(run.layers[0])
         found["tables/layers"] = (columns, [[row.get(column) for column in columns] for row in run.layers])
     return found
+
+
+def _key(title: str) -> str:
+    return title.lower().replace(" ", "_")
 
 
 def run(cfg: DictConfig) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from data.errors import UserError, listed
+from experiments.dashboard import media_of
 from experiments.page import write_page
 from experiments.paths import REPORT, folder_of, matches
 from experiments.report import comparison_of, section_of
 from experiments.run_files import is_run, read_run
+from experiments.tracking import Tracker
 
 CHAIN = ("teacher", "ensemble", "student", "quantize", "score", "energy")  # what one name may have
 
@@ -30,10 +32,15 @@ def run(cfg: DictConfig) -> None:
     runs = [read_run(folder) for folder in folders]
     here = folder_of(cfg, "report")
     here.mkdir(parents=True, exist_ok=True)
-    sections = [section_of(one, here) for one in runs]
-    if len(runs) > 1:
-        sections.insert(0, comparison_of(runs))
-    log.info("report of %d runs: %s", len(runs), write_page(here / REPORT, f"report {here.name}", sections))
+    sections = [*([comparison_of(runs)] if len(runs) > 1 else []), *(section_of(one, here) for one in runs)]
+    path = write_page(here / REPORT, f"report {here.name}", sections)
+    shown = {"runs": [str(folder) for folder in folders]}
+    tracker = Tracker(
+        cfg.tracking.kind, project=cfg.tracking.project, stage="report", name=here.name, folder=here, config=shown
+    )
+    if tracker.is_on:
+        tracker.finish({}, media=media_of(sections[0]))
+    log.info("report of %d runs: %s", len(runs), path)
 
 
 def _finished(folders: list[Path]) -> list[Path]:

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig
 from rich import box
@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError, listed
-from experiments.paths import RECORD, folder_of, matches, write_text
+from experiments.page import Grid, Section, write_page
+from experiments.paths import RECORD, REPORT, folder_of, matches, write_text
 from experiments.runs import flat
 from experiments.summary import (
     LEVEL,
@@ -36,16 +37,9 @@ _COLUMNS = ("mean", "deviation", f"{100 * LEVEL:g} % interval")
 log = logging.getLogger(__name__)
 
 
-class Report(NamedTuple):
-    """A table of words, for the screen and for Markdown."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def run(cfg: DictConfig) -> None:
-    """Summarise the runs of `cfg.summary.runs`; write summary.json and summary.md, always anew; print the tables."""
+    """Summarise the runs of `cfg.summary.runs`; write summary.json, summary.md and report.html, always
+    anew; print the tables."""
     if cfg.summary.runs is None:
         raise UserError("stage=summary needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them")
     results, unfinished = read(matches("summary.runs", cfg.summary.runs))
@@ -61,6 +55,9 @@ def run(cfg: DictConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "summary.json", json.dumps(content, indent=1))
     write_text(folder / "summary.md", markdown(reports, warnings))
+    words = [grid._replace(rows=[[_title(figure), *cells] for figure, *cells in grid.rows]) for grid in reports]
+    title = f"summary {folder.name}"
+    write_page(folder / REPORT, title, [Section(title, " ".join(f"{w}." for w in warnings), lead=words)])
     show(reports)
     for warning in warnings:
         log.warning("%s", warning)
@@ -110,17 +107,17 @@ def contents(settings: Sequence[Setting], reference: Setting, figures: Sequence[
     return out
 
 
-def table_of_settings(content: Mapping[str, Any]) -> Report:
+def table_of_settings(content: Mapping[str, Any]) -> Grid:
     """A row for each figure and setting."""
     rows = []
     for figure in _figures(content):
         for label, setting in content["settings"].items():
             given = {key: value for key, value in setting["figures"][figure].items() if key != "values"}
             rows.append([figure, label, *_cells(Estimate(**given), figure)])
-    return Report("mean over seeds", [*_FIRST, "seeds", *_COLUMNS], rows)
+    return Grid("mean over seeds", [*_FIRST, "seeds", *_COLUMNS], rows)
 
 
-def table_of_differences(content: Mapping[str, Any]) -> Report:
+def table_of_differences(content: Mapping[str, Any]) -> Grid:
     """A row for each figure and setting but the reference."""
     rows = []
     for figure in _figures(content):
@@ -128,10 +125,10 @@ def table_of_differences(content: Mapping[str, Any]) -> Report:
             cells = _cells(Estimate(**figures[figure]), figure, sign="+")
             rows.append([figure, label, *cells])
     title = f"paired differences to the reference: {content['reference']}"
-    return Report(title, [*_FIRST, "pairs", *_COLUMNS], rows)
+    return Grid(title, [*_FIRST, "pairs", *_COLUMNS], rows)
 
 
-def show(reports: Sequence[Report]) -> None:
+def show(reports: Sequence[Grid]) -> None:
     """Print the tables, a section for each figure."""
     for report in reports:
         table = Table(title=escape(report.title), box=box.SIMPLE)
@@ -148,7 +145,7 @@ def show(reports: Sequence[Report]) -> None:
         Console().print(table)
 
 
-def markdown(reports: Sequence[Report], warnings: Sequence[str]) -> str:
+def markdown(reports: Sequence[Grid], warnings: Sequence[str]) -> str:
     """The tables and what is to be known of them."""
     lines = []
     for report in reports:

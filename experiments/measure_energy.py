@@ -27,6 +27,7 @@ from data.waves import to_float
 from experiments.energy import Action, Metered, in_alternation, read_energy, read_phases
 from experiments.paths import ENERGY, MODEL, existing, sha256, write_text
 from experiments.prepare import Prepared, prepare
+from experiments.recogniser import front_end_of
 from experiments.runs import Run
 from experiments.training_energy import trainings
 from students import build_student
@@ -156,12 +157,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _front_end_of(path: Path, metadata: Mapping[str, Any], prepared: Prepared) -> FrontEnd:
-    try:
-        rate, mel = metadata["sample_rate"], metadata["mel"]
-        front_end = build_front_end(rate, mel)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} does not say how it hears ({error}): run stage=quantize again") from error
-    if rate != prepared.store.sample_rate:
+    front_end = front_end_of(path, metadata)
+    if (rate := front_end.sample_rate) != prepared.store.sample_rate:
         raise UserError(
             f"{path} hears {rate} Hz, the data set has {prepared.store.sample_rate} Hz: set data.sample_rate={rate}"
         )

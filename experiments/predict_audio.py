@@ -25,10 +25,9 @@ from data.errors import UserError, listed
 from data.files import write_whole
 from data.pieces import SUFFIXES
 from data.scenes import PART_SECONDS
-from experiments.paths import folder_of
+from experiments.paths import PREDICTIONS, folder_of
 from experiments.recogniser import Recogniser, chosen_recogniser
 
-PREDICTIONS = "predictions.csv"
 SHOWN = 20  # files in the printed table
 
 log = logging.getLogger(__name__)

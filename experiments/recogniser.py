@@ -5,9 +5,10 @@ Conventions: waves are float32 (n, samples) in [-1, 1] at the model's rate, one 
 device's kernels give, to the last bit (stage=quantize proves it of every file), and is quicker.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +62,18 @@ def chosen_recogniser(cfg: DictConfig) -> Recogniser:
     return load_recogniser(cfg.model or existing(cfg, "quantize", MODEL))
 
 
+def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
+    """The front end that a file's metadata tell of.
+
+    Raises:
+        UserError: they do not.
+    """
+    try:
+        return build_front_end(int(metadata["sample_rate"]), metadata["mel"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} does not say how it hears ({error!r}): run stage=quantize again") from error
+
+
 def load_recogniser(path: str | Path) -> Recogniser:
     """The recogniser of a file that stage=quantize wrote.
 
@@ -68,11 +81,10 @@ def load_recogniser(path: str | Path) -> Recogniser:
         UserError: the file is missing or damaged, or is of clips of another length.
     """
     network, metadata = read_tflite(path)
-    try:
-        scenes, rate = tuple(metadata["scenes"]), int(metadata["sample_rate"])
-        front_end = build_front_end(rate, metadata["mel"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not say how it hears ({error!r}): run stage=quantize again") from error
+    front_end = front_end_of(path, metadata)
+    if not (scenes := tuple(metadata.get("scenes", ()))):
+        raise UserError(f"{path} does not name its classes: run stage=quantize again")
+    rate = front_end.sample_rate
     samples, shape = round(PART_SECONDS * rate), network.quantities[INPUT].shape
     if (ours := (1, front_end.mels, front_end.frames(samples))) != shape:
         raise UserError(

@@ -171,7 +171,7 @@ class Run:
             read, section = write_report(self.folder)
             if self._tracker is not None:
                 paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
-                media = media_of(read, section) if self._tracker.is_on else {}
+                media = media_of(section, read) if self._tracker.is_on else {}
                 self._tracker.finish(scores, [path for path in paths if path.exists()], media)
 
 

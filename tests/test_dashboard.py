@@ -27,7 +27,7 @@ def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) ->
     folder = make_run(tmp_path / "runs/quantize/a", miniature)
     tracker = start(folder)
     read, section = write_report(folder)
-    tracker.finish(read.scores, media=media_of(read, section))
+    tracker.finish(read.scores, media=media_of(section, read))
     (files,) = folder.glob("wandb/offline-run-*/files")
     logged: dict[str, dict] = {}
     for item in (item for record in records(folder) for item in record.history.item if len(item.nested_key) == 2):

@@ -65,6 +65,8 @@ def test_the_stage_prints_and_writes_what_the_runs_say(sweep: Path) -> None:
     low, high = expected
     assert f"| test log loss | distill.hard_weight=0.2 | 3 | -0.1833 | 0.0764 | {low:+.4f} to {high:+.4f} |" in text
     assert "| test accuracy, unseen devices (%) | distill.hard_weight=1.0 | 3 | 25.00 | 0.00 | 25.00 to 25.00 |" in text
+    page = (sweep / "runs/summary/both/report.html").read_text()
+    assert f"<td>{low:+.4f} to {high:+.4f}</td>" in page
     assert "seed_3 is unfinished and left out" in text
     assert "seed_3 is unfinished and left out" in found.stdout
     assert f"{low:+.4f} to {high:+.4f}" in found.stdout

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_run import run
+from test_tracking import records
 
 from data.errors import UserError
 from data.scenes import ClipSet
@@ -145,13 +146,18 @@ def contrast(first: str, second: str) -> float:
 
 
 def test_runs_are_shown_side_by_side(tmp_path: Path, miniature: ClipSet, browser) -> None:
-    """Oracle: both runs' scores in one row; the settings that differ and no other; each run in full below."""
+    """Oracle: W&B's own recording has the pictures and the table; both runs' scores in one row; the settings that
+    differ and no other; each run in full below."""
     for seed in (0, 1):
         make_run(tmp_path / f"runs/quantize/seed_{seed}", miniature, seed)
     (tmp_path / "runs/quantize/unfinished").mkdir()
-    result = run(tmp_path, "stage=report", "report.runs=runs/quantize/*", "name=both")
+    result = run(
+        tmp_path, "stage=report", "report.runs=runs/quantize/*", "name=both", environment={"WANDB_MODE": "offline"}
+    )
     assert result.returncode == 0, result.stderr
     assert "runs/quantize/unfinished" in result.stdout
+    recorded = {key for r in records(tmp_path / "runs/report/both") for i in r.history.item for key in i.nested_key[:1]}
+    assert {"figures/devices", "figures/accuracy_over_costs", "tables/side_by_side"} <= recorded
     page = browser.new_page()
     page.goto((tmp_path / "runs/report/both/report.html").as_uri())
     assert page.locator("h1").all_inner_texts() == ["Comparison", "quantize seed_0", "quantize seed_1"]
