@@ -54,6 +54,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         label: of the system; its last part is its number among `about.systems`.
     """
     scores, datasets = lineage.quantized.scores, external_datasets(lineage, about)
+    builder = lineage.student.settings["student.builder"]
     named = about.systems[int(label.rsplit("_", 1)[1]) - 1] if about.systems else default_name(lineage)
     return {
         "submission": {"label": label, **named, "authors": about.authors},
@@ -63,7 +64,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
                 "acoustic_features": "log-mel energies",
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
-                "machine_learning_method": METHODS[lineage.student.settings["student.builder"]],
+                "machine_learning_method": METHODS.get(builder, builder),
                 "ensemble_method_subsystem_count": None,  # of the system; its teachers are not part of it
                 "decision_making": None,
                 "external_data_usage": _usage(lineage, datasets),

@@ -1,10 +1,12 @@
 """A challenge package of trained students, read back by other libraries."""
 
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from sklearn import metrics
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES, ClipSet
 from experiments.about import EXAMPLE, read_about
+from experiments.describe import description
 from experiments.evaluation_set import evaluation_files
 from experiments.lineage import read_lineage
 from experiments.predict_files import BATCH, probabilities_of_files
@@ -136,6 +139,35 @@ def test_the_description_says_what_the_runs_measured(package: Path, folder: Path
     assert about["pipeline"] == "knowledge distillation, weight quantization"
     assert about["input_sampling_rate"] == "32kHz"
     assert "frequency masking" in about["data_augmentation"]
+
+
+def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, tmp_path: Path) -> None:
+    """Oracle: a history made by hand: a pretrained PaSST, in an ensemble, taught the student, which was then trained as
+    integers; the organisers want what others trained on to be named."""
+    runs = tmp_path / "runs"
+    shutil.copytree(folder / "runs", runs)
+
+    def edit(run: str, change: Callable[[dict], None]) -> None:
+        record = json.loads((runs / run / "run.json").read_text())
+        change(record)
+        (runs / run / "run.json").write_text(json.dumps(record))
+
+    edit("teacher/first", lambda record: record["settings"]["teacher"].update(builder="passt", pretrained=True))
+    member = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
+    (runs / "ensemble/two").mkdir(parents=True)
+    (runs / "ensemble/two/logits.h5").write_bytes(b"logits")
+    (runs / "ensemble/two/score.json").write_text("{}")
+    (runs / "ensemble/two/run.json").write_text(json.dumps({"settings": {}, "inputs": {"waves": "0", "one": member}}))
+    edit("student/first", lambda record: record["inputs"].update(logits=hashlib.sha256(b"logits").hexdigest()))
+    edit("quantize/first", lambda record: record["settings"]["quantize"].update(method="qat"))
+
+    lineage = read_lineage(runs / "quantize/first")
+    assert [teacher.folder for teacher in lineage.teachers] == [runs / "teacher/first"]
+    about = read_about(folder / "about.yaml", 1)
+    system = description(lineage, load_recogniser(lineage.model), about, LABEL)["system"]
+    assert [dataset["name"] for dataset in system["external_datasets"]] == ["AudioSet", "ImageNet"]
+    assert system["description"]["external_data_usage"] == "pre-trained model"
+    assert system["description"]["pipeline"] == "pretraining, knowledge distillation, quantization aware training"
 
 
 def test_the_report_shows_the_figures_and_asks_for_the_rest(package: Path, folder: Path) -> None:
