@@ -5,6 +5,7 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from data.errors import UserError, listed
 
@@ -26,24 +27,32 @@ def read_table(path: str | Path, required: Sequence[str], *, separator: str | No
     path = Path(path)
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
-            separator = separator or ("\t" if "\t" in file.readline() else ",")
-            file.seek(0)
-            reader = csv.reader(file, delimiter=separator, strict=True)
-            header = next(reader, [])
-            columns, ragged, blank = [[] for _ in header], [], []
-            for row in reader:
-                if not row:
-                    blank.append(f"line {reader.line_num}: empty")
-                elif len(row) == len(header):
-                    ragged += blank  # only at the end of a file does an empty line mean nothing
-                    blank = []
-                    for column, value in zip(columns, row, strict=True):
-                        column.append(value)
-                else:
-                    ragged.append(f"line {reader.line_num}: {len(row)} values")
+            return parse_table(file, path, required, separator=separator)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is no comma- or tab-separated table ({error})") from error
+
+
+def parse_table(file: TextIO, path: str | Path, required: Sequence[str], *, separator: str | None = None) -> Table:
+    """As read_table, of a file that is open (seekable, newline=""); `path` is what it is called in messages."""
+    try:
+        separator = separator or ("\t" if "\t" in file.readline() else ",")
+        file.seek(0)
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        header = next(reader, [])
+        columns, ragged, blank = [[] for _ in header], [], []
+        for row in reader:
+            if not row:
+                blank.append(f"line {reader.line_num}: empty")
+            elif len(row) == len(header):
+                ragged += blank  # only at the end of a file does an empty line mean nothing
+                blank = []
+                for column, value in zip(columns, row, strict=True):
+                    column.append(value)
+            else:
+                ragged.append(f"line {reader.line_num}: {len(row)} values")
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no comma- or tab-separated table ({error})") from error
     if missing := [column for column in required if column not in header]:
         kind = "tab-separated" if separator == "\t" else "comma-separated"

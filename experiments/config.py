@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
-from experiments.config_results import Demo, Energy, Predict, Runs, Summary
+from experiments.config_results import Demo, Energy, Predict, Runs, Submit, Summary
 from experiments.launcher import RayLauncher
 
 
@@ -181,6 +181,7 @@ class Config:
     summary: Summary = field(default_factory=Summary)
     report: Runs = field(default_factory=Runs)
     rank: Runs = field(default_factory=Runs)
+    submit: Submit = field(default_factory=Submit)
     energy: Energy = field(default_factory=Energy)
     predict: Predict = field(default_factory=Predict)
     demo: Demo = field(default_factory=Demo)
@@ -196,6 +197,7 @@ class Config:
     logits: Any = None
     checkpoint: str | None = None
     predictions: str | None = None
+    package: str | None = None
     model: str | None = None
     systems: str | None = None
     audio: str | None = None

@@ -20,6 +20,17 @@ class Runs:
 
 
 @dataclass
+class Submit:
+    """What goes into a challenge package; see experiments/make_submission.py."""
+
+    evaluation: str | None = None
+    runs: Any = None
+    surname: str | None = None
+    institute: str | None = None
+    about: str | None = None
+
+
+@dataclass
 class Energy:
     """How inference is metered; see experiments/measure_energy.py."""
 

@@ -8,7 +8,7 @@ test/<figure>/low and /high are the edges of 95 % intervals over recordings.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,8 @@ import numpy as np
 from data.scenes import ClipSet
 from experiments.intervals import figure_intervals
 from experiments.paths import CONFUSION, PREDICTIONS, RELIABILITY, write_text
+from experiments.prediction_table import table_text
 from experiments.score import confusion, evaluate, reliability, subsets_of
-
-DIGITS = 8  # of a probability; rows then sum to 1 within 1e-7
 
 
 def judge(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, float]:
@@ -37,7 +36,7 @@ def judge(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, 
     for figure, (low, high) in figure_intervals(probabilities, labels, recordings, subsets).items():
         scores |= {f"{figure}/low": low, f"{figure}/high": high}
 
-    write_predictions(folder / PREDICTIONS, [clip.filename for clip in tested], probabilities, clips.scenes)
+    write_text(folder / PREDICTIONS, table_text([clip.filename for clip in tested], probabilities, clips.scenes))
     counts = confusion(probabilities, labels).tolist()
     confusions = ([scene, *row] for scene, row in zip(clips.scenes, counts, strict=True))
     write_text(folder / CONFUSION, _table([["scene", *clips.scenes], *confusions]))
@@ -46,21 +45,12 @@ def judge(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, 
     return {f"test/{figure}": value for figure, value in scores.items()}
 
 
-def write_predictions(path: Path, filenames: Sequence[str], probabilities: np.ndarray, scenes: Sequence[str]) -> None:
-    """Write a table of predictions as the challenge wants it; probabilities are (n, classes)."""
-    rows = (
-        [name, scenes[row.argmax()], *(f"{p:.{DIGITS}f}" for p in row)]
-        for name, row in zip(filenames, probabilities, strict=True)
-    )
-    write_text(path, _table([["filename", "scene_label", *scenes], *rows], separator="\t"))
-
-
 def is_edge(name: str) -> bool:
     """Whether a figure is an edge of another's interval."""
     return name.endswith(("/low", "/high"))
 
 
-def _table(rows: Iterable[Iterable[object]], separator: str = ",") -> str:
+def _table(rows: Iterable[Iterable[object]]) -> str:
     out = io.StringIO()
-    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()

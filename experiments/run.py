@@ -35,6 +35,8 @@ STAGES = {
     "quantize": "experiments.quantize_student",
     "summary": "experiments.make_summary",
     "score": "experiments.score_predictions",
+    "submit": "experiments.make_submission",
+    "validate": "experiments.validate_package",
     "report": "experiments.make_report",
     "workspace": "experiments.dashboard",
     "rank": "experiments.rank_systems",

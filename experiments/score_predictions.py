@@ -21,10 +21,9 @@ from data.tables import read_table
 from experiments.datasets import read_clips
 from experiments.judge import is_edge, judge
 from experiments.paths import CONFUSION, SCORES, sha256
+from experiments.prediction_table import check_predictions, last_part
 from experiments.runs import Run
 from experiments.score import confusion
-
-TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
 
 log = logging.getLogger(__name__)
 
@@ -59,30 +58,11 @@ def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequenc
             probabilities, or contradict scene_label; all of a kind are listed.
     """
     table = read_table(path, ["filename", *scenes])
-    wrong: list[str] = []
-    values = np.empty((len(table["filename"]), len(scenes)))
-    for column, scene in enumerate(scenes):
-        for row, text in enumerate(table[scene]):
-            try:
-                values[row, column] = float(text)
-            except ValueError:
-                values[row, column] = np.nan
-    for name, row in zip(table["filename"], values, strict=True):
-        if not (np.isfinite(row).all() and (row >= 0).all() and abs(row.sum() - 1) <= TOLERANCE):
-            wrong.append(f"{name}: {row.round(4).tolist()} are no probabilities that sum to 1")
-    if not wrong and "scene_label" in table:
-        for name, label, row in zip(table["filename"], table["scene_label"], values, strict=True):
-            if label not in scenes or row[list(scenes).index(label)] < row.max():
-                wrong.append(f"{name}: scene_label {label} is not the most probable of {', '.join(scenes)}")
-    short = [name.rsplit("/", 1)[-1] for name in table["filename"]]
-    wrong += [f"{name}: there twice" for name in sorted({name for name in short if short.count(name) > 1})]
-    known = {name.rsplit("/", 1)[-1] for name in filenames}
-    found = {name: row for row, name in enumerate(short)}
-    wrong += [f"{name}: no clip of the test split" for name in sorted(found.keys() - known)]
-    wrong += [f"{name}: missing" for name in sorted(known - found.keys())]
+    values, wrong = check_predictions(table, scenes, filenames, of="the test split")
     if wrong:
         raise UserError(f"{path} has {len(wrong)} defects:\n{listed(wrong)}")
-    rows = values[[found[name.rsplit("/", 1)[-1]] for name in filenames]]
+    found = {last_part(name): row for row, name in enumerate(table["filename"])}
+    rows = values[[found[last_part(name)] for name in filenames]]
     return rows / rows.sum(axis=1, keepdims=True)
 
 

@@ -34,7 +34,7 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
         found["training/quantize"] = _entry("quantize", trained, missing)
     students, missing = _makers(runs / "student", CHECKPOINT, [str(metadata.get("checkpoint_sha256"))])
     found["training/student"] = _entry("student", students, missing)
-    teachers, missing = _teachers(runs, _inputs([*trained, *students], "logits"))
+    teachers, missing = teachers_behind(runs, _inputs([*trained, *students], "logits"))
     if not students:
         missing.append("whoever taught the student, whose run is not known")
     if teachers or missing:
@@ -42,9 +42,9 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
     return {**found, "training/all": _sum(list(found.values()))}
 
 
-def _teachers(runs: Path, logits: Sequence[str]) -> tuple[list[Path], list[str]]:
+def teachers_behind(runs: Path, logits: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The trainings behind some logits: of an ensemble's members, and of whom `only=logits` listened with."""
-    ensembles, direct = _written(runs / "ensemble", LOGITS, logits)
+    ensembles, direct = written(runs / "ensemble", LOGITS, logits)
     members = [digest for folder in ensembles for name, digest in _record(folder)["inputs"].items() if name not in DATA]
     folders, missing = _makers(runs / "teacher", LOGITS, [*direct, *members])
     listeners = [folder for folder in folders if "only" in _record(folder)["settings"]]
@@ -52,18 +52,18 @@ def _teachers(runs: Path, logits: Sequence[str]) -> tuple[list[Path], list[str]]
     return list(dict.fromkeys([*(f for f in folders if f not in listeners), *trained])), [*missing, *unknown]
 
 
-def _makers(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """The finished runs of a stage that wrote files of these fingerprints, and in words what nobody wrote."""
-    folders, missing = _written(stage, file, digests)
-    return folders, [f"no run in {stage} has the {file} {digest[:SHORT]}" for digest in missing]
-
-
-def _written(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
+def written(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
     """The finished runs of a stage that wrote files of these fingerprints, and those that nobody wrote."""
     wanted = list(dict.fromkeys(digests))
     paths = sorted(stage.glob(f"*/{file}")) if wanted else []  # to read them takes a while
     folders = {sha256(path): path.parent for path in paths if _record(path.parent)}
     return [folders[digest] for digest in wanted if digest in folders], [d for d in wanted if d not in folders]
+
+
+def _makers(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """The finished runs of a stage that wrote files of these fingerprints, and in words what nobody wrote."""
+    folders, missing = written(stage, file, digests)
+    return folders, [f"no run in {stage} has the {file} {digest[:SHORT]}" for digest in missing]
 
 
 def _inputs(folders: Iterable[Path], name: str) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import QUICK, run
 from torch import nn
 
 from data.front_end import build_front_end
@@ -52,6 +53,16 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
 @pytest.fixture(scope="session")
 def miniature_waves(miniature: ClipSet, tmp_path_factory: pytest.TempPathFactory) -> WaveStore:
     return WaveStore(pack(miniature, tmp_path_factory.mktemp("waves")))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
+    """A folder in which stage=all has run on the miniature."""
+    folder = tmp_path_factory.mktemp("trained")
+    result = run(folder, "stage=all", f"data.root={miniature.root}", "name=first", *QUICK)
+    assert result.returncode == 0, result.stderr
+    (folder / "stdout.txt").write_text(result.stdout)
+    return folder
 
 
 @pytest.fixture(scope="session")

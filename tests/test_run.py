@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from command import QUICK, ROOT, run
 from safetensors import safe_open
 
 from data.front_end import build_front_end
@@ -24,36 +25,6 @@ from students import build_student
 from students.complexity import over_limits, torch_complexity
 from students.quantize.runtime import TFLiteModel
 from teachers import build_teacher
-
-ROOT = Path(__file__).parent.parent
-# A training of seconds: two epochs of the smallest networks.
-QUICK = [
-    "tracking=none",
-    "epochs=2",
-    "teacher.arguments.base_channels=8",
-    "teacher.arguments.cut_channels=[0,0,0]",
-    "student.size=6k",
-    "teacher.mel.mels=64",
-    "student.mel.mels=64",
-    "student.augment.frequency_mask=4",
-    "quantize.clips=32",
-]
-
-
-def run(folder: Path, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "experiments.run", *arguments]
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(environment or {})}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=settings, check=False)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
-    """A folder in which stage=all has run on the miniature."""
-    folder = tmp_path_factory.mktemp("trained")
-    result = run(folder, "stage=all", f"data.root={miniature.root}", "name=first", *QUICK)
-    assert result.returncode == 0, result.stderr
-    (folder / "stdout.txt").write_text(result.stdout)
-    return folder
 
 
 def test_all_stages_leave_their_artefacts(trained: Path) -> None:

@@ -1,0 +1,47 @@
+"""The clips that a challenge is decided on: sound files without labels, as they lie in a folder.
+
+Conventions: either the official layout, `audio/` and a list `evaluation_setup/fold1_test.csv` with a column `filename`,
+or a plain folder (or its `audio/`) of sound files. A clip's name is the last part of its path, as in `0.wav`.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from data.errors import UserError, listed
+from data.tables import read_table
+
+LIST, AUDIO = Path("evaluation_setup") / "fold1_test.csv", "audio"
+ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+
+
+def evaluation_files(folder: str | Path) -> list[Path]:
+    """The sound files: in the order of the list if there is one, else 0.wav, 1.wav, 2.wav, ..., 10.wav.
+
+    Raises:
+        UserError: there are none, names are there twice, or listed files are missing; all are listed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"submit.evaluation={folder} is no folder")
+    if (folder / LIST).is_file():
+        files = [folder / name for name in read_table(folder / LIST, ["filename"])["filename"]]
+        if missing := [str(path) for path in files if not path.is_file()]:
+            raise UserError(f"{folder / LIST} lists {len(missing)} files that are missing:\n{listed(missing)}")
+    else:
+        place = folder / AUDIO if (folder / AUDIO).is_dir() else folder
+        files = sorted((path for path in place.iterdir() if path.suffix.lower() in ENDINGS), key=_natural)
+    if not files:
+        raise UserError(
+            f"submit.evaluation={folder} has no sound files: it must hold them, or a folder {AUDIO} of them"
+        )
+    names = [path.name for path in files]
+    if len(set(names)) < len(names):
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        raise UserError(f"submit.evaluation={folder} has files of the same name:\n{listed(twice)}")
+    return files
+
+
+def _natural(path: Path) -> list[int | str]:
+    """2.wav before 10.wav: every second part is a number."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", path.name))]

@@ -1,0 +1,138 @@
+"""stage=submit: apply quantised students to an evaluation folder, and pack what the challenge asks for."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+from rich.progress import Progress
+
+from data.errors import UserError, listed
+from data.packing import read_stamps
+from data.scenes import SCENES
+from experiments.about import EXAMPLE, SECTIONS, About, read_about
+from experiments.describe import System, description
+from experiments.evaluation_set import evaluation_files
+from experiments.lineage import Lineage, read_lineage
+from experiments.meta import meta_defects, meta_text
+from experiments.paths import MODEL, existing, matches, sha256
+from experiments.predict_files import probabilities_of_files
+from experiments.prediction_table import table_text
+from experiments.recogniser import Recogniser, load_recogniser
+from experiments.report_pictures import pictures
+from experiments.runs import Run
+from experiments.submission import SYSTEMS, label_of, meta_path, output_path, report_path, write_package
+from experiments.technical_report import report_pdf
+from experiments.validate_package import require_valid
+
+PACKAGE = "submission.zip"
+CHALLENGE = "tau22"  # the kind of data set that is the challenge's
+
+log = logging.getLogger(__name__)
+
+
+class _Entry(NamedTuple):
+    """A system and what it hears with."""
+
+    system: System
+    recogniser: Recogniser
+
+
+def run(cfg: DictConfig) -> None:
+    """Pack the systems of `cfg.submit.runs`; write submission.zip, which our own validator finds no defect in."""
+    _require(cfg)
+    named = cfg.submit.runs
+    folders = [existing(cfg, "quantize", MODEL).parent] if named is None else matches("submit.runs", named)
+    if len(folders) > SYSTEMS:
+        them = listed([str(folder) for folder in folders])
+        raise UserError(f"submit.runs names {len(folders)} runs, a package holds at most {SYSTEMS}:\n{them}")
+    about, files = read_about(cfg.submit.about, len(folders)), evaluation_files(cfg.submit.evaluation)
+    team = about.team(cfg.submit.surname, cfg.submit.institute)
+    entries = _entries(folders, about, team)
+    models = [entry.system.lineage.model for entry in entries]
+    this = Run(cfg, "submit", settings={"team": team}, inputs=_fingerprints(cfg, entries, files), sources=models)
+    path = this.folder / PACKAGE
+    if not this.is_done(PACKAGE):
+        this.start()
+        systems = [entry.system for entry in entries]
+        content = {report_path(team): report_pdf(systems, about, pictures(systems))}
+        for entry in entries:
+            label = entry.system.label
+            content[meta_path(label)] = meta_text(entry.system.meta).encode()
+            content[output_path(label)] = _predictions(entry, files).encode()
+        write_package(path, content)
+        try:
+            passed = require_valid(path, [file.name for file in files])
+        except UserError as error:
+            raise AssertionError(f"our own package does not pass our own checks; please report it: {error}") from None
+        this.finish({"systems": len(passed), "clips": len(files)})
+    for entry in entries:
+        if (kind := entry.system.lineage.data["kind"]) != CHALLENGE:
+            log.warning("%s: its figures are of data=%s, not of the challenge's", entry.system.label, kind)
+    if unwritten := [section for section in SECTIONS if section not in about.texts]:
+        log.warning("the report still lacks what you have to say; %s has no %s", cfg.submit.about, ", ".join(unwritten))
+    log.info("%d systems, %d clips, no defect found: %s", len(entries), len(files), path)
+
+
+def _require(cfg: DictConfig) -> None:
+    missing = []
+    if cfg.submit.evaluation is None:
+        missing.append("submit.evaluation=FOLDER, of the sound files without labels")
+    if cfg.submit.about is None:
+        missing.append("submit.about=FILE, a YAML file with what no run can know")
+    if missing:
+        raise UserError(f"stage=submit needs\n{listed(missing)}\nThat file looks like this:\n{EXAMPLE}")
+
+
+def _entries(folders: Sequence[Path], about: About, team: str) -> list[_Entry]:
+    """The systems with their descriptions.
+
+    Raises:
+        UserError: runs cannot be submitted; everything that is in the way is listed.
+    """
+    out, wrong = [], []
+    for number, folder in enumerate(folders, 1):
+        lineage = read_lineage(folder)
+        recogniser = load_recogniser(lineage.model)
+        if recogniser.scenes != SCENES:
+            wrong.append(f"{folder}: its classes are {list(recogniser.scenes)}, the challenge's are {list(SCENES)}")
+            continue
+        label = label_of(*team.split("_"), number)
+        meta = description(lineage, recogniser, about, label)
+        wrong += [f"{folder}: {defect}{_help(defect, lineage)}" for defect in meta_defects(meta, label)]
+        out.append(_Entry(System(label, lineage, meta), recogniser))
+    if wrong:
+        raise UserError(f"these runs cannot be submitted:\n{listed(wrong, shown=len(wrong))}")
+    return out
+
+
+def _help(defect: str, lineage: Lineage) -> str:
+    """What to do about a figure that the runs lack."""
+    if "inference must be" in defect:
+        return f"; measure it with stage=energy name={lineage.quantized.name}"
+    if "results." in defect:
+        return "; the test split must have clips of every scene and device"
+    return ""
+
+
+def _predictions(entry: _Entry, files: Sequence[Path]) -> str:
+    """The table of a system."""
+    with Progress(transient=True) as bars:
+        bar = bars.add_task(entry.system.label, total=len(files))
+        probabilities = probabilities_of_files(entry.recogniser, files, lambda done: bars.update(bar, completed=done))
+    return table_text([file.name for file in files], probabilities, SCENES)
+
+
+def _fingerprints(cfg: DictConfig, entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, str]:
+    """Of everything that the package depends on."""
+    stamps = read_stamps(Path(), [str(file.resolve()) for file in files])
+    names = "\n".join(file.name for file in files)
+    found = {"about": sha256(cfg.submit.about)}
+    found["evaluation"] = hashlib.sha256(names.encode() + stamps.tobytes()).hexdigest()
+    for entry in entries:
+        lineage = entry.system.lineage
+        found[entry.system.label] = sha256(lineage.model)
+        found[f"{entry.system.label} description"] = hashlib.sha256(meta_text(entry.system.meta).encode()).hexdigest()
+    return found

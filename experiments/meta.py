@@ -1,0 +1,197 @@
+"""The description of a submitted system: which fields the organisers ask for, and what can be wrong in them.
+
+Conventions: fields are named by their dotted path. Accuracies are in percent, macro over all; log losses natural;
+sizes and memory in bytes, energy in kWh, audio lengths in minutes. A text that does not apply is null.
+Source: the fields are those that the organisers' checker of 2023 requires, see submission.py; their ranges follow from
+the task's rules, and three laws hold between the figures.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+from data.scenes import DEVICES, SCENES
+from experiments.submission import LABEL_WORDS, team_of
+from students.complexity import LIMITS
+
+ABBREVIATION = 10  # characters
+ROUNDED = 0.1  # percentage points that a mean and its parts may differ by when each is rounded to a tenth
+LOSS_ROUNDED = 0.01
+HUGE = 1e100  # whole numbers of YAML may be larger than floats go
+
+Check = Callable[[Any], str | None]  # of a value: what it must be, if it is not
+
+HEADER = """\
+# Description of a system for DCASE Challenge Task 1. Accuracies in percent, log losses natural; total_model_size (all
+# parameters) and memory_use (largest sum of the activations alive at once) in bytes; macs of one clip of 1 second;
+# energy in kWh by codecarbon, inference and baseline_inference of the same clips on the same machine.
+"""
+
+
+def meta_text(meta: Mapping[str, Any]) -> str:
+    """The YAML file."""
+    return HEADER + yaml.dump(dict(meta), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def meta_defects(meta: Any, label: str) -> list[str]:
+    """What is wrong with the description of the system of that label."""
+    if not isinstance(meta, Mapping):
+        return ["it is no mapping with the blocks submission, system and results"]
+    found, missing = [], {}
+    for path, check in FIELDS.items():
+        gap, value = _follow(meta, path)
+        if gap is not None:
+            missing[gap] = None
+        elif (wanted := check(value)) is not None:
+            found.append(f"{path} must be {wanted}, not {_short(value)}")
+    found = [f"{gap} is missing" for gap in missing] + found
+    stated = _follow(meta, "submission.label")[1]
+    if isinstance(stated, str) and stated != label:
+        found.append(f"submission.label is {_short(stated)}, its folder is named {label}")
+    return found or _contradictions(meta)
+
+
+def authors_wanted(value: Any) -> str | None:
+    """What a list of authors must be, if it is not."""
+    words = "a list of authors with lastname, firstname, email and affiliation (institute, abbreviation), one of whom "
+    words += "has corresponding: true"
+    if not (isinstance(value, list) and value and all(isinstance(author, Mapping) for author in value)):
+        return words
+    for author in value:
+        affiliation = author.get("affiliation")
+        named = all(_text(author.get(key)) is None for key in ("lastname", "firstname", "email"))
+        placed = isinstance(affiliation, Mapping) and all(
+            _text(affiliation.get(key)) is None for key in ("institute", "abbreviation")
+        )
+        if not (named and placed and "@" in author["email"]):
+            return words
+    return None if sum(author.get("corresponding") is True for author in value) == 1 else words
+
+
+def datasets_wanted(value: Any) -> str | None:
+    """What external data sets must be, if they are not."""
+    words = "null or a list of data sets with name, url and total_audio_length (minutes, or null)"
+    if value is None:
+        return None
+    if not (isinstance(value, list) and all(isinstance(item, Mapping) for item in value)):
+        return words
+    for item in value:
+        length = item.get("total_audio_length", -1)
+        named = _text(item.get("name")) is None and _text(item.get("url")) is None
+        if not (named and (length is None or _number(0)(length) is None)):
+            return words
+    return None
+
+
+class _Dumper(yaml.SafeDumper):
+    """That writes out what is there twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(value: Any) -> str | None:
+    # What YAML writes as "\ud800" is no character, and cannot be printed.
+    whole = isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+    return None if whole and value.strip() else "a text"
+
+
+def _text_or_null(value: Any) -> str | None:
+    return None if value is None or _text(value) is None else "a text or null"
+
+
+def _label(value: Any) -> str | None:
+    return None if isinstance(value, str) and team_of(value) else LABEL_WORDS
+
+
+def _abbreviation(value: Any) -> str | None:
+    fits = _text(value) is None and len(value) <= ABBREVIATION
+    return None if fits else f"a text of at most {ABBREVIATION} characters"
+
+
+def _rate(value: Any) -> str | None:
+    return None if _text(value) is None or _number(0)(value) is None else "a text such as 44.1kHz"
+
+
+def _number(low: float, high: float = HUGE, *, whole: bool = False) -> Check:
+    """A finite number, low <= number <= high."""
+    words = f"a {'whole ' if whole else ''}number" + (
+        f" from {low} to {high}" if high < HUGE else f" of at least {low}"
+    )
+
+    def check(value: Any) -> str | None:
+        right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        return None if right and low <= value <= high else words
+
+    return check
+
+
+def _count_or_null(value: Any) -> str | None:
+    return None if value is None or _number(1, whole=True)(value) is None else "a whole number of at least 1, or null"
+
+
+def _follow(meta: Mapping, path: str) -> tuple[str | None, Any]:
+    """Where the path ends early (the dotted part that is missing), or None and the value."""
+    value, keys = meta, path.split(".")
+    for depth, key in enumerate(keys, 1):
+        if not isinstance(value, Mapping) or key not in value:
+            return ".".join(keys[:depth]), None
+        value = value[key]
+    return None, value
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _contradictions(meta: Mapping) -> list[str]:
+    """The laws that a description with every field breaks."""
+    results, complexity = meta["results"]["development_dataset"], meta["system"]["complexity"]
+    found, overall = [], results["overall"]
+    mean = sum(results["class_wise"][scene]["accuracy"] for scene in SCENES) / len(SCENES)
+    if abs(mean - overall["accuracy"]) > ROUNDED:
+        found.append(f"overall accuracy is {overall['accuracy']}, the mean of the class-wise ones is {mean:.2f}")
+    for part, members in (("class_wise", SCENES), ("device_wise", DEVICES)):
+        losses = [results[part][member]["logloss"] for member in members]
+        if not min(losses) - LOSS_ROUNDED <= overall["logloss"] <= max(losses) + LOSS_ROUNDED:
+            found.append(f"overall logloss, {overall['logloss']}, is not between the least and largest of {part}")
+    if complexity["total_parameters_non_zero"] > complexity["total_parameters"]:
+        found.append("system.complexity: there are more parameters that are not zero than parameters")
+    return found
+
+
+_FIGURES = {"accuracy": _number(0, 100), "logloss": _number(0)}
+_PARTS = ["overall", *(f"class_wise.{scene}" for scene in SCENES), *(f"device_wise.{device}" for device in DEVICES)]
+FIELDS: Mapping[str, Check] = {
+    "submission.label": _label,
+    "submission.name": _text,
+    "submission.abbreviation": _abbreviation,
+    "submission.authors": authors_wanted,
+    "system.description.input_sampling_rate": _rate,
+    "system.description.acoustic_features": _text,
+    "system.description.embeddings": _text_or_null,
+    "system.description.data_augmentation": _text_or_null,
+    "system.description.machine_learning_method": _text,
+    "system.description.ensemble_method_subsystem_count": _count_or_null,
+    "system.description.decision_making": _text_or_null,
+    "system.description.external_data_usage": _text_or_null,
+    "system.description.complexity_management": _text_or_null,
+    "system.description.pipeline": _text,
+    "system.description.framework": _text,
+    "system.complexity.total_model_size": _number(1, LIMITS["parameter_bytes"]),
+    "system.complexity.total_parameters": _number(1, whole=True),
+    "system.complexity.total_parameters_non_zero": _number(0, whole=True),
+    "system.complexity.memory_use": _number(1),
+    "system.complexity.macs": _number(1, LIMITS["macs"], whole=True),
+    "system.energy_consumption.training": _number(0),
+    "system.energy_consumption.inference": _number(0),
+    "system.energy_consumption.baseline_inference": _number(0),
+    "system.external_datasets": datasets_wanted,
+    "system.source_code": _text_or_null,
+    **{f"results.development_dataset.{part}.{name}": check for part in _PARTS for name, check in _FIGURES.items()},
+}

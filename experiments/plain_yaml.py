@@ -1,0 +1,56 @@
+"""YAML from strangers: read with PyYAML's safe loader, less what a plain description has no use for.
+
+Conventions: UTF-8; no aliases (ten lines of them unfold to gigabytes), no key twice in a mapping (the last would win),
+no deep nesting. What is returned is made of dict, list, str, int, float, bool, None, dates and bytes.
+"""
+
+from typing import Any
+
+import yaml
+
+from data.errors import UserError
+
+DEPTH = 20  # of mappings and lists in each other
+
+
+def read_yaml(data: bytes) -> Any:
+    """The document.
+
+    Raises:
+        UserError: what is wrong with it.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        _require_plain(text)
+        return yaml.load(text, Loader=_Loader)
+    except UserError:
+        raise
+    except Exception as error:  # PyYAML raises whatever a value leads to that is not what its tag says
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"no readable YAML ({why})") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """That refuses a key that is there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for name, _ in node.value:
+            if (key := self.construct_object(name, deep=True)) in seen:
+                raise UserError(f"{key!r} is there twice, again in line {name.start_mark.line + 1}")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _require_plain(text: str) -> None:
+    """Before anything is built: the parser goes from event to event, without recursion."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise UserError(f"it has an alias (*{event.anchor}) in line {event.start_mark.line + 1}: write it out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH:
+            raise UserError(f"it nests deeper than {DEPTH} levels in line {event.start_mark.line + 1}")

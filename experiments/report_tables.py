@@ -1,0 +1,175 @@
+"""The tables of a submission's technical report, as rows of words: a column a system, or two.
+
+Conventions: the first row is the header. Figures are those of the descriptions (meta.py) and of the runs' score.json;
+what was not measured is a dash.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
+from experiments.describe import System, augmentations, network_of
+from students.complexity import LIMITS
+
+Rows = list[list[str]]
+DASH = "-"
+SETS = {"tau22": "TAU Urban Acoustic Scenes 2022 Mobile, development", "synthetic": "synthetic miniature"}
+# What the reader of such a report looks for; the authors add theirs.
+TASK = "I. Martín-Morató et al., Low-complexity acoustic scene classification in DCASE 2022 challenge, DCASE 2022."
+DATA = "T. Heittola, A. Mesaros, T. Virtanen, Acoustic scene classification in DCASE 2020 challenge: generalization across devices and low complexity solutions, DCASE 2020."  # noqa: E501
+CP_MOBILE = "F. Schmid et al., Distilling the knowledge of transformers and CNNs with CP-Mobile, DCASE 2023."
+CODECARBON = "CodeCarbon: estimate and track carbon emissions from machine learning computing, https://codecarbon.io."
+INTEGERS = "B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, CVPR 2018."  # noqa: E501
+BY_BUILDER = {
+    "passt": "K. Koutini et al., Efficient training of audio transformers with patchout, Interspeech 2022.",
+    "ast": "Y. Gong, Y.-A. Chung, J. Glass, AST: audio spectrogram transformer, Interspeech 2021.",
+    "cp_resnet": "K. Koutini et al., Receptive-field-regularized CNN variants for acoustic scene classification, DCASE 2019.",  # noqa: E501
+    "cp_mobile": CP_MOBILE,
+}
+DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a neural network, arXiv:1503.02531, 2015."
+
+
+def overview(systems: Sequence[System]) -> Rows:
+    """What each system is."""
+
+    def mel(s: System) -> str:
+        mels, window, hop = (s.lineage.student.settings[f"student.mel.{key}"] for key in ("mels", "window", "hop"))
+        return f"{mels} log-mel bands, window {window}, hop {hop} samples"
+
+    def teachers(s: System) -> str:
+        return ", ".join(f"{t.settings['teacher.builder']} ({t.name})" for t in s.lineage.teachers) or DASH
+
+    def bits(s: System) -> str:
+        activations = s.lineage.quantized.settings.get("quantize.activations", 8)
+        return f"weights {' and '.join(map(str, s.lineage.bits))}, activations {activations}"
+
+    return _rows(
+        systems,
+        {
+            "label": lambda s: s.label,
+            "name": lambda s: s.meta["submission"]["name"],
+            "network": lambda s: network_of(s.lineage),
+            "input": mel,
+            "sampling rate": lambda s: s.meta["system"]["description"]["input_sampling_rate"],
+            "bits": bits,
+            "teachers": teachers,
+            "pipeline": lambda s: s.meta["system"]["description"]["pipeline"],
+        },
+    )
+
+
+def training(systems: Sequence[System]) -> Rows:
+    """Recipe and distillation of each student."""
+
+    def of(*keys: str) -> Callable[[System], str]:
+        """The first setting that is there."""
+        return lambda s: _word(next(filter(None, map(s.lineage.student.settings.get, keys)), None))
+
+    return _rows(
+        systems,
+        {
+            "epochs": of("epochs", "student.fit.epochs"),
+            "batch size": of("batch_size", "student.fit.batch_size"),
+            "learning rate": of("student.fit.learning_rate"),
+            "weight decay": of("student.fit.weight_decay"),
+            "temperature": of("student.distill.temperature"),
+            "weight of labels": of("student.distill.hard_weight"),
+            "quantised": lambda s: str(s.lineage.quantized.settings["quantize.method"]),
+        },
+    )
+
+
+def data(systems: Sequence[System]) -> Rows:
+    """What each student heard, and how it was changed."""
+
+    def of(key: str) -> Callable[[System], str]:
+        return lambda s: _word(s.lineage.data[key])
+
+    def beyond(s: System) -> str:
+        return ", ".join(dataset["name"] for dataset in s.meta["system"]["external_datasets"] or []) or DASH
+
+    return _rows(
+        systems,
+        {
+            "data set": lambda s: SETS.get(s.lineage.data["kind"], s.lineage.data["kind"]),
+            "train subset (%)": of("subset"),
+            "share of locations held out": of("validation_fraction"),
+            "beyond it": beyond,
+            "augmentation": lambda s: ", ".join(augmentations(s.lineage)) or DASH,
+        },
+    )
+
+
+def figures_by_subset(systems: Sequence[System]) -> Rows:
+    """Accuracy and log loss over all and by scene, device and group; two columns a system."""
+    subsets = {"all (macro)": ""}
+    subsets |= {scene: f"/scene/{scene}" for scene in SCENES}
+    subsets |= {f"device {device}": f"/device/{device}" for device in DEVICES}
+    subsets |= {f"{group} devices": f"/group/{group}" for group in DEVICE_GROUPS}
+    rows = [["", *(cell for s in systems for cell in (f"{_short(s)}: %", "log loss"))]]
+    for name, subset in subsets.items():
+        row = [name]
+        for scores in (s.lineage.quantized.scores for s in systems):
+            accuracy, loss = scores.get(f"test/accuracy{subset}"), scores.get(f"test/log_loss{subset}")
+            row += [DASH if accuracy is None else f"{100 * accuracy:.1f}", DASH if loss is None else f"{loss:.3f}"]
+        rows.append(row)
+    return rows
+
+
+def complexity(systems: Sequence[System]) -> Rows:
+    """Costs and their limits."""
+    named = {
+        "parameters": ("total_parameters", None),
+        "of which not zero": ("total_parameters_non_zero", None),
+        "bytes of parameters": ("total_model_size", LIMITS["parameter_bytes"]),
+        "MACs a clip": ("macs", LIMITS["macs"]),
+        "peak bytes of activations": ("memory_use", None),
+    }
+    rows = [["", *map(_short, systems), "limit"]]
+    for name, (key, limit) in named.items():
+        costs = [s.meta["system"]["complexity"][key] for s in systems]
+        rows.append([name, *(f"{cost:,}" for cost in costs), DASH if limit is None else f"{limit:,}"])
+    return rows
+
+
+def energy(systems: Sequence[System]) -> Rows:
+    """Of training and of inference, and the baseline's on the same machine."""
+
+    def of(key: str) -> Callable[[System], str]:
+        return lambda s: _word(s.meta["system"]["energy_consumption"][key])
+
+    def normalised(s: System) -> str:
+        return _word(s.lineage.energy.get("energy/normalised"))
+
+    named = {
+        "training": of("training"),
+        "inference": of("inference"),
+        "inference of the baseline": of("baseline_inference"),
+    }
+    return _rows(systems, {**named, "baseline / system": normalised})
+
+
+def references(systems: Sequence[System]) -> list[str]:
+    """What the systems are made of, each once."""
+    found = [TASK, DATA]
+    for s in systems:
+        builders = [s.lineage.student.settings["student.builder"]]
+        builders += [teacher.settings["teacher.builder"] for teacher in s.lineage.teachers]
+        found += [BY_BUILDER[builder] for builder in builders if builder in BY_BUILDER]
+        found += [DISTILLATION] if s.lineage.teachers else []
+    return list(dict.fromkeys([*found, INTEGERS, CODECARBON]))
+
+
+def _short(s: System) -> str:
+    """Labels are too long for the head of a column."""
+    return f"system {s.label.rsplit('_', 1)[1]}"
+
+
+def _rows(systems: Sequence[System], named: dict[str, Callable[[System], str]]) -> Rows:
+    return [["", *map(_short, systems)], *([name, *map(word, systems)] for name, word in named.items())]
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return DASH
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,154 @@
+"""The technical report of a submission as a PDF: its tables from the runs, its prose from the authors.
+
+Conventions: A4, one column. Where the authors wrote nothing yet, a coloured line says what belongs there. Equal
+content makes equal bytes. Accuracies in percent, log losses natural, sizes in bytes, energy in kWh.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import matplotlib
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import cm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+
+from experiments.about import About
+from experiments.describe import System
+from experiments.report_tables import Rows, complexity, data, energy, figures_by_subset, overview, references, training
+
+FONT = "DejaVuSerif"  # Matplotlib's: it has the letters of most of Europe's names, which PDF's own fonts have not
+STYLES = {"normal": "", "bold": "-Bold", "italic": "-Italic", "boldItalic": "-BoldItalic"}
+MARGIN = 2 * cm
+WIDTH = A4[0] - 2 * MARGIN
+MISSING = colors.HexColor("#b3261e")
+Picture = tuple[str, bytes]  # caption and PNG
+WANTED = {  # section: what the authors are asked for
+    "abstract": "what was built, how small it is and how well it does, in some sentences",
+    "introduction": "the problem, what others did, and what is new here",
+    "system": "the network, its teachers and how it learns from them",
+    "data": "what it was trained on, how it was split, and what was held out",
+    "results": "what the figures say, and where the system fails",
+    "complexity": "how the size was brought down, and what that cost",
+    "energy": "the hardware that was measured on",
+}
+
+
+def report_pdf(systems: Sequence[System], about: About, figures: Sequence[Picture] = ()) -> bytes:
+    """The whole report.
+
+    Args:
+        systems: of the package.
+        about: title, authors and prose.
+        figures: among the results.
+    """
+    fonts()
+    styles = _styles()
+    story: list[Flowable] = [Paragraph(escape(about.title), styles["title"]), *_authors(about, styles)]
+
+    def section(key: str, *content: tuple[str, Rows]) -> None:
+        number = "" if key == "abstract" else f"{len([k for k in written if k != 'abstract']) + 1}. "
+        written.append(key)
+        story.append(Paragraph(f"{number}{key.capitalize()}", styles["heading"]))
+        if key in about.texts:
+            story.extend(Paragraph(escape(part), styles["text"]) for part in about.texts[key].split("\n\n"))
+        else:
+            story.append(Paragraph(f"[To be written by the authors: {WANTED[key]}]", styles["missing"]))
+        for caption, rows in content:
+            story.append(
+                KeepTogether([Paragraph(caption, styles["caption"]), _table(rows, styles), Spacer(0, 0.3 * cm)])
+            )
+
+    written: list[str] = []
+    section("abstract")
+    section("introduction")
+    section("system", ("The systems.", overview(systems)), ("How they were trained.", training(systems)))
+    section("data", ("What the systems heard.", data(systems)))
+    section("results", ("Accuracy (%) and log loss on the development test split.", figures_by_subset(systems)))
+    if figures:
+        story.append(_gallery(figures, styles))
+    section("complexity", ("Costs, and the task's limits.", complexity(systems)))
+    section("energy", ("Energy in kWh by codecarbon.", energy(systems)))
+    story.append(Paragraph("References", styles["heading"]))
+    for number, reference in enumerate([*references(systems), *about.references], 1):
+        story.append(Paragraph(f"[{number}] {escape(reference)}", styles["reference"]))
+    buffer = io.BytesIO()
+    names = ", ".join(f"{author['firstname']} {author['lastname']}" for author in about.authors)
+    margins = dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), MARGIN)
+    document = SimpleDocTemplate(buffer, pagesize=A4, title=about.title, author=names, invariant=1, **margins)
+    document.build(story)
+    return buffer.getvalue()
+
+
+def fonts() -> None:
+    """Make the fonts known to reportlab."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    for style in STYLES.values():
+        pdfmetrics.registerFont(TTFont(f"{FONT}{style}", str(folder / f"{FONT}{style}.ttf")))
+    pdfmetrics.registerFontFamily(FONT, **{name: f"{FONT}{style}" for name, style in STYLES.items()})
+
+
+def _styles() -> Mapping[str, ParagraphStyle]:
+    text = ParagraphStyle("text", fontName=FONT, fontSize=9.5, leading=13, spaceAfter=4)
+
+    def like(name: str, **changes: Any) -> ParagraphStyle:
+        return ParagraphStyle(name, parent=text, **changes)
+
+    return {
+        "text": text,
+        "title": like("title", fontName=f"{FONT}-Bold", fontSize=16, leading=20, alignment=1, spaceAfter=8),
+        "author": like("author", alignment=1),
+        "heading": like("heading", fontName=f"{FONT}-Bold", fontSize=12, leading=15, spaceBefore=12, keepWithNext=1),
+        "caption": like("caption", fontName=f"{FONT}-Italic", fontSize=8.5, leading=11, spaceBefore=6, keepWithNext=1),
+        "missing": like("missing", textColor=MISSING),
+        "cell": like("cell", fontSize=8, leading=10, spaceAfter=0),
+        "head": like("head", fontName=f"{FONT}-Bold", fontSize=8, leading=10, spaceAfter=0),
+        "reference": like("reference", fontSize=8.5, leading=11, leftIndent=14, firstLineIndent=-14),
+    }
+
+
+def _authors(about: About, styles: Mapping[str, ParagraphStyle]) -> list[Flowable]:
+    """Names with their institutes, and the corresponding author's address."""
+    lines = []
+    for author in about.authors:
+        place = author["affiliation"]
+        parts = [place.get("department"), place["institute"], place.get("location")]
+        mail = f", {author['email']}" if author.get("corresponding") is True else ""
+        lines.append(f"<b>{escape(author['firstname'])} {escape(author['lastname'])}</b>{escape(mail)}")
+        lines.append(escape(", ".join(str(part) for part in parts if part)))
+    return [Paragraph("<br/>".join(lines), styles["author"]), Spacer(0, 0.4 * cm)]
+
+
+def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
+    """The first row is the header, the first column names the rows."""
+    cells = [
+        [Paragraph(escape(cell), styles["head" if number == 0 else "cell"]) for cell in row]
+        for number, row in enumerate(rows)
+    ]
+    columns = len(rows[0])
+    first = WIDTH * max(0.25, 1 / columns)
+    rest = [(WIDTH - first) / (columns - 1)] * (columns - 1)
+    ruled = [("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black), ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black)]
+    ruled += [("LINEBELOW", (0, -1), (-1, -1), 0.8, colors.black), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+    ruled += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
+    return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1)
+
+
+def _gallery(figures: Sequence[Picture], styles: Mapping[str, ParagraphStyle]) -> Table:
+    """Two side by side, each with its caption below."""
+    width = WIDTH / 2 - 0.2 * cm
+    cells = [[_image(png, width), Paragraph(escape(caption), styles["caption"])] for caption, png in figures]
+    rows = [cells[start : start + 2] + [""] * (2 - len(cells[start : start + 2])) for start in range(0, len(cells), 2)]
+    return Table(rows, [WIDTH / 2] * 2, style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))
+
+
+def _image(png: bytes, width: float) -> Image:
+    image = Image(io.BytesIO(png))
+    image.drawWidth, image.drawHeight = width, width * image.imageHeight / image.imageWidth
+    return image

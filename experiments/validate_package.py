@@ -1,0 +1,150 @@
+"""stage=validate: look through a challenge package as the organisers will, and list everything that is wrong with it.
+
+Conventions: nothing in the package is trusted. Every file is checked on its own, then the systems against each other
+and against the evaluation folder, where there is one. A defect is a sentence; no defect means that a reader of the
+format finds in the package what it should hold.
+"""
+
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data.errors import UserError, listed
+from data.scenes import SCENES
+from data.tables import parse_table
+from experiments.evaluation_set import evaluation_files
+from experiments.meta import meta_defects
+from experiments.package import read_package
+from experiments.plain_yaml import read_yaml
+from experiments.prediction_table import check_predictions, header, last_part
+from experiments.submission import META, OFFICIAL_FILES, OUTPUT, meta_path, output_path
+
+SHOWN = 10  # defects of one table's rows, of which there may be a hundred thousand
+PDF_START, PDF_END = b"%PDF-", b"%%EOF"
+PDF_TAIL = 1024  # bytes at the end, within which the end must be marked
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that is described as it should be: the label, name and figures that the package states."""
+
+    label: str
+    name: str
+    clips: int
+    accuracy: float
+    bytes: float
+    macs: int
+
+
+def run(cfg: DictConfig) -> None:
+    """Check `cfg.package`, against the files of `cfg.submit.evaluation` if that is set; print what it holds."""
+    if cfg.package is None:
+        raise UserError("stage=validate needs a package: package=FILE.zip")
+    folder = cfg.submit.evaluation
+    filenames = None if folder is None else [file.name for file in evaluation_files(folder)]
+    systems = require_valid(Path(cfg.package), filenames)
+    table = Table(title=escape(str(cfg.package)))
+    table.add_column("system", no_wrap=True)
+    table.add_column("name")
+    for column in ("clips", "accuracy", "bytes", "MACs"):
+        table.add_column(column, justify="right")
+    for s in systems:
+        figures = (f"{s.clips:,}", f"{s.accuracy:.1f} %", f"{s.bytes:,.0f}", f"{s.macs:,}")
+        table.add_row(s.label, escape(s.name), *figures)
+    Console().print(table)
+    if filenames is None:
+        log.info(
+            "no list of files to compare with: the official evaluation set has %d; give submit.evaluation=FOLDER",
+            OFFICIAL_FILES,
+        )
+    log.info("%s: no defect found", cfg.package)
+
+
+def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[System]:
+    """The systems of a package.
+
+    Raises:
+        UserError: it has defects; every one is listed.
+    """
+    defects, systems = validate(path, filenames)
+    if defects:
+        raise UserError(f"{path} has {len(defects)} defects:\n{listed(defects, shown=len(defects))}")
+    return systems
+
+
+def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[System]]:
+    """Every defect of a package, and its systems that have none.
+
+    Args:
+        path: the zip file.
+        filenames: of the evaluation set; without them, those of the first system that has a readable table.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    package, of = read_package(path), "the evaluation set"
+    defects, systems = package.defects, []
+    for label, files in package.systems.items():
+        names, found = ([], []) if OUTPUT not in files else _check_output(files[OUTPUT], label, filenames, of)
+        meta, wrong = (None, []) if META not in files else _check_meta(files[META], label)
+        if names and filenames is None:
+            filenames, of = names, f"{label}, which has others"
+        defects += found + wrong
+        if OUTPUT in files and META in files and not found + wrong:
+            system, overall = meta["system"], meta["results"]["development_dataset"]["overall"]
+            costs = system["complexity"]["total_model_size"], system["complexity"]["macs"]
+            systems.append(System(label, meta["submission"]["name"], len(names), overall["accuracy"], *costs))
+    if package.report is not None:
+        defects += _check_report(package.report)
+    return [_printable(defect) for defect in defects], systems
+
+
+def _check_output(data: bytes, label: str, filenames: Sequence[str] | None, of: str) -> tuple[list[str], list[str]]:
+    """The clips of a table, and its defects."""
+    path = output_path(label)
+    try:
+        table = parse_table(
+            io.TextIOWrapper(io.BytesIO(data), "utf-8", newline=""), path, header(SCENES), separator="\t"
+        )
+    except UserError as error:
+        return [], [str(error)]
+    found = []
+    if list(table) != header(SCENES):
+        found.append(f"{path}: the header is {list(table)}, it must be {header(SCENES)}")
+    _, wrong = check_predictions(table, SCENES, filenames, of=of)
+    found += [f"{path}: {defect}" for defect in wrong[:SHOWN]]
+    if len(wrong) > SHOWN:
+        found.append(f"{path}: ... and {len(wrong) - SHOWN} more such rows")
+    if not table["filename"]:
+        found.append(f"{path}: it has no rows")
+    return [last_part(name) for name in table["filename"]], found
+
+
+def _check_meta(data: bytes, label: str) -> tuple[dict | None, list[str]]:
+    """A description and its defects."""
+    path = meta_path(label)
+    try:
+        meta = read_yaml(data)
+    except UserError as error:
+        return None, [f"{path}: {error}"]
+    return meta, [f"{path}: {defect}" for defect in meta_defects(meta, label)]
+
+
+def _printable(text: str) -> str:
+    """Names in a package may hold what moves a terminal's cursor."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _check_report(data: bytes) -> list[str]:
+    if data.startswith(PDF_START) and PDF_END in data[-PDF_TAIL:]:
+        return []
+    return ["the technical report is no PDF, or only a part of one"]

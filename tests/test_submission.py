@@ -1,0 +1,287 @@
+"""A challenge package of trained students, read back by other libraries."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import ai_edge_litert.schema_py_generated as schema
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import yaml
+from command import run
+from pypdf import PdfReader
+from sklearn import metrics
+
+from data.errors import UserError
+from data.scenes import DEVICES, SCENES, ClipSet
+from experiments.about import EXAMPLE, read_about
+from experiments.describe import description
+from experiments.evaluation_set import evaluation_files
+from experiments.lineage import read_lineage
+from experiments.predict_files import BATCH, probabilities_of_files
+from experiments.prediction_table import table_text
+from experiments.recogniser import load_recogniser
+from experiments.submission import label_of, write_package
+
+ENERGY = {"energy/inference/kWh": 1.25e-5, "energy/baseline/kWh": 2.5e-5, "energy/normalised": 2.0}
+LABEL = "Doe_UNIX_task1_1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, trained: Path, miniature: ClipSet) -> Path:
+    """A folder with the trained runs, their energy, a description of the authors, and the test clips without labels."""
+    out = tmp_path_factory.mktemp("submission")
+    shutil.copytree(trained / "runs", out / "runs", ignore=shutil.ignore_patterns("wandb"))
+    energy = out / "runs" / "energy" / "first"
+    energy.mkdir(parents=True, exist_ok=True)
+    (energy / "score.json").write_text(json.dumps(ENERGY))
+    (energy / "run.json").write_text(json.dumps({"settings": {}, "inputs": {}}))
+    (out / "about.yaml").write_text(EXAMPLE)
+    (out / "evaluation").mkdir()
+    for number, row in enumerate(miniature.indices("test")):
+        shutil.copy(miniature.root / miniature.filenames[row], out / "evaluation" / f"{number}.wav")
+    return out
+
+
+def submit(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    defaults = ["tracking=none", "submit.evaluation=evaluation", "submit.about=about.yaml"]
+    given = {argument.split("=")[0] for argument in arguments}
+    return run(folder, "stage=submit", *(d for d in defaults if d.split("=")[0] not in given), *arguments)
+
+
+@pytest.fixture(scope="module")
+def package(folder: Path) -> Path:
+    """What stage=submit makes of it."""
+    result = submit(folder, "name=first")
+    assert result.returncode == 0, result.stderr
+    (folder / "stdout.txt").write_text(result.stdout)
+    return folder / "runs/submit/first/submission.zip"
+
+
+def content(package: Path, ending: str) -> bytes:
+    with zipfile.ZipFile(package) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(ending))
+        return archive.read(name)
+
+
+def test_the_package_holds_what_the_file_computes(package: Path, folder: Path, miniature: ClipSet) -> None:
+    """Oracle: pandas reads the table; its probabilities, and its figures by scikit-learn, are those that stage=quantize
+    measured on the same clips, which it read from its packed waves."""
+    table = pd.read_csv(BytesIO(content(package, ".output.csv")), sep="\t")
+    assert list(table) == ["filename", "scene_label", *SCENES]
+    rows = miniature.indices("test")
+    assert list(table["filename"]) == [f"{number}.wav" for number in range(len(rows))]
+    p, labels = table[list(SCENES)].to_numpy(), miniature.labels[rows]
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
+    assert list(table["scene_label"]) == [SCENES[n] for n in p.argmax(1)]
+    measured = pd.read_csv(folder / "runs/quantize/first/predictions.csv", sep="\t")
+    np.testing.assert_allclose(p, measured[list(SCENES)], rtol=1e-6)
+    scores = json.loads((folder / "runs/quantize/first/score.json").read_text())
+    assert metrics.balanced_accuracy_score(labels, p.argmax(1)) == pytest.approx(scores["test/accuracy"])
+    loss = metrics.log_loss(labels, p / p.sum(1, keepdims=True), labels=range(10))
+    assert loss == pytest.approx(scores["test/log_loss"], abs=1e-4)
+
+
+def test_files_are_heard_alike_alone_and_together(small_model: Path, miniature: ClipSet, tmp_path: Path) -> None:
+    """Oracle: a clip's probabilities depend on no other clip; files that are none are all named."""
+    recogniser = load_recogniser(small_model)
+    paths = [miniature.root / name for name in miniature.filenames[: BATCH + 3]]
+    together = probabilities_of_files(recogniser, paths)
+    alone = [probabilities_of_files(recogniser, [path])[0] for path in (paths[1], paths[-1])]
+    np.testing.assert_array_equal(alone, together[[1, -1]])
+    broken = [tmp_path / "x.wav", tmp_path / "y.wav"]
+    for path in broken:
+        path.write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"2 of 4 sound files are unreadable(.|\n)*x\.wav(.|\n)*y\.wav"):
+        probabilities_of_files(recogniser, [paths[0], *broken, paths[1]])
+
+
+def test_the_description_says_what_the_runs_measured(package: Path, folder: Path) -> None:
+    """Oracle: PyYAML reads it; score.json and energy.json of the runs, and LiteRT's own list of the file's tensors."""
+    meta = yaml.safe_load(content(package, ".meta.yaml"))
+    scores = json.loads((folder / "runs/quantize/first/score.json").read_text())
+    assert meta["submission"]["label"] == LABEL
+    assert meta["submission"]["authors"][0]["lastname"] == "Doe"
+    costs, figures = meta["system"]["complexity"], meta["results"]["development_dataset"]
+    assert costs["macs"] == scores["macs"]
+    assert costs["total_model_size"] == scores["parameter_bytes"]
+    assert costs["total_parameters"] == scores["parameters"]
+    model = schema.ModelT.InitFromPackedBuf((folder / "runs/quantize/first/model.tflite").read_bytes(), 0)
+    stored = [(t, model.buffers[t.buffer].data) for t in model.subgraphs[0].tensors]
+    weights = [
+        np.frombuffer(bytes(d), np.int8) for t, d in stored if t.type == schema.TensorType.INT8 and d is not None
+    ]
+    biases = [d for t, d in stored if t.type == schema.TensorType.INT32 and len(t.shape) == 1 and d is not None]
+    constants = [*weights, *(np.frombuffer(bytes(d), np.int32) for d in biases)]
+    assert costs["total_parameters_non_zero"] == sum(map(np.count_nonzero, constants))
+    assert figures["overall"]["accuracy"] == round(100 * scores["test/accuracy"], 2)
+    for scene in SCENES:
+        assert figures["class_wise"][scene]["logloss"] == round(scores[f"test/log_loss/scene/{scene}"], 4)
+    for device in DEVICES:
+        assert figures["device_wise"][device]["accuracy"] == round(100 * scores[f"test/accuracy/device/{device}"], 2)
+    trained = [
+        json.loads((folder / f"runs/{stage}/first/energy.json").read_text())[stage] for stage in ("teacher", "student")
+    ]
+    assert meta["system"]["energy_consumption"] == {
+        "training": pytest.approx(sum(phase["kWh"] for phase in trained)),
+        "inference": ENERGY["energy/inference/kWh"],
+        "baseline_inference": ENERGY["energy/baseline/kWh"],
+    }
+    about = meta["system"]["description"]
+    assert about["pipeline"] == "knowledge distillation, weight quantization"
+    assert about["input_sampling_rate"] == "32kHz"
+    assert "frequency masking" in about["data_augmentation"]
+
+
+def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, tmp_path: Path) -> None:
+    """Oracle: a history made by hand: a pretrained PaSST, in an ensemble, taught the student, which was then trained as
+    integers; the organisers want what others trained on to be named."""
+    runs = tmp_path / "runs"
+    shutil.copytree(folder / "runs", runs)
+
+    def edit(run: str, change: Callable[[dict], None]) -> None:
+        record = json.loads((runs / run / "run.json").read_text())
+        change(record)
+        (runs / run / "run.json").write_text(json.dumps(record))
+
+    edit("teacher/first", lambda record: record["settings"]["teacher"].update(builder="passt", pretrained=True))
+    member = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
+    (runs / "ensemble/two").mkdir(parents=True)
+    (runs / "ensemble/two/logits.h5").write_bytes(b"logits")
+    (runs / "ensemble/two/score.json").write_text("{}")
+    (runs / "ensemble/two/run.json").write_text(json.dumps({"settings": {}, "inputs": {"waves": "0", "one": member}}))
+    edit("student/first", lambda record: record["inputs"].update(logits=hashlib.sha256(b"logits").hexdigest()))
+    edit("quantize/first", lambda record: record["settings"]["quantize"].update(method="qat"))
+
+    lineage = read_lineage(runs / "quantize/first")
+    assert [teacher.folder for teacher in lineage.teachers] == [runs / "teacher/first"]
+    about = read_about(folder / "about.yaml", 1)
+    system = description(lineage, load_recogniser(lineage.model), about, LABEL)["system"]
+    assert [dataset["name"] for dataset in system["external_datasets"]] == ["AudioSet", "ImageNet"]
+    assert system["description"]["external_data_usage"] == "pre-trained model"
+    assert system["description"]["pipeline"] == "pretraining, knowledge distillation, quantization aware training"
+
+
+def test_the_report_shows_the_figures_and_asks_for_the_rest(package: Path, folder: Path) -> None:
+    """Oracle: pypdf reads it: title, authors, label, and the numbers of score.json; what was not written is marked, and
+    said when the package is made."""
+    pages = PdfReader(BytesIO(content(package, ".technical_report.pdf"))).pages
+    text = " ".join(" ".join(page.extract_text() for page in pages).split())
+    scores = json.loads((folder / "runs/quantize/first/score.json").read_text())
+    for word in (
+        "A small network that learnt from large ones",
+        "Jo Doe",
+        "jo@uni.org",
+        LABEL,
+        "Two or three sentences",
+    ):
+        assert word in text
+    for figure in ("accuracy", "accuracy/scene/tram", "accuracy/device/s6", "accuracy/group/unseen"):
+        assert f"{100 * scores[f'test/{figure}']:.1f}" in text
+    assert f"{scores['macs']:,}" in text
+    assert f"{scores['parameter_bytes']:,}" in text
+    assert text.count("[To be written by the authors:") == 6
+    assert sum(len(page.images) for page in pages) == 4  # devices, reliability, training, confusions
+    assert "has no introduction, system, data, results, complexity, energy" in (folder / "stdout.txt").read_text()
+
+
+def test_the_package_passes_and_is_made_once(package: Path, folder: Path) -> None:
+    """Oracle: stage=validate; the file's time of change; a package of two systems has two of everything but the report,
+    and equal predictions."""
+    passed = run(folder, "stage=validate", f"package={package}", "submit.evaluation=evaluation")
+    assert passed.returncode == 0, passed.stderr
+    assert LABEL in passed.stdout
+    made = package.stat().st_mtime_ns
+    assert "reused" in submit(folder, "name=first").stdout
+    assert package.stat().st_mtime_ns == made
+    (folder / "two.yaml").write_text(re.sub("systems:.*\n.*\n", "", EXAMPLE))
+    runs = "submit.runs=[runs/quantize/first,runs/quantize/first]"
+    both = submit(folder, "name=both", runs, "submit.about=two.yaml", "submit.surname=Mc-Doe")
+    assert both.returncode == 0, both.stderr
+    with zipfile.ZipFile(folder / "runs/submit/both/submission.zip") as archive:
+        assert len(archive.namelist()) == 5
+        for number in (1, 2):
+            name = f"task1/Mc-Doe_UNIX_task1_{number}/Mc-Doe_UNIX_task1_{number}.output.csv"
+            assert archive.read(name) == content(package, ".output.csv")
+
+
+def test_what_is_in_the_way_is_said(folder: Path) -> None:
+    """Oracle: the messages, each with what to do."""
+    told = run(folder, "stage=submit", "name=first", "tracking=none").stderr
+    assert "submit.evaluation=FOLDER" in told
+    assert "submit.about=FILE" in told
+    shutil.copytree(folder / "runs/quantize/first", folder / "runs/quantize/unmeasured")
+    result = submit(folder, "name=unmeasured")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "inference must be a number of at least 0, not None" in result.stderr
+    assert "stage=energy name=unmeasured" in result.stderr
+    with pytest.raises(UserError, match=r"nobody is no finished run"):
+        read_lineage(folder / "runs/quantize/nobody")
+    shutil.copytree(folder / "runs/quantize/first", folder / "elsewhere/quantize/first")
+    with pytest.raises(UserError, match="was made of a student that is in none of"):
+        read_lineage(folder / "elsewhere/quantize/first")
+
+
+def test_defects_of_what_authors_say_are_all_listed(tmp_path: Path) -> None:
+    """Oracle: the messages."""
+    path = tmp_path / "about.yaml"
+    path.write_text("titel: x\nauthors: [{lastname: Doe}]\nsystems: [a]\nabstract: 5\nsource_code: []\n")
+    with pytest.raises(UserError) as told:
+        read_about(path, 1)
+    for word in (
+        "'titel' means nothing",
+        "title must be",
+        "authors must be",
+        "systems must be",
+        "abstract must",
+        "source_code",
+    ):
+        assert word in str(told.value)
+    path.write_text(EXAMPLE.replace("lastname: Doe", "lastname: Müller"))
+    about = read_about(path, 1)
+    with pytest.raises(UserError, match=r"submit\.surname"):
+        about.team(None, None)
+    assert about.team("Mueller", None) == "Mueller_UNIX"
+    assert label_of(*about.team("Mueller", None).split("_"), 2) == "Mueller_UNIX_task1_2"
+
+
+def test_evaluation_sets_are_read_as_they_come(tmp_path: Path) -> None:
+    """Oracle: both layouts by hand: a plain folder in the order of its numbers, the official one in its list's."""
+    (tmp_path / "audio").mkdir()
+    for name in ("10.wav", "2.wav", "1.wav"):
+        soundfile.write(tmp_path / "audio" / name, np.zeros(32), 32000)
+    assert [path.name for path in evaluation_files(tmp_path / "audio")] == ["1.wav", "2.wav", "10.wav"]
+    assert [path.name for path in evaluation_files(tmp_path)] == ["1.wav", "2.wav", "10.wav"]
+    (tmp_path / "evaluation_setup").mkdir()
+    (tmp_path / "evaluation_setup/fold1_test.csv").write_text("filename\r\naudio/2.wav\r\naudio/1.wav\r\n")
+    assert [path.name for path in evaluation_files(tmp_path)] == ["2.wav", "1.wav"]
+    (tmp_path / "evaluation_setup/fold1_test.csv").write_text("filename\naudio/2.wav\naudio/7.wav\n")
+    with pytest.raises(UserError, match=r"7\.wav"):
+        evaluation_files(tmp_path)
+    with pytest.raises(UserError, match="no sound files"):
+        evaluation_files(tmp_path / "evaluation_setup")
+
+
+def test_small_probabilities_are_kept(tmp_path: Path) -> None:
+    """Oracle: pandas; a probability of 1e-9 read as 0 would cost a log loss of 34 instead of 21."""
+    p = np.full((1, 10), 1e-9)
+    p[0, 3] = 1 - 9e-9
+    read = pd.read_csv(BytesIO(table_text(["a.wav"], p, SCENES).encode()), sep="\t")
+    np.testing.assert_allclose(read[list(SCENES)].to_numpy(), p, rtol=1e-5)
+    assert list(read["scene_label"]) == ["metro_station"]
+
+
+def test_equal_files_make_equal_packages(tmp_path: Path) -> None:
+    """Oracle: the bytes, whatever the order and the time."""
+    write_package(tmp_path / "a.zip", {"a": b"1", "b": b"2"})
+    write_package(tmp_path / "b.zip", {"b": b"2", "a": b"1"})
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
