@@ -14,14 +14,14 @@ class Summary:
 
 @dataclass
 class Runs:
-    """Run folders that stage=report or rank shows; see experiments/report.py and rank_systems.py."""
+    """Run folders that stage=report or rank shows; see experiments/report/ and rank_systems.py."""
 
     runs: Any = None
 
 
 @dataclass
 class Submit:
-    """What goes into a challenge package; see experiments/make_submission.py."""
+    """What goes into a challenge package; see experiments/submission/."""
 
     evaluation: str | None = None
     runs: Any = None

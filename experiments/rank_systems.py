@@ -22,10 +22,10 @@ from rich.table import Table
 
 from data.errors import UserError, listed
 from data.tables import read_table
-from experiments import figures
-from experiments.page import Grid, Picture, Section, percent, write_page
 from experiments.paths import RECORD, REPORT, SCORES, existing, folder_of, matches, write_text
 from experiments.ranking import WEIGHTS, Standing, System, over_limits, rank
+from experiments.report import figures
+from experiments.report.page import Grid, Picture, Section, percent, write_page
 from students.complexity import LIMITS
 
 PUBLISHED = Path(__file__).parent / "published_2023.csv"

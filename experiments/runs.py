@@ -165,8 +165,10 @@ class Run:
             sources = [str(path) for path in self._sources]
             write_text(self.folder / RECORD, json.dumps({**self.identity, "sources": sources}, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
-            from experiments.dashboard import media_of  # pictures take a second to import, and are wanted here only
-            from experiments.report import write_report
+            from experiments.report.dashboard import (
+                media_of,  # pictures take a second to import, and are wanted here only
+            )
+            from experiments.report.run_page import write_report
 
             read, section = write_report(self.folder)
             if self._tracker is not None:

@@ -9,8 +9,8 @@ import torch
 from omegaconf import OmegaConf
 
 from data.front_end import build_front_end
-from experiments import bench
-from experiments.bench_teacher import RATE, _config, _network, _unfused, naive_front_end
+from experiments.bench import __main__ as bench
+from experiments.bench.teacher import RATE, _config, _network, _unfused, naive_front_end
 
 
 @pytest.mark.parametrize("name", ["passt_small", "ast_small", "cp_resnet"])

@@ -10,8 +10,8 @@ from test_run import run
 from test_tracking import records, start
 
 from data.scenes import ClipSet
-from experiments.dashboard import media_of, tables_of, workspace
-from experiments.report import write_report
+from experiments.report.dashboard import media_of, tables_of, workspace
+from experiments.report.run_page import write_report
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from test_tracking import records
 from data.errors import UserError
 from data.scenes import ClipSet
 from experiments.judge import judge
-from experiments.report import section_of, write_report
+from experiments.report.run_page import section_of, write_report
 from experiments.run_files import read_run
 
 PHONE = {"width": 360, "height": 740}

@@ -22,14 +22,14 @@ from sklearn import metrics
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES, ClipSet
-from experiments.about import EXAMPLE, read_about
-from experiments.describe import description
-from experiments.evaluation_set import evaluation_files
-from experiments.lineage import read_lineage
 from experiments.predict_files import BATCH, probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import load_recogniser
-from experiments.submission import label_of, write_package
+from experiments.submission.about import EXAMPLE, read_about
+from experiments.submission.describe import description
+from experiments.submission.evaluation_set import evaluation_files
+from experiments.submission.layout import label_of, write_package
+from experiments.submission.lineage import read_lineage
 
 ENERGY = {"energy/inference/kWh": 1.25e-5, "energy/baseline/kWh": 2.5e-5, "energy/normalised": 2.0}
 LABEL = "Doe_UNIX_task1_1"

@@ -22,10 +22,10 @@ from packages import CLIPS, LABEL, PDF, description, files, table, zipped
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES
-from experiments.meta import meta_defects
-from experiments.package import BYTES, MEMBERS
-from experiments.plain_yaml import DEPTH, read_yaml
-from experiments.validate_package import validate
+from experiments.submission.meta import meta_defects
+from experiments.submission.package import BYTES, MEMBERS
+from experiments.submission.plain_yaml import DEPTH, read_yaml
+from experiments.submission.validate_package import validate
 
 OUTPUT, META = f"task1/{LABEL}/{LABEL}.output.csv", f"task1/{LABEL}/{LABEL}.meta.yaml"
 REPORT = "task1/Doe_TUX_task1.technical_report.pdf"

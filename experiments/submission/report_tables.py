@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
-from experiments.describe import System, augmentations, network_of
+from experiments.submission.describe import System, augmentations, network_of
 from students.complexity import LIMITS
 
 Rows = list[list[str]]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError, listed
-from experiments.meta import ABBREVIATION, authors_wanted, datasets_wanted
-from experiments.plain_yaml import read_yaml
-from experiments.submission import LABEL, label_of
+from experiments.submission.layout import LABEL, label_of
+from experiments.submission.meta import ABBREVIATION, authors_wanted, datasets_wanted
+from experiments.submission.plain_yaml import read_yaml
 
 SECTIONS = ("abstract", "introduction", "system", "data", "results", "complexity", "energy")
 KEYS = ("title", "authors", "systems", "external_datasets", "source_code", "references", *SECTIONS)

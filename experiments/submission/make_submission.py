@@ -12,20 +12,20 @@ from rich.progress import Progress
 from data.errors import UserError, listed
 from data.packing import read_stamps
 from data.scenes import SCENES
-from experiments.about import EXAMPLE, SECTIONS, About, read_about
-from experiments.describe import System, description
-from experiments.evaluation_set import evaluation_files
-from experiments.lineage import Lineage, read_lineage
-from experiments.meta import meta_defects, meta_text
 from experiments.paths import MODEL, existing, matches, sha256
 from experiments.predict_files import probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import Recogniser, load_recogniser
-from experiments.report_pictures import pictures
 from experiments.runs import Run
-from experiments.submission import SYSTEMS, label_of, meta_path, output_path, report_path, write_package
-from experiments.technical_report import report_pdf
-from experiments.validate_package import require_valid
+from experiments.submission.about import EXAMPLE, SECTIONS, About, read_about
+from experiments.submission.describe import System, description
+from experiments.submission.evaluation_set import evaluation_files
+from experiments.submission.layout import SYSTEMS, label_of, meta_path, output_path, report_path, write_package
+from experiments.submission.lineage import Lineage, read_lineage
+from experiments.submission.meta import meta_defects, meta_text
+from experiments.submission.report_pictures import pictures
+from experiments.submission.technical_report import report_pdf
+from experiments.submission.validate_package import require_valid
 
 PACKAGE = "submission.zip"
 CHALLENGE = "tau22"  # the kind of data set that is the challenge's

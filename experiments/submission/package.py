@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import UserError
-from experiments.submission import (
+from experiments.submission.layout import (
     LABEL_WORDS,
     META,
     OUTPUT,

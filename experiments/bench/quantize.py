@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 
 from data.errors import UserError
 from data.front_end import build_front_end
-from experiments.bench_teacher import RATE
+from experiments.bench.teacher import RATE
+from experiments.bench.timing import Action, Row, in_turns, rates, row
 from experiments.hardware import compile_mode
-from experiments.timing import Action, Row, in_turns, rates, row
 from students import build_student
 from students.quantize.calibrate import calibrate
 from students.quantize.export import write_onnx
@@ -25,7 +25,7 @@ from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 from students.quantize.tflite_float import float_logits, write_float_tflite
 
-CONF = Path(__file__).parent / "conf" / "student" / "cp_mobile.yaml"
+CONF = Path(__file__).parent.parent / "conf" / "student" / "cp_mobile.yaml"
 CLIPS = 64
 ALONE = 8  # clips that are answered one after the other
 

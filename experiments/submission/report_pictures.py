@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from experiments import figures
-from experiments.describe import System
+from experiments.report import figures
+from experiments.submission.describe import System
 
 
 def pictures(systems: Sequence[System]) -> list[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""A page of results: what it is made of, and how it is written; what is on it, report.py says.
+"""A page of results: what it is made of, and how it is written; what is on it, run_page.py says.
 
 Conventions: shares are in [0, 1] and shown in percent. A page needs no network: styles and pictures are inside.
 """
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from experiments import figures
 from experiments.paths import write_text
+from experiments.report import figures
 
-PAGES = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent.parent / "pages"
 
 
 class Tile(NamedTuple):

@@ -13,9 +13,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from data.errors import UserError
-from experiments import figures
 from experiments.judge import is_edge
-from experiments.report import Section
+from experiments.report import figures
+from experiments.report.run_page import Section
 from experiments.run_files import RunFiles
 from experiments.tracking import has_key
 

@@ -18,10 +18,10 @@ from data.errors import UserError
 from experiments.paths import write_text
 
 BENCHES = {
-    "data": "experiments.bench_data",
-    "teacher": "experiments.bench_teacher",
-    "student": "experiments.bench_student",
-    "quantize": "experiments.bench_quantize",
+    "data": "experiments.bench.data",
+    "teacher": "experiments.bench.teacher",
+    "student": "experiments.bench.student",
+    "quantize": "experiments.bench.quantize",
 }
 COLUMNS = ("what", "median", "unit", "rounds")
 

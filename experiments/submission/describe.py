@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from data.scenes import DEVICES, SCENES
-from experiments.about import About
-from experiments.lineage import Lineage
-from experiments.meta import ABBREVIATION
 from experiments.recogniser import Recogniser
 from experiments.run_files import RunFiles
+from experiments.submission.about import About
+from experiments.submission.lineage import Lineage
+from experiments.submission.meta import ABBREVIATION
 from students.quantize.integer import IntegerNetwork
 
 AUGMENTATIONS = {  # setting -> the organisers' word

@@ -2,7 +2,7 @@
 
 Conventions: fields are named by their dotted path. Accuracies are in percent, macro over all; log losses natural;
 sizes and memory in bytes, energy in kWh, audio lengths in minutes. A text that does not apply is null.
-Source: the fields are those that the organisers' checker of 2023 requires, see submission.py; their ranges follow from
+Source: the fields are those that the organisers' checker of 2023 requires, see layout.py; their ranges follow from
 the task's rules, and three laws hold between the figures.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from data.scenes import DEVICES, SCENES
-from experiments.submission import LABEL_WORDS, team_of
+from experiments.submission.layout import LABEL_WORDS, team_of
 from students.complexity import LIMITS
 
 ABBREVIATION = 10  # characters

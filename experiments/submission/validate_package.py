@@ -19,12 +19,12 @@ from rich.table import Table
 from data.errors import UserError, listed
 from data.scenes import SCENES
 from data.tables import parse_table
-from experiments.evaluation_set import evaluation_files
-from experiments.meta import meta_defects
-from experiments.package import read_package
-from experiments.plain_yaml import read_yaml
 from experiments.prediction_table import check_predictions, header, last_part
-from experiments.submission import META, OFFICIAL_FILES, OUTPUT, meta_path, output_path
+from experiments.submission.evaluation_set import evaluation_files
+from experiments.submission.layout import META, OFFICIAL_FILES, OUTPUT, meta_path, output_path
+from experiments.submission.meta import meta_defects
+from experiments.submission.package import read_package
+from experiments.submission.plain_yaml import read_yaml
 
 SHOWN = 10  # defects of one table's rows, of which there may be a hundred thousand
 PDF_START, PDF_END = b"%PDF-", b"%%EOF"

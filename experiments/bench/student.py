@@ -26,16 +26,16 @@ from data.scenes import SCENES
 from data.synthetic import IMPULSE_FOLDER, write_synthetic
 from data.tau22 import read_tau22
 from data.waves import WaveStore
-from experiments.bench_data import repeated
-from experiments.bench_teacher import HARDWARE, RATE, naive_front_end
+from experiments.bench.data import repeated
+from experiments.bench.teacher import HARDWARE, RATE, naive_front_end
+from experiments.bench.timing import Action, Row, in_turns, rates, row
 from experiments.fit import fit
 from experiments.hardware import compile_mode, make_fabric
 from experiments.recipe import Recipe
-from experiments.timing import Action, Row, in_turns, rates, row
 from students import build_student
 from students.distill import distillation_loss
 
-CONF = Path(__file__).parent / "conf" / "student" / "cp_mobile.yaml"
+CONF = Path(__file__).parent.parent / "conf" / "student" / "cp_mobile.yaml"
 STEPS = 3  # a round
 
 

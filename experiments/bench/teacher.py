@@ -23,11 +23,11 @@ from transformers import ASTFeatureExtractor
 
 from data.errors import UserError, unknown
 from data.front_end import build_front_end
+from experiments.bench.timing import Action, Row, in_turns, rates, row
 from experiments.hardware import make_fabric
-from experiments.timing import Action, Row, in_turns, rates, row
 from teachers import build_teacher
 
-CONF = Path(__file__).parent / "conf" / "teacher"
+CONF = Path(__file__).parent.parent / "conf" / "teacher"
 RATE, CLASSES = 32_000, 10
 ALL_CLIPS = 230_350  # of the development set
 FEWEST_CLIPS = 16  # that a round takes; more on a GPU

@@ -6,10 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from data.errors import UserError, listed
-from experiments.dashboard import media_of
-from experiments.page import write_page
 from experiments.paths import REPORT, folder_of, matches
-from experiments.report import comparison_of, section_of
+from experiments.report.dashboard import media_of
+from experiments.report.page import write_page
+from experiments.report.run_page import comparison_of, section_of
 from experiments.run_files import is_run, read_run
 from experiments.tracking import Tracker
 

@@ -24,7 +24,7 @@ from data.synthetic import write_synthetic
 from data.tables import read_table
 from data.tau22 import META, TEST, TRAIN, read_tau22
 from data.waves import WaveStore
-from experiments.timing import Row, in_turns, rates, row
+from experiments.bench.timing import Row, in_turns, rates, row
 
 RATE = 32_000
 BATCH = 256

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from experiments import figures
 from experiments.judge import is_edge
-from experiments.page import Grid, Picture, Section, Tile, interval, percent, word, write_page
 from experiments.paths import REPORT
 from experiments.rank_systems import FIGURES, PUBLISHED, read_systems, trade_off_of
 from experiments.ranking import System, rank
+from experiments.report import figures
+from experiments.report.page import Grid, Picture, Section, Tile, interval, percent, word, write_page
 from experiments.run_files import RunFiles, is_run, read_run
 from experiments.runs import flat
 from students.complexity import LIMITS

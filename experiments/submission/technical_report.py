@@ -19,9 +19,18 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-from experiments.about import About
-from experiments.describe import System
-from experiments.report_tables import Rows, complexity, data, energy, figures_by_subset, overview, references, training
+from experiments.submission.about import About
+from experiments.submission.describe import System
+from experiments.submission.report_tables import (
+    Rows,
+    complexity,
+    data,
+    energy,
+    figures_by_subset,
+    overview,
+    references,
+    training,
+)
 
 FONT = "DejaVuSerif"  # Matplotlib's: it has the letters of most of Europe's names, which PDF's own fonts have not
 STYLES = {"normal": "", "bold": "-Bold", "italic": "-Italic", "boldItalic": "-BoldItalic"}

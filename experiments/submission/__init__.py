@@ -1,0 +1,1 @@
+"""Handing in: what the challenge asks for, packed and checked."""
