@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command import run
 from PIL import Image
 from test_report import make_run
-from test_run import run
 from test_tracking import records, start
 
 from data.scenes import ClipSet

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import run
 from rich.console import Console
-from test_run import run
 
 from data.errors import UserError
 from data.front_end import build_front_end

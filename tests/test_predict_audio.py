@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from command import run
 from omegaconf import OmegaConf
-from test_run import run
 
 from data.errors import UserError
 from data.front_end import build_front_end

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_run import run
 
 from data.errors import UserError
 from experiments.rank_systems import PUBLISHED, caveats, read_runs, read_systems

@@ -1,5 +1,6 @@
 """A challenge package of trained students, read back by other libraries."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -26,7 +27,7 @@ from experiments.predict_files import BATCH, probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import load_recogniser
 from experiments.submission.about import EXAMPLE, read_about
-from experiments.submission.describe import description
+from experiments.submission.describe import augmentations, description, external_datasets
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
@@ -168,6 +169,21 @@ def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, tmp_path
     assert [dataset["name"] for dataset in system["external_datasets"]] == ["AudioSet", "ImageNet"]
     assert system["description"]["external_data_usage"] == "pre-trained model"
     assert system["description"]["pipeline"] == "pretraining, knowledge distillation, quantization aware training"
+
+
+def test_impulse_responses_are_named_where_they_were_heard(folder: Path) -> None:
+    """Oracle: histories made by hand: responses or none (the hash of nothing), applied or not."""
+    lineage, about = read_lineage(folder / "runs/quantize/first"), read_about(folder / "about.yaml", 1)
+    nothing = hashlib.sha256(b"").hexdigest()
+    for responses, chance, named in (("some", 0.6, True), (nothing, 0.6, False), ("some", 0.0, False)):
+        student = dataclasses.replace(
+            lineage.student,
+            inputs={**lineage.student.inputs, "impulses": responses},
+            settings={**lineage.student.settings, "student.augment.impulse_p": chance},
+        )
+        ours = dataclasses.replace(lineage, student=student, teachers=(), data={"kind": "tau22"})
+        assert ("device impulse response augmentation" in augmentations(ours)) is named
+        assert [dataset["name"] for dataset in external_datasets(ours, about)] == ["MicIRP"] * named
 
 
 def test_the_report_shows_the_figures_and_asks_for_the_rest(package: Path, folder: Path) -> None:

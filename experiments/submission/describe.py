@@ -4,6 +4,7 @@ Conventions: those of meta.py. What the runs know is taken from them; who submit
 Energy of training is that of the student, of its teachers and of training it as integers, as far as it was measured.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/", 
 IMAGENET = {"name": "ImageNet", "url": "https://www.image-net.org", "total_audio_length": None}
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
 PRETRAINED = {"passt": (AUDIOSET, IMAGENET), "ast": (AUDIOSET, IMAGENET), "timm": (IMAGENET,)}
+NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see prepare.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
 
 
@@ -111,16 +113,17 @@ def network_of(lineage: Lineage) -> str:
 
 def augmentations(lineage: Lineage) -> list[str]:
     """What the student's training clips went through, in words; impulse responses only where there were some."""
-    settings, inputs = lineage.student.settings, lineage.student.inputs
+    settings = lineage.student.settings
     used = [key for key in AUGMENTATIONS if settings.get(f"student.augment.{key}")]
-    return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or "impulses" in inputs]
+    return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or _has_responses(lineage.student)]
 
 
 def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]:
     """Of pretrained teachers and impulse responses, and those that the authors name; each name once."""
     found = [dataset for teacher in lineage.teachers for dataset in _pretrained_on(teacher)]
-    heard = any("impulses" in source.inputs for source in (lineage.student, *lineage.teachers))
-    if heard and lineage.data["kind"] != "synthetic":
+    students = [lineage.student] if lineage.student.settings.get("student.augment.impulse_p") else []
+    teachers = [teacher for teacher in lineage.teachers if teacher.settings.get("teacher.augment.impulse_p")]
+    if any(map(_has_responses, [*students, *teachers])) and lineage.data["kind"] != "synthetic":
         found.append(MICIRP)
     return list({dataset["name"]: dataset for dataset in [*found, *about.external_datasets]}.values())
 
@@ -131,6 +134,11 @@ def training_kwh(lineage: Lineage) -> float | None:
         return known
     runs = (lineage.quantized, lineage.student, *lineage.teachers)
     return sum(phase["kWh"] for run in runs for phase in run.energy.values()) or None
+
+
+def _has_responses(run: RunFiles) -> bool:
+    """Whether there were impulse responses to filter with."""
+    return run.inputs.get("impulses", NO_RESPONSES) != NO_RESPONSES
 
 
 def _figures(scores: Mapping[str, float], subset: str) -> dict[str, float | None]:
