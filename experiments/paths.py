@@ -26,7 +26,11 @@ REPORT = "report.html"
 PREDICTIONS, CONFUSION, RELIABILITY = "predictions.csv", "confusion.csv", "reliability.csv"  # of the test split
 LAYERS, OPERATORS = "layers.json", "operators.json"
 ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
-EXTRAS = (LAYERS, OPERATORS, ONNX, PROGRAM)  # of stage=quantize
+# What one run must not leave to the next of its name.
+RESULTS = (
+    *(RECORD, SCORES, REPORT, NOT_FINITE, CHECKPOINT, LOGITS, MODEL),
+    *(PREDICTIONS, CONFUSION, RELIABILITY, LAYERS, OPERATORS, ONNX, PROGRAM),
+)
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -18,15 +18,13 @@ from data.errors import UserError, listed
 from experiments.paths import (
     CHECKPOINT,
     CONFIG,
-    CONFUSION,
     ENERGY,
     HISTORY,
     LOGITS,
     MODEL,
-    NOT_FINITE,
-    PREDICTIONS,
     RECORD,
-    RELIABILITY,
+    REPORT,
+    RESULTS,
     RESUME,
     SCORES,
     folder_of,
@@ -115,18 +113,7 @@ class Run:
         if not is_first():
             return
         # What an earlier run left must not be taken for this one's, should this one be stopped.
-        old = [
-            RECORD,
-            SCORES,
-            CHECKPOINT,
-            LOGITS,
-            MODEL,
-            NOT_FINITE,
-            PREDICTIONS,
-            CONFUSION,
-            RELIABILITY,
-            *([] if rows else [RESUME, ENERGY]),
-        ]
+        old = [*RESULTS, *([] if rows else [RESUME, ENERGY])]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in [*(self.folder / name for name in old), *self.folder.glob("*.tmp")]:
@@ -175,6 +162,7 @@ class Run:
                 paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
                 media = media_of(section, read) if self._tracker.is_on else {}
                 self._tracker.finish(scores, [path for path in paths if path.exists()], media)
+            log.info("report: %s", self.folder / REPORT)
 
 
 def started_processes() -> int:
