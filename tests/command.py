@@ -22,5 +22,7 @@ QUICK = [
 
 def run(folder: Path, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "experiments.run", *arguments]
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(environment or {})}
+    # W&B tells its children of the service that it runs for a test in this process; a user's command has none.
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    settings = {**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **(environment or {})}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=settings, check=False)

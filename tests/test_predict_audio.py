@@ -38,7 +38,7 @@ def test_clips_get_the_probabilities_of_scoring(
     the same (of_integers proves it); read back from the text by stage=score's reader, which knows the last digit."""
     recogniser = load_recogniser(small_model)
     prepared = Prepared(miniature, miniature_waves, None)
-    expected = of_integers(prepared, recogniser.front_end, small_model, None)["integer"]
+    expected = of_integers(prepared, recogniser.front_end, small_model, None)["test"]
     names = [miniature.filenames[row] for row in miniature.indices("test")]
     heard, failures = hear(recogniser, {name: miniature.root / name for name in names})
     assert not failures
