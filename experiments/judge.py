@@ -8,7 +8,7 @@ test/<figure>/low and /high are the edges of 95 % intervals over recordings.
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +45,15 @@ def judge(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, 
     return {f"test/{figure}": value for figure, value in scores.items()}
 
 
-def is_edge(name: str) -> bool:
-    """Whether a figure is an edge of another's interval."""
-    return name.endswith(("/low", "/high"))
+def is_edge(name: str, scores: Mapping[str, float]) -> bool:
+    """Whether a figure is an edge of another's interval; a class may be called "low" too."""
+    figure, _, edge = name.rpartition("/")
+    return edge in ("low", "high") and figure in scores
+
+
+def figures_under(prefix: str, scores: Mapping[str, float]) -> list[str]:
+    """The names that begin like this and are no edges."""
+    return [name for name in scores if name.startswith(prefix) and not is_edge(name, scores)]
 
 
 def _table(rows: Iterable[Iterable[object]]) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from data.errors import UserError
 from data.logits import LogitsWriter, read_identity, read_several
-from experiments.judge import is_edge
+from experiments.judge import figures_under
 from experiments.paths import LOGITS, logits_files, sha256
 from experiments.prepare import prepare, warn_of_leaks
 from experiments.runs import Run
@@ -83,8 +83,7 @@ def show(scores: Mapping[str, float], names: Sequence[str]) -> None:
             cells.append(f"{100 * accuracy:5.1f} %  {loss:.3f}  {error:.3f}")
         overall.add_row(name, *cells)
     devices = Table(title="accuracy by device: validation | test")
-    of_devices = "test/accuracy/device/"
-    kinds = [key.split("/accuracy/")[1] for key in scores if key.startswith(of_devices) and not is_edge(key)]
+    kinds = [key.split("/accuracy/")[1] for key in figures_under("test/accuracy/device/", scores)]
     for column in ("", *everyone):
         devices.add_column(column, justify="left" if not column else "right")
     for kind in kinds:

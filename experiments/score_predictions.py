@@ -19,7 +19,7 @@ from rich.table import Table
 from data.errors import UserError, listed
 from data.tables import read_table
 from experiments.datasets import read_clips
-from experiments.judge import is_edge, judge
+from experiments.judge import figures_under, judge
 from experiments.paths import CONFUSION, SCORES, sha256
 from experiments.prediction_table import check_predictions, last_part
 from experiments.runs import Run
@@ -77,10 +77,10 @@ def table_of_figures(scores: Mapping[str, float]) -> Table:
         losses = f"{scores['test/log_loss/low']:.3f} to {scores['test/log_loss/high']:.3f}"
         out.add_row("95 % interval over recordings", f"{low:.1f} to {high:.1f} %", losses)
     out.add_row("calibration error", f"{scores['test/calibration_error']:.3f}", "", end_section=True)
-    for figure, value in scores.items():
-        if figure.startswith("test/accuracy/") and not is_edge(figure):
-            subset = figure.removeprefix("test/accuracy/")
-            out.add_row(subset.replace("/", " "), f"{100 * value:.1f} %", f"{scores[f'test/log_loss/{subset}']:.3f}")
+    for figure in figures_under("test/accuracy/", scores):
+        subset = figure.removeprefix("test/accuracy/")
+        accuracy, loss = scores[figure], scores[f"test/log_loss/{subset}"]
+        out.add_row(subset.replace("/", " "), f"{100 * accuracy:.1f} %", f"{loss:.3f}")
     return out
 
 

@@ -7,7 +7,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from data.scenes import SCENES, ClipSet
-from experiments.judge import is_edge, judge
+from experiments.judge import figures_under, is_edge, judge
 from experiments.score import reliability
 from experiments.score_predictions import read_predictions
 
@@ -41,7 +41,7 @@ def test_the_tables_hold_what_was_answered(answers, miniature: ClipSet, tmp_path
 def test_every_share_lies_in_its_interval(answers, miniature: ClipSet, tmp_path) -> None:
     """Oracle: a bootstrap's percentiles lie around the figure, and the whole set's are narrower than a device's."""
     scores = judge(miniature, answers[0], tmp_path)
-    edges = [name for name in scores if is_edge(name)]
+    edges = [name for name in scores if is_edge(name, scores)]
     assert {
         "test/accuracy/low",
         "test/log_loss/high",
@@ -53,6 +53,12 @@ def test_every_share_lies_in_its_interval(answers, miniature: ClipSet, tmp_path)
         assert (scores[name] <= scores[figure]) if edge == "low" else (scores[name] >= scores[figure])
     widths = {f: scores[f"test/{f}/high"] - scores[f"test/{f}/low"] for f in ("accuracy", "accuracy/device/s6")}
     assert 0 < widths["accuracy"] < widths["accuracy/device/s6"]
+
+
+def test_a_class_may_be_called_low() -> None:
+    """Oracle: by hand: an edge is one of a figure that is there."""
+    scores = dict.fromkeys(("a/scene/low", "a/scene/low/low", "a/scene/low/high", "a/scene/high", "a", "a/low"), 0.0)
+    assert figures_under("a/", scores) == ["a/scene/low", "a/scene/high"]
 
 
 def test_bins_of_confidence_are_those_of_scikit_learn() -> None:

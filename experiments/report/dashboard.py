@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from data.errors import UserError
-from experiments.judge import is_edge
+from experiments.judge import figures_under
 from experiments.report import figures
 from experiments.report.run_page import Section
 from experiments.run_files import RunFiles
@@ -48,7 +48,7 @@ def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:
 def tables_of(run: RunFiles) -> dict[str, tuple[list[str], list[list[Any]]]]:
     """Tables of numbers by name, each its columns and rows; those that the run has nothing for are left out."""
     s, found = run.scores, {}
-    if subsets := [key for key in s if key.startswith("test/accuracy/") and not is_edge(key)]:
+    if subsets := figures_under("test/accuracy/", s):
         rows = [
             [
                 subset,

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from experiments.judge import is_edge
+from experiments.judge import figures_under
 
 INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
 COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9")
@@ -116,7 +116,7 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure
 def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
     """Accuracy by "device", "group" or "scene" with 95 % intervals over recordings; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
-    found = dict.fromkeys(key for run in scores.values() for key in run if key.startswith(prefix) and not is_edge(key))
+    found = dict.fromkeys(key for run in scores.values() for key in figures_under(prefix, run))
     figure, axis = _axes(height=HEIGHT if len(found) < 14 else 1.4 * HEIGHT)
     step = 0.8 / max(len(scores), 1)
     for number, (name, run) in enumerate(scores.items()):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from experiments.judge import is_edge
+from experiments.judge import figures_under
 from experiments.paths import REPORT
 from experiments.rank_systems import FIGURES, PUBLISHED, read_systems, trade_off_of
 from experiments.ranking import System, rank
@@ -127,8 +127,7 @@ def grids_of(run: RunFiles) -> list[Grid]:
     if len(forms) > 1:
         rows = [[FORMS[form], *_figures(s, form), percent(s.get(f"{form}/agreement_with_float"))] for form in forms]
         found.append(Grid("Forms of the student", ["", "accuracy", "log loss", "same class as float"], rows))
-    subsets = [key for key in s if key.startswith("test/accuracy/") and not is_edge(key)]
-    if subsets:
+    if subsets := figures_under("test/accuracy/", s):
         rows = [["all (macro)", *_figures(s, "test"), interval(s, "test/accuracy")]]
         for key in subsets:
             subset = key.removeprefix("test/accuracy/")
@@ -169,7 +168,7 @@ def comparison_of(runs: Sequence[RunFiles]) -> Section:
 def _shares(scores: Mapping[str, Mapping[str, float]], name: str) -> list[Picture]:
     found = []
     for kind, title in (("device", "Devices"), ("group", "Groups of devices"), ("scene", "Scenes")):
-        if any(key.startswith(f"test/accuracy/{kind}/") for run in scores.values() for key in run):
+        if any(figures_under(f"test/accuracy/{kind}/", run) for run in scores.values()):
             caption = "Accuracy on the test clips of each, with 95 % intervals over recordings."
             found.append(Picture(title, caption, figures.shares(scores, kind), name))
     return found
@@ -184,12 +183,9 @@ def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
     rows.append(["95 % over recordings", *(interval(run.scores, "test/accuracy") for run in runs)])
     for figure in ("log_loss", "calibration_error"):
         rows.append([figure.replace("_", " "), *(word(run.scores.get(f"test/{figure}"), 3) for run in runs)])
-    groups = dict.fromkeys(key for run in runs for key in run.scores if key.startswith("test/accuracy/group/"))
-    for key in groups:
-        if not is_edge(key):
-            rows.append(
-                [f"accuracy, {key.rsplit('/', 1)[-1]} devices", *(percent(run.scores.get(key)) for run in runs)]
-            )
+    for key in dict.fromkeys(key for run in runs for key in figures_under("test/accuracy/group/", run.scores)):
+        words = f"accuracy, {key.rsplit('/', 1)[-1]} devices"
+        rows.append([words, *(percent(run.scores.get(key)) for run in runs)])
     for cost, words in COSTS.items():
         rows.append([words, *(word(run.scores.get(cost)) for run in runs)])
     used = [sum(phase["kWh"] for phase in run.energy.values()) for run in runs]
