@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> None:
     write_text(folder / "ranking.json", json.dumps(content, indent=1))
     places = [f"{s.system.name} would be number {s.place} of {len(standings)}" for s in standings if s.system.own]
     warnings = [*(f"not ranked: {name} has {why}" for name, why in excluded.items()), *warnings]
-    _page(folder, standings, [*places, *warnings])
+    _page(folder, standings, [*places, *(f"{warning[0].upper()}{warning[1:]}" for warning in warnings)])
     if standings:
         Console().print(table(standings))
     for warning in warnings:
@@ -201,7 +201,7 @@ def _page(folder: Path, standings: Sequence[Standing], remarks: Sequence[str]) -
     ]
     columns = ["", "points", "accuracy", "bytes", "multiply-accumulates", "Pareto front", "source"]
     title = f"ranking {folder.name}"
-    summary = " ".join(f"{remark[0].upper()}{remark[1:]}." for remark in remarks)
+    summary = " ".join(f"{remark}." for remark in remarks)
     pictures = [trade_off_of([standing.system for standing in standings], title)] if standings else []
     grids = [Grid("0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates", columns, rows)]
     write_page(folder / REPORT, title, [Section(title, summary, pictures=pictures, grids=grids)])

@@ -32,8 +32,9 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
     """
     labels = labels_of(runs)
     named = dict(zip(labels, runs, strict=True))
-    keys = [[label, f"{run.stage} {run.name}", str(run.folder)] for label, run in named.items()]
-    with fitting("these runs"):
+    told = all(run.name in label for label, run in named.items())
+    keys = [] if told else [Grid("Runs", ["", "folder"], [[label, str(run.folder)] for label, run in named.items()])]
+    with fitting(", ".join(str(run.folder) for run in runs)):
         pictures = shares_of({label: run.scores for label, run in named.items()}, PAGE)
         if any(run.reliability for run in runs):
             bins = {label: run.reliability for label, run in named.items()}
@@ -42,19 +43,21 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
             caption = "Dotted: the loss that is minimised; losses of unlike kinds are unlike."
             curves = figures.curves({label: run.history for label, run in named.items()})
             pictures.append(Picture("Training", caption, curves, PAGE))
-        integers = {label: run for label, run in named.items() if run.layers and run.scores.keys() >= {*FIGURES.values()}}
+        integers = {
+            label: run for label, run in named.items() if run.layers and run.scores.keys() >= {*FIGURES.values()}
+        }
         if integers:
             own = [as_system(label, run.scores) for label, run in integers.items()]
             pictures.append(trade_off_of([*read_systems(PUBLISHED), *own], PAGE))
-        different = _differences(runs)
+        different = _differences(runs) if len({run.stage for run in runs}) == 1 else []
         return Section(
             "Comparison",
             f"{len(runs)} runs, each in full below.",
-            lead=[Grid("Runs", ["", "run", "folder"], keys), Grid("Side by side", ["", *labels], _side_by_side(runs))],
+            lead=[*keys, Grid("Side by side", ["", *labels], _side_by_side(runs))],
             pictures=pictures,
             grids=[Grid("Settings and inputs that differ", ["", *labels], different)] if different else [],
             links=[
-                Link(f"{label} ({run.name})" if label != run.name else label, f"#{anchors[run.folder.resolve()]}")
+                Link(label if told else f"{label}: {run.stage} {run.name}", f"#{anchors[run.folder.resolve()]}")
                 for label, run in named.items()
             ],
             links_are="Runs",

@@ -122,6 +122,8 @@ def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
     step = 0.8 / max(len(scores), 1)
     for number, (name, run) in enumerate(scores.items()):
         places = np.arange(len(found)) + (number - (len(scores) - 1) / 2) * step
+        if not figures_under(prefix, run):
+            continue
         values = 100 * np.array([run.get(key, np.nan) for key in found])
         edges = 100 * np.array([[run.get(f"{key}/{edge}", np.nan) for key in found] for edge in ("low", "high")])
         axis.barh(places, values, height=0.9 * step, color=_colour(number), alpha=0.75, label=name)
