@@ -15,7 +15,6 @@ from typing import Any
 
 from data.errors import UserError, listed
 from experiments.paths import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
-from experiments.runs import flat
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -118,6 +117,13 @@ def read_run(folder: Path) -> RunFiles:
     if wrong:
         raise UserError(f"files of {folder} are damaged:\n{listed(wrong)}\nrun the stage again with force=true")
     return found
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value, of dicts in dicts."""
+    if isinstance(tree, Mapping):
+        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): tree}
 
 
 def ancestors(folder: Path) -> list[Path]:

@@ -30,6 +30,7 @@ from experiments.paths import (
     folder_of,
     write_text,
 )
+from experiments.run_files import flat
 from experiments.tracking import Tracker, commit
 
 log = logging.getLogger(__name__)
@@ -193,10 +194,3 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     before, now = flat(before), flat(now)
     keys = sorted(before.keys() | now.keys())
     return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value, of dicts in dicts."""
-    if isinstance(tree, Mapping):
-        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from data.errors import UserError
 from experiments.judge import figures_under
+from experiments.report.page import Section
 from experiments.report.render import png
-from experiments.report.run_page import Section
 from experiments.run_files import RunFiles
 from experiments.tracking import has_key
 

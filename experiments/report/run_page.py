@@ -18,8 +18,7 @@ from experiments.paths import REPORT
 from experiments.rank_systems import PUBLISHED, as_system, read_systems, trade_off_of
 from experiments.report import figures
 from experiments.report.page import Grid, Link, Picture, Section, Tile, interval, percent, word, write_page
-from experiments.run_files import RunFiles, ancestors, read_run
-from experiments.runs import flat
+from experiments.run_files import RunFiles, ancestors, flat, read_run
 from students.complexity import LIMITS
 
 FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
