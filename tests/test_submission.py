@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import re
 import shutil
@@ -27,12 +28,15 @@ from experiments.predict_files import BATCH, probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import load_recogniser
 from experiments.submission.about import EXAMPLE, read_about
-from experiments.submission.describe import augmentations, description, external_datasets
+from experiments.submission.describe import PRETRAINED, System, augmentations, description, external_datasets
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
+from experiments.submission.report_tables import training
+from teachers import TEACHERS
 
-ENERGY = {"energy/inference/kWh": 1.25e-5, "energy/baseline/kWh": 2.5e-5, "energy/normalised": 2.0}
+ENERGY = {"inference": 1.25e-5, "baseline": 2.5e-5}  # kWh
+CLIPS = 90  # that they were measured on
 LABEL = "Doe_UNIX_task1_1"
 
 
@@ -43,8 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, trained: Path, miniature: C
     shutil.copytree(trained / "runs", out / "runs", ignore=shutil.ignore_patterns("wandb"))
     energy = out / "runs" / "energy" / "first"
     energy.mkdir(parents=True, exist_ok=True)
-    (energy / "score.json").write_text(json.dumps(ENERGY))
-    (energy / "run.json").write_text(json.dumps({"settings": {}, "inputs": {}}))
+    (energy / "score.json").write_text("{}")
+    model = hashlib.sha256((out / "runs/quantize/first/model.tflite").read_bytes()).hexdigest()
+    (energy / "run.json").write_text(json.dumps({"settings": {}, "inputs": {"model": model}}))
+    phases = {
+        name: {"kWh": kwh, "seconds": 1.0, "estimated": name == "inference", "clips": CLIPS}
+        for name, kwh in ENERGY.items()
+    }
+    (energy / "energy.json").write_text(json.dumps(phases))
     (out / "about.yaml").write_text(EXAMPLE)
     (out / "evaluation").mkdir()
     for number, row in enumerate(miniature.indices("test")):
@@ -133,42 +143,150 @@ def test_the_description_says_what_the_runs_measured(package: Path, folder: Path
     ]
     assert meta["system"]["energy_consumption"] == {
         "training": pytest.approx(sum(phase["kWh"] for phase in trained)),
-        "inference": ENERGY["energy/inference/kWh"],
-        "baseline_inference": ENERGY["energy/baseline/kWh"],
+        "inference": ENERGY["inference"],
+        "baseline_inference": ENERGY["baseline"],
     }
+    head = content(package, ".meta.yaml").decode()
+    assert f"inference and baseline_inference are of {CLIPS} clips; estimates" in head
+    note = head.split("meter of its processor: ")[1].split(".\n")[0].split(", ")
+    estimated = ["training"] if any(phase["estimated"] for phase in trained) else []
+    assert note == [*estimated, "inference"]
     about = meta["system"]["description"]
     assert about["pipeline"] == "knowledge distillation, weight quantization"
     assert about["input_sampling_rate"] == "32kHz"
     assert "frequency masking" in about["data_augmentation"]
 
 
-def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def runs(folder: Path, tmp_path: Path) -> Path:
+    """The runs, for a test to change."""
+    return shutil.copytree(folder / "runs", tmp_path / "runs")
+
+
+def edit(run: Path, change: Callable[[dict], object]) -> None:
+    """Change what a run says of itself."""
+    record = json.loads((run / "run.json").read_text())
+    change(record)
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def described(run: Path, folder: Path) -> dict:
+    """The description of a run's system."""
+    lineage = read_lineage(run)
+    return description(lineage, load_recogniser(lineage.model), read_about(folder / "about.yaml", 1), LABEL)["system"]
+
+
+def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, runs: Path) -> None:
     """Oracle: a history made by hand: a pretrained PaSST, in an ensemble, taught the student, which was then trained as
     integers; the organisers want what others trained on to be named."""
-    runs = tmp_path / "runs"
-    shutil.copytree(folder / "runs", runs)
-
-    def edit(run: str, change: Callable[[dict], None]) -> None:
-        record = json.loads((runs / run / "run.json").read_text())
-        change(record)
-        (runs / run / "run.json").write_text(json.dumps(record))
-
-    edit("teacher/first", lambda record: record["settings"]["teacher"].update(builder="passt", pretrained=True))
+    edit(runs / "teacher/first", lambda record: record["settings"]["teacher"].update(builder="passt", pretrained=True))
     member = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
     (runs / "ensemble/two").mkdir(parents=True)
     (runs / "ensemble/two/logits.h5").write_bytes(b"logits")
     (runs / "ensemble/two/score.json").write_text("{}")
     (runs / "ensemble/two/run.json").write_text(json.dumps({"settings": {}, "inputs": {"waves": "0", "one": member}}))
-    edit("student/first", lambda record: record["inputs"].update(logits=hashlib.sha256(b"logits").hexdigest()))
-    edit("quantize/first", lambda record: record["settings"]["quantize"].update(method="qat"))
+    edit(runs / "student/first", lambda record: record["inputs"].update(logits=hashlib.sha256(b"logits").hexdigest()))
+    edit(runs / "quantize/first", lambda record: record["settings"]["quantize"].update(method="qat"))
 
     lineage = read_lineage(runs / "quantize/first")
     assert [teacher.folder for teacher in lineage.teachers] == [runs / "teacher/first"]
-    about = read_about(folder / "about.yaml", 1)
-    system = description(lineage, load_recogniser(lineage.model), about, LABEL)["system"]
+    system = described(runs / "quantize/first", folder)
     assert [dataset["name"] for dataset in system["external_datasets"]] == ["AudioSet", "ImageNet"]
     assert system["description"]["external_data_usage"] == "pre-trained model"
     assert system["description"]["pipeline"] == "pretraining, knowledge distillation, quantization aware training"
+
+
+def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -> None:
+    """Oracle: a history made by hand: the student learnt from labels, its integers from a pretrained timm network;
+    energy is the sum of three trainings."""
+    edit(runs / "teacher/first", lambda r: r["settings"]["teacher"].update(builder="timm_cnn", pretrained=True))
+    edit(runs / "student/first", lambda record: record["inputs"].update(logits=""))
+    logits = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
+
+    def taught(record: dict) -> None:
+        record["settings"]["quantize"].update(method="qat")
+        record["settings"]["distill"] = {"temperature": 3.5, "hard_weight": 0.0}
+        record["inputs"].update(logits=logits)
+
+    edit(runs / "quantize/first", taught)
+    phase = {"kWh": 0.5, "seconds": 1.0, "estimated": False}
+    for stage in ("quantize", "student", "teacher"):
+        (runs / stage / "first/energy.json").write_text(json.dumps({stage: phase}))
+    system = described(runs / "quantize/first", folder)
+    assert [dataset["name"] for dataset in system["external_datasets"]] == ["ImageNet"]
+    assert (
+        system["description"]["pipeline"]
+        == "pretraining, training, knowledge distillation, quantization aware training"
+    )
+    assert system["description"]["complexity_management"] == "knowledge distillation, weight quantization"
+    assert system["energy_consumption"]["training"] == 1.5
+    told = dict(training([System(LABEL, read_lineage(runs / "quantize/first"), {})]))
+    assert (told["temperature"], told["weight of labels"], told["quantised"]) == ("3.5", "0", "in training")
+
+
+def test_every_teacher_with_published_weights_has_their_data() -> None:
+    """Oracle: the registry: a builder that is pretrained unless told otherwise has weights that others published."""
+    published = {name for name, b in TEACHERS.items() if inspect.signature(b).parameters["pretrained"].default is True}
+    assert published == PRETRAINED.keys()
+
+
+def test_a_student_that_learnt_from_labels_has_no_temperature(runs: Path) -> None:
+    """Oracle: the settings, by hand; a weight decay of 0 is a figure."""
+
+    def change(record: dict) -> None:
+        record["inputs"]["logits"] = ""
+        record["settings"]["student"]["fit"]["weight_decay"] = 0
+
+    edit(runs / "student/first", change)
+    told = dict(training([System(LABEL, read_lineage(runs / "quantize/first"), {})]))
+    assert (told["temperature"], told["weight of labels"], told["weight decay"]) == ("-", "-", "0")
+    assert told["quantised"] == "after training"
+
+
+def test_what_a_student_heard_is_what_it_was_trained_with(runs: Path) -> None:
+    """Oracle: quantised with another share of locations held out, which the student never saw."""
+    student = (runs / "student/first/config.yaml").read_text()
+    share = yaml.safe_load(student)["data"]["validation_fraction"]
+    path = runs / "quantize/first/config.yaml"
+    path.write_text(path.read_text().replace(f"validation_fraction: {share}", "validation_fraction: 0.99"))
+    assert yaml.safe_load(path.read_text())["data"]["validation_fraction"] == 0.99
+    assert read_lineage(runs / "quantize/first").data["validation_fraction"] == share
+
+
+def test_energy_is_that_of_the_file(folder: Path, runs: Path) -> None:
+    """Oracle: by hand: what was measured under another name is found, what was measured of another file is not; where a
+    training was not metered there is no sum."""
+    (runs / "energy/first").rename(runs / "energy/other")
+    assert read_lineage(runs / "quantize/first").kwh("inference") == ENERGY["inference"]
+    (runs / "teacher/first/energy.json").unlink()
+    assert described(runs / "quantize/first", folder)["energy_consumption"]["training"] is None
+    edit(runs / "energy/other", lambda record: record["inputs"].update(model="0"))
+    assert read_lineage(runs / "quantize/first").kwh("inference") is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda r: (r / "teacher/first/logits.h5").unlink(), "learnt from teachers that are gone"),
+        (lambda r: shutil.rmtree(r / "teacher"), "no run in .*teacher has the logits.h5"),
+        (lambda r: shutil.rmtree(r / "student"), "was made of a student that is in none of"),
+        (lambda r: (r / "quantize/first/run.json").unlink(), "is no finished run"),
+        (lambda r: (r / "quantize/first/model.tflite").unlink(), "has no model.tflite"),
+        (lambda r: (r / "quantize/first/layers.json").unlink(), "has no layers.json"),
+        (lambda r: edit(r / "quantize/first", lambda d: d["settings"].clear()), "does not say quantize.method"),
+        (lambda r: edit(r / "student/first", lambda d: d["settings"].clear()), "does not say student.builder, student"),
+        (lambda r: edit(r / "teacher/first", lambda d: d["settings"].clear()), "does not say teacher.builder, teacher"),
+        (lambda r: (r / "student/first/config.yaml").unlink(), "does not say which data"),
+        (lambda r: (r / "student/first/config.yaml").write_text("- 1"), "does not say which data"),
+        (lambda r: (r / "student/first/config.yaml").write_text("a: ["), "does not say which data"),
+        (lambda r: (r / "quantize/first/config.yaml").write_text("data: 5"), "does not say which data"),
+    ],
+)
+def test_a_history_with_gaps_is_a_message(runs: Path, spoil: Callable[[Path], object], message: str) -> None:
+    """Oracle: the message, for each part that may be gone or damaged."""
+    spoil(runs)
+    with pytest.raises(UserError, match=message):
+        read_lineage(runs / "quantize/first")
 
 
 def test_impulse_responses_are_named_where_they_were_heard(folder: Path) -> None:
@@ -204,6 +322,7 @@ def test_the_report_shows_the_figures_and_asks_for_the_rest(package: Path, folde
         assert f"{100 * scores[f'test/{figure}']:.1f}" in text
     assert f"{scores['macs']:,}" in text
     assert f"{scores['parameter_bytes']:,}" in text
+    assert f"inference 1.25e-05 (estimate) inference of the baseline 2.5e-05 clips of inference {CLIPS}" in text
     assert text.count("[To be written by the authors:") == 6
     assert sum(len(page.images) for page in pages) == 4  # devices, reliability, training, confusions
     assert "has no introduction, system, data, results, complexity, energy" in (folder / "stdout.txt").read_text()
@@ -229,22 +348,23 @@ def test_the_package_passes_and_is_made_once(package: Path, folder: Path) -> Non
             assert archive.read(name) == content(package, ".output.csv")
 
 
-def test_what_is_in_the_way_is_said(folder: Path) -> None:
+def test_what_is_in_the_way_is_said(folder: Path, tmp_path: Path) -> None:
     """Oracle: the messages, each with what to do."""
     told = run(folder, "stage=submit", "name=first", "tracking=none").stderr
     assert "submit.evaluation=FOLDER" in told
     assert "submit.about=FILE" in told
-    shutil.copytree(folder / "runs/quantize/first", folder / "runs/quantize/unmeasured")
-    result = submit(folder, "name=unmeasured")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder / "runs", elsewhere / "runs")
+    with open(elsewhere / "runs/quantize/first/model.tflite", "ab") as file:
+        file.write(bytes(16))  # the same answers by another file
+    (elsewhere / "runs/teacher/first/energy.json").unlink()
+    about = f"submit.about={folder / 'about.yaml'}"
+    result = submit(elsewhere, "name=first", about, f"submit.evaluation={folder / 'evaluation'}")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "inference must be a number of at least 0, not None" in result.stderr
-    assert "stage=energy name=unmeasured" in result.stderr
-    with pytest.raises(UserError, match=r"nobody is no finished run"):
-        read_lineage(folder / "runs/quantize/nobody")
-    shutil.copytree(folder / "runs/quantize/first", folder / "elsewhere/quantize/first")
-    with pytest.raises(UserError, match="was made of a student that is in none of"):
-        read_lineage(folder / "elsewhere/quantize/first")
+    assert "energy_consumption.inference must be a number above 0, not None" in result.stderr
+    assert "measure it with stage=energy name=first force=true" in result.stderr
+    assert "teacher/first metered no training" in result.stderr
 
 
 def test_defects_of_what_authors_say_are_all_listed(tmp_path: Path) -> None:

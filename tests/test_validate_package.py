@@ -178,7 +178,7 @@ def test_every_field_is_asked_for(path: tuple) -> None:
         (lambda m: m["system"]["complexity"].update(total_parameters=45_999), "more parameters that are not zero"),
         (
             lambda m: m["system"]["energy_consumption"].update(inference="1e-3"),
-            "inference must be a number of at least 0",
+            "inference must be a number above 0",
         ),
         (lambda m: m["system"]["energy_consumption"].update(inference=math.nan), "inference must be"),
         (lambda m: m["system"]["energy_consumption"].update(training=math.inf), "training must be"),

@@ -16,9 +16,10 @@ from experiments.paths import MODEL, existing, matches, sha256
 from experiments.predict_files import probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import Recogniser, load_recogniser
+from experiments.run_files import is_run
 from experiments.runs import Run
 from experiments.submission.about import EXAMPLE, SECTIONS, About, read_about
-from experiments.submission.describe import System, description
+from experiments.submission.describe import System, description, energy_note
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import SYSTEMS, label_of, meta_path, output_path, report_path, write_package
 from experiments.submission.lineage import Lineage, read_lineage
@@ -60,7 +61,7 @@ def run(cfg: DictConfig) -> None:
         content = {report_path(team): report_pdf(systems, about, pictures(systems))}
         for entry in entries:
             label = entry.system.label
-            content[meta_path(label)] = meta_text(entry.system.meta).encode()
+            content[meta_path(label)] = _description(entry.system)
             content[output_path(label)] = _predictions(entry, files).encode()
         write_package(path, content)
         try:
@@ -69,8 +70,14 @@ def run(cfg: DictConfig) -> None:
             raise AssertionError(f"our own package does not pass our own checks; please report it: {error}") from None
         this.finish({"systems": len(passed), "clips": len(files)})
     for entry in entries:
-        if (kind := entry.system.lineage.data["kind"]) != CHALLENGE:
+        lineage = entry.system.lineage
+        if (kind := lineage.kind) != CHALLENGE:
             log.warning("%s: its figures are of data=%s, not of the challenge's", entry.system.label, kind)
+        for teacher in lineage.teachers:
+            if weights := teacher.settings.get("teacher.weights"):
+                log.warning(
+                    "%s began with %s: external_datasets must name what that learnt from", teacher.name, weights
+                )
     if unwritten := [section for section in SECTIONS if section not in about.texts]:
         log.warning("the report still lacks what you have to say; %s has no %s", cfg.submit.about, ", ".join(unwritten))
     log.info("%d systems, %d clips, no defect found: %s", len(entries), len(files), path)
@@ -101,20 +108,31 @@ def _entries(folders: Sequence[Path], about: About, team: str) -> list[_Entry]:
             continue
         label = label_of(*team.split("_"), number)
         meta = description(lineage, recogniser, about, label)
-        wrong += [f"{folder}: {defect}{_help(defect, lineage)}" for defect in meta_defects(meta, label)]
+        wrong += [f"{folder}: {defect.text}{_help(defect.path, lineage)}" for defect in meta_defects(meta, label)]
         out.append(_Entry(System(label, lineage, meta), recogniser))
     if wrong:
         raise UserError(f"these runs cannot be submitted:\n{listed(wrong, shown=len(wrong))}")
     return out
 
 
-def _help(defect: str, lineage: Lineage) -> str:
+def _help(path: str, lineage: Lineage) -> str:
     """What to do about a figure that the runs lack."""
-    if "inference must be" in defect:
-        return f"; measure it with stage=energy name={lineage.quantized.name}"
-    if "results." in defect:
+    folder = lineage.quantized.folder
+    if path == "system.energy_consumption.training":
+        missing = [why for phase in lineage.energy.values() for why in phase.get("missing", [])]
+        return "".join(f"; {why}" for why in missing) + "; what was not metered must be trained again (force=true)"
+    if path.startswith("system.energy_consumption"):
+        stale = is_run(folder.resolve().parent.parent / "energy" / folder.name)
+        again = " force=true, as another file was measured under this name" if stale else ""
+        return f"; measure it with stage=energy name={folder.name}{again}"
+    if path.startswith("results"):
         return "; the test split must have clips of every scene and device"
     return ""
+
+
+def _description(system: System) -> bytes:
+    """The YAML file."""
+    return meta_text(system.meta, energy_note(system.lineage)).encode()
 
 
 def _predictions(entry: _Entry, files: Sequence[Path]) -> str:
@@ -134,5 +152,5 @@ def _fingerprints(cfg: DictConfig, entries: Sequence[_Entry], files: Sequence[Pa
     for entry in entries:
         lineage = entry.system.lineage
         found[entry.system.label] = sha256(lineage.model)
-        found[f"{entry.system.label} description"] = hashlib.sha256(meta_text(entry.system.meta).encode()).hexdigest()
+        found[f"{entry.system.label} description"] = hashlib.sha256(_description(entry.system)).hexdigest()
     return found

@@ -7,7 +7,7 @@ the task's rules, and three laws hold between the figures.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -24,32 +24,41 @@ Check = Callable[[Any], str | None]  # of a value: what it must be, if it is not
 
 HEADER = """\
 # Description of a system for DCASE Challenge Task 1. Accuracies in percent, log losses natural; total_model_size (all
-# parameters) and memory_use (largest sum of the activations alive at once) in bytes; macs of one clip of 1 second;
-# energy in kWh by codecarbon, inference and baseline_inference of the same clips on the same machine.
+# parameters) and memory_use (read as the largest sum of the activations alive at once, which no rule settles) in bytes;
+# macs of one clip of 1 second; energy in kWh by codecarbon, inference and baseline_inference of the same clips on the
+# same machine.
 """
 
 
-def meta_text(meta: Mapping[str, Any]) -> str:
-    """The YAML file."""
-    return HEADER + yaml.dump(dict(meta), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+class Defect(NamedTuple):
+    """What is wrong, in words, and where: a dotted path, of which there may be only the beginning."""
+
+    path: str
+    text: str
 
 
-def meta_defects(meta: Any, label: str) -> list[str]:
+def meta_text(meta: Mapping[str, Any], note: str) -> str:
+    """The YAML file; the note is of its energy."""
+    fields = yaml.dump(dict(meta), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return f"{HEADER}# {note}.\n{fields}"
+
+
+def meta_defects(meta: Any, label: str) -> list[Defect]:
     """What is wrong with the description of the system of that label."""
     if not isinstance(meta, Mapping):
-        return ["it is no mapping with the blocks submission, system and results"]
+        return [Defect("", "it is no mapping with the blocks submission, system and results")]
     found, missing = [], {}
     for path, check in FIELDS.items():
         gap, value = _follow(meta, path)
         if gap is not None:
-            missing[gap] = None
+            missing[gap] = Defect(gap, f"{gap} is missing")
         elif (wanted := check(value)) is not None:
-            found.append(f"{path} must be {wanted}, not {_short(value)}")
-    found = [f"{gap} is missing" for gap in missing] + found
+            found.append(Defect(path, f"{path} must be {wanted}, not {_short(value)}"))
+    found = [*missing.values(), *found]
     stated = _follow(meta, "submission.label")[1]
     if isinstance(stated, str) and stated != label:
-        found.append(f"submission.label is {_short(stated)}, its folder is named {label}")
-    return found or _contradictions(meta)
+        found.append(Defect("submission.label", f"submission.label is {_short(stated)}, its folder is named {label}"))
+    return found or [Defect("", law) for law in _contradictions(meta)]
 
 
 def authors_wanted(value: Any) -> str | None:
@@ -127,6 +136,10 @@ def _number(low: float, high: float = HUGE, *, whole: bool = False) -> Check:
     return check
 
 
+def _positive(value: Any) -> str | None:
+    return None if _number(0)(value) is None and value > 0 else "a number above 0"
+
+
 def _count_or_null(value: Any) -> str | None:
     return None if value is None or _number(1, whole=True)(value) is None else "a whole number of at least 1, or null"
 
@@ -188,9 +201,9 @@ FIELDS: Mapping[str, Check] = {
     "system.complexity.total_parameters_non_zero": _number(0, whole=True),
     "system.complexity.memory_use": _number(1),
     "system.complexity.macs": _number(1, LIMITS["macs"], whole=True),
-    "system.energy_consumption.training": _number(0),
-    "system.energy_consumption.inference": _number(0),
-    "system.energy_consumption.baseline_inference": _number(0),
+    "system.energy_consumption.training": _positive,
+    "system.energy_consumption.inference": _positive,
+    "system.energy_consumption.baseline_inference": _positive,
     "system.external_datasets": datasets_wanted,
     "system.source_code": _text_or_null,
     **{f"results.development_dataset.{part}.{name}": check for part in _PARTS for name, check in _FIGURES.items()},

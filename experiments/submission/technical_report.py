@@ -83,7 +83,13 @@ def report_pdf(systems: Sequence[System], about: About, figures: Sequence[Pictur
     if figures:
         story.append(_gallery(figures, styles))
     section("complexity", ("Costs, and the task's limits.", complexity(systems)))
-    section("energy", ("Energy in kWh by codecarbon.", energy(systems)))
+    section(
+        "energy",
+        (
+            "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter.",
+            energy(systems),
+        ),
+    )
     story.append(Paragraph("References", styles["heading"]))
     for number, reference in enumerate([*references(systems), *about.references], 1):
         story.append(Paragraph(f"[{number}] {escape(reference)}", styles["reference"]))

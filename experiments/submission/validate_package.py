@@ -136,7 +136,7 @@ def _check_meta(data: bytes, label: str) -> tuple[dict | None, list[str]]:
         meta = read_yaml(data)
     except UserError as error:
         return None, [f"{path}: {error}"]
-    return meta, [f"{path}: {defect}" for defect in meta_defects(meta, label)]
+    return meta, [f"{path}: {defect.text}" for defect in meta_defects(meta, label)]
 
 
 def _printable(text: str) -> str:
