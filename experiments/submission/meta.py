@@ -3,9 +3,11 @@
 Conventions: fields are named by their dotted path. Accuracies are in percent, macro over all; log losses natural;
 sizes and memory in bytes, energy in kWh, audio lengths in minutes. A text that does not apply is null.
 Source: the fields are those that the organisers' checker of 2023 requires, see layout.py; their ranges follow from
-the task's rules, and three laws hold between the figures.
+the task's rules, and some laws hold between the figures.
 """
 
+import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +17,13 @@ from data.scenes import DEVICES, SCENES
 from experiments.submission.layout import LABEL_WORDS, team_of
 from students.complexity import LIMITS
 
-ABBREVIATION = 10  # characters
+ABBREVIATION, NAME, LONGEST = 10, 200, 2000  # characters
+DATASETS = 100  # external ones
+UNPRINTABLE = ("Cc", "Cs")  # control characters and, which YAML writes as "\\ud800", halves of characters
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+RATE = re.compile(r"[0-9]+(\.[0-9]+)? ?k?Hz", re.IGNORECASE)
+LEAST_BITS = 4  # of a stored parameter: the organisers and our files know none below
+LEAST_MACS = 1000  # fewer are millions, or thousands, of them
 ROUNDED = 0.1  # percentage points that a mean and its parts may differ by when each is rounded to a tenth
 LOSS_ROUNDED = 0.01
 HUGE = 1e100  # whole numbers of YAML may be larger than floats go
@@ -61,36 +69,52 @@ def meta_defects(meta: Any, label: str) -> list[Defect]:
     return found or [Defect("", law) for law in _contradictions(meta)]
 
 
+def is_text(value: Any, longest: int = LONGEST) -> bool:
+    """Whether it is a text that says something, and nothing that moves a terminal's cursor or is no character."""
+    if not (isinstance(value, str) and value.strip() and len(value) <= longest):
+        return False
+    return not any(unicodedata.category(c) in UNPRINTABLE and c not in "\n\t" for c in value)
+
+
+def system_wanted(value: Any) -> str | None:
+    """What name and abbreviation of a system must be, if they are not."""
+    wrong = [
+        f"{key} must be {wanted}"
+        for key, check in (("name", _name), ("abbreviation", _abbreviation))
+        if (wanted := check(value.get(key) if isinstance(value, Mapping) else None)) is not None
+    ]
+    return ", ".join(wrong) or None
+
+
 def authors_wanted(value: Any) -> str | None:
     """What a list of authors must be, if it is not."""
-    words = "a list of authors with lastname, firstname, email and affiliation (institute, abbreviation), one of whom "
-    words += "has corresponding: true"
-    if not (isinstance(value, list) and value and all(isinstance(author, Mapping) for author in value)):
-        return words
-    for author in value:
-        affiliation = author.get("affiliation")
-        named = all(_text(author.get(key)) is None for key in ("lastname", "firstname", "email"))
-        placed = isinstance(affiliation, Mapping) and all(
-            _text(affiliation.get(key)) is None for key in ("institute", "abbreviation")
-        )
-        if not (named and placed and "@" in author["email"]):
-            return words
-    return None if sum(author.get("corresponding") is True for author in value) == 1 else words
+    words = "a list of authors with lastname, firstname, email and affiliation (institute, abbreviation; department "
+    words += f"and location are texts or null; none longer than {NAME} characters), one of whom has corresponding: true"
+    right = isinstance(value, list) and all(map(_is_author, value))
+    return None if right and sum(author.get("corresponding") is True for author in value) == 1 else words
 
 
 def datasets_wanted(value: Any) -> str | None:
     """What external data sets must be, if they are not."""
-    words = "null or a list of data sets with name, url and total_audio_length (minutes, or null)"
-    if value is None:
-        return None
-    if not (isinstance(value, list) and all(isinstance(item, Mapping) for item in value)):
-        return words
-    for item in value:
-        length = item.get("total_audio_length", -1)
-        named = _text(item.get("name")) is None and _text(item.get("url")) is None
-        if not (named and (length is None or _number(0)(length) is None)):
-            return words
-    return None
+    words = f"null or a list of at most {DATASETS} data sets with name, url and total_audio_length (minutes, or null)"
+    right = isinstance(value, list) and len(value) <= DATASETS and all(map(_is_dataset, value))
+    return None if right or value is None else words
+
+
+def _is_author(value: Any) -> bool:
+    place = value.get("affiliation") if isinstance(value, Mapping) else None
+    if not isinstance(place, Mapping):
+        return False
+    named = [*map(value.get, ("lastname", "firstname", "email")), *map(place.get, ("institute", "abbreviation"))]
+    named += [part for part in map(place.get, ("department", "location")) if part is not None]
+    return all(_name(text) is None for text in named) and bool(EMAIL.fullmatch(value["email"]))
+
+
+def _is_dataset(value: Any) -> bool:
+    if not (isinstance(value, Mapping) and _name(value.get("name")) is None and is_text(value.get("url"))):
+        return False
+    length = value.get("total_audio_length", -1)
+    return length is None or _number(0)(length) is None
 
 
 class _Dumper(yaml.SafeDumper):
@@ -101,13 +125,15 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(value: Any) -> str | None:
-    # What YAML writes as "\ud800" is no character, and cannot be printed.
-    whole = isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-    return None if whole and value.strip() else "a text"
+    return None if is_text(value) else f"a text of at most {LONGEST} printable characters"
 
 
 def _text_or_null(value: Any) -> str | None:
-    return None if value is None or _text(value) is None else "a text or null"
+    return None if value is None or is_text(value) else f"{_text(None)}, or null"
+
+
+def _name(value: Any) -> str | None:
+    return None if is_text(value, NAME) else f"a text of at most {NAME} printable characters"
 
 
 def _label(value: Any) -> str | None:
@@ -115,12 +141,12 @@ def _label(value: Any) -> str | None:
 
 
 def _abbreviation(value: Any) -> str | None:
-    fits = _text(value) is None and len(value) <= ABBREVIATION
-    return None if fits else f"a text of at most {ABBREVIATION} characters"
+    return None if is_text(value, ABBREVIATION) else f"a text of at most {ABBREVIATION} printable characters"
 
 
 def _rate(value: Any) -> str | None:
-    return None if _text(value) is None or _number(0)(value) is None else "a text such as 44.1kHz"
+    right = _positive(value) is None or (is_text(value) and RATE.fullmatch(value))
+    return None if right else "a number, or a text such as 44.1kHz"
 
 
 def _number(low: float, high: float = HUGE, *, whole: bool = False) -> Check:
@@ -175,6 +201,10 @@ def _contradictions(meta: Mapping) -> list[str]:
             found.append(f"overall logloss, {overall['logloss']}, is not between the least and largest of {part}")
     if complexity["total_parameters_non_zero"] > complexity["total_parameters"]:
         found.append("system.complexity: there are more parameters that are not zero than parameters")
+    if 8 * complexity["total_model_size"] < LEAST_BITS * complexity["total_parameters"]:
+        found.append(f"system.complexity: total_model_size is below {LEAST_BITS} bits a parameter; is it in bytes?")
+    if 0 < max(_follow(results, f"{part}.accuracy")[1] for part in _PARTS) <= 1:
+        found.append("no accuracy is above 1: are they in percent?")
     return found
 
 
@@ -182,7 +212,7 @@ _FIGURES = {"accuracy": _number(0, 100), "logloss": _number(0)}
 _PARTS = ["overall", *(f"class_wise.{scene}" for scene in SCENES), *(f"device_wise.{device}" for device in DEVICES)]
 FIELDS: Mapping[str, Check] = {
     "submission.label": _label,
-    "submission.name": _text,
+    "submission.name": _name,
     "submission.abbreviation": _abbreviation,
     "submission.authors": authors_wanted,
     "system.description.input_sampling_rate": _rate,
@@ -200,7 +230,7 @@ FIELDS: Mapping[str, Check] = {
     "system.complexity.total_parameters": _number(1, whole=True),
     "system.complexity.total_parameters_non_zero": _number(0, whole=True),
     "system.complexity.memory_use": _number(1),
-    "system.complexity.macs": _number(1, LIMITS["macs"], whole=True),
+    "system.complexity.macs": _number(LEAST_MACS, LIMITS["macs"], whole=True),
     "system.energy_consumption.training": _positive,
     "system.energy_consumption.inference": _positive,
     "system.energy_consumption.baseline_inference": _positive,
