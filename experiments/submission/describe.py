@@ -16,7 +16,7 @@ from experiments.recogniser import Recogniser
 from experiments.run_files import RunFiles
 from experiments.submission.about import About
 from experiments.submission.lineage import Lineage
-from experiments.submission.meta import ABBREVIATION
+from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
 
 AUGMENTATIONS = {  # setting -> the organisers' word
@@ -102,7 +102,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
 def default_name(lineage: Lineage) -> dict[str, str]:
     """A system's name, after what it is, and its abbreviation, after its run."""
     run = lineage.quantized.name
-    return {"name": f"{network_of(lineage)} ({run})", "abbreviation": run[:ABBREVIATION]}
+    return {"name": f"{network_of(lineage)} ({run})"[:NAME], "abbreviation": run[:ABBREVIATION]}
 
 
 def network_of(lineage: Lineage) -> str:

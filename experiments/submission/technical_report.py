@@ -109,6 +109,13 @@ def fonts() -> None:
     pdfmetrics.registerFontFamily(FONT, **{name: f"{FONT}{style}" for name, style in STYLES.items()})
 
 
+def unprinted(text: str) -> str:
+    """The characters, each once, that the font has not."""
+    fonts()
+    known = pdfmetrics.getFont(FONT).face.charToGlyph
+    return "".join(sorted({character for character in text if ord(character) not in known and character.isprintable()}))
+
+
 def _styles() -> Mapping[str, ParagraphStyle]:
     text = ParagraphStyle("text", fontName=FONT, fontSize=9.5, leading=13, spaceAfter=4)
 
@@ -152,7 +159,7 @@ def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
     ruled = [("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black), ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black)]
     ruled += [("LINEBELOW", (0, -1), (-1, -1), 0.8, colors.black), ("VALIGN", (0, 0), (-1, -1), "TOP")]
     ruled += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
-    return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1)
+    return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1, splitInRow=1)
 
 
 def _gallery(figures: Sequence[Picture], styles: Mapping[str, ParagraphStyle]) -> Table:
