@@ -81,7 +81,7 @@ def _resampled(
             if not RATES[0] <= rate <= RATES[1]:
                 raise UserError(f"{name} has a rate of {rate} Hz, not one from {RATES[0]} to {RATES[1]} Hz")
             if longest is not None and file.frames > longest * rate:
-                raise UserError(f"{name} is {file.frames / rate:.1f} s long, more than {longest:g} s: cut it")
+                raise UserError(f"{name} is longer than {longest:g} s, or does not say how long it is: cut it")
             yield from _blocks(file, name, sample_rate)
     except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: headerless formats
         raise UserError(f"{name} cannot be read as audio ({getattr(error, 'error_string', error)})") from error

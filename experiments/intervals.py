@@ -36,7 +36,8 @@ def figure_intervals(
         seed: of the draws.
 
     Returns:
-        figure -> (low, high); nothing where there is one recording only.
+        figure -> (low, high); nothing where there is one recording only, or where all draws agree (all items are right,
+        or none is): that says how few they are, and not how sure.
     """
     right, losses = (probabilities.argmax(1) == labels).astype(float), _losses(probabilities, labels)
     found = _intervals(right, losses, labels, probabilities.shape[1], recordings, seed)
@@ -45,7 +46,7 @@ def figure_intervals(
         one_class = np.zeros(items.sum(), dtype=int)
         own = _intervals(right[items], losses[items], one_class, 1, recordings[items], seed)
         found |= {f"accuracy/{name}": own["accuracy"]} if own else {}
-    return found
+    return {name: (low, high) for name, (low, high) in found.items() if low < high}
 
 
 def difference_intervals(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError
@@ -81,7 +82,7 @@ def show(scores: Mapping[str, float], names: Sequence[str]) -> None:
                 scores[f"{prefix}{split}/{figure}"] for figure in ("accuracy", "log_loss", "calibration_error")
             )
             cells.append(f"{100 * accuracy:5.1f} %  {loss:.3f}  {error:.3f}")
-        overall.add_row(name, *cells)
+        overall.add_row(escape(name), *cells)
     devices = Table(title="accuracy by device: validation | test")
     kinds = [key.split("/accuracy/")[1] for key in figures_under("test/accuracy/device/", scores)]
     for column in ("", *everyone):
@@ -91,7 +92,7 @@ def show(scores: Mapping[str, float], names: Sequence[str]) -> None:
         for name in everyone:
             values = [scores.get(f"{_prefix(name)}{split}/accuracy/{kind}") for split in ("validation", "test")]
             cells.append(" | ".join("-" if value is None else f"{100 * value:5.1f} %" for value in values))
-        devices.add_row(kind.removeprefix("device/"), *cells)
+        devices.add_row(escape(kind.removeprefix("device/")), *cells)
     for table in (overall, devices):
         if table.row_count:
             Console().print(table)

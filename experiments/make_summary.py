@@ -17,7 +17,7 @@ from rich.table import Table
 from data.errors import UserError, listed
 from experiments.paths import RECORD, REPORT, folder_of, matches, write_text
 from experiments.report.page import Grid, Section, write_page
-from experiments.runs import flat
+from experiments.run_files import flat
 from experiments.summary import (
     LEVEL,
     Estimate,

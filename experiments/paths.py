@@ -22,14 +22,14 @@ CONFIG, HISTORY = "config.yaml", "history.jsonl"
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 RESUME = "resume.pt"  # of a training that is not finished
 SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
-REPORT = "report.html"
+REPORT, PACKAGE = "report.html", "submission.zip"
 PREDICTIONS, CONFUSION, RELIABILITY = "predictions.csv", "confusion.csv", "reliability.csv"  # of the test split
 LAYERS, OPERATORS = "layers.json", "operators.json"
 ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
 # What one run must not leave to the next of its name.
 RESULTS = (
     *(RECORD, SCORES, REPORT, NOT_FINITE, CHECKPOINT, LOGITS, MODEL),
-    *(PREDICTIONS, CONFUSION, RELIABILITY, LAYERS, OPERATORS, ONNX, PROGRAM),
+    *(PREDICTIONS, CONFUSION, RELIABILITY, LAYERS, OPERATORS, ONNX, PROGRAM, PACKAGE),
 )
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
@@ -82,9 +82,11 @@ def matches(key: str, named: Any) -> list[Path]:
     """What a setting names: a path, a pattern, or a list of both. A path need not exist.
 
     Raises:
-        UserError: a pattern that matches nothing.
+        UserError: a pattern that matches nothing, or an empty list.
     """
     several = isinstance(named, Sequence) and not isinstance(named, str)
+    if several and not named:
+        raise UserError(f"{key}=[] names nothing: give a path, a pattern, or a list of them")
     found: list[Path] = []
     for name in map(str, named if several else [named]):
         paths = sorted(map(Path, glob.glob(name))) if glob.has_magic(name) else [Path(name)]

@@ -122,7 +122,7 @@ def _shown(heard: Sequence[Heard], scenes: Sequence[str]) -> Table:
     for name, probabilities in heard[:SHOWN]:
         mean = probabilities.mean(axis=0)
         seconds = f"{len(probabilities) * PART_SECONDS:g}"
-        out.add_row(escape(name), seconds, scenes[mean.argmax()], f"{100 * mean.max():.0f} %")
+        out.add_row(escape(name), seconds, escape(scenes[mean.argmax()]), f"{100 * mean.max():.0f} %")
     if len(heard) > SHOWN:
         out.add_row(f"... and {len(heard) - SHOWN} more", "", "", "")
     return out

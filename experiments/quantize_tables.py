@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.paths import LAYERS, SCORES
@@ -48,7 +49,7 @@ def table(scores: Mapping[str, float]) -> Table:
         subset = figure.removeprefix("accuracy").strip("/").replace("/", " ") or "all (macro)"
         loss = figure.replace("accuracy", "log_loss", 1)
         cells = [f"{100 * scores[f'{n}/{figure}']:5.1f} %  {scores[f'{n}/{loss}']:.3f}" for n in names]
-        out.add_row(subset, *cells, end_section=figure == figures[-1])
+        out.add_row(escape(subset), *cells, end_section=figure == figures[-1])
     agreements = [scores.get(f"{n}/agreement_with_float") for n in names]
     cells = ["" if share is None else f"{100 * share:5.1f} %" for share in agreements]
     out.add_row("same class as float", *cells)

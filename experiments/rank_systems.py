@@ -23,13 +23,14 @@ from rich.table import Table
 from data.errors import UserError, listed
 from data.tables import read_table
 from experiments.paths import RECORD, REPORT, SCORES, existing, folder_of, matches, write_text
-from experiments.ranking import WEIGHTS, Standing, System, over_limits, rank
+from experiments.ranking import WEIGHTS, Standing, System, over_limits, pareto, rank
 from experiments.report import figures
 from experiments.report.page import Grid, Picture, Section, percent, write_page
 from students.complexity import LIMITS
 
 PUBLISHED = Path(__file__).parent / "published_2023.csv"
 SETS = {"development": "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
+COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *(f.name for f in dataclasses.fields(System)))
 FIGURES = {"accuracy": "test/accuracy", "parameter_bytes": "parameter_bytes", "macs": "macs"}  # names in score.json
 
 log = logging.getLogger(__name__)
@@ -55,16 +56,15 @@ def run(cfg: DictConfig) -> None:
     content = {"systems": rows, "over_limits": excluded, "warnings": warnings}
     write_text(folder / "ranking.csv", _as_csv(rows))
     write_text(folder / "ranking.json", json.dumps(content, indent=1))
+    places = [f"{s.system.name} would be number {s.place} of {len(standings)}" for s in standings if s.system.own]
+    warnings = [*(f"not ranked: {name} has {why}" for name, why in excluded.items()), *warnings]
+    _page(folder, standings, [*places, *(f"{warning[0].upper()}{warning[1:]}" for warning in warnings)])
     if standings:
         Console().print(table(standings))
-        _page(folder, standings, warnings)
-    for name, why in excluded.items():
-        log.warning("not ranked: %s has %s", name, why)
     for warning in warnings:
         log.warning("%s", warning)
-    for standing in standings:
-        if standing.system.own:
-            log.info("%s would be number %d of %d", standing.system.name, standing.place, len(standings))
+    for place in places:
+        log.info("%s", place)
     log.info("%s", folder)
 
 
@@ -150,7 +150,7 @@ def table(standings: Sequence[Standing]) -> Table:
     """Figures with their ranks; own systems are marked >, those on the Pareto front *."""
     out = Table(title="0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates")
     for column in ("place", "system", "points", "accuracy", "bytes", "MACs", "front"):
-        out.add_column(column, justify="left" if column == "system" else "right")
+        out.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for standing in standings:
         s, ranks = standing.system, standing.ranks
         out.add_row(
@@ -167,19 +167,26 @@ def table(standings: Sequence[Standing]) -> Table:
     return out
 
 
-def trade_off_of(standings: Sequence[Standing], page: str) -> Picture:
-    """Own systems among others, over what they cost."""
+def as_system(name: str, scores: Mapping[str, float]) -> System:
+    """A run of one's own among those that are ranked."""
+    figures = {figure: scores[key] for figure, key in FIGURES.items()}
+    return System(name, **figures, set="development", source="own run", own=True)
+
+
+def trade_off_of(systems: Sequence[System], page: str) -> Picture:
+    """One's own systems among others, over what they cost; the front is of those within the limits."""
+    allowed = [system for system in systems if not over_limits(system)]
+    front = {system.name for system, best in zip(allowed, pareto(allowed), strict=True) if best}
     points = []
-    for standing in sorted(standings, key=lambda standing: not standing.system.own):
-        s = standing.system
+    for s in sorted(systems, key=lambda system: not system.own):
+        name = Path(s.name).name.split(",")[0] if s.own or s.name in front else ""
         group = "own" if s.own else f"published, {s.set or 'unknown'} set"
-        name = Path(s.name).name.split(",")[0] if s.own or standing.pareto else ""
-        points.append(figures.Point(name, s.accuracy, s.parameter_bytes, s.macs, group, standing.pareto))
+        points.append(figures.Point(name, s.accuracy, s.parameter_bytes, s.macs, group, s.name in front))
     caption = "A ring: no other is as good in all three and better in one. Accuracies of different sets are not alike."
     return Picture("Accuracy over costs", caption, figures.trade_off(points, LIMITS), page)
 
 
-def _page(folder: Path, standings: Sequence[Standing], warnings: Sequence[str]) -> None:
+def _page(folder: Path, standings: Sequence[Standing], remarks: Sequence[str]) -> None:
     rows = [
         [
             f"{'> ' if standing.system.own else ''}{standing.place}. {standing.system.name}",
@@ -194,8 +201,8 @@ def _page(folder: Path, standings: Sequence[Standing], warnings: Sequence[str]) 
     ]
     columns = ["", "points", "accuracy", "bytes", "multiply-accumulates", "Pareto front", "source"]
     title = f"ranking {folder.name}"
-    summary = " ".join(f"{warning}." for warning in warnings)
-    pictures = [trade_off_of(standings, title)]
+    summary = " ".join(f"{remark}." for remark in remarks)
+    pictures = [trade_off_of([standing.system for standing in standings], title)] if standings else []
     grids = [Grid("0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates", columns, rows)]
     write_page(folder / REPORT, title, [Section(title, summary, pictures=pictures, grids=grids)])
 
@@ -223,7 +230,7 @@ def _figure(key: str, text: str) -> float | int | str:
 
 def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys() if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -24,7 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError, unknown
 from experiments import config, tracking
-from experiments.runs import flat, is_first
+from experiments.run_files import flat
+from experiments.runs import is_first
 
 CONF = Path(__file__).parent / "conf"
 STAGES = {

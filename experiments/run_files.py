@@ -15,7 +15,6 @@ from typing import Any
 
 from data.errors import UserError, listed
 from experiments.paths import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
-from experiments.runs import flat
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -31,7 +30,7 @@ class RunFiles:
         settings, inputs: what the result depends on; flat name to value, and to fingerprint.
         sources: the files of other runs that it was made from.
         config: the resolved config, as text.
-        energy: by phase.
+        energy: by phase; kWh of what is not known are None.
         layers, operators: of an integer network.
         scenes, counts: of the confusion matrix, a row for each true class.
         reliability: the bins of confidence.
@@ -66,6 +65,13 @@ class RunFiles:
         """Multiply-accumulates by layer, of an integer network."""
         return {str(operator["output"]): int(operator["macs"]) for operator in self.operators}
 
+    @property
+    def training_kwh(self) -> float | None:
+        """Of the training, or of all that led to the model where stage=energy found them; None if not known."""
+        whole = self.energy.get("training/all")
+        known = [phase["kWh"] for phase in ([whole] if whole else self.energy.values())]
+        return sum(known) if known and None not in known else None
+
 
 def is_run(folder: Path) -> bool:
     """Whether a finished run is there."""
@@ -84,10 +90,10 @@ def read_run(folder: Path) -> RunFiles:
 
     def read(name: str, parse: Callable[[str], Any], empty: Any) -> Any:
         try:
-            return parse((folder / name).read_text())
+            return parse((folder / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return empty
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, csv.Error) as error:
             wrong.append(f"{folder / name}: {type(error).__name__}: {error}")
             return empty
 
@@ -113,6 +119,31 @@ def read_run(folder: Path) -> RunFiles:
     return found
 
 
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value, of dicts in dicts."""
+    if isinstance(tree, Mapping):
+        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): tree}
+
+
+def ancestors(folder: Path) -> list[Path]:
+    """The folders of the finished runs that a run was made from, the eldest first; what cannot be read ends a line."""
+    found: dict[Path, None] = {}
+
+    def climb(here: Path, below: frozenset[Path]) -> None:
+        try:
+            sources = _record((here / RECORD).read_text(encoding="utf-8"))[2]
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            return
+        for parent in dict.fromkeys(source.parent for source in sources):
+            if is_run(parent) and parent.resolve() not in below:
+                climb(parent, below | {parent.resolve()})
+                found.setdefault(parent)
+
+    climb(folder, frozenset({folder.resolve()}))
+    return list(found)
+
+
 def _record(text: str) -> tuple[dict[str, Any], dict[str, str], list[Path]]:
     record = json.loads(text)
     return flat(record["settings"]), dict(record["inputs"]), [Path(path) for path in record.get("sources", [])]
@@ -128,9 +159,10 @@ def _scores(text: str) -> dict[str, float]:
 
 
 def _energy(text: str) -> dict[str, dict[str, Any]]:
-    """The phases that are known."""
-    phases = {phase: used for phase, used in json.loads(text).items() if used["kWh"] is not None}
-    return {phase: {**used, "kWh": float(used["kWh"])} for phase, used in phases.items()}
+    return {
+        phase: {**used, "kWh": None if used["kWh"] is None else float(used["kWh"])}
+        for phase, used in json.loads(text).items()
+    }
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

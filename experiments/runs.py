@@ -30,6 +30,7 @@ from experiments.paths import (
     folder_of,
     write_text,
 )
+from experiments.run_files import flat
 from experiments.tracking import Tracker, commit
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class Run:
             log.info("%s: %s is gone, running again", self.folder, ", ".join(missing))
             return False
         log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)
+        if is_first() and not (self.folder / REPORT).is_file():
+            self._report()
         return True
 
     def start(self, rows: Sequence[Mapping[str, float]] = ()) -> None:
@@ -129,6 +132,7 @@ class Run:
         self._tracker = Tracker(
             self.cfg.tracking.kind,
             project=self.cfg.tracking.project,
+            entity=self.cfg.tracking.entity,
             stage=self.stage,
             name=self.folder.name,
             folder=self.folder,
@@ -152,17 +156,22 @@ class Run:
             sources = [str(path) for path in self._sources]
             write_text(self.folder / RECORD, json.dumps({**self.identity, "sources": sources}, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
-            from experiments.report.dashboard import (
-                media_of,  # pictures take a second to import, and are wanted here only
-            )
-            from experiments.report.run_page import write_report
-
-            read, section = write_report(self.folder)
+            media = self._report()
             if self._tracker is not None:
                 paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
-                media = media_of(section, read) if self._tracker.is_on else {}
                 self._tracker.finish(scores, [path for path in paths if path.exists()], media)
-            log.info("report: %s", self.folder / REPORT)
+
+    def _report(self) -> dict[str, Any]:
+        """Write the page; returns what of it goes to W&B. A result is there without it: what is wrong is only said."""
+        from experiments.report import dashboard, run_page  # pictures take a second to import, and are wanted here only
+
+        try:
+            read, section = run_page.write_report(self.folder)
+        except UserError as error:
+            log.warning("no report: %s", error)
+            return {}
+        log.info("report: %s", self.folder / REPORT)
+        return dashboard.media_of(section, read) if self._tracker is not None and self._tracker.is_on else {}
 
 
 def started_processes() -> int:
@@ -185,10 +194,3 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     before, now = flat(before), flat(now)
     keys = sorted(before.keys() | now.keys())
     return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value, of dicts in dicts."""
-    if isinstance(tree, Mapping):
-        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError, listed
@@ -80,7 +81,7 @@ def table_of_figures(scores: Mapping[str, float]) -> Table:
     for figure in figures_under("test/accuracy/", scores):
         subset = figure.removeprefix("test/accuracy/")
         accuracy, loss = scores[figure], scores[f"test/log_loss/{subset}"]
-        out.add_row(subset.replace("/", " "), f"{100 * accuracy:.1f} %", f"{loss:.3f}")
+        out.add_row(escape(subset.replace("/", " ")), f"{100 * accuracy:.1f} %", f"{loss:.3f}")
     return out
 
 
@@ -91,5 +92,5 @@ def table_of_confusion(counts: np.ndarray, scenes: Sequence[str]) -> Table:
     for number in range(len(scenes)):
         out.add_column(str(number), justify="right")
     for number, (scene, row) in enumerate(zip(scenes, counts.tolist(), strict=True)):
-        out.add_row(f"{number} {scene}", *(str(count) if count else "." for count in row))
+        out.add_row(escape(f"{number} {scene}"), *(str(count) if count else "." for count in row))
     return out

@@ -33,6 +33,7 @@ class Tracker:
         kind: str,
         *,
         project: str,
+        entity: str | None = None,
         stage: str,
         name: str,
         folder: Path,
@@ -43,7 +44,8 @@ class Tracker:
 
         Args:
             kind: wandb or none.
-            project, stage, name: what the run is called.
+            project, entity: where it belongs; the entity (a person or team) is W&B's default if it is None.
+            stage, name: what the run is called.
             folder: of the run.
             config: all settings.
             sources: files in other runs' folders that this run learns from.
@@ -62,7 +64,14 @@ class Tracker:
         if wanted == "disabled":
             return
         reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if has_key() else "no key"
-        about = {"project": project, "group": stage, "name": f"{stage}/{name}", "dir": folder, "config": dict(config)}
+        about = {
+            "project": project,
+            "entity": entity,
+            "group": stage,
+            "name": f"{stage}/{name}",
+            "dir": folder,
+            "config": dict(config),
+        }
         settings = wandb.Settings(silent=True, console="off", reinit="create_new")
         if reason is None:
             try:

@@ -40,7 +40,7 @@ def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) ->
     by_subset = {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["data"]}
     for subset in ("device/s6", "scene/bus", "group/unseen"):
         assert by_subset[subset]["accuracy"] == pytest.approx(read.scores[f"test/accuracy/{subset}"])
-        assert by_subset[subset]["low"] == pytest.approx(read.scores[f"test/accuracy/{subset}/low"])
+        assert by_subset[subset]["low"] == read.scores.get(f"test/accuracy/{subset}/low")
     cells = json.loads((files / tables["tables/confusions"]["path"]).read_text())["data"]
     assert sum(cell[2] for cell in cells) == len(miniature.indices("test"))
     assert len(pictures) == len(section.pictures) == 8

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.report import figures
 from experiments.report.figures import INK, Point
+from experiments.report.render import png, svg
 
 SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5), ("/low", 0.25), ("/high", 0.625))}
 
@@ -15,10 +16,10 @@ SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5)
 def test_bars_and_whiskers_are_the_figures() -> None:
     """Oracle: the shares given, in percent; whiskers from 25 to 62.5 around 50."""
     (axis,) = figures.shares({"one": SCORES, "two": SCORES}, "device").axes
-    assert [bar.get_height() for bar in axis.patches] == [50] * 4
-    ends = {round(y, 6) for lines in axis.collections for path in lines.get_paths() for y in path.vertices[:, 1]}
+    assert [bar.get_width() for bar in axis.patches] == [50] * 4
+    ends = {round(x, 6) for lines in axis.collections for path in lines.get_paths() for x in path.vertices[:, 0]}
     assert ends == {25.0, 62.5}
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
 
 
 def test_a_cell_is_as_dark_as_its_share_of_the_row() -> None:
@@ -42,16 +43,16 @@ def test_layers_have_their_bytes_and_their_work() -> None:
 def test_a_picture_in_a_page_is_all_its_own() -> None:
     """Oracle: XML's own parser; two pictures share no id, every reference has its target, words are words, and no
     colour of paper or ink is left."""
-    points = [Point("x & <y>", 0.5, 12_310, 4_354_304, "own", on_front=True)]
+    points = [Point("x & <y> $5_{", 0.5, 12_310, 4_354_304, "own", on_front=True)]
     limits = {"parameter_bytes": 128_000, "macs": 30_000_000}
-    texts = [figures.svg(figures.trade_off(points, limits), name) for name in ('a "quoted" one', "another")]
+    texts = [svg(figures.trade_off(points, limits), name) for name in ('a "quoted" one', "another")]
     ids = []
     for text in texts:
         tree = ET.fromstring(text)
         own = [element.get("id") for element in tree.iter() if element.get("id")]
         assert len(set(own)) == len(own)
         assert {*re.findall(r'href="#([^"]+)"', text), *re.findall(r"url\(#([^)]+)\)", text)} <= {*own}
-        assert "x & <y>" in "".join(tree.itertext())
+        assert "x & <y> $5_{" in "".join(tree.itertext())
         assert INK not in text
         assert "http" not in re.sub(r'xmlns\S*="[^"]*"', "", text)
         ids.append(set(own))
@@ -64,8 +65,8 @@ def test_the_same_figures_are_the_same_picture() -> None:
         {"epoch": e, "loss": 1 / e, "validation/log_loss": 2 / e, "validation/accuracy": 0.1 * e} for e in (1, 2, 3)
     ]
     first, second = (figures.curves({"run": rows}) for _ in range(2))
-    assert figures.svg(first, "n") == figures.svg(second, "n")
-    assert figures.png(first, 50) == figures.png(second, 50)
+    assert svg(first, "n") == svg(second, "n")
+    assert png(first, 50) == png(second, 50)
 
 
 def test_points_are_as_large_as_their_share_of_clips() -> None:

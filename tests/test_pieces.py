@@ -97,7 +97,7 @@ SPOILT = {
     "louder than floats": (content(np.full((9, 2), 3e38)), "not numbers"),
     "integers as floats": (content(np.array([0.0, 20_000.0])), f"more than {LOUDEST:g} times full scale"),
     "too slow a rate": (content(np.zeros(50), 50), "a rate of 50 Hz, not one from 1000 to 384000"),
-    "too long": (content(np.zeros(9_000 * 121, np.float32), 9_000, subtype="PCM_16"), "121.0 s long, more than 120 s"),
+    "too long": (content(np.zeros(9_000 * 121, np.float32), 9_000, subtype="PCM_16"), "is longer than 120 s"),
     "another format": (content(np.zeros(50), format="AU"), "a AU file, not one of WAV"),
 }
 

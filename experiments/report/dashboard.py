@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from data.errors import UserError
 from experiments.judge import figures_under
-from experiments.report import figures
-from experiments.report.run_page import Section
+from experiments.report.page import Section
+from experiments.report.render import png
 from experiments.run_files import RunFiles
 from experiments.tracking import has_key
 
@@ -40,8 +40,8 @@ def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:
     tables |= {f"tables/{_key(grid.title)}": (list(grid.columns), list(grid.rows)) for grid in section.lead}
     media = {name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()}
     for picture in section.pictures:
-        png = io.BytesIO(figures.png(picture.figure, DPI))
-        media[f"figures/{_key(picture.title)}"] = wandb.Image(Image.open(png), caption=picture.caption)
+        file = io.BytesIO(png(picture.figure, DPI))
+        media[f"figures/{_key(picture.title)}"] = wandb.Image(Image.open(file), caption=picture.caption)
     return media
 
 

@@ -1,13 +1,11 @@
 """Pictures of results: training curves, confusions, devices, calibration, costs; for reports, papers and dashboards.
 
-Conventions: every function takes what a run's files hold and gives a matplotlib Figure of at most 4.8 inches, so that
-its words can be read on a phone; nothing is drawn in black or white but in INK, which `svg` turns into the colour of
-the page's own words, so that one picture fits light and dark. Colours: Okabe & Ito, "Color Universal Design", 2008.
+Conventions: every function takes what a run's files hold and gives a matplotlib Figure WIDTH inches wide, so that its
+words can be read on a phone. A run has one colour, by its place among the runs. Nothing is drawn in black or white
+but in INK, which becomes the colour of a page's own words (render.py), so that one picture fits light and dark. Names
+are text, never formulas. The first colours: Okabe & Ito, "Color Universal Design", 2008.
 """
 
-import html
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec
@@ -22,10 +20,13 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 from experiments.judge import figures_under
 
 INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
-COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9")
-WIDTH, HEIGHT = 4.8, 3.1  # inches
+COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
+WIDTH, HEIGHT = 3.6, 2.4  # inches
+FONT = 8.0
+MANY = 20  # classes: with more, their names are smaller, and counts are not written
 STYLE = {
-    "font.size": 8,
+    "font.size": FONT,
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "svg.fonttype": "none",  # words stay words: they can be searched, read aloud, and have the page's letters
     "text.color": INK,
@@ -60,7 +61,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 class Point(NamedTuple):
-    """A system in the plane of costs and accuracy; `group` decides its colour, "" is no name to be written."""
+    """A system in the plane of costs and accuracy; `name` is written beside it, `group` decides its colour."""
 
     name: str
     accuracy: float
@@ -72,66 +73,64 @@ class Point(NamedTuple):
 
 @_styled
 def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Losses (left) and validation accuracy (right) over epochs; runs by name, each a sequence of rows."""
-    figure, (left, right) = _axes(1, 2)
+    """Losses (above) and validation accuracy (below) over epochs; runs by name, each a sequence of rows, maybe none."""
+    figure, (above, below) = _axes(2, height=1.6 * HEIGHT)
+    alone = len(histories) == 1
     for number, (name, rows) in enumerate(histories.items()):
-        colour, epochs = COLOURS[number % len(COLOURS)], [row["epoch"] for row in rows]
-        alone = len(histories) == 1
+        if not rows:
+            continue
+        colour, epochs = _colour(number), [row["epoch"] for row in rows]
         lines = (("loss", ":", "training" if alone else None), ("validation/log_loss", "-", "validation log loss"))
         for key, style, word in lines:
             values = [row.get(key, np.nan) for row in rows]
-            left.plot(epochs, values, style, color=colour, label=word if alone or word is None else name)
-        accuracy = [100 * row.get("validation/accuracy", np.nan) for row in rows]
-        right.plot(epochs, accuracy, color=colour, label=name)
-    left.set(xlabel="epoch", title="loss")
-    right.set(xlabel="epoch", title="validation accuracy, %")
-    _legend(figure, left)
+            above.plot(epochs, values, style, color=colour, label=word if alone or word is None else name)
+        below.plot(epochs, [100 * row.get("validation/accuracy", np.nan) for row in rows], color=colour)
+    above.set(ylabel="loss")
+    below.set(xlabel="epoch", ylabel="validation accuracy, %")
+    _legend(figure, above)
     return figure
 
 
 @_styled
 def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure:
     """What each class (rows) was taken for (columns): shares of the row, and counts in the cells."""
-    table = np.asarray(counts, dtype=float)
+    table, n = np.asarray(counts, dtype=float), len(scenes)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
-    figure, axis = _axes(height=WIDTH * 0.86)
+    figure, axis = _axes(height=0.9 * WIDTH)
     axis.grid(visible=False)
-    places = range(len(scenes))
-    for row in places:
-        for column in places:
+    for row in range(n):
+        for column in range(n):
             square = Rectangle((column - 0.5, row - 0.5), 1, 1)
             square.set(facecolor=COLOURS[0], alpha=0.85 * shares[row, column], linewidth=0)
             axis.add_patch(square)
-            if table[row, column] and len(scenes) <= 20:
+            if table[row, column] and n <= MANY:
                 axis.text(column, row, f"{int(table[row, column])}", ha="center", va="center", fontsize=6.5)
-    words = [scene.replace("_", " ") for scene in scenes]
-    axis.set(xlim=(-0.5, len(scenes) - 0.5), ylim=(len(scenes) - 0.5, -0.5), xlabel="taken for")
-    axis.set_xticks(places, words, rotation=60, ha="right", rotation_mode="anchor")
-    axis.set_yticks(places, words)
+    words, size = [scene.replace("_", " ") for scene in scenes], min(FONT, FONT * MANY / max(n, 1))
+    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="taken for")
+    axis.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
+    axis.set_yticks(range(n), words, fontsize=size)
     axis.tick_params(length=0)
     return figure
 
 
 @_styled
 def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
-    """Accuracy by "device", "group" or "scene" with 95 % intervals over recordings; scores of runs by name."""
+    """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
     found = dict.fromkeys(key for run in scores.values() for key in figures_under(prefix, run))
-    figure, axis = _axes(height=HEIGHT if len(found) < 14 else 1.4 * HEIGHT)
+    figure, axis = _axes(height=0.6 + len(found) * (0.14 + 0.07 * len(scores)))
     step = 0.8 / max(len(scores), 1)
     for number, (name, run) in enumerate(scores.items()):
         places = np.arange(len(found)) + (number - (len(scores) - 1) / 2) * step
+        if not figures_under(prefix, run):
+            continue
         values = 100 * np.array([run.get(key, np.nan) for key in found])
         edges = 100 * np.array([[run.get(f"{key}/{edge}", np.nan) for key in found] for edge in ("low", "high")])
-        colour = COLOURS[number % len(COLOURS)]
-        axis.bar(places, values, width=0.9 * step, color=colour, alpha=0.75, label=name)
-        bars = np.abs(edges - values)
-        axis.errorbar(places, values, yerr=bars, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2 if step > 0.3 else 1)
-    words = [key.removeprefix(prefix).replace("_", " ") for key in found]
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if kind == "scene" else {}
-    axis.set_xticks(range(len(found)), words, **slanted)
-    axis.set(ylim=(0, 100), ylabel="accuracy, %")
-    axis.grid(visible=False, axis="x")
+        axis.barh(places, values, height=0.9 * step, color=_colour(number), alpha=0.75, label=name)
+        axis.errorbar(values, places, xerr=np.abs(edges - values), fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
+    axis.set_yticks(range(len(found)), [key.removeprefix(prefix).replace("_", " ") for key in found])
+    axis.set(xlim=(0, 100), ylim=(len(found) - 0.5, -0.5), xlabel="accuracy, %")
+    axis.grid(visible=False, axis="y")
     if len(scores) > 1:
         _legend(figure, axis)
     return figure
@@ -142,15 +141,15 @@ def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal it means what it says.
 
     Args:
-        runs: by name, each the rows of reliability.csv.
+        runs: by name, each the rows of reliability.csv, maybe none.
     """
-    figure, axis = _axes(height=0.75 * WIDTH, width=0.85 * WIDTH)
+    figure, axis = _axes(height=0.85 * WIDTH)
     axis.plot([0, 100], [0, 100], "--", color=INK, linewidth=0.8, alpha=0.6)
     for number, (name, rows) in enumerate(runs.items()):
-        x, y, items = (np.array([row[key] for row in rows]) for key in ("confidence", "accuracy", "items"))
-        colour = COLOURS[number % len(COLOURS)]
-        axis.plot(100 * x, 100 * y, color=colour, linewidth=1, alpha=0.6)
-        axis.scatter(100 * x, 100 * y, s=8 + 120 * items / items.sum(), color=colour, alpha=0.75, label=name, zorder=3)
+        if rows:
+            x, y, items = (np.array([row[key] for row in rows]) for key in ("confidence", "accuracy", "items"))
+            sizes = 8 + 120 * items / items.sum()
+            axis.scatter(100 * x, 100 * y, s=sizes, color=_colour(number), alpha=0.75, label=name, clip_on=False)
     axis.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence, %", ylabel="accuracy, %")
     if len(runs) > 1:
         _legend(figure, axis)
@@ -165,22 +164,22 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
         rows: of layers.json.
         macs: by layer.
     """
-    figure, (left, right) = _axes(1, 2, height=0.5 + 0.16 * max(len(rows), 12))
+    figure, (left, right) = _axes(1, 2, height=0.6 + 0.15 * max(len(rows), 10))
     right.sharey(left)
     places = np.arange(len(rows))
     bits = sorted({int(row["bits"]) for row in rows})
     for axis, title, values in (
         (left, "bytes", [row["bytes"] for row in rows]),
-        (right, "multiply-accumulates", [macs.get(str(row["layer"]), 0) for row in rows]),
+        (right, "multiply-acc.", [macs.get(str(row["layer"]), 0) for row in rows]),
     ):
         for number, width in enumerate(bits):
             mine = [i for i in places if rows[i]["bits"] == width]
-            axis.barh(mine, [values[i] for i in mine], color=COLOURS[number], alpha=0.75, label=f"{width} bits")
+            axis.barh(mine, [values[i] for i in mine], color=_colour(number), alpha=0.75, label=f"{width} bits")
         axis.set(title=title)
         axis.grid(visible=False, axis="y")
-        axis.xaxis.set_major_locator(MaxNLocator(3))
+        axis.xaxis.set_major_locator(MaxNLocator(2))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    left.set_yticks(places, [str(row["layer"]) for row in rows], fontsize=6.5)
+    left.set_yticks(places, [str(row["layer"]) for row in rows], fontsize=FONT - 1)
     left.set_ylim(len(rows) - 0.4, -0.6)
     right.tick_params(labelleft=False)
     _legend(figure, left)
@@ -189,58 +188,39 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
 
 @_styled
 def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> Figure:
-    """Accuracy over bytes (left) and over multiply-accumulates (right); points on the Pareto front have a ring."""
-    figure, axes = _axes(1, 2)
+    """Accuracy over bytes (above) and over multiply-accumulates (below), limits dashed; points on the front have a
+    ring."""
+    figure, axes = _axes(2, height=1.7 * HEIGHT)
     groups = list(dict.fromkeys(point.group for point in points))
     for axis, cost, title in zip(axes, ("parameter_bytes", "macs"), ("bytes", "multiply-accumulates"), strict=True):
         for number, group in enumerate(groups):
             some = [point for point in points if point.group == group]
             x, y = [getattr(point, cost) for point in some], [100 * point.accuracy for point in some]
             rings = [1.4 if point.on_front else 0 for point in some]
-            colour = COLOURS[number % len(COLOURS)]
-            axis.scatter(x, y, color=colour, s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
+            axis.scatter(x, y, color=_colour(number), s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
             for point, along, up in zip(some, x, y, strict=True):
-                axis.annotate(point.name, (along, up), xytext=(3, 4), textcoords="offset points", fontsize=6)
+                axis.annotate(point.name, (along, up), xytext=(4, 3), textcoords="offset points", fontsize=FONT - 1)
         axis.axvline(limits[cost], linestyle="--", color=INK, linewidth=0.8, alpha=0.6)
-        axis.set(xscale="log", title=title)
-        axis.margins(0.25)
+        axis.set(xscale="log", xlabel=title, ylabel="accuracy, %")
+        axis.margins(0.2)
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.xaxis.set_minor_formatter(NullFormatter())
-    axes[0].set(ylabel="accuracy, %")
     _legend(figure, axes[0])
     return figure
 
 
-def svg(figure: Figure, name: str) -> str:
-    """The figure as SVG for a page: as wide as its place, with the page's letters and the colour of its words; `name`
-    keeps its ids apart from those of other figures, and is what a screen reader says."""
-    out = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text, salt = out.getvalue(), re.sub(r"\W", "-", name)
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
-    view = re.search(r'viewBox="[^"]+"', text)[0]
-    text = re.sub(r"<svg .*?>", f'<svg role="img" aria-label="{html.escape(name)}" {view}>', text, count=1, flags=re.S)
-    # Both would be of the whole page: a style for every element, and names that other figures have too.
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>| font-family: [^;]*;", "", text, flags=re.S)
-    text = re.sub(r'\bid="', f'id="{salt}-', text)
-    return re.sub(r'(?:xlink:)?(href="#|url\(#)', rf"\g<1>{salt}-", text)
-
-
-def png(figure: Figure, dpi: int = 200) -> bytes:
-    """The figure as a picture on white."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-    return out.getvalue()
-
-
-def _axes(rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, height))
+def _axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns)
 
 
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
 def _legend(figure: Figure, axis: Axes) -> None:
-    """Above all axes, where it hides nothing."""
+    """Above all axes, where it hides nothing, in as many columns as there is room for."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 3))
+    columns = max(1, min(len(labels), int(44 / (max(map(len, labels), default=1) + 6))))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)

@@ -7,9 +7,10 @@ from omegaconf import DictConfig
 
 from data.errors import UserError, listed
 from experiments.paths import REPORT, folder_of, matches
+from experiments.report.comparison import comparison_of
 from experiments.report.dashboard import media_of
 from experiments.report.page import write_page
-from experiments.report.run_page import comparison_of, section_of
+from experiments.report.run_page import section_of
 from experiments.run_files import is_run, read_run
 from experiments.tracking import Tracker
 
@@ -32,12 +33,14 @@ def run(cfg: DictConfig) -> None:
     runs = [read_run(folder) for folder in folders]
     here = folder_of(cfg, "report")
     here.mkdir(parents=True, exist_ok=True)
-    sections = [*([comparison_of(runs)] if len(runs) > 1 else []), *(section_of(one, here) for one in runs)]
+    anchors = {one.folder.resolve(): f"run-{number}" for number, one in enumerate(runs, 1)}
+    sections = [section_of(one, here, anchors) for one in runs]
+    if len(runs) > 1:
+        sections.insert(0, comparison_of(runs, anchors))
     path = write_page(here / REPORT, f"report {here.name}", sections)
     shown = {"runs": [str(folder) for folder in folders]}
-    tracker = Tracker(
-        cfg.tracking.kind, project=cfg.tracking.project, stage="report", name=here.name, folder=here, config=shown
-    )
+    where = {"project": cfg.tracking.project, "entity": cfg.tracking.entity}
+    tracker = Tracker(cfg.tracking.kind, **where, stage="report", name=here.name, folder=here, config=shown)
     if tracker.is_on:
         tracker.finish({}, media=media_of(sections[0]))
     log.info("report of %d runs: %s", len(runs), path)

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from experiments.paths import write_text
-from experiments.report import figures
+from experiments.report.render import svg
 
 PAGES = Path(__file__).parent.parent / "pages"
 
@@ -36,7 +36,7 @@ class Picture(NamedTuple):
     @property
     def svg(self) -> str:
         """As it stands in the page."""
-        return figures.svg(self.figure, f"{self.of}: {self.title}")
+        return svg(self.figure, f"{self.of}: {self.title}")
 
 
 class Grid(NamedTuple):
@@ -47,8 +47,15 @@ class Grid(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
+class Link(NamedTuple):
+    """Words, and where they lead; "" is nowhere."""
+
+    words: str
+    address: str = ""
+
+
 class Section(NamedTuple):
-    """A run, or the comparison of several."""
+    """A run, or the comparison of several; `anchor` is its place in the page, where links may lead."""
 
     title: str
     summary: str
@@ -57,7 +64,9 @@ class Section(NamedTuple):
     pictures: Sequence[Picture] = ()
     grids: Sequence[Grid] = ()
     details: Sequence[tuple[str, str]] = ()  # title and text, closed at first
-    links: Sequence[tuple[str, str]] = ()  # words and address
+    links: Sequence[Link] = ()
+    links_are: str = "Made from"
+    anchor: str = ""
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:

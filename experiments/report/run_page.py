@@ -1,4 +1,4 @@
-"""What a person looks at instead of logs: one page on a run, or on several side by side, that needs nothing but itself.
+"""What a person looks at instead of logs: one page on a run, that needs nothing but itself.
 
 Conventions: a page is made from the files of finished runs alone (run_files.py), never from a data set or a network;
 accuracies are shown in percent, log losses in nats, energy in watt-hours. Pictures are SVG inside the page, and its
@@ -6,22 +6,23 @@ words and colours follow the reader's choice of light or dark.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError
 from experiments.judge import figures_under
 from experiments.paths import REPORT
-from experiments.rank_systems import FIGURES, PUBLISHED, read_systems, trade_off_of
-from experiments.ranking import System, rank
+from experiments.rank_systems import PUBLISHED, as_system, read_systems, trade_off_of
 from experiments.report import figures
-from experiments.report.page import Grid, Picture, Section, Tile, interval, percent, word, write_page
-from experiments.run_files import RunFiles, is_run, read_run
-from experiments.runs import flat
+from experiments.report.page import Grid, Link, Picture, Section, Tile, interval, percent, word, write_page
+from experiments.run_files import RunFiles, ancestors, flat, read_run
 from students.complexity import LIMITS
 
 FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
+JOULES = 3.6e6  # in a kWh
 COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
 
 
@@ -38,33 +39,59 @@ def label_of(run: RunFiles) -> str:
     return f"{run.stage} {run.name}"
 
 
-def section_of(run: RunFiles, here: Path) -> Section:
-    """Everything about one run; links are relative to the folder `here`, where the page lies.
+def section_of(run: RunFiles, here: Path, anchors: Mapping[Path, str] = MappingProxyType({})) -> Section:
+    """Everything about one run.
+
+    Args:
+        run: which.
+        here: the folder in which the page lies; links are relative to it.
+        anchors: the places on the page, by folder of the runs that have sections on it.
 
     Raises:
         UserError: the run's files do not fit together.
     """
+    with fitting(run.folder):
+        return Section(
+            label_of(run),
+            summary_of(run),
+            tiles=tiles_of(run),
+            pictures=pictures_of(run),
+            grids=grids_of(run),
+            details=[
+                ("config.yaml: what was asked", run.config),
+                ("what the result depends on", _words({**run.settings, **run.inputs})),
+            ],
+            links=[_link(folder, here, anchors) for folder in ancestors(run.folder)],
+            anchor=anchors.get(run.folder.resolve(), ""),
+        )
+
+
+@contextmanager
+def fitting(what: object) -> Iterator[None]:
+    """What files that do not fit together lead to becomes a UserError."""
     try:
-        parts = {"tiles": tiles_of(run), "pictures": pictures_of(run), "grids": grids_of(run)}
-        summary = summary_of(run)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
-            f"files of {run.folder} are damaged, they do not fit together ({error!r}): "
+            f"files of {what} do not fit together ({error!r}): they are damaged, or of another version of scenelet; "
             "run the stage again with force=true"
         ) from error
-    details = [("config.yaml: what was asked", run.config)]
-    details.append(("what the result depends on", _words(run.settings | run.inputs)))
-    return Section(label_of(run), summary, **parts, details=details, links=_links(run, here))
 
 
 def summary_of(run: RunFiles) -> str:
     """One sentence, of what the run has."""
     s = run.scores
+    if "energy/normalised" in s:
+        return (
+            f"One pass over {s['energy/clips']:,.0f} test clips takes {1000 * s['energy/inference/kWh']:.3g} Wh here "
+            f"({run.settings.get('kernels')} kernels, one thread); the challenge's baseline takes "
+            f"{s['energy/normalised']:.2f} times as much."
+        )
     if "test/accuracy" not in s:
         return f"A run of stage={run.stage}."
     chance = f"; guessing would be right on {100 / len(run.scenes):.0f} %" if run.scenes else ""
     clips = f"{sum(map(sum, run.counts)):,} " if run.counts else ""
-    within = f" ({interval(s, 'test/accuracy')})" if "test/accuracy/low" in s else ""
+    within = f" (95 %: {interval(s, 'test/accuracy')})" if "test/accuracy/low" in s else ""
     return (
         f"Of the {clips}test clips it is right on {percent(s['test/accuracy'])}{within}, the mean over scenes, "
         f"with a log loss of {s['test/log_loss']:.3f} nats{chance}."
@@ -75,8 +102,12 @@ def tiles_of(run: RunFiles) -> list[Tile]:
     """The figures that a reader needs first."""
     s, found = run.scores, []
     if "test/accuracy" in s:
-        found.append(Tile("macro accuracy", percent(s["test/accuracy"]), interval(s, "test/accuracy")))
-        found.append(Tile("log loss", f"{s['test/log_loss']:.3f}", interval(s, "test/log_loss", 1, 3)))
+        accuracy, loss = (
+            f"95 %: {words}" if (words := interval(s, *about)) else ""
+            for about in (("test/accuracy",), ("test/log_loss", 1, 3))
+        )
+        found.append(Tile("macro accuracy", percent(s["test/accuracy"]), accuracy))
+        found.append(Tile("log loss", f"{s['test/log_loss']:.3f}", loss))
         found.append(Tile("calibration error", f"{s['test/calibration_error']:.3f}"))
     if "test/agreement_with_float" in s:
         found.append(Tile("same class as float", percent(s["test/agreement_with_float"])))
@@ -88,6 +119,8 @@ def tiles_of(run: RunFiles) -> list[Tile]:
     if "energy/normalised" in s:
         found.append(Tile("the baseline's energy over the model's", f"{s['energy/normalised']:.2f}"))
     for phase, used in run.energy.items():
+        if used["kWh"] is None:
+            continue
         note = "an estimate from the processor's model" if used.get("estimated") else str(used.get("cpu", ""))
         found.append(Tile(f"energy, {phase.replace('/', ' ')}", f"{1000 * used['kWh']:.3g} Wh", note))
     return found
@@ -99,7 +132,7 @@ def pictures_of(run: RunFiles) -> list[Picture]:
     if run.counts:
         figure = figures.confusions(run.counts, run.scenes)
         found.append(Picture("Confusions", "Rows: what it was; columns: what it was taken for.", figure, name))
-    found += _shares({run.name: run.scores}, name)
+    found += shares_of({run.name: run.scores}, name)
     if run.reliability:
         caption = "On the dashed line a confidence is as often right as it says; larger points are more clips."
         found.append(Picture("Reliability", caption, figures.reliability({run.name: run.reliability}), name))
@@ -107,17 +140,10 @@ def pictures_of(run: RunFiles) -> list[Picture]:
         caption = "The training loss is the one that is minimised; a distillation loss is no log loss."
         found.append(Picture("Training", caption, figures.curves({run.name: run.history}), name))
     if run.layers:
-        found.append(trade_off_of(rank([*read_systems(PUBLISHED), as_system(run)]), name))
-    if run.layers:
+        found.append(trade_off_of([*read_systems(PUBLISHED), as_system(run.name, run.scores)], name))
         figure = figures.layers(run.layers, run.macs)
         found.append(Picture("Layers", "Bytes of weights and biases, and work for one clip.", figure, name))
     return found
-
-
-def as_system(run: RunFiles) -> System:
-    """A run among those that are ranked."""
-    figures = {figure: run.scores[name] for figure, name in FIGURES.items()}
-    return System(run.name, **figures, set="development", source="own run", own=True)
 
 
 def grids_of(run: RunFiles) -> list[Grid]:
@@ -134,6 +160,8 @@ def grids_of(run: RunFiles) -> list[Grid]:
             words = subset.replace("/", " ").replace("_", " ")
             rows.append([words, percent(s[key]), f"{s[f'test/log_loss/{subset}']:.3f}", interval(s, key)])
         found.append(Grid("Test split", ["", "accuracy", "log loss", "accuracy, 95 % over recordings"], rows))
+    if len(run.energy) > 1:
+        found.append(Grid("Energy", ["", "Wh", "seconds", "J a clip", ""], [*map(_energy_row, run.energy.items())]))
     if run.layers:
         columns = list(run.layers[0])
         rows = [[word(row.get(column)) for column in columns] for row in run.layers]
@@ -141,36 +169,13 @@ def grids_of(run: RunFiles) -> list[Grid]:
     return found
 
 
-def comparison_of(runs: Sequence[RunFiles]) -> Section:
-    """Several runs side by side."""
-    names = {label_of(run): run for run in runs}
-    grid = Grid("Side by side", ["", *names], _side_by_side(runs))
-    scores, title = {name: run.scores for name, run in names.items()}, "comparison"
-    pictures = _shares(scores, title)
-    if bins := {name: run.reliability for name, run in names.items() if run.reliability}:
-        pictures.append(Picture("Reliability", "Accuracy over confidence.", figures.reliability(bins), title))
-    if histories := {name: run.history for name, run in names.items() if run.history}:
-        pictures.append(
-            Picture(
-                "Training",
-                "Dotted: the loss that is minimised; losses of unlike kinds are unlike.",
-                figures.curves(histories),
-                title,
-            )
-        )
-    if integers := [as_system(run) for run in runs if run.layers]:
-        pictures.append(trade_off_of(rank([*read_systems(PUBLISHED), *integers]), title))
-    other = _differences(runs)
-    grids = [Grid("Settings and inputs that differ", ["", *names], other)] if other else []
-    return Section("Comparison", f"{len(runs)} runs, each in full below.", lead=[grid], pictures=pictures, grids=grids)
-
-
-def _shares(scores: Mapping[str, Mapping[str, float]], name: str) -> list[Picture]:
+def shares_of(scores: Mapping[str, Mapping[str, float]], page: str) -> list[Picture]:
+    """Accuracy by device, group and scene, of runs by name."""
     found = []
     for kind, title in (("device", "Devices"), ("group", "Groups of devices"), ("scene", "Scenes")):
         if any(figures_under(f"test/accuracy/{kind}/", run) for run in scores.values()):
-            caption = "Accuracy on the test clips of each, with 95 % intervals over recordings."
-            found.append(Picture(title, caption, figures.shares(scores, kind), name))
+            caption = "Accuracy on the test clips of each; lines are 95 % intervals over recordings, where they tell."
+            found.append(Picture(title, caption, figures.shares(scores, kind), page))
     return found
 
 
@@ -178,36 +183,22 @@ def _figures(scores: Mapping[str, float], form: str) -> list[str]:
     return [percent(scores[f"{form}/accuracy"]), f"{scores[f'{form}/log_loss']:.3f}"]
 
 
-def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
-    rows = [["accuracy (macro)", *(percent(run.scores.get("test/accuracy")) for run in runs)]]
-    rows.append(["95 % over recordings", *(interval(run.scores, "test/accuracy") for run in runs)])
-    for figure in ("log_loss", "calibration_error"):
-        rows.append([figure.replace("_", " "), *(word(run.scores.get(f"test/{figure}"), 3) for run in runs)])
-    for key in dict.fromkeys(key for run in runs for key in figures_under("test/accuracy/group/", run.scores)):
-        words = f"accuracy, {key.rsplit('/', 1)[-1]} devices"
-        rows.append([words, *(percent(run.scores.get(key)) for run in runs)])
-    for cost, words in COSTS.items():
-        rows.append([words, *(word(run.scores.get(cost)) for run in runs)])
-    used = [sum(phase["kWh"] for phase in run.energy.values()) for run in runs]
-    rows.append(["energy of the training, Wh", *(f"{1000 * kwh:.3g}" if kwh else "" for kwh in used)])
-    return [row for row in rows if any(row[1:])]
-
-
-def _differences(runs: Sequence[RunFiles]) -> list[list[str]]:
-    known = [{**run.settings, **{key: value[:12] for key, value in run.inputs.items()}} for run in runs]
-    keys = sorted({key for one in known for key in one})
-    return [[key, *(word(one.get(key)) for one in known)] for key in keys if len({word(k.get(key)) for k in known}) > 1]
+def _energy_row(phase: tuple[str, Mapping[str, Any]]) -> list[str]:
+    name, used = phase
+    known, clips = used["kWh"] is not None, used.get("clips")
+    each = f"{JOULES * used['kWh'] / clips:.3g}" if known and clips else ""
+    notes = [f"not known: {why}" for why in used.get("missing", [])] + ["an estimate"] * bool(used.get("estimated"))
+    figures = [f"{1000 * used['kWh']:.3g}", f"{used['seconds']:.3g}"] if known else ["not known", ""]
+    return [name.replace("/", ", "), *figures, each, "; ".join(notes)]
 
 
 def _words(tree: Mapping[str, Any]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in flat(tree).items())
 
 
-def _links(run: RunFiles, here: Path) -> list[tuple[str, str]]:
-    """To the reports of the runs that this one came from, the eldest first."""
-    found: dict[str, str] = {}
-    for folder in dict.fromkeys(path.parent for path in run.sources):
-        if is_run(folder):
-            source = read_run(folder)
-            found |= dict(_links(source, here)) | {label_of(source): os.path.relpath(folder / REPORT, here)}
-    return list(found.items())
+def _link(folder: Path, here: Path, anchors: Mapping[Path, str]) -> Link:
+    """To a run's section on the page, or else to its own report, if there is one."""
+    words = f"{folder.resolve().parent.name} {folder.resolve().name}"
+    if (place := folder.resolve()) in anchors:
+        return Link(words, f"#{anchors[place]}")
+    return Link(words, os.path.relpath(folder / REPORT, here) if (folder / REPORT).is_file() else "")

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from data.errors import UserError, counted, listed
 from data.packing import read_stamps
 from data.scenes import SCENES
-from experiments.paths import MODEL, existing, matches, sha256
+from experiments.paths import MODEL, PACKAGE, existing, matches, sha256
 from experiments.predict_files import probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import Recogniser, load_recogniser
@@ -36,7 +36,6 @@ from experiments.submission.report_pictures import pictures
 from experiments.submission.technical_report import report_pdf, unprinted
 from experiments.submission.validate_package import Passed, require_valid
 
-PACKAGE = "submission.zip"
 CHALLENGE = "tau22"  # the kind of data set that is the challenge's
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.report import figures
+from experiments.report.render import png
 from experiments.submission.describe import System
 
 
@@ -19,4 +20,4 @@ def pictures(systems: Sequence[System]) -> list[tuple[str, bytes]]:
         if run.counts:
             caption = f"{label}: what each scene (rows) was taken for (columns)."
             found.append((caption, figures.confusions(run.counts, run.scenes)))
-    return [(caption, figures.png(figure)) for caption, figure in found]
+    return [(caption, png(figure)) for caption, figure in found]

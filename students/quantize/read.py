@@ -31,7 +31,7 @@ def read_tflite(path: str | Path) -> tuple[IntegerNetwork, Mapping[str, Any]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist: run stage=quantize first")
+        raise UserError(f"{path} is no file: run stage=quantize first, or name another model.tflite")
     data = path.read_bytes()
     if data[4:8] != IDENTIFIER:
         raise UserError(f"{path} is no TFLite file: its identifier is {data[4:8]!r}, not {IDENTIFIER!r}")

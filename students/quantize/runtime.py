@@ -45,7 +45,7 @@ class TFLiteModel:
         self.path, self._micro = Path(path), None
         resolver = getattr(OpResolverType, KERNELS[kernels])
         if not self.path.is_file():
-            raise UserError(f"{path} does not exist: run stage=quantize first")
+            raise UserError(f"{path} is no file: run stage=quantize first, or name another model.tflite")
         try:
             if kernels == "micro":
                 self._micro = _micro(self.path)

@@ -1,0 +1,97 @@
+"""Several runs side by side: what a page says of them before it shows each.
+
+Conventions: those of run_page.py. Runs are called by the shortest names that tell them apart; where these are too long
+for a legend or a column, by letters, and a table says which is which.
+"""
+
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiments.judge import figures_under
+from experiments.rank_systems import FIGURES, PUBLISHED, as_system, read_systems, trade_off_of
+from experiments.report import figures
+from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word
+from experiments.report.run_page import COSTS, fitting, shares_of
+from experiments.run_files import RunFiles
+
+PAGE = "comparison"
+LONGEST = 16  # characters of a run's name in a legend
+SHORT = 12  # digits of a fingerprint
+
+
+def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Section:
+    """Tables and pictures of several runs.
+
+    Args:
+        runs: two or more.
+        anchors: the places of their sections, by folder.
+
+    Raises:
+        UserError: files of a run do not fit together.
+    """
+    labels = labels_of(runs)
+    named = dict(zip(labels, runs, strict=True))
+    told = all(run.name in label for label, run in named.items())
+    keys = [] if told else [Grid("Runs", ["", "folder"], [[label, str(run.folder)] for label, run in named.items()])]
+    with fitting(", ".join(str(run.folder) for run in runs)):
+        pictures = shares_of({label: run.scores for label, run in named.items()}, PAGE)
+        if any(run.reliability for run in runs):
+            bins = {label: run.reliability for label, run in named.items()}
+            pictures.append(Picture("Reliability", "Accuracy over confidence.", figures.reliability(bins), PAGE))
+        if any(run.history for run in runs):
+            caption = "Dotted: the loss that is minimised; losses of unlike kinds are unlike."
+            curves = figures.curves({label: run.history for label, run in named.items()})
+            pictures.append(Picture("Training", caption, curves, PAGE))
+        integers = {
+            label: run for label, run in named.items() if run.layers and run.scores.keys() >= {*FIGURES.values()}
+        }
+        if integers:
+            own = [as_system(label, run.scores) for label, run in integers.items()]
+            pictures.append(trade_off_of([*read_systems(PUBLISHED), *own], PAGE))
+        different = _differences(runs) if len({run.stage for run in runs}) == 1 else []
+        return Section(
+            "Comparison",
+            f"{len(runs)} runs, each in full below.",
+            lead=[*keys, Grid("Side by side", ["", *labels], _side_by_side(runs))],
+            pictures=pictures,
+            grids=[Grid("Settings and inputs that differ", ["", *labels], different)] if different else [],
+            links=[
+                Link(label if told else f"{label}: {run.stage} {run.name}", f"#{anchors[run.folder.resolve()]}")
+                for label, run in named.items()
+            ],
+            links_are="Runs",
+        )
+
+
+def labels_of(runs: Sequence[RunFiles]) -> list[str]:
+    """A name for each, in legends and columns: the run's, with its stage if these differ; else letters."""
+    alike = len({run.stage for run in runs}) == 1
+    names = [run.name if alike else f"{run.stage} {run.name}" for run in runs]
+    if len(set(names)) == len(names) and max(map(len, names)) <= LONGEST:
+        return names
+    letters = string.ascii_uppercase
+    return [letters[i] if len(runs) <= len(letters) else str(i + 1) for i in range(len(runs))]
+
+
+def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
+    rows = [["accuracy (macro)", *(percent(run.scores.get("test/accuracy")) for run in runs)]]
+    rows.append(["95 % over recordings", *(interval(run.scores, "test/accuracy") for run in runs)])
+    for figure in ("log_loss", "calibration_error"):
+        rows.append([figure.replace("_", " "), *(word(run.scores.get(f"test/{figure}"), 3) for run in runs)])
+    for key in dict.fromkeys(key for run in runs for key in figures_under("test/accuracy/group/", run.scores)):
+        words = f"accuracy, {key.rsplit('/', 1)[-1]} devices"
+        rows.append([words, *(percent(run.scores.get(key)) for run in runs)])
+    for cost, words in COSTS.items():
+        rows.append([words, *(word(run.scores.get(cost)) for run in runs)])
+    trained = [run.training_kwh for run in runs]
+    rows.append(["energy of the training, Wh", *("" if kwh is None else f"{1000 * kwh:.3g}" for kwh in trained)])
+    ratios = [run.scores.get("energy/normalised") for run in runs]
+    rows.append(["the baseline's energy over the model's", *(word(ratio, 2) for ratio in ratios)])
+    return [row for row in rows if any(row[1:])]
+
+
+def _differences(runs: Sequence[RunFiles]) -> list[list[str]]:
+    known = [{**run.settings, **{key: str(value)[:SHORT] for key, value in run.inputs.items()}} for run in runs]
+    rows = [[key, *(word(one.get(key)) for one in known)] for key in sorted({key for one in known for key in one})]
+    return [row for row in rows if len(set(row[1:])) > 1]

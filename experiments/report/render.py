@@ -1,0 +1,37 @@
+"""Figures as pictures: SVG that is part of a page, PNG for whoever cannot show it.
+
+Conventions: equal figures make equal bytes.
+"""
+
+import html
+import io
+import re
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from experiments.report.figures import INK, STYLE
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as SVG for a page: as wide as its place, with the page's letters and the colour of its words; `name`
+    keeps its ids apart from those of other figures, and is what a screen reader says."""
+    out = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text, salt = out.getvalue(), re.sub(r"\W", "-", name)
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    view = re.search(r'viewBox="[^"]+"', text)[0]
+    text = re.sub(r"<svg .*?>", f'<svg role="img" aria-label="{html.escape(name)}" {view}>', text, count=1, flags=re.S)
+    # Both would be of the whole page: a style for every element, and names that other figures have too.
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>| font-family: [^;]*;", "", text, flags=re.S)
+    text = re.sub(r'\bid="', f'id="{salt}-', text)
+    return re.sub(r'(?:xlink:)?(href="#|url\(#)', rf"\g<1>{salt}-", text)
+
+
+def png(figure: Figure, dpi: int = 200) -> bytes:
+    """The figure as a picture on white."""
+    out = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(out, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return out.getvalue()
