@@ -398,6 +398,18 @@ def test_a_package_with_defects_gets_no_name(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["submission.zip"]
 
 
+def test_a_failed_force_leaves_no_package_of_before(package: Path, folder: Path, tmp_path: Path) -> None:
+    """Oracle: the folder: a clip that is none stops the second run, whose folder must not hold the first one's zip."""
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    shutil.copytree(folder / "evaluation", tmp_path / "evaluation")
+    (tmp_path / "evaluation/0.wav").write_bytes(b"RIFF")
+    assert (tmp_path / "runs/submit/first/submission.zip").exists()
+    result = submit(tmp_path, "name=first", "force=true", f"submit.about={folder / 'about.yaml'}")
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "0.wav" in result.stderr
+    assert not list((tmp_path / "runs/submit/first").glob("submission*"))
+
+
 def test_figures_that_are_gone_are_one_line(runs: Path, folder: Path) -> None:
     """Oracle: by hand: of 40 figures none is there, which is one thing to do."""
     path = runs / "quantize/first/score.json"

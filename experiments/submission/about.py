@@ -12,7 +12,7 @@ from typing import Any
 
 from data.errors import UserError, counted, listed
 from experiments.submission.layout import LABEL, label_of
-from experiments.submission.meta import authors_wanted, datasets_wanted, is_text, system_wanted
+from experiments.submission.meta import authors_wanted, datasets_wanted, system_wanted, text_wanted
 from experiments.submission.plain_yaml import read_yaml
 
 SECTIONS = ("abstract", "introduction", "system", "data", "results", "complexity", "energy")
@@ -92,23 +92,24 @@ def _defects(content: Any, runs: int) -> list[str]:
     if not isinstance(content, Mapping):
         return [f"it is no mapping with the keys {', '.join(KEYS)}"]
     wrong = [f"{key!r} means nothing; the keys are {', '.join(KEYS)}" for key in content if key not in KEYS]
-    if not is_text(content.get("title")):
-        wrong.append("title must be a text")
-    if (wanted := authors_wanted(content.get("authors"))) is not None:
-        wrong.append(f"authors must be {wanted}")
-    if (wanted := datasets_wanted(content.get("external_datasets"))) is not None:
-        wrong.append(f"external_datasets must be {wanted}")
+    for key, wanted in {
+        "title": text_wanted(content.get("title")),
+        "authors": authors_wanted(content.get("authors")),
+        "external_datasets": datasets_wanted(content.get("external_datasets")),
+        "references": _references_wanted(content.get("references")),
+        "source_code": None if content.get("source_code") is None else text_wanted(content["source_code"]),
+        **{key: text_wanted(content[key], PROSE) for key in SECTIONS if content.get(key) is not None},
+    }.items():
+        wrong += [] if wanted is None else [f"{key} must be {wanted}"]
     wrong += _defects_of_systems(content.get("systems"), runs)
-    wrong += [
-        defect for key in ("systems", "authors", "external_datasets") for defect in _strange(key, content.get(key))
-    ]
-    if (code := content.get("source_code")) is not None and not is_text(code):
-        wrong.append("source_code must be a URL or null")
-    references = content.get("references")
-    if references is not None and not (isinstance(references, list) and all(map(is_text, references))):
-        wrong.append("references must be a list of texts")
-    given = [key for key in SECTIONS if content.get(key) is not None]
-    return wrong + [f"{key} must be a text" for key in given if not is_text(content[key], PROSE)]
+    for key in ("systems", "authors", "external_datasets"):
+        wrong += _strange(key, content.get(key))
+    return wrong
+
+
+def _references_wanted(value: Any) -> str | None:
+    right = isinstance(value, list) and all(text_wanted(text) is None for text in value)
+    return None if value is None or right else "a list of texts"
 
 
 def _defects_of_systems(systems: Any, runs: int) -> list[str]:

@@ -51,9 +51,9 @@ def other_than_official(names: Collection[str]) -> str | None:
     odd = sum(not is_official(name) for name in names)
     if not odd and len(names) == OFFICIAL_FILES:
         return None
+    others = f", {odd:,} of them with other names" if odd else ""
     return (
-        f"{counted(len(names), 'clip')}, {odd} of other names: the official evaluation set has {OFFICIAL_FILES:,}, "
-        f"{OFFICIAL_WORDS}"
+        f"{counted(len(names), 'clip')}{others}: the official evaluation set has {OFFICIAL_FILES:,}, {OFFICIAL_WORDS}"
     )
 
 

@@ -69,11 +69,13 @@ def meta_defects(meta: Any, label: str) -> list[Defect]:
     return found or [Defect("", law) for law in _contradictions(meta)]
 
 
-def is_text(value: Any, longest: int = LONGEST) -> bool:
-    """Whether it is a text that says something, and nothing that moves a terminal's cursor or is no character."""
-    if not (isinstance(value, str) and value.strip() and len(value) <= longest):
-        return False
-    return not any(unicodedata.category(c) in UNPRINTABLE and c not in "\n\t" for c in value)
+def text_wanted(value: Any, longest: int = LONGEST) -> str | None:
+    """What a text must be that says something, and nothing that moves a terminal's cursor or is no character, if it is
+    not."""
+    whole = isinstance(value, str) and value.strip() and len(value) <= longest
+    if whole and not any(unicodedata.category(c) in UNPRINTABLE and c not in "\n\t" for c in value):
+        return None
+    return f"a text of at most {longest} printable characters"
 
 
 def system_wanted(value: Any) -> str | None:
@@ -111,7 +113,7 @@ def _is_author(value: Any) -> bool:
 
 
 def _is_dataset(value: Any) -> bool:
-    if not (isinstance(value, Mapping) and _name(value.get("name")) is None and is_text(value.get("url"))):
+    if not (isinstance(value, Mapping) and _name(value.get("name")) is None and text_wanted(value.get("url")) is None):
         return False
     length = value.get("total_audio_length", -1)
     return length is None or _number(0)(length) is None
@@ -124,16 +126,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(value: Any) -> str | None:
-    return None if is_text(value) else f"a text of at most {LONGEST} printable characters"
-
-
 def _text_or_null(value: Any) -> str | None:
-    return None if value is None or is_text(value) else f"{_text(None)}, or null"
+    return None if value is None or (wanted := text_wanted(value)) is None else f"{wanted}, or null"
 
 
 def _name(value: Any) -> str | None:
-    return None if is_text(value, NAME) else f"a text of at most {NAME} printable characters"
+    return text_wanted(value, NAME)
 
 
 def _label(value: Any) -> str | None:
@@ -141,11 +139,11 @@ def _label(value: Any) -> str | None:
 
 
 def _abbreviation(value: Any) -> str | None:
-    return None if is_text(value, ABBREVIATION) else f"a text of at most {ABBREVIATION} printable characters"
+    return text_wanted(value, ABBREVIATION)
 
 
 def _rate(value: Any) -> str | None:
-    right = _positive(value) is None or (is_text(value) and RATE.fullmatch(value))
+    right = _positive(value) is None or (text_wanted(value) is None and RATE.fullmatch(value))
     return None if right else "a number, or a text such as 44.1kHz"
 
 
@@ -184,7 +182,7 @@ def _short(value: Any) -> str:
     try:
         text = repr(value)
     except ValueError:  # a whole number of thousands of digits
-        text = f"a {type(value).__name__}"
+        text = "what is too long to show"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -216,16 +214,16 @@ FIELDS: Mapping[str, Check] = {
     "submission.abbreviation": _abbreviation,
     "submission.authors": authors_wanted,
     "system.description.input_sampling_rate": _rate,
-    "system.description.acoustic_features": _text,
+    "system.description.acoustic_features": text_wanted,
     "system.description.embeddings": _text_or_null,
     "system.description.data_augmentation": _text_or_null,
-    "system.description.machine_learning_method": _text,
+    "system.description.machine_learning_method": text_wanted,
     "system.description.ensemble_method_subsystem_count": _count_or_null,
     "system.description.decision_making": _text_or_null,
     "system.description.external_data_usage": _text_or_null,
     "system.description.complexity_management": _text_or_null,
-    "system.description.pipeline": _text,
-    "system.description.framework": _text,
+    "system.description.pipeline": text_wanted,
+    "system.description.framework": text_wanted,
     "system.complexity.total_model_size": _number(1, LIMITS["parameter_bytes"]),
     "system.complexity.total_parameters": _number(1, whole=True),
     "system.complexity.total_parameters_non_zero": _number(0, whole=True),
