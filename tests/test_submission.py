@@ -346,7 +346,7 @@ def test_the_package_passes_and_is_made_once(package: Path, folder: Path) -> Non
 
 def test_two_systems_share_a_package(package: Path, folder: Path, tmp_path: Path) -> None:
     """Oracle: the zip: two of everything but the report; a file with as many zeros at its end gives equal answers, and
-    is another file. What cannot be printed is said."""
+    is another file. What cannot be printed is said, and which weights nobody knows the data of."""
     runs = shutil.copytree(folder / "runs", tmp_path / "runs")
     shutil.copytree(runs / "quantize/first", runs / "quantize/second")
     shutil.copytree(runs / "energy/first", runs / "energy/second")
@@ -354,6 +354,8 @@ def test_two_systems_share_a_package(package: Path, folder: Path, tmp_path: Path
         file.write(bytes(16))
     model = hashlib.sha256((runs / "quantize/second/model.tflite").read_bytes()).hexdigest()
     edit(runs / "energy/second", lambda record: record["inputs"].update(model=model))
+    weights = {"pretrained": True, "weights": "w.pt"}
+    edit(runs / "teacher/first", lambda record: record["settings"]["teacher"].update(weights))
     about = re.sub("systems:.*\n.*\n", "", EXAMPLE).replace("A small", "\N{CJK UNIFIED IDEOGRAPH-738B} small")
     (tmp_path / "about.yaml").write_text(about)
     named = "submit.runs=[runs/quantize/first,runs/quantize/second]"
@@ -362,6 +364,7 @@ def test_two_systems_share_a_package(package: Path, folder: Path, tmp_path: Path
     assert both.returncode == 0, both.stderr
     assert "lacks \N{CJK UNIFIED IDEOGRAPH-738B}, which print as empty boxes" in " ".join(both.stdout.split())
     assert "the official evaluation set has 118,800" in " ".join(both.stdout.split())
+    assert "first began with w.pt: name in external_datasets what that learnt from" in " ".join(both.stdout.split())
     with zipfile.ZipFile(tmp_path / "runs/submit/both/submission.zip") as archive:
         assert len(archive.namelist()) == 5
         for number in (1, 2):
@@ -391,7 +394,7 @@ def test_a_package_with_defects_gets_no_name(tmp_path: Path) -> None:
     """Oracle: the folder: what our validator refuses is not there as a package."""
     sound = packages.files()
     path = tmp_path / "submission.zip"
-    with pytest.raises(AssertionError, match="missing"):
+    with pytest.raises(UserError, match=r"no sound package(.|\n)*7\.wav: missing"):
         write_checked(path, sound, [*packages.CLIPS, "7.wav"])
     assert not path.exists()
     assert len(write_checked(path, sound, packages.CLIPS)) == 1
