@@ -21,6 +21,11 @@ def listed(names: Sequence[str], *, shown: int = SHOWN) -> str:
     return "\n".join(lines)
 
 
+def counted(number: int, what: str) -> str:
+    """1 clip, 2 clips, 1,000 clips."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def unknown(kind: str, value: object, choices: Iterable[str]) -> NoReturn:
     """Raise the error for a name that is not in a registry.
 

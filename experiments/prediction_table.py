@@ -18,8 +18,10 @@ from data.tables import Table
 
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
 DIGITS = 8  # significant ones: the log loss of a probability of 1e-9 is not that of 0; rows sum to 1 within 1e-7
-# float() would also take "nan", "1_0" and the digits of other scripts.
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+LONGEST = 100  # characters of a number
+# float() would also take "nan", "1_0" and the digits of other scripts. No digit can be part of two groups, or a long
+# cell would take the square of its length.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def header(scenes: Sequence[str]) -> list[str]:
@@ -75,4 +77,4 @@ def last_part(name: str) -> str:
 
 
 def _number(text: str) -> float:
-    return float(text) if _NUMBER.fullmatch(text) else math.nan
+    return float(text) if len(text) <= LONGEST and _NUMBER.fullmatch(text) else math.nan

@@ -1,17 +1,30 @@
 """A sound challenge package made by hand, for tests to spoil."""
 
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
+from reportlab.pdfgen.canvas import Canvas
 
 from data.scenes import DEVICES, SCENES
 
 LABEL = "Doe_TUX_task1_1"
 CLIPS = [f"{number}.wav" for number in range(3)]
-PDF = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n"
+
+
+def page() -> bytes:
+    """A PDF with an empty page, by reportlab."""
+    buffer = BytesIO()
+    canvas = Canvas(buffer, invariant=1)
+    canvas.showPage()
+    canvas.save()
+    return buffer.getvalue()
+
+
+PDF = page()
 
 
 def table(seed: int = 0) -> str:

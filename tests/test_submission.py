@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import ai_edge_litert.schema_py_generated as schema
 import numpy as np
+import packages
 import pandas as pd
 import pytest
 import soundfile
@@ -27,12 +30,19 @@ from experiments.predict_files import BATCH, probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import load_recogniser
 from experiments.submission.about import EXAMPLE, read_about
-from experiments.submission.describe import augmentations, description, external_datasets
+from experiments.submission.describe import PRETRAINED, System, augmentations, description, external_datasets
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
+from experiments.submission.make_submission import write_checked
+from experiments.submission.meta import meta_defects
+from experiments.submission.report_tables import training
+from experiments.submission.technical_report import report_pdf
+from teachers import TEACHERS
 
-ENERGY = {"energy/inference/kWh": 1.25e-5, "energy/baseline/kWh": 2.5e-5, "energy/normalised": 2.0}
+ENERGY = {"inference": 1.25e-5, "baseline": 2.5e-5}  # kWh
+CLIPS = 90  # that they were measured on
+GIVEN = {"evaluation": "evaluation", "about": "about.yaml"}
 LABEL = "Doe_UNIX_task1_1"
 
 
@@ -43,8 +53,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, trained: Path, miniature: C
     shutil.copytree(trained / "runs", out / "runs", ignore=shutil.ignore_patterns("wandb"))
     energy = out / "runs" / "energy" / "first"
     energy.mkdir(parents=True, exist_ok=True)
-    (energy / "score.json").write_text(json.dumps(ENERGY))
-    (energy / "run.json").write_text(json.dumps({"settings": {}, "inputs": {}}))
+    (energy / "score.json").write_text("{}")
+    model = hashlib.sha256((out / "runs/quantize/first/model.tflite").read_bytes()).hexdigest()
+    (energy / "run.json").write_text(json.dumps({"settings": {}, "inputs": {"model": model}}))
+    phases = {
+        name: {"kWh": kwh, "seconds": 1.0, "estimated": name == "inference", "clips": CLIPS}
+        for name, kwh in ENERGY.items()
+    }
+    (energy / "energy.json").write_text(json.dumps(phases))
     (out / "about.yaml").write_text(EXAMPLE)
     (out / "evaluation").mkdir()
     for number, row in enumerate(miniature.indices("test")):
@@ -52,8 +68,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory, trained: Path, miniature: C
     return out
 
 
+@pytest.fixture
+def runs(folder: Path, tmp_path: Path) -> Path:
+    """The runs, for a test to change."""
+    return shutil.copytree(folder / "runs", tmp_path / "runs")
+
+
+def edit(run: Path, change: Callable[[dict], object]) -> None:
+    """Change what a run says of itself."""
+    record = json.loads((run / "run.json").read_text())
+    change(record)
+    (run / "run.json").write_text(json.dumps(record))
+
+
 def submit(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    defaults = ["tracking=none", "submit.evaluation=evaluation", "submit.about=about.yaml"]
+    defaults = ["tracking=none", *(f"submit.{key}={value}" for key, value in GIVEN.items())]
     given = {argument.split("=")[0] for argument in arguments}
     return run(folder, "stage=submit", *(d for d in defaults if d.split("=")[0] not in given), *arguments)
 
@@ -133,42 +162,137 @@ def test_the_description_says_what_the_runs_measured(package: Path, folder: Path
     ]
     assert meta["system"]["energy_consumption"] == {
         "training": pytest.approx(sum(phase["kWh"] for phase in trained)),
-        "inference": ENERGY["energy/inference/kWh"],
-        "baseline_inference": ENERGY["energy/baseline/kWh"],
+        "inference": ENERGY["inference"],
+        "baseline_inference": ENERGY["baseline"],
     }
+    head = content(package, ".meta.yaml").decode()
+    assert f"inference and baseline_inference are of {CLIPS} clips; estimates" in head
+    note = head.split("meter of its processor: ")[1].split(".\n")[0].split(", ")
+    estimated = ["training"] if any(phase["estimated"] for phase in trained) else []
+    assert note == [*estimated, "inference"]
     about = meta["system"]["description"]
     assert about["pipeline"] == "knowledge distillation, weight quantization"
     assert about["input_sampling_rate"] == "32kHz"
     assert "frequency masking" in about["data_augmentation"]
 
 
-def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, tmp_path: Path) -> None:
+def described(run: Path, folder: Path) -> dict:
+    """The description of a run's system."""
+    lineage = read_lineage(run)
+    return description(lineage, load_recogniser(lineage.model), read_about(folder / "about.yaml", 1), LABEL)["system"]
+
+
+def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, runs: Path) -> None:
     """Oracle: a history made by hand: a pretrained PaSST, in an ensemble, taught the student, which was then trained as
     integers; the organisers want what others trained on to be named."""
-    runs = tmp_path / "runs"
-    shutil.copytree(folder / "runs", runs)
-
-    def edit(run: str, change: Callable[[dict], None]) -> None:
-        record = json.loads((runs / run / "run.json").read_text())
-        change(record)
-        (runs / run / "run.json").write_text(json.dumps(record))
-
-    edit("teacher/first", lambda record: record["settings"]["teacher"].update(builder="passt", pretrained=True))
+    edit(runs / "teacher/first", lambda record: record["settings"]["teacher"].update(builder="passt", pretrained=True))
     member = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
     (runs / "ensemble/two").mkdir(parents=True)
     (runs / "ensemble/two/logits.h5").write_bytes(b"logits")
     (runs / "ensemble/two/score.json").write_text("{}")
     (runs / "ensemble/two/run.json").write_text(json.dumps({"settings": {}, "inputs": {"waves": "0", "one": member}}))
-    edit("student/first", lambda record: record["inputs"].update(logits=hashlib.sha256(b"logits").hexdigest()))
-    edit("quantize/first", lambda record: record["settings"]["quantize"].update(method="qat"))
+    edit(runs / "student/first", lambda record: record["inputs"].update(logits=hashlib.sha256(b"logits").hexdigest()))
+    edit(runs / "quantize/first", lambda record: record["settings"]["quantize"].update(method="qat"))
 
     lineage = read_lineage(runs / "quantize/first")
     assert [teacher.folder for teacher in lineage.teachers] == [runs / "teacher/first"]
-    about = read_about(folder / "about.yaml", 1)
-    system = description(lineage, load_recogniser(lineage.model), about, LABEL)["system"]
+    system = described(runs / "quantize/first", folder)
     assert [dataset["name"] for dataset in system["external_datasets"]] == ["AudioSet", "ImageNet"]
     assert system["description"]["external_data_usage"] == "pre-trained model"
     assert system["description"]["pipeline"] == "pretraining, knowledge distillation, quantization aware training"
+
+
+def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -> None:
+    """Oracle: a history made by hand: the student learnt from labels, its integers from a pretrained timm network;
+    energy is the sum of three trainings."""
+    edit(runs / "teacher/first", lambda r: r["settings"]["teacher"].update(builder="timm_cnn", pretrained=True))
+    edit(runs / "student/first", lambda record: record["inputs"].update(logits=""))
+    logits = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
+
+    def taught(record: dict) -> None:
+        record["settings"]["quantize"].update(method="qat")
+        record["settings"]["distill"] = {"temperature": 3.5, "hard_weight": 0.0}
+        record["inputs"].update(logits=logits)
+
+    edit(runs / "quantize/first", taught)
+    phase = {"kWh": 0.5, "seconds": 1.0, "estimated": False}
+    for stage in ("quantize", "student", "teacher"):
+        (runs / stage / "first/energy.json").write_text(json.dumps({stage: phase}))
+    system = described(runs / "quantize/first", folder)
+    assert [dataset["name"] for dataset in system["external_datasets"]] == ["ImageNet"]
+    assert (
+        system["description"]["pipeline"]
+        == "pretraining, training, knowledge distillation, quantization aware training"
+    )
+    assert system["description"]["complexity_management"] == "knowledge distillation, weight quantization"
+    assert system["energy_consumption"]["training"] == 1.5
+    told = dict(training([System(LABEL, read_lineage(runs / "quantize/first"), {})]))
+    assert (told["temperature"], told["weight of labels"], told["quantised"]) == ("3.5", "0", "in training")
+
+
+def test_every_teacher_with_published_weights_has_their_data() -> None:
+    """Oracle: the registry: a builder that is pretrained unless told otherwise has weights that others published."""
+    published = {name for name, b in TEACHERS.items() if inspect.signature(b).parameters["pretrained"].default is True}
+    assert published == PRETRAINED.keys()
+
+
+def test_a_student_that_learnt_from_labels_has_no_temperature(runs: Path) -> None:
+    """Oracle: the settings, by hand; a weight decay of 0 is a figure."""
+
+    def change(record: dict) -> None:
+        record["inputs"]["logits"] = ""
+        record["settings"]["student"]["fit"]["weight_decay"] = 0
+
+    edit(runs / "student/first", change)
+    told = dict(training([System(LABEL, read_lineage(runs / "quantize/first"), {})]))
+    assert (told["temperature"], told["weight of labels"], told["weight decay"]) == ("-", "-", "0")
+    assert told["quantised"] == "after training"
+
+
+def test_what_a_student_heard_is_what_it_was_trained_with(runs: Path) -> None:
+    """Oracle: quantised with another share of locations held out, which the student never saw."""
+    student = (runs / "student/first/config.yaml").read_text()
+    share = yaml.safe_load(student)["data"]["validation_fraction"]
+    path = runs / "quantize/first/config.yaml"
+    path.write_text(path.read_text().replace(f"validation_fraction: {share}", "validation_fraction: 0.99"))
+    assert yaml.safe_load(path.read_text())["data"]["validation_fraction"] == 0.99
+    assert read_lineage(runs / "quantize/first").data["validation_fraction"] == share
+
+
+def test_energy_is_that_of_the_file(folder: Path, runs: Path) -> None:
+    """Oracle: by hand: what was measured under another name is found, what was measured of another file is not; where a
+    training was not metered there is no sum."""
+    (runs / "energy/first").rename(runs / "energy/other")
+    assert read_lineage(runs / "quantize/first").kwh("inference") == ENERGY["inference"]
+    (runs / "teacher/first/energy.json").unlink()
+    assert described(runs / "quantize/first", folder)["energy_consumption"]["training"] is None
+    edit(runs / "energy/other", lambda record: record["inputs"].update(model="0"))
+    assert read_lineage(runs / "quantize/first").kwh("inference") is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda r: (r / "teacher/first/logits.h5").unlink(), "learnt from teachers that are gone"),
+        (lambda r: shutil.rmtree(r / "teacher"), "no run in .*teacher has the logits.h5"),
+        (lambda r: shutil.rmtree(r / "student"), "was made of a student that is in none of"),
+        (lambda r: (r / "quantize/first/run.json").unlink(), "is no finished run"),
+        (lambda r: (r / "quantize/first/model.tflite").unlink(), "has no model.tflite"),
+        (lambda r: (r / "quantize/first/layers.json").unlink(), "has no layers.json"),
+        (lambda r: edit(r / "quantize/first", lambda d: d["settings"].clear()), "does not say quantize.method"),
+        (lambda r: edit(r / "student/first", lambda d: d["settings"].clear()), "does not say student.builder, student"),
+        (lambda r: edit(r / "teacher/first", lambda d: d["settings"].clear()), "does not say teacher.builder, teacher"),
+        (lambda r: (r / "student/first/config.yaml").unlink(), "does not say which data"),
+        (lambda r: (r / "student/first/config.yaml").write_text("- 1"), "does not say which data"),
+        (lambda r: (r / "student/first/config.yaml").write_text("a: ["), "does not say which data"),
+        (lambda r: (r / "quantize/first/config.yaml").write_text("data: 5"), "does not say which data"),
+    ],
+)
+def test_a_history_with_gaps_is_a_message(runs: Path, spoil: Callable[[Path], object], message: str) -> None:
+    """Oracle: the message, for each part that may be gone or damaged."""
+    spoil(runs)
+    with pytest.raises(UserError, match=message):
+        read_lineage(runs / "quantize/first")
 
 
 def test_impulse_responses_are_named_where_they_were_heard(folder: Path) -> None:
@@ -204,47 +328,136 @@ def test_the_report_shows_the_figures_and_asks_for_the_rest(package: Path, folde
         assert f"{100 * scores[f'test/{figure}']:.1f}" in text
     assert f"{scores['macs']:,}" in text
     assert f"{scores['parameter_bytes']:,}" in text
+    assert f"inference 1.25e-05 (estimate) inference of the baseline 2.5e-05 clips of inference {CLIPS}" in text
     assert text.count("[To be written by the authors:") == 6
     assert sum(len(page.images) for page in pages) == 4  # devices, reliability, training, confusions
     assert "has no introduction, system, data, results, complexity, energy" in (folder / "stdout.txt").read_text()
 
 
 def test_the_package_passes_and_is_made_once(package: Path, folder: Path) -> None:
-    """Oracle: stage=validate; the file's time of change; a package of two systems has two of everything but the report,
-    and equal predictions."""
+    """Oracle: stage=validate; the file's time of change."""
     passed = run(folder, "stage=validate", f"package={package}", "submit.evaluation=evaluation")
     assert passed.returncode == 0, passed.stderr
     assert LABEL in passed.stdout
     made = package.stat().st_mtime_ns
     assert "reused" in submit(folder, "name=first").stdout
     assert package.stat().st_mtime_ns == made
-    (folder / "two.yaml").write_text(re.sub("systems:.*\n.*\n", "", EXAMPLE))
-    runs = "submit.runs=[runs/quantize/first,runs/quantize/first]"
-    both = submit(folder, "name=both", runs, "submit.about=two.yaml", "submit.surname=Mc-Doe")
+
+
+def test_two_systems_share_a_package(package: Path, folder: Path, tmp_path: Path) -> None:
+    """Oracle: the zip: two of everything but the report; a file with as many zeros at its end gives equal answers, and
+    is another file. What cannot be printed is said, and which weights nobody knows the data of."""
+    runs = shutil.copytree(folder / "runs", tmp_path / "runs")
+    shutil.copytree(runs / "quantize/first", runs / "quantize/second")
+    shutil.copytree(runs / "energy/first", runs / "energy/second")
+    with open(runs / "quantize/second/model.tflite", "ab") as file:
+        file.write(bytes(16))
+    model = hashlib.sha256((runs / "quantize/second/model.tflite").read_bytes()).hexdigest()
+    edit(runs / "energy/second", lambda record: record["inputs"].update(model=model))
+    weights = {"pretrained": True, "weights": "w.pt"}
+    edit(runs / "teacher/first", lambda record: record["settings"]["teacher"].update(weights))
+    about = re.sub("systems:.*\n.*\n", "", EXAMPLE).replace("A small", "\N{CJK UNIFIED IDEOGRAPH-738B} small")
+    (tmp_path / "about.yaml").write_text(about)
+    named = "submit.runs=[runs/quantize/first,runs/quantize/second]"
+    evaluation = f"submit.evaluation={folder / 'evaluation'}"
+    both = submit(tmp_path, "name=both", named, "submit.surname=Mc-Doe", evaluation)
     assert both.returncode == 0, both.stderr
-    with zipfile.ZipFile(folder / "runs/submit/both/submission.zip") as archive:
+    assert "lacks \N{CJK UNIFIED IDEOGRAPH-738B}, which print as empty boxes" in " ".join(both.stdout.split())
+    assert "the official evaluation set has 118,800" in " ".join(both.stdout.split())
+    assert "first began with w.pt: name in external_datasets what that learnt from" in " ".join(both.stdout.split())
+    with zipfile.ZipFile(tmp_path / "runs/submit/both/submission.zip") as archive:
         assert len(archive.namelist()) == 5
         for number in (1, 2):
             name = f"task1/Mc-Doe_UNIX_task1_{number}/Mc-Doe_UNIX_task1_{number}.output.csv"
             assert archive.read(name) == content(package, ".output.csv")
 
 
-def test_what_is_in_the_way_is_said(folder: Path) -> None:
+def test_runs_that_make_no_package_are_named(folder: Path) -> None:
+    """Oracle: the messages: five are too many, one twice is one, one that is not finished is none."""
+    first = "runs/quantize/first"
+    (folder / "some.yaml").write_text(re.sub("systems:.*\n.*\n", "", EXAMPLE))
+    (folder / "runs/quantize/unfinished").mkdir()
+    for named, messages in (
+        ([first] * 5, ["names 5 runs, a package holds at most 4"]),
+        (
+            [first, first, "runs/quantize/unfinished"],
+            ["first: its model is that of runs/quantize/first, byte for byte", "unfinished is no finished run"],
+        ),
+    ):
+        result = submit(folder, "name=none", f"submit.runs=[{','.join(named)}]", "submit.about=some.yaml")
+        assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+        assert all(message in result.stderr for message in messages)
+        assert not (folder / "runs/submit/none").exists()
+
+
+def test_a_package_with_defects_gets_no_name(tmp_path: Path) -> None:
+    """Oracle: the folder: what our validator refuses is not there as a package."""
+    sound = packages.files()
+    path = tmp_path / "submission.zip"
+    with pytest.raises(UserError, match=r"no sound package(.|\n)*7\.wav: missing"):
+        write_checked(path, sound, [*packages.CLIPS, "7.wav"])
+    assert not path.exists()
+    assert len(write_checked(path, sound, packages.CLIPS)) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["submission.zip"]
+
+
+def test_a_failed_force_leaves_no_package_of_before(package: Path, folder: Path, tmp_path: Path) -> None:
+    """Oracle: the folder: a clip that is none stops the second run, whose folder must not hold the first one's zip."""
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    shutil.copytree(folder / "evaluation", tmp_path / "evaluation")
+    (tmp_path / "evaluation/0.wav").write_bytes(b"RIFF")
+    assert (tmp_path / "runs/submit/first/submission.zip").exists()
+    result = submit(tmp_path, "name=first", "force=true", f"submit.about={folder / 'about.yaml'}")
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "0.wav" in result.stderr
+    assert not list((tmp_path / "runs/submit/first").glob("submission*"))
+
+
+def test_figures_that_are_gone_are_one_line(runs: Path, folder: Path) -> None:
+    """Oracle: by hand: of 40 figures none is there, which is one thing to do."""
+    path = runs / "quantize/first/score.json"
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in scores.items() if not name.startswith("test/")}))
+    result = submit(runs.parent, "name=first", *(f"submit.{k}={folder / v}" for k, v in GIVEN.items()))
+    assert result.returncode == 1
+    assert "40 figures of the test split cannot be told" in result.stderr
+    assert result.stderr.count("runs/quantize/first:") == 1
+
+
+def test_long_words_and_lists_find_room_in_the_report(folder: Path) -> None:
+    """Oracle: pypdf finds the last of a hundred data sets, and a name of 200 wide letters in each of four columns."""
+    lineage, about = read_lineage(folder / "runs/quantize/first"), read_about(folder / "about.yaml", 1)
+    datasets = [{"name": f"{'w' * 190} {n}", "url": "u", "total_audio_length": 1} for n in range(100)]
+    about = dataclasses.replace(
+        about, systems=[{"name": "W" * 200, "abbreviation": "W"}] * 4, external_datasets=datasets
+    )
+    labels = [label_of("Doe", "UNIX", number) for number in range(1, 5)]
+    recogniser = load_recogniser(lineage.model)
+    systems = [System(label, lineage, description(lineage, recogniser, about, label)) for label in labels]
+    assert meta_defects(systems[0].meta, labels[0]) == []
+    text = "".join(page.extract_text() for page in PdfReader(BytesIO(report_pdf(systems, about))).pages)
+    text = "".join(text.split())
+    assert text.count("w99") == 4
+    assert text.count("W") >= 800
+
+
+def test_what_is_in_the_way_is_said(folder: Path, tmp_path: Path) -> None:
     """Oracle: the messages, each with what to do."""
     told = run(folder, "stage=submit", "name=first", "tracking=none").stderr
     assert "submit.evaluation=FOLDER" in told
     assert "submit.about=FILE" in told
-    shutil.copytree(folder / "runs/quantize/first", folder / "runs/quantize/unmeasured")
-    result = submit(folder, "name=unmeasured")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder / "runs", elsewhere / "runs")
+    with open(elsewhere / "runs/quantize/first/model.tflite", "ab") as file:
+        file.write(bytes(16))  # the same answers by another file
+    (elsewhere / "runs/teacher/first/energy.json").unlink()
+    about = f"submit.about={folder / 'about.yaml'}"
+    result = submit(elsewhere, "name=first", about, f"submit.evaluation={folder / 'evaluation'}")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "inference must be a number of at least 0, not None" in result.stderr
-    assert "stage=energy name=unmeasured" in result.stderr
-    with pytest.raises(UserError, match=r"nobody is no finished run"):
-        read_lineage(folder / "runs/quantize/nobody")
-    shutil.copytree(folder / "runs/quantize/first", folder / "elsewhere/quantize/first")
-    with pytest.raises(UserError, match="was made of a student that is in none of"):
-        read_lineage(folder / "elsewhere/quantize/first")
+    assert "energy_consumption.inference must be a number above 0, not None" in result.stderr
+    assert "measure it with stage=energy name=first force=true" in result.stderr
+    assert "teacher/first metered no training" in result.stderr
 
 
 def test_defects_of_what_authors_say_are_all_listed(tmp_path: Path) -> None:
@@ -257,7 +470,7 @@ def test_defects_of_what_authors_say_are_all_listed(tmp_path: Path) -> None:
         "'titel' means nothing",
         "title must be",
         "authors must be",
-        "systems must be",
+        "systems: of number 1, name must be",
         "abstract must",
         "source_code",
     ):
@@ -268,6 +481,44 @@ def test_defects_of_what_authors_say_are_all_listed(tmp_path: Path) -> None:
         about.team(None, None)
     assert about.team("Mueller", None) == "Mueller_UNIX"
     assert label_of(*about.team("Mueller", None).split("_"), 2) == "Mueller_UNIX_task1_2"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda a: a["systems"][0].update(label="zzz"),
+            "'label' means nothing; the keys are abbreviation, name",
+        ),
+        (lambda a: a["systems"][0].update(abbreviation="x" * 11), "abbreviation must be a text of at most 10"),
+        (lambda a: a["systems"][0].update(name="x " * 1200), "name must be a text of at most 200"),
+        (lambda a: a["systems"][0].update(name="\x1b[2J"), "name must be a text of at most 200 printable"),
+        (lambda a: a["authors"][0].update(orcid="1"), "authors: 'orcid' means nothing"),
+        (lambda a: a["authors"][0]["affiliation"].update(logo="1"), "affiliation: 'logo' means nothing"),
+        (lambda a: a["authors"][0]["affiliation"].update(department={"a": 1}), "department and location are texts"),
+        (lambda a: a.update(title="\ud800"), "title must be a text"),
+        (
+            lambda a: a.update(external_datasets=[{"name": "a", "url": "b", "total_audio_length": 1, "x": 2}]),
+            "external_datasets: 'x' means nothing",
+        ),
+    ],
+)
+def test_what_authors_cannot_say_is_refused(tmp_path: Path, change: Callable[[dict], object], message: str) -> None:
+    """Oracle: the example, with one thing changed."""
+    about = yaml.safe_load(EXAMPLE)
+    change(about)
+    (tmp_path / "about.yaml").write_text(yaml.safe_dump(about))
+    with pytest.raises(UserError, match=f"has 1 defect:\n(.|\n)*{re.escape(message)}"):
+        read_about(tmp_path / "about.yaml", 1)
+
+
+@pytest.mark.parametrize("name", [b"a\rb.wav", b"a\tb.wav", b"a\xffb.wav"])
+def test_names_that_no_table_can_hold_are_refused(tmp_path: Path, name: bytes) -> None:
+    """Oracle: the message can be printed."""
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    with pytest.raises(UserError, match="file names that no table can hold") as told:
+        evaluation_files(tmp_path)
+    assert str(told.value).replace("\n", " ").isprintable()
 
 
 def test_evaluation_sets_are_read_as_they_come(tmp_path: Path) -> None:

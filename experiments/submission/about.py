@@ -10,13 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError, listed
+from data.errors import UserError, counted, listed
 from experiments.submission.layout import LABEL, label_of
-from experiments.submission.meta import ABBREVIATION, authors_wanted, datasets_wanted
+from experiments.submission.meta import authors_wanted, datasets_wanted, system_wanted, text_wanted
 from experiments.submission.plain_yaml import read_yaml
 
 SECTIONS = ("abstract", "introduction", "system", "data", "results", "complexity", "energy")
+PROSE = 100_000  # characters of a section
 KEYS = ("title", "authors", "systems", "external_datasets", "source_code", "references", *SECTIONS)
+PARTS = {  # keys of what stands in lists, and of what stands in that
+    "systems": {"name", "abbreviation"},
+    "authors": {"lastname", "firstname", "email", "corresponding", "affiliation"},
+    "affiliation": {"institute", "abbreviation", "department", "location"},
+    "external_datasets": {"name", "url", "total_audio_length"},
+}
 EXAMPLE = """\
 title: A small network that learnt from large ones
 authors:
@@ -73,7 +80,9 @@ def read_about(path: str | Path, runs: int) -> About:
         raise UserError(f"{path}: {error}") from None
     wrong = _defects(content, runs)
     if wrong:
-        raise UserError(f"{path} has {len(wrong)} defects:\n{listed(wrong)}\nIt should be like this:\n{EXAMPLE}")
+        raise UserError(
+            f"{path} has {counted(len(wrong), 'defect')}:\n{listed(wrong)}\nIt should be like this:\n{EXAMPLE}"
+        )
     given = {key: content[key] for key in KEYS if content.get(key) is not None and key not in SECTIONS}
     texts = {key: re.sub(r"[ \t]+", " ", content[key]).strip() for key in SECTIONS if content.get(key)}
     return About(**given, texts=texts)
@@ -83,34 +92,41 @@ def _defects(content: Any, runs: int) -> list[str]:
     if not isinstance(content, Mapping):
         return [f"it is no mapping with the keys {', '.join(KEYS)}"]
     wrong = [f"{key!r} means nothing; the keys are {', '.join(KEYS)}" for key in content if key not in KEYS]
-    if not _is_text(content.get("title")):
-        wrong.append("title must be a text")
-    if (wanted := authors_wanted(content.get("authors"))) is not None:
-        wrong.append(f"authors must be {wanted}")
-    if (wanted := datasets_wanted(content.get("external_datasets"))) is not None:
-        wrong.append(f"external_datasets must be {wanted}")
-    systems = content.get("systems")
-    if systems is not None and not (
-        isinstance(systems, list) and len(systems) == runs and all(map(_is_system, systems))
-    ):
-        wrong.append(
-            f"systems must be a list of {runs}, one a run, each with name and abbreviation (at most {ABBREVIATION})"
-        )
-    if (code := content.get("source_code")) is not None and not _is_text(code):
-        wrong.append("source_code must be a URL or null")
-    references = content.get("references")
-    if references is not None and not (isinstance(references, list) and all(map(_is_text, references))):
-        wrong.append("references must be a list of texts")
-    wrong += [
-        f"{key} must be a text" for key in SECTIONS if content.get(key) is not None and not _is_text(content[key])
-    ]
+    for key, wanted in {
+        "title": text_wanted(content.get("title")),
+        "authors": authors_wanted(content.get("authors")),
+        "external_datasets": datasets_wanted(content.get("external_datasets")),
+        "references": _references_wanted(content.get("references")),
+        "source_code": None if content.get("source_code") is None else text_wanted(content["source_code"]),
+        **{key: text_wanted(content[key], PROSE) for key in SECTIONS if content.get(key) is not None},
+    }.items():
+        wrong += [] if wanted is None else [f"{key} must be {wanted}"]
+    wrong += _defects_of_systems(content.get("systems"), runs)
+    for key in ("systems", "authors", "external_datasets"):
+        wrong += _strange(key, content.get(key))
     return wrong
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _references_wanted(value: Any) -> str | None:
+    right = isinstance(value, list) and all(text_wanted(text) is None for text in value)
+    return None if value is None or right else "a list of texts"
 
 
-def _is_system(value: Any) -> bool:
-    named = isinstance(value, Mapping) and _is_text(value.get("name")) and _is_text(value.get("abbreviation"))
-    return named and len(value["abbreviation"]) <= ABBREVIATION
+def _defects_of_systems(systems: Any, runs: int) -> list[str]:
+    if systems is None:
+        return []
+    if not (isinstance(systems, list) and len(systems) == runs):
+        return [f"systems must be a list of {runs}, one a run, each with name and abbreviation"]
+    found = [(number, system_wanted(system)) for number, system in enumerate(systems, 1)]
+    return [f"systems: of number {number}, {wanted}" for number, wanted in found if wanted is not None]
+
+
+def _strange(part: str, value: Any) -> list[str]:
+    """Keys that mean nothing: they would stand in the description, where they may mean something."""
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Mapping):
+            odd = [key for key in item if key not in PARTS[part]]
+            found += [f"{part}: {key!r} means nothing; the keys are {', '.join(sorted(PARTS[part]))}" for key in odd]
+            found += _strange("affiliation", item["affiliation"]) if part == "authors" and "affiliation" in item else []
+    return found

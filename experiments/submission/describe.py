@@ -1,7 +1,7 @@
 """The description of a submitted system, from its runs: sizes, costs, training, data, energy and figures.
 
 Conventions: those of meta.py. What the runs know is taken from them; who submits and what it is called, from About.
-Energy of training is that of the student, of its teachers and of training it as integers, as far as it was measured.
+Energy of training is that of the student, of all teachers and of training it as integers; not known if a part is not.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from experiments.recogniser import Recogniser
 from experiments.run_files import RunFiles
 from experiments.submission.about import About
 from experiments.submission.lineage import Lineage
-from experiments.submission.meta import ABBREVIATION
+from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
 
 AUGMENTATIONS = {  # setting -> the organisers' word
@@ -32,7 +32,7 @@ METHODS = {"cp_mobile": "CNN", "baseline": "CNN", "cnn_gru": "CRNN"}
 AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/", "total_audio_length": None}
 IMAGENET = {"name": "ImageNet", "url": "https://www.image-net.org", "total_audio_length": None}
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
-PRETRAINED = {"passt": (AUDIOSET, IMAGENET), "ast": (AUDIOSET, IMAGENET), "timm": (IMAGENET,)}
+PRETRAINED = {"passt": (AUDIOSET, IMAGENET), "ast": (AUDIOSET, IMAGENET), "timm_cnn": (IMAGENET,)}
 NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see prepare.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
 
@@ -82,9 +82,9 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
                 "macs": scores.get("macs"),
             },
             "energy_consumption": {
-                "training": training_kwh(lineage),
-                "inference": lineage.energy.get("energy/inference/kWh"),
-                "baseline_inference": lineage.energy.get("energy/baseline/kWh"),
+                "training": lineage.kwh("training/all"),
+                "inference": lineage.kwh("inference"),
+                "baseline_inference": lineage.kwh("baseline"),
             },
             "external_datasets": datasets or None,
             "source_code": about.source_code,
@@ -102,7 +102,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
 def default_name(lineage: Lineage) -> dict[str, str]:
     """A system's name, after what it is, and its abbreviation, after its run."""
     run = lineage.quantized.name
-    return {"name": f"{network_of(lineage)} ({run})", "abbreviation": run[:ABBREVIATION]}
+    return {"name": f"{network_of(lineage)} ({run})"[:NAME], "abbreviation": run[:ABBREVIATION]}
 
 
 def network_of(lineage: Lineage) -> str:
@@ -128,12 +128,14 @@ def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]
     return list({dataset["name"]: dataset for dataset in [*found, *about.external_datasets]}.values())
 
 
-def training_kwh(lineage: Lineage) -> float | None:
-    """Of all trainings that led to the system, as far as they were measured; None if none was."""
-    if (known := lineage.energy.get("energy/training/all/kWh")) is not None:
-        return known
-    runs = (lineage.quantized, lineage.student, *lineage.teachers)
-    return sum(phase["kWh"] for run in runs for phase in run.energy.values()) or None
+def energy_note(lineage: Lineage) -> str:
+    """Of how many clips the energy of inference is, and which figures are estimates."""
+    phases = {"training": "training/all", "inference": "inference", "baseline_inference": "baseline"}
+    estimated = [name for name, phase in phases.items() if lineage.energy.get(phase, {}).get("estimated")]
+    clips = lineage.energy.get("inference", {}).get("clips")
+    of = f"inference and baseline_inference are of {clips if clips else 'an unknown number of'} clips"
+    how = f"estimates, as the machine had no meter of its processor: {', '.join(estimated)}"
+    return f"{of}; {how if estimated else 'all figures are metered'}"
 
 
 def _has_responses(run: RunFiles) -> bool:
@@ -161,19 +163,22 @@ def _pretrained_on(teacher: RunFiles) -> tuple[Mapping[str, Any], ...]:
 
 
 def _usage(lineage: Lineage, datasets: list[Mapping[str, Any]]) -> str | None:
-    words = ["pre-trained model"] if any(map(_pretrained_on, lineage.teachers)) else []
+    words = ["pre-trained model"] if _is_pretrained(lineage) else []
     return ", ".join([*words, *(["directly"] if MICIRP in datasets else [])]) or ("directly" if datasets else None)
 
 
+def _is_pretrained(lineage: Lineage) -> bool:
+    return any(teacher.settings["teacher.pretrained"] for teacher in lineage.teachers)
+
+
 def _management(lineage: Lineage) -> list[str]:
-    taught = ["knowledge distillation"] if lineage.student.settings["distill"] != "none" else []
-    return [*taught, "weight quantization"]
+    return [*(["knowledge distillation"] if lineage.teachers else []), "weight quantization"]
 
 
 def _pipeline(lineage: Lineage) -> list[str]:
-    """In the order in which it happened."""
-    before = ["pretraining"] if any(map(_pretrained_on, lineage.teachers)) else []
-    taught = ["knowledge distillation"] if lineage.student.settings["distill"] != "none" else ["training"]
-    if lineage.quantized.settings["quantize.method"] == "qat":
-        return [*before, *taught, "quantization aware training"]
-    return [*before, *taught, "weight quantization"]
+    """In the order in which it happened; the student may have had no teachers until it was trained as integers."""
+    steps = ["pretraining"] if _is_pretrained(lineage) else []
+    steps += [] if lineage.student.inputs.get("logits") else ["training"]
+    steps += ["knowledge distillation"] if lineage.teachers else []
+    trained = lineage.quantized.settings["quantize.method"] == "qat"
+    return [*steps, "quantization aware training" if trained else "weight quantization"]

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from data.errors import UserError, listed
+from data.errors import UserError, counted, listed
 from data.tables import read_table
 
 LIST, AUDIO = Path("evaluation_setup") / "fold1_test.csv", "audio"
@@ -19,7 +19,8 @@ def evaluation_files(folder: str | Path) -> list[Path]:
     """The sound files: in the order of the list if there is one, else 0.wav, 1.wav, 2.wav, ..., 10.wav.
 
     Raises:
-        UserError: there are none, names are there twice, or listed files are missing; all are listed.
+        UserError: there are none, names are there twice or hold what is no character, or listed files are missing; all
+            are listed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -27,7 +28,7 @@ def evaluation_files(folder: str | Path) -> list[Path]:
     if (folder / LIST).is_file():
         files = [folder / name for name in read_table(folder / LIST, ["filename"])["filename"]]
         if missing := [str(path) for path in files if not path.is_file()]:
-            raise UserError(f"{folder / LIST} lists {len(missing)} files that are missing:\n{listed(missing)}")
+            raise UserError(f"{folder / LIST} lists {counted(len(missing), 'missing file')}:\n{listed(missing)}")
     else:
         place = folder / AUDIO if (folder / AUDIO).is_dir() else folder
         files = sorted((path for path in place.iterdir() if path.suffix.lower() in ENDINGS), key=_natural)
@@ -36,6 +37,8 @@ def evaluation_files(folder: str | Path) -> list[Path]:
             f"submit.evaluation={folder} has no sound files: it must hold them, or a folder {AUDIO} of them"
         )
     names = [path.name for path in files]
+    if odd := [repr(name) for name in names if not name.isprintable()]:
+        raise UserError(f"submit.evaluation={folder} has file names that no table can hold:\n{listed(odd)}")
     if len(set(names)) < len(names):
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise UserError(f"submit.evaluation={folder} has files of the same name:\n{listed(twice)}")

@@ -12,15 +12,18 @@ https://github.com/toni-heittola/dcase2023_task1_submission_validator (main.py: 
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from data.errors import counted
 from data.files import write_whole
 
 TASK = "task1"
 SYSTEMS = 4
 OFFICIAL_FILES = 118_800  # of the evaluation set
 OUTPUT, META, REPORT = ".output.csv", ".meta.yaml", ".technical_report.pdf"
+OFFICIAL_NAME = re.compile(r"(0|[1-9][0-9]{0,5})\.wav")
+OFFICIAL_WORDS = f"0.wav to {OFFICIAL_FILES - 1}.wav"
 LABEL = re.compile(rf"(?P<team>[A-Za-z][A-Za-z0-9-]*_[A-Za-z][A-Za-z0-9-]*)_{TASK}_[1-{SYSTEMS}]")
 LABEL_WORDS = f"SURNAME_INSTITUTE_{TASK}_NUMBER (letters, digits and '-'; numbers from 1 to {SYSTEMS})"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: equal packages have equal bytes
@@ -36,6 +39,22 @@ def team_of(label: str) -> str | None:
     """<surname>_<institute> of a label; None if it is no label."""
     match = LABEL.fullmatch(label)
     return match["team"] if match else None
+
+
+def is_official(name: str) -> bool:
+    """Whether a clip of the evaluation set is called so."""
+    return bool(OFFICIAL_NAME.fullmatch(name)) and int(name.removesuffix(".wav")) < OFFICIAL_FILES
+
+
+def other_than_official(names: Collection[str]) -> str | None:
+    """How a list of clips differs from the evaluation set, in words."""
+    odd = sum(not is_official(name) for name in names)
+    if not odd and len(names) == OFFICIAL_FILES:
+        return None
+    others = f", {odd:,} of them with other names" if odd else ""
+    return (
+        f"{counted(len(names), 'clip')}{others}: the official evaluation set has {OFFICIAL_FILES:,}, {OFFICIAL_WORDS}"
+    )
 
 
 def output_path(label: str) -> str:

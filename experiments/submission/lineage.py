@@ -1,7 +1,7 @@
-"""From a quantised run back to the student it was made of, and to the teachers that the student learnt from.
+"""From a quantised run back to the student it was made of, to the teachers of both, and to what all of them cost.
 
-Conventions: runs are found by content, not by name: a run.json holds the fingerprint of each file that the run read,
-and the run that made the file lies in a folder beside, runs/<stage>/<any name>.
+Conventions: what a run was made of is found by content: a run.json holds the fingerprint of each file that the run
+read, and the run that made the file lies in runs/<stage>/<any name>. Nothing is guessed: what is not found is an error.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,18 @@ from typing import Any
 
 import yaml
 
-from data.errors import UserError
-from experiments.paths import CHECKPOINT, MODEL
+from data.errors import UserError, listed
+from experiments.energy import Metered
+from experiments.paths import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD, sha256
 from experiments.run_files import RunFiles, is_run, read_run
-from experiments.training_energy import teachers_behind, written
+from experiments.training_energy import teachers_behind, trainings, written
+
+NEEDED = {  # stage: setting -> type; what the description and the report are made of
+    "quantize": {"quantize.method": str},
+    "student": {"student.builder": str} | dict.fromkeys([f"student.mel.{k}" for k in ("mels", "window", "hop")], int),
+    "teacher": {"teacher.builder": str, "teacher.pretrained": bool},
+}
+AGAIN = "run its stage again with force=true"
 
 
 @dataclass(frozen=True)
@@ -23,16 +31,19 @@ class Lineage:
 
     Attributes:
         quantized, student: the runs.
-        teachers: those that can be found.
-        energy: the figures of stage=energy; none where it did not run.
-        data: the settings of `data` that the quantised run was asked for.
+        teachers: of the student, and of training it as integers.
+        energy: by phase: inference and baseline, as stage=energy metered this very file; training/..., see
+            training_energy.py.
+        data: the settings of `data` that the student was trained with.
+        kind: of the data set that the figures are of.
     """
 
     quantized: RunFiles
     student: RunFiles
     teachers: tuple[RunFiles, ...]
-    energy: Mapping[str, float]
+    energy: Mapping[str, Metered]
     data: Mapping[str, Any]
+    kind: str
 
     @property
     def model(self) -> Path:
@@ -44,24 +55,68 @@ class Lineage:
         """Of the layers' weights, each width once."""
         return tuple(sorted({row["bits"] for row in self.quantized.layers}))
 
+    def kwh(self, phase: str) -> float | None:
+        """None if it is not known."""
+        return self.energy.get(phase, {}).get("kWh")
+
 
 def read_lineage(folder: Path) -> Lineage:
     """Of runs/quantize/<name>.
 
     Raises:
-        UserError: it is no finished quantized run with a model.tflite, its student is gone, or files are damaged.
+        UserError: it is no finished quantised run with a model.tflite and its layers.json, its student or a teacher is
+            gone, or files are damaged.
     """
-    quantized = read_run(folder)
+    quantized = _run(folder, "quantize")
     if not (folder / MODEL).is_file():
         raise UserError(f"{folder} has no {MODEL}: only a run of stage=quantize that made integers can be submitted")
+    if not quantized.layers:
+        raise UserError(f"{folder} has no {LAYERS} that tells the bits of its layers: {AGAIN}")
     runs = folder.resolve().parent.parent
-    students, _ = written(runs / "student", CHECKPOINT, [quantized.inputs.get("checkpoint", "")])
+    checkpoint = str(quantized.inputs.get("checkpoint", ""))
+    students, _ = written(runs / "student", CHECKPOINT, [checkpoint])
     if not students:
         raise UserError(f"{folder} was made of a student that is in none of {runs / 'student'}/*: restore it there")
-    student = read_run(students[0])
-    teachers, _ = teachers_behind(runs, student.inputs.get("logits", "").split())
-    energy = runs / "energy" / folder.name
-    figures = read_run(energy).scores if is_run(energy) else {}
+    student = _run(students[0], "student")
+    logits = [digest for run in (quantized, student) for digest in str(run.inputs.get("logits", "")).split()]
+    teachers, missing = teachers_behind(runs, logits)
+    if missing:
+        raise UserError(
+            f"{folder} learnt from teachers that are gone, and what they had learnt from must be declared; restore "
+            f"them:\n{listed(missing)}"
+        )
     return Lineage(
-        quantized, student, tuple(map(read_run, teachers)), figures, yaml.safe_load(quantized.config)["data"]
+        quantized,
+        student,
+        tuple(_run(teacher, "teacher") for teacher in teachers),
+        _inference(folder) | trainings(folder / MODEL, {"checkpoint_sha256": checkpoint}, runs),
+        _data(student),
+        _data(quantized)["kind"],
     )
+
+
+def _run(folder: Path, stage: str) -> RunFiles:
+    """A run with the settings that are needed of one of its stage."""
+    run = read_run(folder)
+    wrong = [key for key, kind in NEEDED[stage].items() if not isinstance(run.settings.get(key), kind)]
+    if wrong:
+        raise UserError(f"{folder / RECORD} does not say {', '.join(wrong)}: {AGAIN}")
+    return run
+
+
+def _inference(folder: Path) -> dict[str, Metered]:
+    """What the answers of the run's file and of the baseline cost; of several measurements that of the run's name."""
+    model, measured = sha256(folder / MODEL), folder.resolve().parent.parent / "energy"
+    for path in sorted(measured.glob("*"), key=lambda path: (path.name != folder.resolve().name, path.name)):
+        if is_run(path) and (run := read_run(path)).inputs.get("model") == model:
+            return {phase: run.energy[phase] for phase in ("inference", "baseline") if phase in run.energy}
+    return {}
+
+
+def _data(run: RunFiles) -> Mapping[str, Any]:
+    """The settings of `data` that a run was asked for."""
+    try:
+        config = yaml.safe_load(run.config)
+        return {**config["data"], **{key: config["data"][key] for key in ("kind", "subset", "validation_fraction")}}
+    except (yaml.YAMLError, TypeError, KeyError):
+        raise UserError(f"{run.folder / CONFIG} does not say which data the run was of: {AGAIN}") from None

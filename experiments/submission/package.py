@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.errors import UserError
+from data.errors import UserError, counted
 from experiments.submission.layout import (
     LABEL_WORDS,
     META,
@@ -71,13 +71,14 @@ def read_package(path: Path) -> Package:
 def _read(archive: zipfile.ZipFile, package: Package) -> None:
     members = archive.infolist()
     if len(members) > MEMBERS:
-        package.defects.append(f"it has {len(members)} members, more than {MEMBERS}; it is not looked into")
+        package.defects.append(f"it has {len(members):,} members, more than {MEMBERS}; it is not looked into")
         return
-    package.defects += [defect for member in members for defect in _defects_of(member)]
+    wrong = {id(member): _defects_of(member) for member in members}
+    package.defects += [defect for found in wrong.values() for defect in found]
     files = [member for member in members if not member.is_dir()]
     counts = Counter(member.filename for member in files)
     package.defects += [f"{name!r} is there {count} times" for name, count in counts.items() if count > 1]
-    by_name = {member.filename: member for member in files if not _defects_of(member)}
+    by_name = {member.filename: member for member in files if not wrong[id(member)]}
 
     labels = sorted({name.split("/")[1] for name in counts if name.startswith(f"{TASK}/") and name.count("/") > 1})
     for label in labels:
@@ -86,7 +87,9 @@ def _read(archive: zipfile.ZipFile, package: Package) -> None:
     labels = [label for label in labels if team_of(label)]
     teams = sorted({team_of(label) for label in labels})
     if not 1 <= len(labels) <= SYSTEMS:
-        package.defects.append(f"it holds {len(labels)} systems in folders {TASK}/LABEL; 1 to {SYSTEMS} are allowed")
+        package.defects.append(
+            f"it holds {counted(len(labels), 'system')} in folders {TASK}/LABEL; 1 to {SYSTEMS} are allowed"
+        )
     if len(teams) > 1:
         package.defects.append(f"its labels are of several teams: {', '.join(teams)}")
 

@@ -1,13 +1,14 @@
 """The tables of a submission's technical report, as rows of words: a column a system, or two.
 
 Conventions: the first row is the header. Figures are those of the descriptions (meta.py) and of the runs' score.json;
-what was not measured is a dash.
+what was not measured, or does not apply, is a dash.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
+from experiments.run_files import RunFiles
 from experiments.submission.describe import System, augmentations, network_of
 from students.complexity import LIMITS
 
@@ -26,6 +27,7 @@ BY_BUILDER = {
     "cp_resnet": "K. Koutini et al., Receptive-field-regularized CNN variants for acoustic scene classification, DCASE 2019.",  # noqa: E501
     "cp_mobile": CP_MOBILE,
 }
+METHODS = {"ptq": "after training", "qat": "in training"}
 DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a neural network, arXiv:1503.02531, 2015."
 
 
@@ -63,7 +65,22 @@ def training(systems: Sequence[System]) -> Rows:
 
     def of(*keys: str) -> Callable[[System], str]:
         """The first setting that is there."""
-        return lambda s: _word(next(filter(None, map(s.lineage.student.settings.get, keys)), None))
+        return lambda s: _word(_first(s.lineage.student, keys))
+
+    def taught(key: str) -> Callable[[System], str]:
+        """Of the trainings that listened to teachers: the student's, then that as integers, each value once."""
+
+        def values(s: System) -> str:
+            listeners = {"student.distill": s.lineage.student, "distill": s.lineage.quantized}
+            found = [
+                _word(run.settings.get(f"{at}.{key}")) for at, run in listeners.items() if run.inputs.get("logits")
+            ]
+            return ", then ".join(dict.fromkeys(found)) or DASH
+
+        return values
+
+    def quantised(s: System) -> str:
+        return METHODS.get(method := s.lineage.quantized.settings["quantize.method"], method)
 
     return _rows(
         systems,
@@ -72,15 +89,15 @@ def training(systems: Sequence[System]) -> Rows:
             "batch size": of("batch_size", "student.fit.batch_size"),
             "learning rate": of("student.fit.learning_rate"),
             "weight decay": of("student.fit.weight_decay"),
-            "temperature": of("student.distill.temperature"),
-            "weight of labels": of("student.distill.hard_weight"),
-            "quantised": lambda s: str(s.lineage.quantized.settings["quantize.method"]),
+            "temperature": taught("temperature"),
+            "weight of labels": taught("hard_weight"),
+            "quantised": quantised,
         },
     )
 
 
 def data(systems: Sequence[System]) -> Rows:
-    """What each student heard, and how it was changed."""
+    """What each student and its teachers were trained on, and how the student's clips were changed."""
 
     def of(key: str) -> Callable[[System], str]:
         return lambda s: _word(s.lineage.data[key])
@@ -133,20 +150,23 @@ def complexity(systems: Sequence[System]) -> Rows:
 
 
 def energy(systems: Sequence[System]) -> Rows:
-    """Of training and of inference, and the baseline's on the same machine."""
+    """kWh of training and of inference, and the baseline's on the same machine; an estimate says so."""
 
-    def of(key: str) -> Callable[[System], str]:
-        return lambda s: _word(s.meta["system"]["energy_consumption"][key])
+    def of(phase: str) -> Callable[[System], str]:
+        def word(s: System) -> str:
+            estimated = s.lineage.energy.get(phase, {}).get("estimated")
+            return _word(s.lineage.kwh(phase)) + (" (estimate)" if estimated else "")
 
-    def normalised(s: System) -> str:
-        return _word(s.lineage.energy.get("energy/normalised"))
+        return word
 
     named = {
-        "training": of("training"),
+        "training": of("training/all"),
         "inference": of("inference"),
-        "inference of the baseline": of("baseline_inference"),
+        "inference of the baseline": of("baseline"),
+        "clips of inference": lambda s: _word(s.lineage.energy.get("inference", {}).get("clips")),
+        "baseline / system": lambda s: _word(float(s.lineage.kwh("baseline") / s.lineage.kwh("inference"))),
     }
-    return _rows(systems, {**named, "baseline / system": normalised})
+    return _rows(systems, named)
 
 
 def references(systems: Sequence[System]) -> list[str]:
@@ -167,6 +187,10 @@ def _short(s: System) -> str:
 
 def _rows(systems: Sequence[System], named: dict[str, Callable[[System], str]]) -> Rows:
     return [["", *map(_short, systems)], *([name, *map(word, systems)] for name, word in named.items())]
+
+
+def _first(run: RunFiles, keys: Sequence[str]) -> Any:
+    return next((run.settings[key] for key in keys if run.settings.get(key) is not None), None)
 
 
 def _word(value: Any) -> str:

@@ -83,7 +83,13 @@ def report_pdf(systems: Sequence[System], about: About, figures: Sequence[Pictur
     if figures:
         story.append(_gallery(figures, styles))
     section("complexity", ("Costs, and the task's limits.", complexity(systems)))
-    section("energy", ("Energy in kWh by codecarbon.", energy(systems)))
+    section(
+        "energy",
+        (
+            "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter.",
+            energy(systems),
+        ),
+    )
     story.append(Paragraph("References", styles["heading"]))
     for number, reference in enumerate([*references(systems), *about.references], 1):
         story.append(Paragraph(f"[{number}] {escape(reference)}", styles["reference"]))
@@ -101,6 +107,13 @@ def fonts() -> None:
     for style in STYLES.values():
         pdfmetrics.registerFont(TTFont(f"{FONT}{style}", str(folder / f"{FONT}{style}.ttf")))
     pdfmetrics.registerFontFamily(FONT, **{name: f"{FONT}{style}" for name, style in STYLES.items()})
+
+
+def unprinted(text: str) -> str:
+    """The characters, each once, that the font has not."""
+    fonts()
+    known = pdfmetrics.getFont(FONT).face.charToGlyph
+    return "".join(sorted({character for character in text if ord(character) not in known and character.isprintable()}))
 
 
 def _styles() -> Mapping[str, ParagraphStyle]:
@@ -146,7 +159,7 @@ def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
     ruled = [("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black), ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black)]
     ruled += [("LINEBELOW", (0, -1), (-1, -1), 0.8, colors.black), ("VALIGN", (0, 0), (-1, -1), "TOP")]
     ruled += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
-    return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1)
+    return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1, splitInRow=1)
 
 
 def _gallery(figures: Sequence[Picture], styles: Mapping[str, ParagraphStyle]) -> Table:
