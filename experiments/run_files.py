@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from data.errors import UserError, listed
 from experiments.paths import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
 
@@ -64,6 +66,14 @@ class RunFiles:
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates by layer, of an integer network."""
         return {str(operator["output"]): int(operator["macs"]) for operator in self.operators}
+
+    @cached_property
+    def data_kind(self) -> str | None:
+        """Of which kind of data set the figures are; None if the config does not say."""
+        try:
+            return yaml.safe_load(self.config)["data"]["kind"]
+        except (yaml.YAMLError, LookupError, TypeError):
+            return None
 
     @property
     def training_kwh(self) -> float | None:

@@ -40,7 +40,7 @@ def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, .
         "run.json": json.dumps(
             {"settings": {"bits": 8, "seed": seed}, "inputs": {"waves": "ab"}, "sources": [*map(str, sources)]}
         ),
-        "config.yaml": "name: <script>alert(1)</script>\n",
+        "config.yaml": "name: <script>alert(1)</script>\ndata: {kind: tau22}\n",
         "energy.json": json.dumps({"quantize": {"kWh": 0.0012, "seconds": 9, "estimated": True, "cpu": "some"}}),
         "layers.json": json.dumps(
             [{"layer": "0_0", "bits": 8, "bytes": 104}, {"layer": "1_0", "bits": 4, "bytes": 60}]
@@ -191,6 +191,14 @@ def test_long_names_are_letters_and_the_page_says_which(tmp_path: Path, miniatur
     key, side_by_side = section.lead
     assert [row[0] for row in key.rows] == ["A", "B"]
     assert side_by_side.rows[0] == ["accuracy (macro)", percent(short[0].scores["test/accuracy"]), ""]
+
+
+def test_only_what_is_of_the_challenges_data_stands_among_the_published(finished: Path) -> None:
+    """Oracle: the pictures' titles, of a run on the challenge's data and on the synthetic miniature."""
+    run = read_run(finished)
+    for kind, there in (("tau22", True), ("synthetic", False)):
+        section = section_of(dataclasses.replace(run, config=f"data: {{kind: {kind}}}"), finished)
+        assert ("Accuracy over costs" in [picture.title for picture in section.pictures]) is there
 
 
 def test_energy_of_trainings_is_counted_once(tmp_path: Path, miniature: ClipSet) -> None:

@@ -12,7 +12,7 @@ from experiments.judge import figures_under
 from experiments.rank_systems import FIGURES, PUBLISHED, as_system, read_systems, trade_off_of
 from experiments.report import figures
 from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word
-from experiments.report.run_page import COSTS, fitting, shares_of
+from experiments.report.run_page import CHALLENGE, COSTS, fitting, shares_of
 from experiments.run_files import RunFiles
 
 PAGE = "comparison"
@@ -48,7 +48,8 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
         }
         if integers:
             own = [as_system(label, run.scores) for label, run in integers.items()]
-            pictures.append(trade_off_of([*read_systems(PUBLISHED), *own], PAGE))
+            others = read_systems(PUBLISHED) if {run.data_kind for run in integers.values()} == {CHALLENGE} else []
+            pictures.append(trade_off_of([*others, *own], PAGE))
         different = _differences(runs) if len({run.stage for run in runs}) == 1 else []
         return Section(
             "Comparison",
