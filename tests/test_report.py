@@ -188,6 +188,9 @@ def test_long_names_are_letters_and_the_page_says_which(tmp_path: Path, miniatur
     (old / "score.json").write_text(json.dumps({"integer/accuracy": 0.5, "loss": 1.0}))
     runs = [short[0], read_run(old)]
     section = comparison_of(runs, {run.folder.resolve(): "x" for run in runs})
+    assert [picture.title for picture in section_of(runs[1], old).pictures] == [
+        *("Confusions", "Reliability", "Training", "Layers")
+    ]
     key, side_by_side = section.lead
     assert [row[0] for row in key.rows] == ["A", "B"]
     assert side_by_side.rows[0] == ["accuracy (macro)", percent(short[0].scores["test/accuracy"]), ""]

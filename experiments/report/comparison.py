@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.judge import figures_under
-from experiments.rank_systems import FIGURES, PUBLISHED, as_system, read_systems, trade_off_of
+from experiments.rank_systems import PUBLISHED, as_system, read_systems, trade_off_of
 from experiments.report import figures
 from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word
-from experiments.report.run_page import CHALLENGE, COSTS, fitting, shares_of
+from experiments.report.run_page import CHALLENGE, COSTS, fitting, is_rankable, shares_of
 from experiments.run_files import RunFiles
 
 PAGE = "comparison"
@@ -43,9 +43,7 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
             caption = "Dotted: the loss that is minimised; losses of unlike kinds are unlike."
             curves = figures.curves({label: run.history for label, run in named.items()})
             pictures.append(Picture("Training", caption, curves, PAGE))
-        integers = {
-            label: run for label, run in named.items() if run.layers and run.scores.keys() >= {*FIGURES.values()}
-        }
+        integers = {label: run for label, run in named.items() if is_rankable(run)}
         if integers:
             own = [as_system(label, run.scores) for label, run in integers.items()]
             others = read_systems(PUBLISHED) if {run.data_kind for run in integers.values()} == {CHALLENGE} else []

@@ -15,7 +15,7 @@ from typing import Any
 from data.errors import UserError
 from experiments.judge import figures_under
 from experiments.paths import REPORT
-from experiments.rank_systems import PUBLISHED, as_system, read_systems, trade_off_of
+from experiments.rank_systems import FIGURES, PUBLISHED, as_system, read_systems, trade_off_of
 from experiments.report import figures
 from experiments.report.page import Grid, Link, Picture, Section, Tile, interval, percent, word, write_page
 from experiments.run_files import RunFiles, ancestors, flat, read_run
@@ -140,11 +140,16 @@ def pictures_of(run: RunFiles) -> list[Picture]:
     if run.history:
         caption = "The training loss is the one that is minimised; a distillation loss is no log loss."
         found.append(Picture("Training", caption, figures.curves({run.name: run.history}), name))
-    if run.layers and run.data_kind == CHALLENGE:
+    if is_rankable(run) and run.data_kind == CHALLENGE:
         found.append(trade_off_of([*read_systems(PUBLISHED), as_system(run.name, run.scores)], name))
         figure = figures.layers(run.layers, run.macs)
         found.append(Picture("Layers", "Bytes of weights and biases, and work for one clip.", figure, name))
     return found
+
+
+def is_rankable(run: RunFiles) -> bool:
+    """Whether it is an integer network with all figures that ranks are of; runs of other versions have other ones."""
+    return bool(run.layers) and run.scores.keys() >= {*FIGURES.values()}
 
 
 def grids_of(run: RunFiles) -> list[Grid]:
