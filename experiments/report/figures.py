@@ -118,12 +118,11 @@ def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
     """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
     found = dict.fromkeys(key for run in scores.values() for key in figures_under(prefix, run))
-    figure, axis = _axes(height=0.6 + len(found) * (0.14 + 0.07 * len(scores)))
-    step = 0.8 / max(len(scores), 1)
-    for number, (name, run) in enumerate(scores.items()):
-        places = np.arange(len(found)) + (number - (len(scores) - 1) / 2) * step
-        if not figures_under(prefix, run):
-            continue
+    shown = [(number, *pair) for number, pair in enumerate(scores.items()) if figures_under(prefix, pair[1])]
+    figure, axis = _axes(height=0.6 + len(found) * (0.14 + 0.07 * len(shown)))
+    step = 0.8 / max(len(shown), 1)
+    for place, (number, name, run) in enumerate(shown):
+        places = np.arange(len(found)) + (place - (len(shown) - 1) / 2) * step
         values = 100 * np.array([run.get(key, np.nan) for key in found])
         edges = 100 * np.array([[run.get(f"{key}/{edge}", np.nan) for key in found] for edge in ("low", "high")])
         axis.barh(places, values, height=0.9 * step, color=_colour(number), alpha=0.75, label=name)

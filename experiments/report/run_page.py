@@ -142,6 +142,7 @@ def pictures_of(run: RunFiles) -> list[Picture]:
         found.append(Picture("Training", caption, figures.curves({run.name: run.history}), name))
     if is_rankable(run) and run.data_kind == CHALLENGE:
         found.append(trade_off_of([*read_systems(PUBLISHED), as_system(run.name, run.scores)], name))
+    if run.layers:
         figure = figures.layers(run.layers, run.macs)
         found.append(Picture("Layers", "Bytes of weights and biases, and work for one clip.", figure, name))
     return found
