@@ -1,6 +1,7 @@
 """What tests share: a miniature set on disk, and the real clips where SCENELET_DATA points to them."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,16 @@ def miniature_waves(miniature: ClipSet, tmp_path_factory: pytest.TempPathFactory
     return WaveStore(pack(miniature, tmp_path_factory.mktemp("waves")))
 
 
+@pytest.fixture(scope="module")
+def trained(trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which stage=all has run on the miniature; each module has its own, to do with as it likes."""
+    return Path(shutil.copytree(trained_once, tmp_path_factory.mktemp("trained"), dirs_exist_ok=True))
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
-    """A folder in which stage=all has run on the miniature."""
-    folder = tmp_path_factory.mktemp("trained")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
+    """What `trained` is a copy of."""
+    folder = tmp_path_factory.mktemp("trained_once")
     result = run(folder, "stage=all", f"data.root={miniature.root}", "name=first", *QUICK)
     assert result.returncode == 0, result.stderr
     (folder / "stdout.txt").write_text(result.stdout)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 from experiments.tracking import LONGEST_NAME, Tracker, give_up
@@ -16,7 +17,8 @@ FULL, LAST = 1, 4
 
 
 def records(folder: Path) -> list[Record]:
-    """All records of the one offline run in a run's folder."""
+    """All records of the one offline run in a run's folder, when W&B's service has written them all."""
+    wandb.teardown()
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     return [Record.FromString(message) for message in messages(path.read_bytes())]
 
