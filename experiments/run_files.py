@@ -18,6 +18,8 @@ import yaml
 from data.errors import UserError, listed
 from experiments.paths import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
 
+CHALLENGE = "tau22"  # the kind of data set that is the challenge's
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -68,12 +70,18 @@ class RunFiles:
         return {str(operator["output"]): int(operator["macs"]) for operator in self.operators}
 
     @cached_property
-    def data_kind(self) -> str | None:
-        """Of which kind of data set the figures are; None if the config does not say."""
+    def data(self) -> Mapping[str, Any]:
+        """The settings of `data` that the run was asked for; nothing if the config does not say."""
         try:
-            return yaml.safe_load(self.config)["data"]["kind"]
+            found = yaml.safe_load(self.config)["data"]
         except (yaml.YAMLError, LookupError, TypeError):
-            return None
+            return {}
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def is_of_challenge(self) -> bool:
+        """Whether the figures are of the challenge's data, which published ones are of."""
+        return self.data.get("kind") == CHALLENGE
 
     @property
     def training_kwh(self) -> float | None:

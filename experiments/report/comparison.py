@@ -12,7 +12,7 @@ from experiments.judge import figures_under
 from experiments.rank_systems import PUBLISHED, as_system, read_systems, trade_off_of
 from experiments.report import figures
 from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word
-from experiments.report.run_page import CHALLENGE, COSTS, fitting, is_rankable, shares_of
+from experiments.report.run_page import COSTS, fitting, is_rankable, shares_of
 from experiments.run_files import RunFiles
 
 PAGE = "comparison"
@@ -46,7 +46,7 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
         integers = {label: run for label, run in named.items() if is_rankable(run)}
         if integers:
             own = [as_system(label, run.scores) for label, run in integers.items()]
-            others = read_systems(PUBLISHED) if {run.data_kind for run in integers.values()} == {CHALLENGE} else []
+            others = read_systems(PUBLISHED) if all(run.is_of_challenge for run in integers.values()) else []
             pictures.append(trade_off_of([*others, *own], PAGE))
         different = _differences(runs) if len({run.stage for run in runs}) == 1 else []
         return Section(

@@ -21,7 +21,6 @@ from experiments.report.page import Grid, Link, Picture, Section, Tile, interval
 from experiments.run_files import RunFiles, ancestors, flat, read_run
 from students.complexity import LIMITS
 
-CHALLENGE = "tau22"  # the kind of data set that published accuracies are of
 FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
 JOULES = 3.6e6  # in a kWh
 COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
@@ -140,7 +139,7 @@ def pictures_of(run: RunFiles) -> list[Picture]:
     if run.history:
         caption = "The training loss is the one that is minimised; a distillation loss is no log loss."
         found.append(Picture("Training", caption, figures.curves({run.name: run.history}), name))
-    if is_rankable(run) and run.data_kind == CHALLENGE:
+    if is_rankable(run) and run.is_of_challenge:
         found.append(trade_off_of([*read_systems(PUBLISHED), as_system(run.name, run.scores)], name))
     if run.layers:
         figure = figures.layers(run.layers, run.macs)

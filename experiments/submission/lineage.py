@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data.errors import UserError, listed
 from experiments.energy import Metered
 from experiments.paths import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD, sha256
@@ -116,7 +114,6 @@ def _inference(folder: Path) -> dict[str, Metered]:
 def _data(run: RunFiles) -> Mapping[str, Any]:
     """The settings of `data` that a run was asked for."""
     try:
-        config = yaml.safe_load(run.config)
-        return {**config["data"], **{key: config["data"][key] for key in ("kind", "subset", "validation_fraction")}}
-    except (yaml.YAMLError, TypeError, KeyError):
+        return {**run.data, **{key: run.data[key] for key in ("kind", "subset", "validation_fraction")}}
+    except KeyError:
         raise UserError(f"{run.folder / CONFIG} does not say which data the run was of: {AGAIN}") from None

@@ -16,7 +16,7 @@ from experiments.paths import MODEL, PACKAGE, existing, matches, sha256
 from experiments.predict_files import probabilities_of_files
 from experiments.prediction_table import table_text
 from experiments.recogniser import Recogniser, load_recogniser
-from experiments.run_files import is_run
+from experiments.run_files import CHALLENGE, is_run
 from experiments.runs import Run
 from experiments.submission.about import EXAMPLE, SECTIONS, About, read_about
 from experiments.submission.describe import System, description, energy_note
@@ -35,8 +35,6 @@ from experiments.submission.meta import Defect, meta_defects, meta_text
 from experiments.submission.report_pictures import pictures
 from experiments.submission.technical_report import report_pdf, unprinted
 from experiments.submission.validate_package import Passed, require_valid
-
-CHALLENGE = "tau22"  # the kind of data set that is the challenge's
 
 log = logging.getLogger(__name__)
 
