@@ -16,12 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from data.errors import UserError, unknown
 from data.folder import read_folder
 from data.impulse import read_impulses
-from data.packing import is_current, pack, source_of
+from data.packing import is_current, pack
 from data.scenes import ClipSet
 from data.synthetic import IMPULSE_FOLDER, VERSION, write_synthetic
 from data.tau22 import EVALUATION, HELP, META, OFFICIAL_ROWS, SUBSETS, TOP, UNFINISHED, list_of, read_tau22
 from experiments.config import Data
-from experiments.paths import write_text
 
 RECEIPT = "packed.json"
 SUBSET_FOLDER = "dcase2024-subsets"
@@ -36,23 +35,6 @@ class Packed:
     clips: ClipSet
     waves: Path
     responses: np.ndarray | None
-
-
-def run(cfg: DictConfig) -> None:
-    """stage=data: fetch what is missing, check it, pack it, and nothing else."""
-    if (waves := _unchanged(cfg)) is not None:
-        log.info("%s: the lists and every sound file are unchanged, nothing to do", waves)
-        return
-    if cfg.data.kind == "tau22":
-        _fetch(cfg)
-    packed = read_and_pack(cfg)
-    receipt = {
-        "settings": _settings(cfg),
-        "waves": str(packed.waves),
-        "source": source_of(packed.waves),
-        "files": _stamps([*packed.clips.sources, *_wavs(cfg.data.impulses)]),
-    }
-    write_text(packed.waves.parent / RECEIPT, json.dumps(receipt, indent=1))
 
 
 def read_and_pack(cfg: DictConfig) -> Packed:

@@ -23,27 +23,28 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError, unknown
-from experiments import config, tracking
-from experiments.run_files import flat
-from experiments.runs import is_first
+from experiments import config
+from experiments.runs import tracking
+from experiments.runs.reader import flat
+from experiments.runs.record import is_first
 
 CONF = Path(__file__).parent / "conf"
 STAGES = {
-    "data": "experiments.datasets",
-    "teacher": "experiments.train_teacher",
-    "ensemble": "experiments.make_ensemble",
-    "student": "experiments.train_student",
-    "quantize": "experiments.quantize_student",
-    "summary": "experiments.make_summary",
-    "score": "experiments.score_predictions",
-    "submit": "experiments.submission.make_submission",
-    "validate": "experiments.submission.validate_package",
-    "report": "experiments.report.make_report",
-    "workspace": "experiments.report.dashboard",
-    "rank": "experiments.rank_systems",
-    "energy": "experiments.measure_energy",
-    "predict": "experiments.predict_audio",
-    "demo": "experiments.demo",
+    "data": "experiments.stages.data",
+    "teacher": "experiments.stages.teacher",
+    "ensemble": "experiments.stages.ensemble",
+    "student": "experiments.stages.student",
+    "quantize": "experiments.stages.quantize",
+    "summary": "experiments.stages.summary",
+    "score": "experiments.stages.score",
+    "submit": "experiments.stages.submit",
+    "validate": "experiments.stages.validate",
+    "report": "experiments.stages.report",
+    "workspace": "experiments.stages.workspace",
+    "rank": "experiments.stages.rank",
+    "energy": "experiments.stages.energy",
+    "predict": "experiments.stages.predict",
+    "demo": "experiments.stages.demo",
 }
 # These run in every process of several; the others in the first one only.
 SHARED = ("teacher", "student")

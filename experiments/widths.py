@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, unknown
 from data.front_end import FrontEnd
-from experiments.prepare import Prepared
+from experiments.datamodule import Prepared
 from students.quantize.bits import allocate, measure, stored_bytes
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import FoldedNetwork

@@ -7,7 +7,7 @@ import torch
 
 from data.errors import UserError
 from data.scenes import SCENES
-from experiments import checkpoint
+from experiments.training import checkpoint
 from students import build_student
 from teachers import build_teacher
 

@@ -11,7 +11,7 @@ from test_tracking import records, start
 
 from data.scenes import ClipSet
 from experiments.report.dashboard import media_of, tables_of, workspace
-from experiments.report.run_page import write_report
+from experiments.report.sections import write_report
 
 
 @pytest.fixture

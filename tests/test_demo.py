@@ -23,8 +23,8 @@ from omegaconf import OmegaConf
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.front_end import band_centres, build_front_end
-from experiments import demo
-from experiments.recogniser import load_recogniser
+from experiments.inference.classifier import load_recogniser
+from experiments.stages import demo
 
 
 def sound(seconds: float = 2.0, rate: int = 44_100) -> bytes:

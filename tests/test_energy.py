@@ -16,10 +16,10 @@ from data.front_end import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments import energy
+from experiments.datamodule import Prepared
 from experiments.energy import Metered, in_alternation, joined, measured, meter, read_energy, read_phases
-from experiments.measure_energy import SHAPE, answering, make_baseline, normalised, table
-from experiments.prepare import Prepared
-from experiments.training_energy import trainings
+from experiments.runs.lineage import trainings
+from experiments.stages.energy import SHAPE, answering, make_baseline, normalised, table
 from students import build_student
 from students.complexity import tflite_complexity
 from students.quantize.calibrate import calibrate

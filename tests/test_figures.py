@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from experiments.report import figures
-from experiments.report.figures import INK, Point
+from experiments.report import plots as figures
+from experiments.report.plots import INK, Point
 from experiments.report.render import png, svg
 
 SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5), ("/low", 0.25), ("/high", 0.625))}

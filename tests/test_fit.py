@@ -20,10 +20,10 @@ from data.errors import UserError
 from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.fit import NotFiniteError, fit
-from experiments.hardware import compile_mode
-from experiments.predict import predict
-from experiments.recipe import Recipe, learning_rate_factor, parameter_groups, small_enough
+from experiments.distributed import compile_mode
+from experiments.inference.network import predict
+from experiments.training.loop import NotFiniteError, fit
+from experiments.training.optimization import Recipe, learning_rate_factor, parameter_groups, small_enough
 from students import build_student
 
 RECIPE = Recipe(

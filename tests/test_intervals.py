@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.intervals import difference_intervals, figure_intervals
-from experiments.score import log_loss, macro_accuracy
+from experiments.evaluation.bootstrap import difference_intervals, figure_intervals
+from experiments.evaluation.metrics import log_loss, macro_accuracy
 
 
 def predictions(n: int, seed: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from data.scenes import SCENES, ClipSet
-from experiments.judge import figures_under, is_edge, judge
-from experiments.score import reliability
-from experiments.score_predictions import read_predictions
+from experiments.evaluation.evaluate import figures_under, is_edge, judge
+from experiments.evaluation.metrics import reliability
+from experiments.stages.score import read_predictions
 
 
 @pytest.fixture

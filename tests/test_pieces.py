@@ -17,7 +17,7 @@ from data.errors import UserError
 from data.pieces import LOUDEST, SUFFIXES, read_pieces
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.demo import FORMATS, LONGEST_SECONDS
+from experiments.stages.demo import FORMATS, LONGEST_SECONDS
 
 RATE = 32_000
 

@@ -16,12 +16,12 @@ from data.errors import UserError
 from data.front_end import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments import predict_audio
-from experiments.compare import of_integers
-from experiments.predict_audio import hear, sound_files, table_of
-from experiments.prepare import Prepared
-from experiments.recogniser import chosen_recogniser, load_recogniser
-from experiments.score_predictions import read_predictions
+from experiments.datamodule import Prepared
+from experiments.inference.classifier import chosen_recogniser, load_recogniser
+from experiments.quantization import of_integers
+from experiments.stages import predict as predict_audio
+from experiments.stages.predict import hear, sound_files, table_of
+from experiments.stages.score import read_predictions
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 

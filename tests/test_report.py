@@ -14,11 +14,11 @@ from test_tracking import records
 
 from data.errors import UserError
 from data.scenes import ClipSet
-from experiments.judge import judge
+from experiments.evaluation.evaluate import judge
 from experiments.report.comparison import comparison_of, labels_of
 from experiments.report.page import percent
-from experiments.report.run_page import section_of, write_report
-from experiments.run_files import ancestors, read_run
+from experiments.report.sections import section_of, write_report
+from experiments.runs.reader import ancestors, read_run
 
 PHONE = {"width": 360, "height": 740}
 

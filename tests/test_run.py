@@ -19,8 +19,8 @@ from safetensors import safe_open
 from data.front_end import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments import checkpoint
-from experiments.judge import is_edge
+from experiments.evaluation.evaluate import is_edge
+from experiments.training import checkpoint
 from students import build_student
 from students.complexity import over_limits, torch_complexity
 from students.quantize.runtime import TFLiteModel

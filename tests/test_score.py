@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
-from experiments.score import calibration_error, evaluate, log_loss, macro_accuracy, softmax
+from experiments.evaluation.metrics import calibration_error, evaluate, log_loss, macro_accuracy, softmax
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from sklearn import metrics
 
 from data.errors import UserError
 from data.scenes import SCENES, ClipSet
-from experiments.score import confusion
-from experiments.score_predictions import read_predictions
+from experiments.evaluation.metrics import confusion
+from experiments.stages.score import read_predictions
 
 NAMES = ["audio/a.wav", "audio/b.wav", "audio/c.wav"]
 

@@ -26,15 +26,15 @@ from sklearn import metrics
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES, ClipSet
-from experiments.predict_files import BATCH, probabilities_of_files
-from experiments.prediction_table import table_text
-from experiments.recogniser import load_recogniser
+from experiments.evaluation.predictions import table_text
+from experiments.inference.classifier import load_recogniser
+from experiments.inference.files import BATCH, probabilities_of_files
+from experiments.stages.submit import write_checked
 from experiments.submission.about import EXAMPLE, read_about
 from experiments.submission.describe import PRETRAINED, System, augmentations, description, external_datasets
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
-from experiments.submission.make_submission import write_checked
 from experiments.submission.meta import meta_defects
 from experiments.submission.report_tables import training
 from experiments.submission.technical_report import report_pdf

@@ -5,7 +5,17 @@ import pytest
 from scipy import stats
 
 from data.errors import UserError
-from experiments.summary import Estimate, Result, Setting, caveats, estimate, figures_of, group, paired, reference_of
+from experiments.evaluation.seeds import (
+    Estimate,
+    Result,
+    Setting,
+    caveats,
+    estimate,
+    figures_of,
+    group,
+    paired,
+    reference_of,
+)
 
 DATA = {"waves": "w", "clips": "c", "logits": "l"}
 

@@ -9,7 +9,7 @@ import pytest
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
-from experiments.tracking import LONGEST_NAME, Tracker, give_up
+from experiments.runs.tracking import LONGEST_NAME, Tracker, give_up
 
 BLOCK = 1 << 15
 PIECE = struct.Struct("<IHB")

@@ -26,7 +26,7 @@ from experiments.submission.layout import other_than_official
 from experiments.submission.meta import meta_defects
 from experiments.submission.package import BYTES, MEMBERS
 from experiments.submission.plain_yaml import DEPTH, read_yaml
-from experiments.submission.validate_package import ROWS, validate
+from experiments.submission.validate import ROWS, validate
 
 OUTPUT, META = f"task1/{LABEL}/{LABEL}.output.csv", f"task1/{LABEL}/{LABEL}.meta.yaml"
 REPORT = "task1/Doe_TUX_task1.technical_report.pdf"

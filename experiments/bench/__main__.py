@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.errors import UserError
-from experiments.paths import write_text
+from experiments.runs.layout import write_text
 
 BENCHES = {
     "data": "experiments.bench.data",

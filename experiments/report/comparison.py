@@ -8,12 +8,12 @@ import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.judge import figures_under
-from experiments.rank_systems import PUBLISHED, as_system, read_systems, trade_off_of
-from experiments.report import figures
+from experiments.evaluation.evaluate import figures_under
+from experiments.report import plots
 from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word
-from experiments.report.run_page import COSTS, fitting, is_rankable, shares_of
-from experiments.run_files import RunFiles
+from experiments.report.sections import COSTS, fitting, is_rankable, shares_of
+from experiments.runs.reader import RunFiles
+from experiments.stages.rank import PUBLISHED, as_system, read_systems, trade_off_of
 
 PAGE = "comparison"
 LONGEST = 16  # characters of a run's name in a legend
@@ -38,10 +38,10 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
         pictures = shares_of({label: run.scores for label, run in named.items()}, PAGE)
         if any(run.reliability for run in runs):
             bins = {label: run.reliability for label, run in named.items()}
-            pictures.append(Picture("Reliability", "Accuracy over confidence.", figures.reliability(bins), PAGE))
+            pictures.append(Picture("Reliability", "Accuracy over confidence.", plots.reliability(bins), PAGE))
         if any(run.history for run in runs):
             caption = "Dotted: the loss that is minimised; losses of unlike kinds are unlike."
-            curves = figures.curves({label: run.history for label, run in named.items()})
+            curves = plots.curves({label: run.history for label, run in named.items()})
             pictures.append(Picture("Training", caption, curves, PAGE))
         integers = {label: run for label, run in named.items() if is_rankable(run)}
         if integers:

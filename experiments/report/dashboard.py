@@ -4,20 +4,15 @@ Conventions: names are the same in every stage: rows of training as in history.j
 tables/<kind>, pictures figures/<title>. stage=workspace uploads the layout, once for a project; it needs a key.
 """
 
-import importlib.util
 import io
 import logging
 from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import DictConfig
-
-from data.errors import UserError
-from experiments.judge import figures_under
+from experiments.evaluation.evaluate import figures_under
 from experiments.report.page import Section
 from experiments.report.render import png
-from experiments.run_files import RunFiles
-from experiments.tracking import has_key
+from experiments.runs.reader import RunFiles
 
 NAME = "scenelet"
 HEADLINE = ("test/accuracy", "test/log_loss", "test/calibration_error")
@@ -76,28 +71,6 @@ def tables_of(run: RunFiles) -> dict[str, tuple[list[str], list[list[Any]]]]:
 
 def _key(title: str) -> str:
     return title.lower().replace(" ", "_")
-
-
-def run(cfg: DictConfig) -> None:
-    """Upload the workspace to the project of `cfg.tracking`.
-
-    Raises:
-        UserError: the package is not there, there is no key, or W&B refuses.
-    """
-    if importlib.util.find_spec("wandb_workspaces") is None:
-        raise UserError("stage=workspace needs wandb-workspaces: pip install --editable '.[workspace]'")
-    if not has_key():
-        raise UserError("stage=workspace needs a key of Weights & Biases: wandb login, or set WANDB_API_KEY")
-    import wandb
-
-    try:
-        entity = cfg.tracking.entity or wandb.Api().default_entity
-        address = workspace(entity, cfg.tracking.project).save().url
-    except Exception as error:  # of many kinds, from two packages and the network
-        raise UserError(
-            f"Weights & Biases does not take the workspace ({error}): check key, entity and network"
-        ) from error
-    log.info("workspace: %s", address)
 
 
 def workspace(entity: str, project: str) -> Any:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from experiments.paths import write_text
 from experiments.report.render import svg
+from experiments.runs.layout import write_text
 
 PAGES = Path(__file__).parent.parent / "pages"
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from data.scenes import DEVICES, SCENES
-from experiments.recogniser import Recogniser
-from experiments.run_files import RunFiles
+from experiments.inference.classifier import Recogniser
+from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
 from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME

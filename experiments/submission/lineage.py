@@ -11,9 +11,9 @@ from typing import Any
 
 from data.errors import UserError, listed
 from experiments.energy import Metered
-from experiments.paths import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD, sha256
-from experiments.run_files import RunFiles, is_run, read_run
-from experiments.training_energy import teachers_behind, trainings, written
+from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD, sha256
+from experiments.runs.lineage import teachers_behind, trainings, written
+from experiments.runs.reader import RunFiles, is_run, read_run
 
 NEEDED = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from experiments.report import figures
+from experiments.report import plots
 from experiments.report.render import png
 from experiments.submission.describe import System
 
@@ -11,13 +11,13 @@ def pictures(systems: Sequence[System]) -> list[tuple[str, bytes]]:
     """Caption and PNG of each picture that the runs' files allow."""
     runs = {system.label: system.lineage.quantized for system in systems}
     scores = {label: run.scores for label, run in runs.items()}
-    found = [("Accuracy by device, with 95 % intervals over recordings.", figures.shares(scores, "device"))]
+    found = [("Accuracy by device, with 95 % intervals over recordings.", plots.shares(scores, "device"))]
     if bins := {label: run.reliability for label, run in runs.items() if run.reliability}:
-        found.append(("Accuracy over confidence.", figures.reliability(bins)))
+        found.append(("Accuracy over confidence.", plots.reliability(bins)))
     if histories := {s.label: s.lineage.student.history for s in systems if s.lineage.student.history}:
-        found.append(("Training of the students.", figures.curves(histories)))
+        found.append(("Training of the students.", plots.curves(histories)))
     for label, run in runs.items():
         if run.counts:
             caption = f"{label}: what each scene (rows) was taken for (columns)."
-            found.append((caption, figures.confusions(run.counts, run.scenes)))
+            found.append((caption, plots.confusions(run.counts, run.scenes)))
     return [(caption, png(figure)) for caption, figure in found]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
-from experiments.run_files import RunFiles
+from experiments.runs.reader import RunFiles
 from experiments.submission.describe import System, augmentations, network_of
 from students.complexity import LIMITS
 

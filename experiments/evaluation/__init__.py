@@ -1,0 +1,1 @@
+"""Metrics, their intervals, tables of predictions, ranking."""

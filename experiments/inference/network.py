@@ -1,0 +1,49 @@
+"""What a network thinks of some clips: logits and probabilities, on one device or shared out over several.
+
+Conventions: batches are always the same whole ones, whoever computes them, so that the results are too.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from data.augment import time_roll
+from data.batches import Batch, Batches
+from data.front_end import FrontEnd
+from experiments.distributed import exchange
+from experiments.evaluation.metrics import softmax
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, front_end: FrontEnd, batch: Batch, shifts: Sequence[int] = (0,)) -> torch.Tensor:
+    """float32 logits (B, shifts, classes) of a batch's clean clips; the network is in evaluation mode.
+
+    Args:
+        shifts: samples; by which each clip is rolled.
+    """
+    found = []
+    for shift in shifts:
+        waves = time_roll(batch.waves, torch.full_like(batch.rows, shift)) if shift else batch.waves
+        found.append(network(front_end(waves).contiguous(memory_format=torch.channels_last)).float())
+    return torch.stack(found, dim=1)
+
+
+def predict(
+    network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, classes) and labels (n,) of a split, in its order; with a Fabric, all its processes share the
+    work and have the result."""
+    network.eval()
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    numbers = range(fabric.global_rank, batches.count, fabric.world_size)
+    with fabric.autocast():
+        mine = [
+            (number, logits_of(network, front_end, batch)[:, 0].cpu().numpy(), batch.labels.cpu().numpy())
+            for number, batch in zip(numbers, batches.in_order(numbers), strict=True)
+        ]
+    found = sorted((piece for pieces in exchange(fabric, mine) for piece in pieces), key=lambda piece: piece[0])
+    _, logits, labels = zip(*found, strict=True)
+    return softmax(np.concatenate(logits)), np.concatenate(labels)

@@ -1,0 +1,225 @@
+"""Pictures of results: training curves, confusions, devices, calibration, costs; for reports, papers and dashboards.
+
+Conventions: every function takes what a run's files hold and gives a matplotlib Figure WIDTH inches wide, so that its
+words can be read on a phone. A run has one colour, by its place among the runs. Nothing is drawn in black or white
+but in INK, which becomes the colour of a page's own words (render.py), so that one picture fits light and dark. Names
+are text, never formulas. The first colours: Okabe & Ito, "Color Universal Design", 2008.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from experiments.evaluation.evaluate import figures_under
+
+INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
+COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
+WIDTH, HEIGHT = 3.6, 2.4  # inches
+FONT = 8.0
+MANY = 20  # classes: with more, their names are smaller, and counts are not written
+STYLE = {
+    "font.size": FONT,
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "svg.fonttype": "none",  # words stay words: they can be searched, read aloud, and have the page's letters
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "figure.constrained_layout.use": True,
+}
+
+
+P = ParamSpec("P")
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in our style, whatever that of the process is."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+class Point(NamedTuple):
+    """A system in the plane of costs and accuracy; `name` is written beside it, `group` decides its colour."""
+
+    name: str
+    accuracy: float
+    parameter_bytes: float
+    macs: float
+    group: str
+    on_front: bool = False
+
+
+@_styled
+def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Losses (above) and validation accuracy (below) over epochs; runs by name, each a sequence of rows, maybe none."""
+    figure, (above, below) = _axes(2, height=1.6 * HEIGHT)
+    alone = len(histories) == 1
+    for number, (name, rows) in enumerate(histories.items()):
+        if not rows:
+            continue
+        colour, epochs = _colour(number), [row["epoch"] for row in rows]
+        lines = (("loss", ":", "training" if alone else None), ("validation/log_loss", "-", "validation log loss"))
+        for key, style, word in lines:
+            values = [row.get(key, np.nan) for row in rows]
+            above.plot(epochs, values, style, color=colour, label=word if alone or word is None else name)
+        below.plot(epochs, [100 * row.get("validation/accuracy", np.nan) for row in rows], color=colour)
+    above.set(ylabel="loss")
+    below.set(xlabel="epoch", ylabel="validation accuracy, %")
+    _legend(figure, above)
+    return figure
+
+
+@_styled
+def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure:
+    """What each class (rows) was taken for (columns): shares of the row, and counts in the cells."""
+    table, n = np.asarray(counts, dtype=float), len(scenes)
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    figure, axis = _axes(height=0.9 * WIDTH)
+    axis.grid(visible=False)
+    for row in range(n):
+        for column in range(n):
+            square = Rectangle((column - 0.5, row - 0.5), 1, 1)
+            square.set(facecolor=COLOURS[0], alpha=0.85 * shares[row, column], linewidth=0)
+            axis.add_patch(square)
+            if table[row, column] and n <= MANY:
+                axis.text(column, row, f"{int(table[row, column])}", ha="center", va="center", fontsize=6.5)
+    words, size = [scene.replace("_", " ") for scene in scenes], min(FONT, FONT * MANY / max(n, 1))
+    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="taken for")
+    axis.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
+    axis.set_yticks(range(n), words, fontsize=size)
+    axis.tick_params(length=0)
+    return figure
+
+
+@_styled
+def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
+    """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
+    prefix = f"test/accuracy/{kind}/"
+    found = dict.fromkeys(key for run in scores.values() for key in figures_under(prefix, run))
+    shown = [(number, *pair) for number, pair in enumerate(scores.items()) if figures_under(prefix, pair[1])]
+    figure, axis = _axes(height=0.6 + len(found) * (0.14 + 0.07 * len(shown)))
+    step = 0.8 / max(len(shown), 1)
+    for place, (number, name, run) in enumerate(shown):
+        places = np.arange(len(found)) + (place - (len(shown) - 1) / 2) * step
+        values = 100 * np.array([run.get(key, np.nan) for key in found])
+        edges = 100 * np.array([[run.get(f"{key}/{edge}", np.nan) for key in found] for edge in ("low", "high")])
+        axis.barh(places, values, height=0.9 * step, color=_colour(number), alpha=0.75, label=name)
+        axis.errorbar(values, places, xerr=np.abs(edges - values), fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
+    axis.set_yticks(range(len(found)), [key.removeprefix(prefix).replace("_", " ") for key in found])
+    axis.set(xlim=(0, 100), ylim=(len(found) - 0.5, -0.5), xlabel="accuracy, %")
+    axis.grid(visible=False, axis="y")
+    if len(scores) > 1:
+        _legend(figure, axis)
+    return figure
+
+
+@_styled
+def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal it means what it says.
+
+    Args:
+        runs: by name, each the rows of reliability.csv, maybe none.
+    """
+    figure, axis = _axes(height=0.85 * WIDTH)
+    axis.plot([0, 100], [0, 100], "--", color=INK, linewidth=0.8, alpha=0.6)
+    for number, (name, rows) in enumerate(runs.items()):
+        if rows:
+            x, y, items = (np.array([row[key] for row in rows]) for key in ("confidence", "accuracy", "items"))
+            sizes = 8 + 120 * items / items.sum()
+            axis.scatter(100 * x, 100 * y, s=sizes, color=_colour(number), alpha=0.75, label=name, clip_on=False)
+    axis.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence, %", ylabel="accuracy, %")
+    if len(runs) > 1:
+        _legend(figure, axis)
+    return figure
+
+
+@_styled
+def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -> Figure:
+    """Bytes and multiply-accumulates of each layer of an integer network, coloured by the bits of its weights.
+
+    Args:
+        rows: of layers.json.
+        macs: by layer.
+    """
+    figure, (left, right) = _axes(1, 2, height=0.6 + 0.15 * max(len(rows), 10))
+    right.sharey(left)
+    places = np.arange(len(rows))
+    bits = sorted({int(row["bits"]) for row in rows})
+    for axis, title, values in (
+        (left, "bytes", [row["bytes"] for row in rows]),
+        (right, "multiply-acc.", [macs.get(str(row["layer"]), 0) for row in rows]),
+    ):
+        for number, width in enumerate(bits):
+            mine = [i for i in places if rows[i]["bits"] == width]
+            axis.barh(mine, [values[i] for i in mine], color=_colour(number), alpha=0.75, label=f"{width} bits")
+        axis.set(title=title)
+        axis.grid(visible=False, axis="y")
+        axis.xaxis.set_major_locator(MaxNLocator(2))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    left.set_yticks(places, [str(row["layer"]) for row in rows], fontsize=FONT - 1)
+    left.set_ylim(len(rows) - 0.4, -0.6)
+    right.tick_params(labelleft=False)
+    _legend(figure, left)
+    return figure
+
+
+@_styled
+def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> Figure:
+    """Accuracy over bytes (above) and over multiply-accumulates (below), limits dashed; points on the front have a
+    ring."""
+    figure, axes = _axes(2, height=1.7 * HEIGHT)
+    groups = list(dict.fromkeys(point.group for point in points))
+    for axis, cost, title in zip(axes, ("parameter_bytes", "macs"), ("bytes", "multiply-accumulates"), strict=True):
+        for number, group in enumerate(groups):
+            some = [point for point in points if point.group == group]
+            x, y = [getattr(point, cost) for point in some], [100 * point.accuracy for point in some]
+            rings = [1.4 if point.on_front else 0 for point in some]
+            axis.scatter(x, y, color=_colour(number), s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
+            for point, along, up in zip(some, x, y, strict=True):
+                axis.annotate(point.name, (along, up), xytext=(4, 3), textcoords="offset points", fontsize=FONT - 1)
+        axis.axvline(limits[cost], linestyle="--", color=INK, linewidth=0.8, alpha=0.6)
+        axis.set(xscale="log", xlabel=title, ylabel="accuracy, %")
+        axis.margins(0.2)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    _legend(figure, axes[0])
+    return figure
+
+
+def _axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(WIDTH, height))
+    return figure, figure.subplots(rows, columns)
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    """Above all axes, where it hides nothing, in as many columns as there is room for."""
+    handles, labels = axis.get_legend_handles_labels()
+    columns = max(1, min(len(labels), int(44 / (max(map(len, labels), default=1) + 6))))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)

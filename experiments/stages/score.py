@@ -1,0 +1,96 @@
+"""stage=score: official figures of any table of predictions, whoever made them.
+
+Conventions: the table has a column `filename` and one of probabilities for each class, as the challenge wants it
+(tab-separated; commas will do); `scene_label`, if it is there, must be the most probable class. Every clip of the split
+is scored once, none is guessed. Figures are those of the other stages (score.py), intervals are over recordings.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data.errors import UserError, listed
+from data.tables import read_table
+from experiments.datasets import read_clips
+from experiments.evaluation.evaluate import figures_under, judge
+from experiments.evaluation.metrics import confusion
+from experiments.evaluation.predictions import check_predictions, last_part
+from experiments.runs.layout import CONFUSION, SCORES, sha256
+from experiments.runs.record import Run
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Score `cfg.predictions` on the test split; write score.json and its tables; print the tables."""
+    if cfg.predictions is None:
+        raise UserError("stage=score needs a table: predictions=FILE, with the columns filename and one for each class")
+    clips = read_clips(cfg)[0]
+    rows = clips.indices("test")
+    names = [clips.filenames[row] for row in rows]
+    probabilities = read_predictions(cfg.predictions, names, clips.scenes)
+    asked = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    this = Run(cfg, "score", settings={}, inputs={"predictions": sha256(cfg.predictions), "clips": asked})
+    if not this.is_done(CONFUSION):
+        this.start()
+        this.finish(judge(clips, probabilities, this.folder))
+    scores = json.loads((this.folder / SCORES).read_text())
+    counts = confusion(probabilities, clips.labels[rows])
+    for table in (table_of_figures(scores), table_of_confusion(counts, clips.scenes)):
+        Console().print(table)
+    log.info("%d clips: %s", len(names), this.folder / SCORES)
+
+
+def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+    """Probabilities of the given clips, float64 (len(filenames), classes), in the order asked for.
+
+    Names are compared as they are, or by their last part, so that `audio/x.wav` and `x.wav` are the same clip.
+
+    Raises:
+        UserError: the table is no such table, or clips are missing, strange or there twice, or values are no
+            probabilities, or contradict scene_label; all of a kind are listed.
+    """
+    table = read_table(path, ["filename", *scenes])
+    values, wrong = check_predictions(table, scenes, filenames, of="the test split")
+    if wrong:
+        raise UserError(f"{path} has {len(wrong)} defects:\n{listed(wrong)}")
+    found = {last_part(name): row for row, name in enumerate(table["filename"])}
+    rows = values[[found[last_part(name)] for name in filenames]]
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+def table_of_figures(scores: Mapping[str, float]) -> Table:
+    """Accuracy and log loss over all, with intervals, and by scene, device and group."""
+    out = Table(title="test split")
+    for column in ("", "accuracy", "log loss"):
+        out.add_column(column, justify="left" if not column else "right")
+    out.add_row("all (macro)", f"{100 * scores['test/accuracy']:.1f} %", f"{scores['test/log_loss']:.3f}")
+    if "test/accuracy/low" in scores:
+        low, high = (100 * scores[f"test/accuracy/{edge}"] for edge in ("low", "high"))
+        losses = f"{scores['test/log_loss/low']:.3f} to {scores['test/log_loss/high']:.3f}"
+        out.add_row("95 % interval over recordings", f"{low:.1f} to {high:.1f} %", losses)
+    out.add_row("calibration error", f"{scores['test/calibration_error']:.3f}", "", end_section=True)
+    for figure in figures_under("test/accuracy/", scores):
+        subset = figure.removeprefix("test/accuracy/")
+        accuracy, loss = scores[figure], scores[f"test/log_loss/{subset}"]
+        out.add_row(escape(subset.replace("/", " ")), f"{100 * accuracy:.1f} %", f"{loss:.3f}")
+    return out
+
+
+def table_of_confusion(counts: np.ndarray, scenes: Sequence[str]) -> Table:
+    """Rows: what it was; columns: what it was taken for."""
+    out = Table(title="what it was (rows), and what it was taken for")
+    out.add_column("")
+    for number in range(len(scenes)):
+        out.add_column(str(number), justify="right")
+    for number, (scene, row) in enumerate(zip(scenes, counts.tolist(), strict=True)):
+        out.add_row(escape(f"{number} {scene}"), *(str(count) if count else "." for count in row))
+    return out

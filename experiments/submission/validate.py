@@ -1,0 +1,152 @@
+"""stage=validate: look through a challenge package as the organisers will, and list everything that is wrong with it.
+
+Conventions: nothing in the package is trusted. Every file is checked on its own, and the clips of the systems against
+those of the evaluation folder or, without one, against the official names and those of the first system. A defect is a
+sentence. No defect means that the layout, the tables and the descriptions are as layout.py, prediction_table.py and
+meta.py say, and that the report is a PDF with a page; not that any of it is true.
+"""
+
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypdf import PdfReader
+
+from data.errors import UserError, counted, listed
+from data.scenes import SCENES
+from data.tables import parse_table
+from experiments.evaluation.predictions import check_predictions, header, last_part
+from experiments.submission.layout import (
+    META,
+    OFFICIAL_FILES,
+    OFFICIAL_WORDS,
+    OUTPUT,
+    is_official,
+    meta_path,
+    output_path,
+)
+from experiments.submission.meta import meta_defects
+from experiments.submission.package import read_package
+from experiments.submission.plain_yaml import read_yaml
+
+SHOWN = 10  # defects of one table's rows, of which there may be a hundred thousand
+LONGEST = 2000  # characters of a defect, which may quote a name of any length
+ROWS = 2 * OFFICIAL_FILES  # of a table that is read
+PDF_START, PDF_END = b"%PDF-", b"%%EOF"
+PDF_TAIL = 1024  # bytes at the end, within which the end must be marked
+logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # which quotes what it finds odd in a file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A system that is described as it should be: label, name, clips and figures that the package states."""
+
+    label: str
+    name: str
+    clips: Sequence[str]
+    accuracy: float
+    bytes: float
+    macs: int
+
+
+def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[Passed]:
+    """The systems of a package.
+
+    Raises:
+        UserError: it has defects; every one is listed.
+    """
+    defects, systems = validate(path, filenames)
+    if defects:
+        raise UserError(f"{path} has {counted(len(defects), 'defect')}:\n{listed(defects, shown=len(defects))}")
+    return systems
+
+
+def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[Passed]]:
+    """Every defect of a package, and its systems that have none.
+
+    Args:
+        path: the zip file.
+        filenames: of the evaluation set; without them, names must be official ones, and of all systems those of the
+            first one that has a readable table.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    package, of, official = read_package(path), "the evaluation set", filenames is None
+    defects, systems = package.defects, []
+    for label, files in package.systems.items():
+        output = files.get(OUTPUT)
+        names, found = ([], []) if output is None else _check_output(output, label, filenames, of, official=official)
+        meta, wrong = (None, []) if META not in files else _check_meta(files[META], label)
+        if names and filenames is None:
+            filenames, of = names, f"{label}, which has others"
+        defects += found + wrong
+        if OUTPUT in files and META in files and not found + wrong:
+            system, overall = meta["system"], meta["results"]["development_dataset"]["overall"]
+            costs = system["complexity"]["total_model_size"], system["complexity"]["macs"]
+            systems.append(Passed(label, meta["submission"]["name"], names, overall["accuracy"], *costs))
+    if package.report is not None:
+        defects += _check_report(package.report)
+    return [_printable(defect) for defect in defects], systems
+
+
+def _check_output(
+    data: bytes, label: str, filenames: Sequence[str] | None, of: str, *, official: bool
+) -> tuple[list[str], list[str]]:
+    """The clips of a table, which may have to be called as the official ones are, and its defects."""
+    path = output_path(label)
+    if (lines := data.count(b"\n")) > ROWS:
+        return [], [f"{path} has {lines:,} lines, more than {ROWS:,}; it is not looked into"]
+    found = []
+    # data/tables.py is more patient than the readers of a challenge.
+    if b"\r" in data.replace(b"\r\n", b""):
+        found.append(f"{path}: a line ends in CR alone; lines must end in LF or CRLF")
+    if data.endswith((b"\n\n", b"\n\r\n")):
+        found.append(f"{path}: there are empty lines at its end")
+    try:
+        table = parse_table(
+            io.TextIOWrapper(io.BytesIO(data), "utf-8", newline=""), path, header(SCENES), separator="\t"
+        )
+    except UserError as error:
+        return [], [*found, str(error)]
+    if list(table) != header(SCENES):
+        found.append(f"{path}: the header is {list(table)}, it must be {header(SCENES)}")
+    names = [last_part(name) for name in table["filename"]]
+    _, wrong = check_predictions(table, SCENES, filenames, of=of)
+    if official:
+        wrong += [f"{name}: no name such as {OFFICIAL_WORDS}" for name in names if not is_official(name)]
+    found += [f"{path}: {defect}" for defect in wrong[:SHOWN]]
+    if len(wrong) > SHOWN:
+        found.append(f"{path}: ... and {len(wrong) - SHOWN} more such rows")
+    if not names:
+        found.append(f"{path}: it has no rows")
+    return names, found
+
+
+def _check_meta(data: bytes, label: str) -> tuple[dict | None, list[str]]:
+    """A description and its defects."""
+    path = meta_path(label)
+    try:
+        meta = read_yaml(data)
+    except UserError as error:
+        return None, [f"{path}: {error}"]
+    return meta, [f"{path}: {defect.text}" for defect in meta_defects(meta, label)]
+
+
+def _printable(text: str) -> str:
+    """Names in a package may hold what moves a terminal's cursor."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _check_report(data: bytes) -> list[str]:
+    try:
+        if data.startswith(PDF_START) and PDF_END in data[-PDF_TAIL:] and PdfReader(io.BytesIO(data)).pages[0]:
+            return []
+    except Exception:  # pypdf raises whatever damaged bytes lead to
+        pass
+    return ["the technical report is no PDF with a page, or only a part of one"]

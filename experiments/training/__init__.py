@@ -1,0 +1,1 @@
+"""Training networks: the loop, the optimiser settings, distillation targets, checkpoints."""

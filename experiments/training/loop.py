@@ -1,0 +1,199 @@
+"""The one training loop, for teachers and students.
+
+Conventions: an epoch is one pass over the train split in whole batches; the schedule is a function of the
+(fractional) epoch. Everything random comes from one seed: the order of the clips, every augmentation, and, through
+torch's global generator, what networks draw themselves. On several devices a batch is shared out: `batch_size` is
+that of all together, gradients are averaged, and BatchNorm counts each device's own share unless
+`fabric.sync_batchnorm=true` (CUDA), which a share of few clips needs.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from data.augment import Augment
+from data.batches import Batch, Batches
+from data.front_end import FrontEnd
+from experiments.distributed import exchange, in_step
+from experiments.evaluation.metrics import log_loss, macro_accuracy
+from experiments.inference.network import predict
+from experiments.training import resume
+from experiments.training.optimization import OPTIMIZERS, Recipe, learning_rate_factor
+
+Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
+Layers = Sequence[Sequence[nn.Parameter]]
+State = dict[str, object]
+
+
+class NotFiniteError(Exception):
+    """The loss was no number: the epoch, the step (from 0) and the rows of that step's clips."""
+
+    def __init__(self, epoch: int, step: int, rows: Sequence[int]) -> None:
+        super().__init__(f"the loss is no number in epoch {epoch}, step {step + 1}")
+        self.rows = rows
+
+
+def fit(
+    fabric: Fabric,
+    network: nn.Module,
+    front_end: FrontEnd,
+    train: Batches,
+    validation: Batches,
+    *,
+    loss: Loss,
+    recipe: Recipe,
+    augment: Augment,
+    responses: torch.Tensor | None,
+    seed: int,
+    on_epoch: Callable[[Mapping[str, float], State], None],
+    groups: list[dict[str, object]] | None = None,
+    state: State | None = None,
+    compiled: str | None = None,
+    watch: Callable[[Iterator[Batch], int], Iterator[Batch]] = lambda batches, _: batches,
+) -> nn.Module:
+    """Train a network in place and return it with the weights to keep, in evaluation mode.
+
+    Args:
+        fabric: device, precision, distribution.
+        network: log-mels to logits.
+        front_end: waves to log-mels.
+        train, validation: batches; the test split never comes here.
+        loss: (logits (B, classes), batch) -> scalar.
+        recipe, augment: how.
+        responses: impulse responses (R, L), or None.
+        seed: of order and augmentation.
+        on_epoch: receives each epoch's figures, and the state from which `fit` would go on.
+        groups: of parameters, as recipe.parameter_groups makes them; None: all parameters at the whole rate.
+        state: of an earlier training that was stopped.
+        compiled: mode of torch.compile to train by; None: not compiled.
+        watch: passes an epoch's batches on, whose number it is told, and may show how far it is.
+
+    Raises:
+        NotFiniteError: the loss is no longer a number.
+    """
+    network = network.to(fabric.device, memory_format=torch.channels_last)
+    front_end = front_end.to(fabric.device)
+    responses = None if responses is None else responses.to(fabric.device)
+    groups = groups or [{"params": list(network.parameters()), "scale": 1.0}]
+    make = OPTIMIZERS[recipe.optimizer]
+    optimizer = make(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    # What is compiled shares its weights with `network`, which is judged and saved.
+    trained, optimizer = fabric.setup(torch.compile(network, mode=compiled) if compiled else network, optimizer)
+    average = None
+    if recipe.ema:
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    judged = network if average is None else average.module
+    if state is None:
+        state = {"epoch": 0, "best": math.inf, "kept": None}
+    else:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+        fabric.strategy.precision.load_state_dict(state["precision"])
+    order, chance = (torch.Generator(device=fabric.device) for _ in range(2))
+    steps = len(train) // train.batch_size
+
+    for epoch in range(state["epoch"], recipe.epochs):
+        order.manual_seed(resume.seed_of(seed, epoch, 0))
+        chance.manual_seed(resume.seed_of(seed, epoch, 1 + fabric.global_rank))
+        torch.manual_seed(resume.seed_of(seed, epoch, 1 + fabric.global_rank))
+        trained.train()
+        _freeze_statistics(network)
+        started, losses, rows = time.perf_counter(), [], []
+        batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
+        for step, batch in enumerate(watch(batches, steps)):
+            rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
+            pictures, batch = _seen(batch, train, front_end, augment, responses, chance)
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(_backward(fabric, trained, loss, pictures, batch, recipe.accumulate))
+            rows.append(batch.rows)
+            if recipe.clip:
+                fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
+            optimizer.step()
+            if average is not None:
+                average.update_parameters(network)
+        mean = _mean(fabric, epoch + 1, losses, rows)
+        seconds = time.perf_counter() - started
+        in_step(fabric, judged)
+        probabilities, labels = predict(judged, front_end, validation, fabric)
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": rate,
+            "loss": mean,
+            "validation/accuracy": macro_accuracy(probabilities, labels),
+            "validation/log_loss": log_loss(probabilities, labels),
+            "clips_per_second": steps * train.batch_size / seconds,
+        }
+        if not math.isfinite(row["validation/log_loss"]):  # the last step went wrong
+            raise NotFiniteError(epoch + 1, steps - 1, rows[-1].tolist())
+        if recipe.keep == "best" and row["validation/log_loss"] < state["best"]:
+            state["best"] = row["validation/log_loss"]
+            state["kept"] = {name: value.clone() for name, value in judged.state_dict().items()}
+        state |= {"epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        state["precision"] = fabric.strategy.precision.state_dict()  # of fp16: how much it scales the loss
+        if average is not None:
+            state["average"] = average.state_dict()
+        on_epoch(row, state)
+    network.load_state_dict(state["kept"] or judged.state_dict())
+    return network.eval()
+
+
+@torch.no_grad()
+def _seen(
+    batch: Batch,
+    train: Batches,
+    front_end: FrontEnd,
+    augment: Augment,
+    responses: torch.Tensor | None,
+    chance: torch.Generator,
+) -> tuple[torch.Tensor, Batch]:
+    """Augmented pictures (B, 1, mels, frames) of a batch, and the batch with the answers that they have now."""
+    shifts = augment.shifts(len(batch.rows), chance)
+    if train.target_shifts is not None:
+        batch = batch.rolled(shifts, train.target_shifts)
+    waves = augment.waves(batch.waves, shifts, batch.from_reference_device, responses, chance)
+    pictures = augment.pictures(front_end(waves, chance), chance)
+    if (mixing := augment.mixing(len(pictures), chance)) is not None:
+        pictures, batch = mixing(pictures), batch.mixed(mixing, train.classes)
+    return pictures.contiguous(memory_format=torch.channels_last), batch
+
+
+def _mean(fabric: Fabric, epoch: int, losses: list[torch.Tensor], rows: list[torch.Tensor]) -> float:
+    """Mean loss of an epoch's steps over all processes; the first step that went wrong in any of them is raised."""
+    # Asked once an epoch and not once a step: that would stop the GPU each time.
+    values = torch.stack(losses).cpu()
+    wrong = (~values.isfinite()).nonzero().flatten().tolist()
+    first = exchange(fabric, (wrong[0], rows[wrong[0]].tolist()) if wrong else None)
+    if found := [each for each in first if each is not None]:
+        raise NotFiniteError(epoch, *min(found))
+    return float(np.mean(exchange(fabric, float(values.mean()))))
+
+
+def _backward(
+    fabric: Fabric, network: nn.Module, loss: Loss, pictures: torch.Tensor, batch: Batch, parts: int
+) -> torch.Tensor:
+    """Gradients of a batch, computed in some parts one after the other; returns the loss, a scalar."""
+    total = torch.zeros((), device=fabric.device)
+    pairs = zip(pictures.tensor_split(parts), batch.split(parts) if parts > 1 else [batch], strict=True)
+    for number, (picture, part) in enumerate(pairs):
+        with fabric.no_backward_sync(network, enabled=number < parts - 1):
+            value = loss(network(picture), part) * (len(picture) / len(pictures))
+            fabric.backward(value)
+        total += value.detach()
+    return total
+
+
+def _freeze_statistics(network: nn.Module) -> None:
+    """A BatchNorm whose weights are frozen keeps its statistics too."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and not module.weight.requires_grad:
+            module.eval()
