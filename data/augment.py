@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from data.errors import UserError
+from data.augmentation import Augmentation
 
 
 def time_roll(waves: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
@@ -82,49 +82,15 @@ class Mixing:
         return w * values + (1 - w) * values[self.partners]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Augment:
-    """How much of what: the random choices in front of the functions above.
+    """The random choices in front of the functions above; how much of what is said by the settings."""
 
-    Attributes:
-        crop: whether clips are replaced by random crops of their recordings (data/recordings.py), before all else.
-        crop_seconds: length of the crops; None: of a clip.
-        roll: largest shift, samples, either way.
-        impulse_p: chance of a device-a clip to be filtered by an impulse response.
-        mixstyle_p: chance of a batch to get Freq-MixStyle.
-        mixstyle_alpha: mixing weights come from Beta(alpha, alpha).
-        frequency_mask: largest width, bands.
-        time_mask: largest width, frames.
-        mixup_p: chance of a batch to be mixed, clip with clip, labels and all, after everything else.
-        mixup_alpha: mixing weights come from Beta(alpha, alpha).
-    """
-
-    crop: bool = False
-    crop_seconds: float | None = None
-    roll: int = 0
-    impulse_p: float = 0.0
-    mixstyle_p: float = 0.0
-    mixstyle_alpha: float = 0.3
-    frequency_mask: int = 0
-    time_mask: int = 0
-    mixup_p: float = 0.0
-    mixup_alpha: float = 0.3
-
-    def __post_init__(self) -> None:
-        if min(self.roll, self.frequency_mask, self.time_mask) < 0:
-            raise UserError("augment.roll, augment.frequency_mask and augment.time_mask must be at least 0")
-        for name in ("impulse_p", "mixstyle_p", "mixup_p"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"augment.{name}={getattr(self, name)} is a chance from 0 to 1")
-        for name in ("mixstyle_alpha", "mixup_alpha"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"augment.{name}={getattr(self, name)} must be above 0")
-        if self.crop_seconds is not None and not (self.crop and self.crop_seconds > 0):
-            raise UserError(f"augment.crop_seconds={self.crop_seconds} must be above 0 and needs augment.crop=true")
+    settings: Augmentation
 
     def shifts(self, size: int, generator: torch.Generator) -> torch.Tensor | None:
         """By how many samples each of so many clips is rolled, int64 (B,); None: not at all."""
-        return _integers(-self.roll, self.roll + 1, size, generator) if self.roll else None
+        return _integers(-self.settings.roll, self.settings.roll + 1, size, generator) if self.settings.roll else None
 
     def waves(
         self,
@@ -145,8 +111,8 @@ class Augment:
         """
         if shifts is not None:
             waves = time_roll(waves, shifts)
-        if self.impulse_p and responses is not None:
-            chosen = from_reference_device & (_uniform(len(waves), generator) < self.impulse_p)
+        if self.settings.impulse_p and responses is not None:
+            chosen = from_reference_device & (_uniform(len(waves), generator) < self.settings.impulse_p)
             picks = responses[_integers(0, len(responses), len(waves), generator)]
             # Unchosen clips are not filtered rather than filtered by an impulse: half of the batch costs half of the
             # time.
@@ -158,11 +124,11 @@ class Augment:
     def pictures(self, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Augment (B, 1, mels, frames)."""
         size = len(pictures)
-        if self.mixstyle_p and _uniform(1, generator).item() < self.mixstyle_p:
-            weights = _beta(self.mixstyle_alpha, size, generator)
+        if self.settings.mixstyle_p and _uniform(1, generator).item() < self.settings.mixstyle_p:
+            weights = _beta(self.settings.mixstyle_alpha, size, generator)
             partners = torch.randperm(size, generator=generator, device=generator.device)
             pictures = freq_mixstyle(pictures, partners, weights)
-        for axis, widest in ((2, self.frequency_mask), (3, self.time_mask)):
+        for axis, widest in ((2, self.settings.frequency_mask), (3, self.settings.time_mask)):
             if widest:
                 widths = _integers(0, min(widest, pictures.shape[axis]) + 1, size, generator)
                 starts = (_uniform(size, generator) * (pictures.shape[axis] - widths + 1)).long()
@@ -171,10 +137,10 @@ class Augment:
 
     def mixing(self, size: int, generator: torch.Generator) -> Mixing | None:
         """How to mix a batch of so many clips, or None: not at all."""
-        if not self.mixup_p or _uniform(1, generator).item() >= self.mixup_p:
+        if not self.settings.mixup_p or _uniform(1, generator).item() >= self.settings.mixup_p:
             return None
         partners = torch.randperm(size, generator=generator, device=generator.device)
-        return Mixing(partners, _beta(self.mixup_alpha, size, generator))
+        return Mixing(partners, _beta(self.settings.mixup_alpha, size, generator))
 
 
 def _uniform(size: int, generator: torch.Generator) -> torch.Tensor:

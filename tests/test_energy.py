@@ -16,8 +16,8 @@ from data.front_end import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments import energy
-from experiments.datamodule import Prepared
-from experiments.energy import Metered, in_alternation, joined, measured, meter, read_energy, read_phases
+from experiments.datasets.datamodule import Prepared
+from experiments.runs.energy import Metered, in_alternation, joined, measured, meter, read_energy, read_phases
 from experiments.runs.lineage import trainings
 from experiments.stages.energy import SHAPE, answering, make_baseline, normalised, table
 from students import build_student
@@ -64,7 +64,7 @@ def test_short_passes_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None
         action()
         return reading(9e-6, now[0] - before)
 
-    monkeypatch.setattr("experiments.energy.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("experiments.runs.energy.time.perf_counter", lambda: now[0])
     found = in_alternation({"A": lambda: take(2)}, 7, turn=5, read=read)["A"]
     assert (found["passes"], found["seconds"]) == (6, 2)
     assert found["kWh"] == pytest.approx(3e-6)

@@ -20,10 +20,10 @@ from data.errors import UserError
 from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.distributed import compile_mode
+from experiments.distributed.fabric import compile_mode
 from experiments.inference.network import predict
 from experiments.training.loop import NotFiniteError, fit
-from experiments.training.optimization import Recipe, learning_rate_factor, parameter_groups, small_enough
+from experiments.training.optimization import Recipe, learning_rate_factor, parameter_groups, fitting_batch_size
 from students import build_student
 
 RECIPE = Recipe(
@@ -86,17 +86,17 @@ def test_impossible_recipes_are_refused() -> None:
 
 def test_batches_fit_small_sets() -> None:
     """Oracle: at least five steps an epoch; a large set is left alone."""
-    assert small_enough(256, 139_620) == 256
-    assert small_enough(256, 80) == 16
-    assert small_enough(256, 3) == 2
-    assert small_enough(256, 82, devices=3) == 15
-    assert small_enough(64, 81, exact=True) == 64
+    assert fitting_batch_size(256, 139_620) == 256
+    assert fitting_batch_size(256, 80) == 16
+    assert fitting_batch_size(256, 3) == 2
+    assert fitting_batch_size(256, 82, devices=3) == 15
+    assert fitting_batch_size(64, 81, exact=True) == 64
     with pytest.raises(UserError, match="batch_size=82 is more than the 81 train clips"):
-        small_enough(82, 81, exact=True)
+        fitting_batch_size(82, 81, exact=True)
     with pytest.raises(UserError, match="batch_size=2 is more than the 1 train clips"):
-        small_enough(256, 1)
+        fitting_batch_size(256, 1)
     with pytest.raises(UserError, match="cannot be shared out evenly among 3 devices"):
-        small_enough(256, 139_620, devices=3)
+        fitting_batch_size(256, 139_620, devices=3)
 
 
 def batches(store: WaveStore, clips: ClipSet, split: str, count: int) -> Batches:

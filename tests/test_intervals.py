@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.evaluation.bootstrap import difference_intervals, figure_intervals
+from experiments.evaluation.bootstrap import difference_intervals, metric_intervals
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 
 
@@ -44,7 +44,7 @@ def test_a_subset_has_the_interval_of_its_own_share() -> None:
         drawn = g.choice(names, len(names))
         draws.append(np.mean(np.concatenate([right[inside][recordings[inside] == name] for name in drawn])))
     subsets = {"late": inside, "right": right == 1}
-    found = figure_intervals(p, labels, recordings, subsets)
+    found = metric_intervals(p, labels, recordings, subsets)
     assert found["accuracy/late"] == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.03)
     assert set(found) == {"accuracy", "log_loss", "accuracy/late"}
 

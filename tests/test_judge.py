@@ -7,7 +7,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from data.scenes import SCENES, ClipSet
-from experiments.evaluation.evaluate import figures_under, is_edge, judge
+from experiments.evaluation.evaluate import metrics_under, is_edge, judge
 from experiments.evaluation.metrics import reliability
 from experiments.stages.score import read_predictions
 
@@ -58,7 +58,7 @@ def test_every_share_lies_in_its_interval(answers, miniature: ClipSet, tmp_path)
 def test_a_class_may_be_called_low() -> None:
     """Oracle: by hand: an edge is one of a figure that is there."""
     scores = dict.fromkeys(("a/scene/low", "a/scene/low/low", "a/scene/low/high", "a/scene/high", "a", "a/low"), 0.0)
-    assert figures_under("a/", scores) == ["a/scene/low", "a/scene/high"]
+    assert metrics_under("a/", scores) == ["a/scene/low", "a/scene/high"]
 
 
 def test_bins_of_confidence_are_those_of_scikit_learn() -> None:

@@ -15,7 +15,7 @@ from data.logits import LogitsWriter
 from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.datamodule import Prepared, warn_of_leaks
+from experiments.datasets.datamodule import Prepared, warn_of_leaks
 from experiments.inference import teacher_logits as listen
 from teachers import build_teacher
 

@@ -16,9 +16,9 @@ from data.errors import UserError
 from data.front_end import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments.datamodule import Prepared
+from experiments.datasets.datamodule import Prepared
 from experiments.inference.classifier import chosen_recogniser, load_recogniser
-from experiments.quantization import of_integers
+from experiments.quantization.forms import of_integers
 from experiments.stages import predict as predict_audio
 from experiments.stages.predict import hear, sound_files, table_of
 from experiments.stages.score import read_predictions

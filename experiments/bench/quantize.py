@@ -15,7 +15,7 @@ from data.errors import UserError
 from data.front_end import build_front_end
 from experiments.bench.teacher import RATE
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.distributed import compile_mode
+from experiments.distributed.fabric import compile_mode
 from students import build_student
 from students.quantize.calibrate import calibrate
 from students.quantize.export import write_onnx

@@ -29,7 +29,7 @@ from data.waves import WaveStore
 from experiments.bench.data import repeated
 from experiments.bench.teacher import HARDWARE, RATE, naive_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.distributed import compile_mode, make_fabric
+from experiments.distributed.fabric import compile_mode, make_fabric
 from experiments.training.loop import fit
 from experiments.training.optimization import Recipe
 from students import build_student

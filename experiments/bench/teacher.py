@@ -24,7 +24,7 @@ from transformers import ASTFeatureExtractor
 from data.errors import UserError, unknown
 from data.front_end import build_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.distributed import make_fabric
+from experiments.distributed.fabric import make_fabric
 from teachers import build_teacher
 
 CONF = Path(__file__).parent.parent / "conf" / "teacher"

@@ -1,7 +1,7 @@
-"""How sure a figure is: bootstrap over recordings, because the ten clips of one are no ten witnesses.
+"""Confidence intervals of metrics: bootstrap over recordings, because the ten clips of one are not independent.
 
 Conventions: what is drawn with replacement are whole recordings; an interval is between percentiles of the draws.
-Both predictions of a difference are judged on the same draws (paired).
+Both predictions of a difference are evaluated on the same draws (paired).
 Source: Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, sections 8.6 (clusters) and 13.3 (percentiles).
 """
 
@@ -17,7 +17,7 @@ LEVEL = 0.95
 AT_ONCE = 50  # draws; on 3,000 recordings of ten classes some megabytes
 
 
-def figure_intervals(
+def metric_intervals(
     probabilities: np.ndarray,
     labels: np.ndarray,
     recordings: Sequence[str],
@@ -36,7 +36,7 @@ def figure_intervals(
         seed: of the draws.
 
     Returns:
-        figure -> (low, high); nothing where there is one recording only, or where all draws agree (all items are right,
+        metric -> (low, high); nothing where there is one recording only, or where all draws agree (all items are right,
         or none is): that says how few they are, and not how sure.
     """
     right, losses = (probabilities.argmax(1) == labels).astype(float), _losses(probabilities, labels)
@@ -53,7 +53,7 @@ def difference_intervals(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, recordings: Sequence[str], *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of first minus second: both are probabilities (n, classes) of the same items; the rest is as of
-    figure_intervals."""
+    metric_intervals."""
     right = (first.argmax(1) == labels).astype(float) - (second.argmax(1) == labels)
     losses = _losses(first, labels) - _losses(second, labels)
     return _intervals(right, losses, labels, first.shape[1], recordings, seed)
@@ -65,7 +65,7 @@ def _intervals(
     """Of means of what each item gives, over items in each class first (accuracy), or over all (log loss)."""
     _, member = np.unique(np.asarray(recordings), return_inverse=True)
     if (count := int(member.max()) + 1) < 2:
-        return {}  # a single witness cannot say how sure it is
+        return {}  # one recording has no spread
     cell = member * classes + labels
 
     def summed(values: np.ndarray) -> np.ndarray:

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 
 from data.errors import UserError
 from data.front_end import FrontEnd, build_front_end
 from data.pieces import read_pieces
 from data.scenes import PART_SECONDS
 from experiments.evaluation.metrics import softmax
-from experiments.runs.layout import MODEL, existing
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
 from students.quantize.read import read_tflite
@@ -55,11 +53,6 @@ class Recogniser:
     def probabilities(self, pictures: torch.Tensor) -> np.ndarray:
         """What the network says."""
         return softmax(self.network.logits(pictures).numpy())
-
-
-def chosen_recogniser(cfg: DictConfig) -> Recogniser:
-    """That of `cfg.model`; without it, of the quantised student of the same name."""
-    return load_recogniser(cfg.model or existing(cfg, "quantize", MODEL))
 
 
 def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:

@@ -13,7 +13,7 @@ from torch import nn
 from data.augment import time_roll
 from data.batches import Batch, Batches
 from data.front_end import FrontEnd
-from experiments.distributed import exchange
+from experiments.distributed.fabric import exchange
 from experiments.evaluation.metrics import softmax
 
 

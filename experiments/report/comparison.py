@@ -8,12 +8,13 @@ import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.evaluation.evaluate import figures_under
+from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.systems import PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word
+from experiments.report.ranking import trade_off_of
 from experiments.report.sections import COSTS, fitting, is_rankable, shares_of
 from experiments.runs.reader import RunFiles
-from experiments.stages.rank import PUBLISHED, as_system, read_systems, trade_off_of
 
 PAGE = "comparison"
 LONGEST = 16  # characters of a run's name in a legend
@@ -78,7 +79,7 @@ def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
     rows.append(["95 % over recordings", *(interval(run.scores, "test/accuracy") for run in runs)])
     for figure in ("log_loss", "calibration_error"):
         rows.append([figure.replace("_", " "), *(word(run.scores.get(f"test/{figure}"), 3) for run in runs)])
-    for key in dict.fromkeys(key for run in runs for key in figures_under("test/accuracy/group/", run.scores)):
+    for key in dict.fromkeys(key for run in runs for key in metrics_under("test/accuracy/group/", run.scores)):
         words = f"accuracy, {key.rsplit('/', 1)[-1]} devices"
         rows.append([words, *(percent(run.scores.get(key)) for run in runs)])
     for cost, words in COSTS.items():

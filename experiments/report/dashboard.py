@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.evaluation.evaluate import figures_under
+from experiments.evaluation.evaluate import metrics_under
 from experiments.report.page import Section
 from experiments.report.render import png
 from experiments.runs.reader import RunFiles
@@ -43,7 +43,7 @@ def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:
 def tables_of(run: RunFiles) -> dict[str, tuple[list[str], list[list[Any]]]]:
     """Tables of numbers by name, each its columns and rows; those that the run has nothing for are left out."""
     s, found = run.scores, {}
-    if subsets := figures_under("test/accuracy/", s):
+    if subsets := metrics_under("test/accuracy/", s):
         rows = [
             [
                 subset,

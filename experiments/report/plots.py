@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from experiments.evaluation.evaluate import figures_under
+from experiments.evaluation.evaluate import metrics_under
 
 INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
 COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
@@ -117,8 +117,8 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure
 def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
     """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
-    found = dict.fromkeys(key for run in scores.values() for key in figures_under(prefix, run))
-    shown = [(number, *pair) for number, pair in enumerate(scores.items()) if figures_under(prefix, pair[1])]
+    found = dict.fromkeys(key for run in scores.values() for key in metrics_under(prefix, run))
+    shown = [(number, *pair) for number, pair in enumerate(scores.items()) if metrics_under(prefix, pair[1])]
     figure, axis = _axes(height=0.6 + len(found) * (0.14 + 0.07 * len(shown)))
     step = 0.8 / max(len(shown), 1)
     for place, (number, name, run) in enumerate(shown):

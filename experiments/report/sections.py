@@ -13,12 +13,13 @@ from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError
-from experiments.evaluation.evaluate import figures_under
+from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.page import Grid, Link, Picture, Section, Tile, interval, percent, word, write_page
+from experiments.report.ranking import trade_off_of
 from experiments.runs.layout import REPORT
 from experiments.runs.reader import RunFiles, ancestors, flat, read_run
-from experiments.stages.rank import FIGURES, PUBLISHED, as_system, read_systems, trade_off_of
 from students.complexity import LIMITS
 
 FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
@@ -149,7 +150,7 @@ def pictures_of(run: RunFiles) -> list[Picture]:
 
 def is_rankable(run: RunFiles) -> bool:
     """Whether it is an integer network with all figures that ranks are of; runs of other versions have other ones."""
-    return bool(run.layers) and run.scores.keys() >= {*FIGURES.values()}
+    return bool(run.layers) and run.scores.keys() >= {*METRICS.values()}
 
 
 def grids_of(run: RunFiles) -> list[Grid]:
@@ -159,7 +160,7 @@ def grids_of(run: RunFiles) -> list[Grid]:
     if len(forms) > 1:
         rows = [[FORMS[form], *_figures(s, form), percent(s.get(f"{form}/agreement_with_float"))] for form in forms]
         found.append(Grid("Forms of the student", ["", "accuracy", "log loss", "same class as float"], rows))
-    if subsets := figures_under("test/accuracy/", s):
+    if subsets := metrics_under("test/accuracy/", s):
         rows = [["all (macro)", *_figures(s, "test"), interval(s, "test/accuracy")]]
         for key in subsets:
             subset = key.removeprefix("test/accuracy/")
@@ -179,7 +180,7 @@ def shares_of(scores: Mapping[str, Mapping[str, float]], page: str) -> list[Pict
     """Accuracy by device, group and scene, of runs by name."""
     found = []
     for kind, title in (("device", "Devices"), ("group", "Groups of devices"), ("scene", "Scenes")):
-        if any(figures_under(f"test/accuracy/{kind}/", run) for run in scores.values()):
+        if any(metrics_under(f"test/accuracy/{kind}/", run) for run in scores.values()):
             caption = "Accuracy on the test clips of each; lines are 95 % intervals over recordings, where they tell."
             found.append(Picture(title, caption, plots.shares(scores, kind), page))
     return found

@@ -1,29 +1,25 @@
-"""The tables of stage=quantize: float and integer student side by side, and the integer one layer by layer."""
+"""The tables that stages print: accuracy and log loss by form or member, costs, and layers."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.runs.layout import LAYERS, SCORES
+from experiments.evaluation.evaluate import metrics_under
+from experiments.runs.reader import RunFiles
 from students.complexity import LIMITS, Complexity
 
 TITLES = {"float": "float", "ptq": "integer, before", "test": "integer", "host": "host"}  # of the columns
 HALVES = "16-bit floats"  # where nothing is integer
+ENSEMBLE = "ensemble"  # its row among the members'
 
 
-def show(folder: Path) -> None:
-    """Print the tables of a finished run."""
-    scores = json.loads((folder / SCORES).read_text())
-    layers = json.loads((folder / LAYERS).read_text()) if (folder / LAYERS).exists() else []
-    if len({layer["bits"] for layer in layers}) > 1:
-        Console().print(table_of_layers(layers))
-    Console().print(table(scores))
+def quantization_tables(run: RunFiles) -> list[Table]:
+    """Of a finished run of the quantize stage: the layers, where their bits differ, and the forms side by side."""
+    mixed = len({layer["bits"] for layer in run.layers}) > 1
+    return [*([table_of_layers(run.layers)] if mixed else []), table(run.scores)]
 
 
 def table_of_layers(layers: Sequence[Mapping[str, Any]]) -> Table:
@@ -76,3 +72,36 @@ def _interval(scores: Mapping[str, float], name: str, factor: int, digits: int) 
 
 def _verdict(holds: float | None) -> str:
     return "" if holds is None else "  ok" if holds else "  over"
+
+
+def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[Table]:
+    """Members and ensemble side by side: overall metrics of both splits, then accuracy by device."""
+    everyone = [*names, ENSEMBLE]
+    overall = Table(title="accuracy (macro), log loss, calibration error")
+    for column in ("", "weight", "temperature", "validation", "test"):
+        overall.add_column(column, justify="left" if not column else "right")
+    for name in everyone:
+        prefix = _prefix(name)
+        cells = [f"{scores[f'{prefix}{key}']:.3f}" if prefix else "" for key in ("weight", "temperature")]
+        for split in ("validation", "test"):
+            accuracy, loss, error = (
+                scores[f"{prefix}{split}/{figure}"] for figure in ("accuracy", "log_loss", "calibration_error")
+            )
+            cells.append(f"{100 * accuracy:5.1f} %  {loss:.3f}  {error:.3f}")
+        overall.add_row(escape(name), *cells)
+    devices = Table(title="accuracy by device: validation | test")
+    kinds = [key.split("/accuracy/")[1] for key in metrics_under("test/accuracy/device/", scores)]
+    for column in ("", *everyone):
+        devices.add_column(column, justify="left" if not column else "right")
+    for kind in kinds:
+        cells = []
+        for name in everyone:
+            values = [scores.get(f"{_prefix(name)}{split}/accuracy/{kind}") for split in ("validation", "test")]
+            cells.append(" | ".join("-" if value is None else f"{100 * value:5.1f} %" for value in values))
+        devices.add_row(escape(kind.removeprefix("device/")), *cells)
+    return [table for table in (overall, devices) if table.row_count]
+
+
+def _prefix(name: str) -> str:
+    """Of the figures' names in score.json; the ensemble's own are named as those of any run."""
+    return "" if name == ENSEMBLE else f"{name}/"

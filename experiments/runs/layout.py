@@ -1,18 +1,15 @@
-"""Where results lie: run folders, the files in them, and what the command line names.
+"""Where results lie: run folders, the files in them, and what settings name.
 
 Conventions: a run is runs/<stage>/<name>/; a job of a sweep adds its own overrides to the name. Files get their name
 when they are whole.
 """
 
 import glob
-import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError
 from data.files import write_whole
@@ -36,46 +33,59 @@ LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def folder_of(cfg: DictConfig, stage: str) -> Path:
-    """runs/<stage>/<name>, where a job of a sweep adds its own overrides to the name.
+@dataclass(frozen=True)
+class Layout:
+    """Where the runs of one command lie.
 
-    Raises:
-        UserError: the name would be no plain folder name, or too long a one.
+    Attributes:
+        root: folder of all runs.
+        name: of the run.
+        job: of a sweep: what tells this job from the others.
     """
-    if not _NAME.fullmatch(cfg.name):
-        raise UserError(
-            f"name={cfg.name!r} must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
-        )
-    folder = "-".join([cfg.name, *_swept(cfg)])
-    if len(folder.encode()) > LONGEST:
-        raise UserError(f"the run's folder, {folder}, has a name too long: shorten name=..., or sweep fewer settings")
-    return Path(cfg.runs) / stage / folder
+
+    root: Path
+    name: str
+    job: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise UserError(
+                f"name={self.name!r} must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
+            )
+        if len(self._folder.encode()) > LONGEST:
+            raise UserError(
+                f"the run's folder, {self._folder}, has a name too long: shorten name=..., or sweep fewer settings"
+            )
+
+    @property
+    def _folder(self) -> str:
+        return "-".join([self.name, *self.job])
+
+    def folder(self, stage: str) -> Path:
+        """<root>/<stage>/<name>, where a job of a sweep adds its own overrides to the name."""
+        return self.root / stage / self._folder
+
+    def existing(self, stage: str, file: str) -> Path:
+        """A file of an earlier stage: of the same job of a sweep if it is there, else of the plain name.
+
+        Raises:
+            UserError: that run was started and not finished; what lies there may be of an earlier training.
+        """
+        own = self.folder(stage) / file
+        path = own if own.exists() else self.root / stage / self.name / file
+        if path.exists() and not (path.parent / RECORD).exists():
+            raise UserError(f"{path.parent} is an unfinished run: run stage={stage} again, or name files by hand")
+        return path
 
 
-def existing(cfg: DictConfig, stage: str, file: str) -> Path:
-    """A file of an earlier stage: of the same job of a sweep if it is there, else of the plain name.
-
-    Raises:
-        UserError: that run was started and not finished; what lies there may be of an earlier training.
-    """
-    own = folder_of(cfg, stage) / file
-    path = own if own.exists() else Path(cfg.runs) / stage / cfg.name / file
-    if path.exists() and not (path.parent / RECORD).exists():
-        raise UserError(f"{path.parent} is an unfinished run: run stage={stage} again, or name files by hand")
-    return path
-
-
-def logits_files(cfg: DictConfig) -> list[Path]:
-    """The files that `logits` names: a path, a pattern like runs/teacher/*/logits.h5, or a list of them.
-
-    Without it, the teacher's of the same name.
+def logits_files(layout: Layout, logits: Any) -> list[Path]:
+    """The files that the setting `logits` names: a path, a pattern like runs/teacher/*/logits.h5, or a list of them;
+    None: the teacher's of the same name.
 
     Raises:
         UserError: a pattern that matches nothing.
     """
-    if cfg.logits is None:
-        return [existing(cfg, "teacher", LOGITS)]
-    return matches("logits", cfg.logits)
+    return [layout.existing("teacher", LOGITS)] if logits is None else matches("logits", logits)
 
 
 def matches(key: str, named: Any) -> list[Path]:
@@ -99,20 +109,3 @@ def matches(key: str, named: Any) -> list[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write under a temporary name, then rename."""
     write_whole(path, text.encode())
-
-
-def sha256(path: str | Path) -> str:
-    """Fingerprint of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _swept(cfg: DictConfig) -> list[str]:
-    """What distinguishes this job of a sweep, such as "seed_1"; a swept name already does."""
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    values = {key: choices.get(key, OmegaConf.select(cfg, key)) for key in cfg.swept if key != "name"}
-    pairs = [f"{key.split('.')[-1]}_{value}" for key, value in values.items()]
-    return ["".join(c if c.isalnum() or c in "_." else "_" for c in pair) for pair in pairs]

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.energy import Metered, read_phases
-from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, RECORD, sha256
+from data.files import file_sha256
+from experiments.runs.energy import Metered, read_phases
+from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, RECORD
 
 DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no members
 UNKNOWN: Metered = {"kWh": None, "seconds": None, "estimated": False}
@@ -28,7 +29,7 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
         runs: the folder of all runs.
     """
     found: dict[str, Metered] = {}
-    quantized, missing = _makers(runs / "quantize", MODEL, [sha256(model)])
+    quantized, missing = _makers(runs / "quantize", MODEL, [file_sha256(model)])
     trained = [folder for folder in quantized if _record(folder)["settings"].get("quantize", {}).get("method") == "qat"]
     if trained or missing:
         found["training/quantize"] = _entry("quantize", trained, missing)
@@ -56,7 +57,7 @@ def written(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path],
     """The finished runs of a stage that wrote files of these fingerprints, and those that nobody wrote."""
     wanted = list(dict.fromkeys(digests))
     paths = sorted(stage.glob(f"*/{file}")) if wanted else []  # to read them takes a while
-    folders = {sha256(path): path.parent for path in paths if _record(path.parent)}
+    folders = {file_sha256(path): path.parent for path in paths if _record(path.parent)}
     return [folders[digest] for digest in wanted if digest in folders], [d for d in wanted if d not in folders]
 
 

@@ -137,6 +137,18 @@ def read_run(folder: Path) -> RunFiles:
     return found
 
 
+def read_scores(path: Path) -> dict[str, float]:
+    """A score.json.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return _scores(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}): run the stage again with force=true") from error
+
+
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value, of dicts in dicts."""
     if isinstance(tree, Mapping):

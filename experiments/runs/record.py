@@ -2,19 +2,20 @@
 
 Conventions: config.yaml is what was asked, run.json what the results depend on (settings and fingerprints of inputs)
 and from which runs these came; run.json is written last, so its presence says that the run is complete. Rows and
-scores are JSON.
+scores are JSON. Of several processes only the first writes; the others' calls do nothing.
 """
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
 
 from data.errors import UserError, listed
+from experiments.settings.shared import Tracking
+from experiments.distributed.processes import is_first
 from experiments.runs.layout import (
     CHECKPOINT,
     CONFIG,
@@ -23,11 +24,9 @@ from experiments.runs.layout import (
     LOGITS,
     MODEL,
     RECORD,
-    REPORT,
     RESULTS,
     RESUME,
     SCORES,
-    folder_of,
     write_text,
 )
 from experiments.runs.reader import flat
@@ -37,49 +36,73 @@ log = logging.getLogger(__name__)
 
 
 class Run:
-    """One stage's folder. Of several processes only the first writes; the others' calls do nothing.
+    """One stage's folder.
 
     Attributes:
-        stage, folder: which and where.
+        folder: runs/<stage>/<name>.
         identity: settings and inputs.
+        force: whether results that are there are replaced.
     """
 
     def __init__(
         self,
-        cfg: DictConfig,
-        stage: str,
+        folder: Path,
         *,
         settings: Mapping[str, Any],
         inputs: Mapping[str, str],
         sources: Sequence[Path] = (),
+        force: bool = False,
+        tracking: Tracking | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Nothing is written yet.
 
         Args:
-            cfg: the whole config.
-            stage: name of the stage.
+            folder: runs/<stage>/<name>.
             settings: what of the config the results depend on.
             inputs: name to fingerprint of each file they depend on.
             sources: those of the files that other stages made.
+            force: run again although the results are there.
+            tracking: where metrics go besides the folder; None: nowhere.
+            config: all settings, for config.yaml.
         """
-        self.cfg, self.stage = cfg, stage
-        self.folder = folder_of(cfg, stage)
+        self.folder, self.force = folder, force
         self.identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
-        self._sources = sources
+        self._sources, self._tracking, self._config = sources, tracking or Tracking(kind="none"), dict(config or {})
         self._tracker: Tracker | None = None
 
-    @classmethod
-    def of(cls, cfg: DictConfig, folder: Path) -> "Run":
-        """The finished run of a folder, as it was."""
-        before = json.loads((folder / RECORD).read_text())
-        run = cls(cfg, folder.parent.name, **{**before, "sources": [Path(path) for path in before.get("sources", [])]})
-        run.folder = folder
-        return run
+    @property
+    def stage(self) -> str:
+        """Name of the stage."""
+        return self.folder.parent.name
 
     @property
     def is_finished(self) -> bool:
         """Whether a result is there, of whatever settings."""
         return (self.folder / RECORD).is_file()
+
+    def reopened(self) -> "Run":
+        """The finished run of this folder with the identity that it has on disk.
+
+        Raises:
+            UserError: its record is damaged.
+        """
+        path = self.folder / RECORD
+        try:
+            before = json.loads(path.read_text())
+            settings, inputs = before["settings"], before["inputs"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is damaged ({error}): run the stage again with force=true") from error
+        sources = [Path(source) for source in before.get("sources", [])]
+        return Run(
+            self.folder,
+            settings=settings,
+            inputs=inputs,
+            sources=sources,
+            force=self.force,
+            tracking=self._tracking,
+            config=self._config,
+        )
 
     def is_done(self, *files: str) -> bool:
         """Whether the results are there already.
@@ -87,12 +110,12 @@ class Run:
         Raises:
             UserError: results of other settings or inputs are there; the differences are listed.
         """
-        record = self.folder / RECORD
-        if self.cfg.force or not self.is_finished:
+        if self.force or not self.is_finished:
             return False
         try:
-            before = {key: value for key, value in json.loads(record.read_text()).items() if key in self.identity}
-        except ValueError:
+            record = json.loads((self.folder / RECORD).read_text())
+            before = {key: record[key] for key in self.identity}
+        except (ValueError, KeyError, TypeError):
             return False
         if found := differences(before, self.identity):
             raise UserError(
@@ -103,8 +126,6 @@ class Run:
             log.info("%s: %s is gone, running again", self.folder, ", ".join(missing))
             return False
         log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)
-        if is_first() and not (self.folder / REPORT).is_file():
-            self._report()
         return True
 
     def start(self, rows: Sequence[Mapping[str, float]] = ()) -> None:
@@ -117,26 +138,26 @@ class Run:
             return
         # What an earlier run left must not be taken for this one's, should this one be stopped.
         old = [*RESULTS, *([] if rows else [RESUME, ENERGY])]
+        by = commit()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in [*(self.folder / name for name in old), *self.folder.glob("*.tmp")]:
                 path.unlink(missing_ok=True)
-            by = commit()
-            config = f"# by scenelet's commit {by or 'unknown'}\n{OmegaConf.to_yaml(self.cfg, resolve=True)}"
-            write_text(self.folder / CONFIG, config)
+            text = yaml.safe_dump(self._config, sort_keys=False, allow_unicode=True)
+            write_text(self.folder / CONFIG, f"# by scenelet's commit {by or 'unknown'}\n{text}")
             write_text(self.folder / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
         except OSError as error:
             raise UserError(
                 f"cannot write to {self.folder} ({error.strerror}): choose another folder with runs=..."
             ) from error
         self._tracker = Tracker(
-            self.cfg.tracking.kind,
-            project=self.cfg.tracking.project,
-            entity=self.cfg.tracking.entity,
+            self._tracking.kind,
+            project=self._tracking.project,
+            entity=self._tracking.entity,
             stage=self.stage,
             name=self.folder.name,
             folder=self.folder,
-            config={**OmegaConf.to_container(self.cfg, resolve=True), "commit": by, **self.identity["inputs"]},
+            config={**self._config, "commit": by, **self.identity["inputs"]},
             sources=self._sources,
         )
         for row in rows:
@@ -147,46 +168,27 @@ class Run:
         if is_first():
             with open(self.folder / HISTORY, "a") as file:
                 file.write(json.dumps(row) + "\n")
-            self._tracker.log(row)
+            if self._tracker is not None:
+                self._tracker.log(row)
 
     def finish(self, scores: Mapping[str, float]) -> None:
-        """Write the scores and mark the run complete."""
+        """Write the scores and mark the run complete; the recording of its metrics stays open until `stop_tracking`."""
         if is_first():
             write_text(self.folder / SCORES, json.dumps(scores, indent=1))
             sources = [str(path) for path in self._sources]
             write_text(self.folder / RECORD, json.dumps({**self.identity, "sources": sources}, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
-            media = self._report()
-            if self._tracker is not None:
-                paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
-                self._tracker.finish(scores, [path for path in paths if path.exists()], media)
 
-    def _report(self) -> dict[str, Any]:
-        """Write the page; returns what of it goes to W&B. A result is there without it: what is wrong is only said."""
-        from experiments.report import dashboard, sections  # pictures take a second to import, and are wanted here only
+    @property
+    def is_tracked(self) -> bool:
+        """Whether metrics are recorded besides the folder."""
+        return self._tracker is not None and self._tracker.is_on
 
-        try:
-            read, section = sections.write_report(self.folder)
-        except UserError as error:
-            log.warning("no report: %s", error)
-            return {}
-        log.info("report: %s", self.folder / REPORT)
-        return dashboard.media_of(section, read) if self._tracker is not None and self._tracker.is_on else {}
-
-
-def started_processes() -> int:
-    """How many processes torchrun, SLURM or Fabric started for this command; 1 if none of them did."""
-    if (size := int(os.environ.get("WORLD_SIZE", "0"))) > 0:
-        return size
-    # As Lightning: a shell that SLURM gave has its variables too, and is one process.
-    alone = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return 1 if alone or "SLURM_PROCID" not in os.environ else int(os.environ.get("SLURM_NTASKS", "1"))
-
-
-def is_first() -> bool:
-    """Whether this process is the only one or the first one; known before anything is connected."""
-    names = ["RANK", "LOCAL_RANK", "SLURM_PROCID"] if started_processes() > 1 else []
-    return all(int(os.environ.get(name, "0")) == 0 for name in [*names, "NODE_RANK"])
+    def stop_tracking(self, scores: Mapping[str, float], media: Mapping[str, Any]) -> None:
+        """End the recording with a summary, the run's products, and tables and plots by name."""
+        if self._tracker is not None:
+            paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
+            self._tracker.finish(scores, [path for path in paths if path.exists()], media)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

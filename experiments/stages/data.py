@@ -1,26 +1,23 @@
-"""stage=data."""
+"""The data stage: fetch what is missing, check it, pack it, and nothing else."""
 
-import json
+import logging
 
-from omegaconf import DictConfig
+from experiments.datasets.reading import fetch, note, read_and_pack, require_known, unchanged
+from experiments.settings.shared import Settings
 
-from data.packing import source_of
-from experiments.datasets import RECEIPT, _fetch, _settings, _stamps, _unchanged, _wavs, log, read_and_pack
-from experiments.runs.layout import write_text
+log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
-    """stage=data: fetch what is missing, check it, pack it, and nothing else."""
-    if (waves := _unchanged(cfg)) is not None:
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    require_known(settings.data)
+
+
+def run(settings: Settings) -> None:
+    """Pack the data set of `data`, unless nothing has changed since it was packed."""
+    data, cache = settings.data, settings.cache_folder
+    if (waves := unchanged(data, cache)) is not None:
         log.info("%s: the lists and every sound file are unchanged, nothing to do", waves)
         return
-    if cfg.data.kind == "tau22":
-        _fetch(cfg)
-    packed = read_and_pack(cfg)
-    receipt = {
-        "settings": _settings(cfg),
-        "waves": str(packed.waves),
-        "source": source_of(packed.waves),
-        "files": _stamps([*packed.clips.sources, *_wavs(cfg.data.impulses)]),
-    }
-    write_text(packed.waves.parent / RECEIPT, json.dumps(receipt, indent=1))
+    fetch(data, cache)
+    note(data, read_and_pack(data, cache))

@@ -17,16 +17,17 @@ from typing import Any
 
 import torch
 from aiohttp import web
-from omegaconf import DictConfig
 
 from data.errors import UserError
 from data.front_end import band_centres
 from data.scenes import PART_SECONDS
-from experiments.inference.classifier import Recogniser, chosen_recogniser
+from experiments.inference.classifier import Recogniser, load_recogniser
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Demo
+from experiments.stages.context import model_of
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")  # of this machine, in requests
-PORTS = (0, 65_535)
 PAGE = Path(__file__).parent.parent / "pages" / "demo.html"
 FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF")  # as soundfile calls them
 LONGEST_SECONDS = 120
@@ -46,16 +47,14 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def run(cfg: DictConfig) -> None:
+def run(settings: Settings) -> None:
     """Serve the page until Ctrl-C.
 
     Raises:
         UserError: there is no such model, or the port cannot be had.
     """
-    port = cfg.demo.port
-    if not PORTS[0] <= port <= PORTS[1]:
-        raise UserError(f"demo.port={port} must be from {PORTS[0]} to {PORTS[1]}")
-    app = make_app(chosen_recogniser(cfg))
+    port = settings.of(Demo).port
+    app = make_app(load_recogniser(model_of(settings)))
     try:
         listener = socket.create_server((HOST, port))
     except OSError as error:

@@ -7,6 +7,7 @@ above 1 the model needs less.
 Source: DCASE 2023 Task 1, "Energy consumption"; what is metered, and when it is an estimate: energy.py.
 """
 
+import dataclasses
 import json
 import logging
 import math
@@ -16,20 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError
+from data.files import file_sha256
 from data.front_end import FrontEnd, build_front_end
 from data.waves import to_float
-from experiments.datamodule import Prepared, prepare
-from experiments.energy import Action, Metered, in_alternation, read_energy, read_phases
+from experiments.command.schema import resolve
+from experiments.datasets.datamodule import DataModule, prepare
 from experiments.inference.classifier import front_end_of
-from experiments.runs.layout import ENERGY, MODEL, existing, sha256, write_text
+from experiments.runs.energy import Action, Metered, in_alternation, read_energy, read_phases
+from experiments.runs.layout import ENERGY, write_text
 from experiments.runs.lineage import trainings
-from experiments.runs.record import Run
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Energy
+from experiments.stages.context import finish, is_done, model_of, new_run
 from students import build_student
 from students.complexity import tflite_complexity
 from students.quantize.calibrate import calibrate
@@ -38,7 +42,6 @@ from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 
-CONF = Path(__file__).parent.parent / "conf" / "student" / "baseline.yaml"
 BASELINE = "baseline.tflite"
 SHAPE = (1, 1, 40, 51)  # of the baseline's pictures, as published
 SEED = 0
@@ -48,19 +51,20 @@ JOULES = 3.6e6  # in a kWh
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
-    """Meter `cfg.model` and the baseline; write baseline.tflite, energy.json and score.json; print the table."""
-    kernels, seconds = cfg.energy.kernels, cfg.energy.seconds
+def run(settings: Settings) -> None:
+    """Meter `model` and the baseline; write baseline.tflite, energy.json and score.json; print the table."""
+    own = settings.of(Energy)
+    kernels, seconds = own.kernels, own.seconds
     if not (math.isfinite(seconds) and seconds > 0):
         raise UserError(f"energy.seconds={seconds} must be above 0")
-    path = Path(cfg.model) if cfg.model else existing(cfg, "quantize", MODEL)
+    path = model_of(settings)
     model = TFLiteModel(path, kernels=kernels)
     metadata = read_tflite(path)[1]
-    prepared = prepare(cfg)
+    prepared = prepare(settings.data, settings.cache_folder)
     front_ends = {"inference": _front_end_of(path, metadata, prepared), "baseline": _baseline_front_end(prepared)}
-    inputs = {"model": sha256(path), **{key: prepared.fingerprint[key] for key in ("waves", "clips")}}
-    this = Run(cfg, "energy", settings=OmegaConf.to_container(cfg.energy), inputs=inputs, sources=[path])
-    if not (this.is_done(ENERGY, BASELINE) and read_phases(this.folder)):
+    inputs = {"model": file_sha256(path), **{key: prepared.fingerprint[key] for key in ("waves", "clips")}}
+    this = new_run(settings, "energy", depends_on=dataclasses.asdict(own), inputs=inputs, sources=[path])
+    if not (is_done(this, ENERGY, BASELINE) and read_phases(this.folder)):
         clips = prepared.clips.indices("test")
         waves, scales = (torch.from_numpy(column[clips]) for column in (prepared.store.wave, prepared.store.scale))
         answering(model, front_ends["inference"], waves[:1], scales[:1])()  # a mistake is found before a result is gone
@@ -71,15 +75,15 @@ def run(cfg: DictConfig) -> None:
         with _one_thread():
             passes = {name: answering(models[name], front_ends[name], waves, scales) for name in models}
             phases = {name: {**found, "clips": len(clips)} for name, found in in_alternation(passes, seconds).items()}
-        trained = trainings(path, metadata, Path(cfg.runs))
+        trained = trainings(path, metadata, Path(settings.runs))
         ratio = normalised(phases["baseline"], phases["inference"])
         write_text(this.folder / ENERGY, json.dumps(phases | trained, indent=1))
-        this.finish(read_energy(this.folder) | {"energy/normalised": ratio, "energy/clips": len(clips)})
+        finish(this, read_energy(this.folder) | {"energy/normalised": ratio, "energy/clips": len(clips)})
     Console().print(table(read_phases(this.folder), {"inference": path, "baseline": this.folder / BASELINE}, kernels))
     log.info("%s", this.folder)
 
 
-def make_baseline(path: Path, front_end: FrontEnd, prepared: Prepared) -> Path:
+def make_baseline(path: Path, front_end: FrontEnd, prepared: DataModule) -> Path:
     """Write the challenge's baseline as an integer file, with random weights and the scales of some test clips."""
     arguments = {"classes": len(prepared.clips.scenes)}
     torch.manual_seed(SEED)
@@ -156,7 +160,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _front_end_of(path: Path, metadata: Mapping[str, Any], prepared: Prepared) -> FrontEnd:
+def _front_end_of(path: Path, metadata: Mapping[str, Any], prepared: DataModule) -> FrontEnd:
     front_end = front_end_of(path, metadata)
     if (rate := front_end.sample_rate) != prepared.store.sample_rate:
         raise UserError(
@@ -165,10 +169,10 @@ def _front_end_of(path: Path, metadata: Mapping[str, Any], prepared: Prepared) -
     return front_end
 
 
-def _baseline_front_end(prepared: Prepared) -> FrontEnd:
+def _baseline_front_end(prepared: DataModule) -> FrontEnd:
     """As published, which is for clips of 1 s at 32 kHz."""
-    front_end = build_front_end(prepared.store.sample_rate, OmegaConf.to_container(OmegaConf.load(CONF).mel))
-    if (found := prepared.picture_shape(front_end)) != SHAPE:
+    front_end = build_front_end(prepared.store.sample_rate, resolve(["student=baseline"]).student.mel)
+    if (found := prepared.spectrogram_shape(front_end)) != SHAPE:
         raise UserError(
             f"the baseline sees {SHAPE[2]} bands and {SHAPE[3]} frames of a clip, which here has {found[3]}: "
             "energy is metered on clips of 1 s at 32,000 Hz"

@@ -1,114 +1,96 @@
-"""stage=ensemble: compare several teachers' logits, make one file of them, and say how good it is."""
+"""The ensemble stage: compare several teachers' logits, make one file of them, and evaluate it."""
 
+import dataclasses
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from data.errors import UserError
+from data.errors import UserError, unknown
+from data.files import file_sha256
 from data.logits import LogitsWriter, read_identity, read_several
-from experiments.datamodule import prepare, warn_of_leaks
-from experiments.evaluation.evaluate import figures_under
-from experiments.runs.layout import LOGITS, logits_files, sha256
-from experiments.runs.record import Run
-from teachers.ensemble import combine, fit_temperature, fit_weights
-
-WHOLE = "ensemble"  # its row among the members'
+from experiments.datasets.datamodule import prepare, warn_of_leaks
+from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics, split_metrics
+from experiments.evaluation.metrics import softmax
+from experiments.report.tables import ENSEMBLE, ensemble_tables
+from experiments.runs.layout import LOGITS, SCORES, logits_files
+from experiments.runs.reader import read_scores
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Ensemble
+from experiments.stages.context import finish, is_done, layout_of, new_run
+from teachers.ensemble import MEANS, combine, fit_temperature, fit_weights
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
-    """Combine the files of `cfg.logits`; write logits.h5 and score.json; print the tables."""
-    prepared, paths = prepare(cfg), logits_files(cfg)
-    clips = prepared.clips
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    own = settings.of(Ensemble)
+    layout_of(settings).folder("ensemble")
+    if own.mean not in MEANS:
+        unknown("ensemble.mean", own.mean, MEANS)
+    if own.weights not in ("fit", "equal"):
+        _numbers(own.weights)
+
+
+def run(settings: Settings) -> None:
+    """Combine the files of `logits`; write logits.h5 and score.json; print the tables."""
+    own, data = settings.of(Ensemble), prepare(settings.data, settings.cache_folder)
+    clips, paths = data.clips, logits_files(layout_of(settings), settings.logits)
     members = read_several(paths, clips.filenames, clips.scenes)
     names = _names(paths)
-    settings = {"ensemble": OmegaConf.to_container(cfg.ensemble), "members": names}
-    inputs = {**prepared.fingerprint, **{name: sha256(path) for name, path in zip(names, paths, strict=True)}}
-    run = Run(cfg, "ensemble", settings=settings, inputs=inputs, sources=paths)
-    if run.is_done(LOGITS):
-        show(json.loads((run.folder / "score.json").read_text()), names)
+    depends_on = {"ensemble": dataclasses.asdict(own), "members": names}
+    inputs = {**data.fingerprint, **{name: file_sha256(path) for name, path in zip(names, paths, strict=True)}}
+    this = new_run(settings, "ensemble", depends_on=depends_on, inputs=inputs, sources=paths)
+    if is_done(this, LOGITS):
+        _show(this.folder, names)
         return
 
-    warn_of_leaks(paths, prepared)
+    warn_of_leaks(paths, data)
     rows = clips.indices("validation")
-    labels, heard = clips.labels[rows], members[:, rows]
-    temperatures = [fit_temperature(m, labels) if cfg.ensemble.temperature else 1.0 for m in heard]
+    labels, held_out = clips.labels[rows], members[:, rows]
+    temperatures = [fit_temperature(m, labels) if own.temperature else 1.0 for m in held_out]
     scale = np.array(temperatures)[:, None, None]
-    weights = _weights(cfg.ensemble.weights, heard / scale, labels, cfg.ensemble.mean)
-    together = combine(members / scale, weights, cfg.ensemble.mean).astype(np.float32)
+    weights = _weights(own.weights, held_out / scale, labels, own.mean)
+    together = combine(members / scale, weights, own.mean).astype(np.float32)
 
-    scores = {}
+    scores: dict[str, float] = {}
     for number, name in enumerate(names):
         scores |= {f"{name}/weight": float(weights[number]), f"{name}/temperature": temperatures[number]}
     for name, logits in zip(names, members, strict=True):
-        scores |= {f"{name}/{figure}": value for figure, value in prepared.score_logits(logits).items()}
-    run.start()
-    scores |= prepared.score_logits(together, run.folder)
-    heard_by = {str(read_identity(path).get("trained_on")) for path in paths}
+        scores |= {f"{name}/{metric}": value for metric, value in logits_metrics(clips, logits).items()}
+    this.start()
+    scores |= split_metrics(clips, "validation", softmax(together[rows]))
+    scores |= evaluate_and_save(clips, softmax(together[clips.indices("test")]), this.folder)
+    trained_on = {str(read_identity(path).get("trained_on")) for path in paths}
     identity = {
         "teacher": "ensemble",
-        "config": json.dumps(settings),
+        "config": json.dumps(depends_on),
         "weights": json.dumps(list(weights)),
-        "trained_on": " ".join(sorted(heard_by)),
+        "trained_on": " ".join(sorted(trained_on)),
     }
-    writer = LogitsWriter(run.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **prepared.fingerprint})
+    writer = LogitsWriter(this.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **data.fingerprint})
     writer.fill(range(len(together)), together)
-    accuracies = {f"{split}_accuracy": scores[f"{split}/accuracy"] for split in ("validation", "test")}
-    writer.seal(**accuracies)
-    run.finish(scores)
-    show(scores, names)
-    log.info("ensemble of %d: %s", len(names), run.folder / LOGITS)
+    writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])
+    finish(this, scores)
+    _show(this.folder, names)
+    log.info("ensemble of %d: %s", len(names), this.folder / LOGITS)
 
 
-def show(scores: Mapping[str, float], names: Sequence[str]) -> None:
-    """Print members and ensemble side by side: overall figures of both splits, then accuracy by device."""
-    everyone = [*names, WHOLE]
-    overall = Table(title="accuracy (macro), log loss, calibration error")
-    for column in ("", "weight", "temperature", "validation", "test"):
-        overall.add_column(column, justify="left" if not column else "right")
-    for name in everyone:
-        prefix = _prefix(name)
-        cells = [f"{scores[f'{prefix}{key}']:.3f}" if prefix else "" for key in ("weight", "temperature")]
-        for split in ("validation", "test"):
-            accuracy, loss, error = (
-                scores[f"{prefix}{split}/{figure}"] for figure in ("accuracy", "log_loss", "calibration_error")
-            )
-            cells.append(f"{100 * accuracy:5.1f} %  {loss:.3f}  {error:.3f}")
-        overall.add_row(escape(name), *cells)
-    devices = Table(title="accuracy by device: validation | test")
-    kinds = [key.split("/accuracy/")[1] for key in figures_under("test/accuracy/device/", scores)]
-    for column in ("", *everyone):
-        devices.add_column(column, justify="left" if not column else "right")
-    for kind in kinds:
-        cells = []
-        for name in everyone:
-            values = [scores.get(f"{_prefix(name)}{split}/accuracy/{kind}") for split in ("validation", "test")]
-            cells.append(" | ".join("-" if value is None else f"{100 * value:5.1f} %" for value in values))
-        devices.add_row(escape(kind.removeprefix("device/")), *cells)
-    for table in (overall, devices):
-        if table.row_count:
-            Console().print(table)
-
-
-def _prefix(name: str) -> str:
-    """Of the figures' names in score.json; the ensemble's own are named as those of any run."""
-    return "" if name == WHOLE else f"{name}/"
+def _show(folder: Path, names: Sequence[str]) -> None:
+    for table in ensemble_tables(read_scores(folder / SCORES), names):
+        Console().print(table)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """A short name each: the run's folder, or the whole path where that is not enough."""
     short = [path.resolve().parent.name for path in paths]
     names = short if len(set(short)) == len(short) else [str(path) for path in paths]
-    if WHOLE in names:
-        names = [f"{name} (member)" if name == WHOLE else name for name in names]
+    if ENSEMBLE in names:
+        names = [f"{name} (member)" if name == ENSEMBLE else name for name in names]
     return names
 
 
@@ -117,9 +99,14 @@ def _weights(wanted: object, members: np.ndarray, labels: np.ndarray, mean: str)
         return fit_weights(members, labels, mean)
     if wanted == "equal":
         return np.full(len(members), 1 / len(members))
-    try:
-        weights = np.array([float(w) for w in wanted])
-    except (TypeError, ValueError):
-        raise UserError(f"ensemble.weights={wanted} must be equal, fit, or a list of numbers like [2,1]") from None
+    weights = _numbers(wanted)
     combine(members[:, :1], weights, mean)  # says what is wrong with them
     return weights / weights.sum()
+
+
+def _numbers(wanted: object) -> np.ndarray:
+    try:
+        assert not isinstance(wanted, str)
+        return np.array([float(w) for w in wanted])  # type: ignore[attr-defined]
+    except (AssertionError, TypeError, ValueError):
+        raise UserError(f"ensemble.weights={wanted} must be equal, fit, or a list of numbers like [2,1]") from None

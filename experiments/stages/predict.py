@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -25,8 +24,11 @@ from data.errors import UserError, listed
 from data.files import write_whole
 from data.pieces import SUFFIXES
 from data.scenes import PART_SECONDS
-from experiments.inference.classifier import Recogniser, chosen_recogniser
-from experiments.runs.layout import PREDICTIONS, folder_of
+from experiments.inference.classifier import Recogniser, load_recogniser
+from experiments.runs.layout import PREDICTIONS
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Predict
+from experiments.stages.context import layout_of, model_of
 
 SHOWN = 20  # files in the printed table
 
@@ -40,19 +42,20 @@ class Heard(NamedTuple):
     probabilities: np.ndarray
 
 
-def run(cfg: DictConfig) -> None:
-    """Hear the sounds of `cfg.audio`; write the table, always anew; print what each file is most.
+def run(settings: Settings) -> None:
+    """Hear the sounds of `predict.audio`; write the table, always anew; print what each file is most.
 
     Raises:
         UserError: files cannot be read, all of them listed; the table of the others is written before.
     """
-    if cfg.audio is None:
-        raise UserError("stage=predict needs sounds: audio=FILE_OR_FOLDER")
-    out = Path(cfg.predict.out) if cfg.predict.out else folder_of(cfg, "predict") / PREDICTIONS
+    asked = settings.of(Predict)
+    if asked.audio is None:
+        raise UserError("the predict stage needs sounds: predict.audio=FILE_OR_FOLDER")
+    out = Path(asked.out) if asked.out else layout_of(settings).folder("predict") / PREDICTIONS
     if out.is_dir():
         raise UserError(f"predict.out={out} is a folder: name a file in it")
-    recogniser = chosen_recogniser(cfg)
-    files, others = sound_files(cfg.audio)
+    recogniser = load_recogniser(model_of(settings))
+    files, others = sound_files(asked.audio)
     if others:
         log.warning("%d files are not named like sounds and left out:\n%s", len(others), listed(others))
     heard, failures = hear(recogniser, files)

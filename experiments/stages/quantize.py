@@ -1,4 +1,4 @@
-"""stage=quantize: make the student a network of integers, write the file, and score that very file."""
+"""The quantize stage: make the student a network of integers, write the file, and score that very file."""
 
 import copy
 import dataclasses
@@ -9,22 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 from torch import nn
 
 from data.errors import UserError, unknown
+from data.files import file_sha256
 from data.front_end import FrontEnd, build_front_end
-from experiments.datamodule import Prepared, prepare
-from experiments.distributed import computing
-from experiments.energy import read_energy
-from experiments.quantization import compare, of_floats, of_integers
-from experiments.report.tables import show
-from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, existing, sha256, write_text
+from experiments.datasets.datamodule import DataModule, prepare
+from experiments.distributed.fabric import computing
+from experiments.quantization.bits import HALF, choose_bits, layer_rows, require_bits
+from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
+from experiments.report.tables import quantization_tables
+from experiments.runs.energy import read_energy
+from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, logits_files, write_text
+from experiments.runs.reader import read_run
 from experiments.runs.record import Run
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Quantize
+from experiments.stages.context import finish, is_done, layout_of, new_run
 from experiments.training import checkpoint
-from experiments.training.distillation import Lessons, imitation_loss, read_lessons, student_loss
-from experiments.training.trainer import batch_size, fit_part
-from experiments.widths import HALF, choose_bits, some_pictures, table_of
+from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss
+from experiments.training.trainer import Trainer
 from students import build_student
 from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
 from students.quantize.calibrate import calibrate, correct_biases
@@ -36,74 +41,105 @@ from students.quantize.integer import IntegerNetwork
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
-METHODS = ("ptq", "qat")
-EXACT = ("device", "all")
+CHOICES = {"method": ("ptq", "qat"), "exact": ("device", "all"), "learns_from": ("teachers", "student")}
 EXPORTS = ("onnx", "torch")
-LEARNS_FROM = ("teachers", "student")
 BATCH = 32
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    own = settings.of(Quantize)
+    layout_of(settings).folder("quantize")
+    for name, choices in CHOICES.items():
+        if (value := getattr(own, name)) not in choices:
+            unknown(f"quantize.{name}", value, choices)
+    for export in own.export:
+        if export not in EXPORTS:
+            unknown("quantize.export", export, EXPORTS)
+    if own.exact == "all" and (own.bits, own.activations) != (8, 8):
+        raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits and activations at 8")
+    require_bits(own.bits, own.budget)
+    if own.bits == HALF and (own.method != "ptq" or "onnx" in own.export):
+        raise UserError(f"quantize.bits={HALF} stores floats: it has no quantize.method=qat or ONNX file")
+    if own.clips < 1:
+        raise UserError(f"quantize.clips={own.clips} leaves no clip to calibrate on: give at least 1")
+    if not 0 <= own.frozen <= 1:
+        raise UserError(f"quantize.frozen={own.frozen} is a share of the epochs, from 0 to 1")
+    if own.method == "qat":
+        _check_training(settings)
+
+
+def _check_training(settings: Settings) -> None:
+    require_choice(settings.distill)
+    student_loss(settings.student.distill)
+    if settings.student.distill.similarity:
+        raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
+    if settings.fabric.processes > 1:
+        raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
+    _trainer(settings, settings.of(Quantize).fit.batch_size).require_possible()
+
+
+def run(settings: Settings) -> None:
     """Quantise a student's checkpoint; write model.tflite, layers.json and score.json; print the tables."""
-    prepared = prepare(cfg)
-    path = Path(cfg.checkpoint) if cfg.checkpoint else existing(cfg, "student", CHECKPOINT)
+    own, data = settings.of(Quantize), prepare(settings.data, settings.cache_folder)
+    layout = layout_of(settings)
+    path = Path(settings.checkpoint) if settings.checkpoint else layout.existing("student", CHECKPOINT)
     network, blueprint = checkpoint.load(path, build_student)
-    if blueprint.scenes != prepared.clips.scenes or blueprint.sample_rate != prepared.store.sample_rate:
+    if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
         raise UserError(
             f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, "
-            f"the data set has {list(prepared.clips.scenes)} at {prepared.store.sample_rate} Hz: "
+            f"the data set has {list(data.clips.scenes)} at {data.store.sample_rate} Hz: "
             "give the data set it was trained on"
         )
-    lessons = _lessons(cfg, prepared)
-    inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
-    settings, sources = _settings(cfg), [path]
-    if lessons is not None:
-        inputs["logits"] = lessons.fingerprint
-        settings["batch_size"] = batch_size(cfg, "quantize", prepared)
-        sources += lessons.paths
-    run = Run(cfg, "quantize", settings=settings, inputs=inputs, sources=sources)
+    targets = _targets(settings, data)
+    inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
+    depends_on, sources = _depends_on(settings), [path]
+    if targets is not None:
+        exact = "quantize.fit.batch_size" in settings.given
+        inputs["logits"] = targets.fingerprint
+        depends_on["batch_size"] = data.batch_size(own.fit.batch_size, settings.fabric.processes, exact=exact)
+        sources += targets.paths
+    this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
-    task = _Task(cfg, prepared, network, blueprint, front_end, lessons, run)
-    halved = cfg.quantize.bits == HALF
-    if not run.is_done(*([CHECKPOINT] if halved else [MODEL, LAYERS])):
-        scores = _halve(task) if halved else _make_integers(task)
-        run.finish(scores | read_energy(run.folder))
+    task = _Task(settings, own, data, network, blueprint, front_end, targets, this)
+    if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
+        scores = _halve(task) if own.bits == HALF else _make_integers(task)
+        finish(this, scores | read_energy(this.folder))
     _export(task)
-    show(run.folder)
-    log.info("%s", run.folder)
+    for table in quantization_tables(read_run(this.folder)):
+        Console().print(table)
+    log.info("%s", this.folder)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A student that is to be stored smaller: what of it, by which settings, and where to; without `lessons` it learns
-    no more."""
+    """A student that is to be stored smaller: what of it, by which settings, and where to; without `targets` it is not
+    trained any more."""
 
-    cfg: DictConfig
-    prepared: Prepared
+    settings: Settings
+    own: Quantize
+    data: DataModule
     network: nn.Module
     blueprint: checkpoint.Blueprint
     front_end: FrontEnd
-    lessons: Lessons | None
+    targets: Targets | None
     run: Run
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a picture, (1, 1, mels, frames)."""
-        return self.prepared.picture_shape(self.front_end)
+        """Of a log-mel, (1, 1, mels, frames)."""
+        return self.data.spectrogram_shape(self.front_end)
 
-    def pictures(self, split: str) -> torch.Tensor:
+    def spectrograms(self, split: str) -> torch.Tensor:
         """Log-mels (n, 1, mels, frames) of some clips of a split."""
-        return some_pictures(self.prepared, self.front_end, split, self.cfg.quantize.clips, self.cfg.seed)
+        return self.data.spectrograms(self.front_end, split, self.own.clips, self.settings.seed)
 
 
 def _halve(task: _Task) -> dict[str, float]:
     """Store the weights as floats of 16 bits; what is scored is what was stored, computed with floats of 32."""
-    quantize = task.cfg.quantize
-    if quantize.method != "ptq" or quantize.budget is not None or "onnx" in quantize.export:
-        raise UserError(f"quantize.bits={HALF} stores floats: it has no quantize.method=qat, budget or ONNX file")
     cost = torch_complexity(task.network, task.shape)
     halves = copy.deepcopy(task.network)
     for name, parameter in halves.named_parameters():  # BatchNorm's statistics may be larger than halves go
@@ -114,110 +150,115 @@ def _halve(task: _Task) -> dict[str, float]:
     path = task.run.folder / CHECKPOINT
     checkpoint.save(path, halves, task.blueprint)
     stored, _ = checkpoint.load(path, build_student)
-    forms = {"float": task.network, "test": stored}
-    probabilities = {form: of_floats(task.prepared, network, task.front_end) for form, network in forms.items()}
+    probabilities = {
+        form: float_probabilities(task.data, network, task.front_end)
+        for form, network in ((FLOAT, task.network), (STORED, stored))
+    }
     halved = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
-    return compare(task.prepared, probabilities, task.run.folder) | _costs(halved, cost)
+    return compare(task.data, probabilities, task.run.folder) | _costs(halved, cost)
 
 
 def _make_integers(task: _Task) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
-    quantize, folder = task.cfg.quantize, task.run.folder
+    own, folder = task.own, task.run.folder
     folded = fold(task.network, task.shape)
-    bits, sensitivities = choose_bits(quantize, folded, lambda: task.pictures("validation"))
-    pictures, percentile = task.pictures("train"), quantize.percentile
-    if quantize.exact == "all":
-        folded, integers = calibrate_exactly(folded, pictures.split(BATCH), percentile=percentile)
+    bits, sensitivities = choose_bits(own.bits, own.budget, folded, lambda: task.spectrograms("validation"))
+    spectrograms = task.spectrograms("train")
+    if own.exact == "all":
+        folded, integers = calibrate_exactly(folded, spectrograms.split(BATCH), percentile=own.percentile)
     else:
         integers = calibrate(
-            folded, pictures.split(BATCH), percentile=percentile, bits=bits, activations=quantize.activations
+            folded, spectrograms.split(BATCH), percentile=own.percentile, bits=bits, activations=own.activations
         )
-        integers = correct_biases(folded, integers, pictures[:BIAS_CLIPS])
+        integers = correct_biases(folded, integers, spectrograms[:BIAS_CLIPS])
     before = None
-    if task.lessons is None:
+    if task.targets is None:
         task.run.start()
     else:
-        integers, before = _train(task, FakeQuantized(folded, integers)), integers
-    write_text(folder / LAYERS, json.dumps(table_of(integers, sensitivities), indent=1))
+        integers, before = _train(task, task.targets, FakeQuantized(folded, integers)), integers
+    write_text(folder / LAYERS, json.dumps(layer_rows(integers, sensitivities), indent=1))
     metadata = {
         **dataclasses.asdict(task.blueprint),
         "exact": integers.exact,
         "checkpoint_sha256": task.run.identity["inputs"]["checkpoint"],
-        "licence": f"learnt from the data set {task.prepared.clips.name}, whose licence bears on the use of this file",
+        "licence": f"learnt from the data set {task.data.clips.name}, whose licence bears on the use of this file",
     }
     model = write_tflite(integers, folder / MODEL, metadata)
     operators = [dataclasses.asdict(operator) for operator in tflite_operators(model)]
     write_text(folder / OPERATORS, json.dumps(operators, indent=1))
-    probabilities = {"float": of_floats(task.prepared, task.network, task.front_end)}
-    probabilities |= of_integers(task.prepared, task.front_end, model, before)
+    probabilities = {FLOAT: float_probabilities(task.data, task.network, task.front_end)}
+    probabilities |= integer_probabilities(task.data, task.front_end, model, before)
     costs = _costs(tflite_complexity(model), torch_complexity(task.network, task.shape))
-    return compare(task.prepared, probabilities, folder) | costs
+    return compare(task.data, probabilities, folder) | costs
 
 
 def _costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
     return stored.figures() | {f"float/{name}": value for name, value in whole.figures().items()}
 
 
-def _train(task: _Task, network: FakeQuantized) -> IntegerNetwork:
-    """The integers after the student has learnt to be rounded; the run starts here."""
-    cfg, lessons = task.cfg, task.lessons
-    part = OmegaConf.create({"fit": cfg.quantize.fit, "augment": cfg.student.augment})
-    distill = OmegaConf.to_container(cfg.student.distill)
-    if cfg.quantize.learns_from == "student":
-        loss = imitation_loss(task.network, network, distill["temperature"])
+def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetwork:
+    """The integers after the student was trained while it is rounded; the run starts here."""
+    own, distill = task.own, task.settings.student.distill
+    if own.learns_from == "student":
+        loss = imitation_loss(task.network, network, distill.temperature)
     else:
         loss = student_loss(distill)
 
     def freeze(done: int, epochs: int) -> None:
-        if done >= epochs - round(cfg.quantize.frozen * epochs):
+        if done >= epochs - round(own.frozen * epochs):
             network.freeze_steps()
 
-    targets = {"targets": lessons.targets, "target_shifts": lessons.shifts}
-    fit_part(cfg, part, task.prepared, network, task.front_end, task.run, loss=loss, **targets, after_epoch=freeze)
+    _trainer(task.settings, task.run.identity["settings"]["batch_size"]).train(
+        task.run,
+        task.data,
+        network,
+        task.front_end,
+        loss=loss,
+        targets=targets.logits,
+        target_shifts=targets.shifts,
+        after_epoch=freeze,
+    )
     return network.cpu().integers()
+
+
+def _trainer(settings: Settings, batch_size: int) -> Trainer:
+    recipe = settings.of(Quantize).fit.lasting(settings.epochs)
+    return Trainer(
+        recipe=dataclasses.replace(recipe, batch_size=batch_size),
+        augmentation=settings.student.augment,
+        hardware=settings.fabric,
+        residency=settings.data.residency,
+        seed=settings.seed,
+    )
 
 
 def _export(task: _Task) -> None:
     """Write the other files that are asked for and not there."""
-    wanted, folder = task.cfg.quantize.export, task.run.folder
+    wanted, folder = task.own.export, task.run.folder
     if "torch" in wanted and not (folder / PROGRAM).exists():
         export_float(task.network, task.shape, folder / PROGRAM)
     if "onnx" in wanted and not (folder / ONNX).exists():
         write_onnx(read_tflite(folder / MODEL)[0], folder / ONNX)
 
 
-def _lessons(cfg: DictConfig, prepared: Prepared) -> Lessons | None:
-    """What the student learns from while it is rounded; None: it learns no more."""
-    if cfg.quantize.learns_from not in LEARNS_FROM:
-        unknown("quantize.learns_from", cfg.quantize.learns_from, LEARNS_FROM)
-    if cfg.quantize.exact not in EXACT:
-        unknown("quantize.exact", cfg.quantize.exact, EXACT)
-    if cfg.quantize.exact == "all" and (cfg.quantize.bits, cfg.quantize.activations) != (8, 8):
-        raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits and activations at 8")
-    for export in cfg.quantize.export:
-        if export not in EXPORTS:
-            unknown("quantize.export", export, EXPORTS)
-    if cfg.quantize.method not in METHODS:
-        unknown("quantize.method", cfg.quantize.method, METHODS)
-    if cfg.quantize.method == "ptq":
+def _targets(settings: Settings, data: DataModule) -> Targets | None:
+    """What the student is trained on while it is rounded; None: it is not trained any more."""
+    own = settings.of(Quantize)
+    if own.method == "ptq":
         return None
-    if not 0 <= cfg.quantize.frozen <= 1:
-        raise UserError(f"quantize.frozen={cfg.quantize.frozen} is a share of the epochs, from 0 to 1")
-    if cfg.student.distill.similarity:
-        raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
-    if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
-        raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
-    return read_lessons(cfg, prepared) if cfg.quantize.learns_from == "teachers" else Lessons()
+    if own.learns_from == "student" or settings.distill == "none":
+        return Targets()
+    return read_targets(logits_files(layout_of(settings), settings.logits), data, settings.student.distill)
 
 
-def _settings(cfg: DictConfig) -> dict[str, Any]:
-    """What of the config the results depend on."""
-    quantize = OmegaConf.to_container(cfg.quantize, resolve=True)
-    settings = {"quantize": quantize, "seed": cfg.seed}
+def _depends_on(settings: Settings) -> dict[str, Any]:
+    """What of the settings the results depend on."""
+    quantize = dataclasses.asdict(settings.of(Quantize))
+    found: dict[str, Any] = {"quantize": quantize, "seed": settings.seed}
     del quantize["export"]  # on which nothing else depends
-    if cfg.quantize.method == "ptq":
+    if settings.of(Quantize).method == "ptq":
         del quantize["fit"]
-        return settings
-    student = OmegaConf.to_container(cfg.student, resolve=True)
+        return found
+    student = dataclasses.asdict(settings.student)
     taught = {key: student[key] for key in ("augment", "distill")}
-    return settings | taught | {"learns_from": cfg.distill, "epochs": cfg.epochs, **computing(cfg.fabric)}
+    return found | taught | {"learns_from": settings.distill, "epochs": settings.epochs, **computing(settings.fabric)}

@@ -12,41 +12,58 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError, listed
+from data.files import file_sha256
 from data.tables import read_table
-from experiments.datasets import read_clips
-from experiments.evaluation.evaluate import figures_under, judge
+from experiments.datasets.reading import read_clips
+from experiments.evaluation.evaluate import evaluate_and_save, metrics_under
 from experiments.evaluation.metrics import confusion
 from experiments.evaluation.predictions import check_predictions, last_part
-from experiments.runs.layout import CONFUSION, SCORES, sha256
-from experiments.runs.record import Run
+from experiments.runs.layout import CONFUSION, SCORES
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Score
+from experiments.stages.context import finish, is_done, new_run
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
-    """Score `cfg.predictions` on the test split; write score.json and its tables; print the tables."""
-    if cfg.predictions is None:
-        raise UserError("stage=score needs a table: predictions=FILE, with the columns filename and one for each class")
-    clips = read_clips(cfg)[0]
+def run(settings: Settings) -> None:
+    """Score `score.predictions` on the test split; write score.json and its tables; print the tables."""
+    path = _path(settings)
+    clips = read_clips(settings.data, settings.cache_folder)[0]
     rows = clips.indices("test")
     names = [clips.filenames[row] for row in rows]
-    probabilities = read_predictions(cfg.predictions, names, clips.scenes)
+    probabilities = read_predictions(path, names, clips.scenes)
     asked = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    this = Run(cfg, "score", settings={}, inputs={"predictions": sha256(cfg.predictions), "clips": asked})
-    if not this.is_done(CONFUSION):
+    inputs = {"predictions": file_sha256(path), "clips": asked}
+    this = new_run(settings, "score", depends_on={}, inputs=inputs)
+    if not is_done(this, CONFUSION):
         this.start()
-        this.finish(judge(clips, probabilities, this.folder))
+        finish(this, evaluate_and_save(clips, probabilities, this.folder))
     scores = json.loads((this.folder / SCORES).read_text())
     counts = confusion(probabilities, clips.labels[rows])
     for table in (table_of_figures(scores), table_of_confusion(counts, clips.scenes)):
         Console().print(table)
     log.info("%d clips: %s", len(names), this.folder / SCORES)
+
+
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    if not Path(_path(settings)).is_file():
+        raise UserError(f"score.predictions={_path(settings)} is no file")
+
+
+def _path(settings: Settings) -> str:
+    path = settings.of(Score).predictions
+    if path is None:
+        raise UserError(
+            "the score stage needs a table: score.predictions=FILE, columns filename and one for each class"
+        )
+    return path
 
 
 def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
@@ -78,7 +95,7 @@ def table_of_figures(scores: Mapping[str, float]) -> Table:
         losses = f"{scores['test/log_loss/low']:.3f} to {scores['test/log_loss/high']:.3f}"
         out.add_row("95 % interval over recordings", f"{low:.1f} to {high:.1f} %", losses)
     out.add_row("calibration error", f"{scores['test/calibration_error']:.3f}", "", end_section=True)
-    for figure in figures_under("test/accuracy/", scores):
+    for figure in metrics_under("test/accuracy/", scores):
         subset = figure.removeprefix("test/accuracy/")
         accuracy, loss = scores[figure], scores[f"test/log_loss/{subset}"]
         out.add_row(escape(subset.replace("/", " ")), f"{100 * accuracy:.1f} %", f"{loss:.3f}")

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import DictConfig
 from rich.progress import Progress
 
 from data.errors import UserError, counted, listed
+from data.files import file_sha256
 from data.packing import read_stamps
 from data.scenes import SCENES
 from experiments.evaluation.predictions import table_text
 from experiments.inference.classifier import Recogniser, load_recogniser
 from experiments.inference.files import probabilities_of_files
-from experiments.runs.layout import MODEL, PACKAGE, existing, matches, sha256
+from experiments.runs.layout import MODEL, PACKAGE, matches
 from experiments.runs.reader import CHALLENGE, is_run
-from experiments.runs.record import Run
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Submit
+from experiments.stages.context import finish, is_done, layout_of, new_run
 from experiments.submission.about import EXAMPLE, SECTIONS, About, read_about
 from experiments.submission.describe import System, description, energy_note
 from experiments.submission.evaluation_set import evaluation_files
@@ -46,22 +48,26 @@ class _Entry(NamedTuple):
     recogniser: Recogniser
 
 
-def run(cfg: DictConfig) -> None:
-    """Pack the systems of `cfg.submit.runs`; write submission.zip, which our own validator finds no defect in."""
-    _require(cfg)
-    named = cfg.submit.runs
-    folders = [existing(cfg, "quantize", MODEL).parent] if named is None else matches("submit.runs", named)
+def run(settings: Settings) -> None:
+    """Pack the systems of `submit.runs`; write submission.zip, which our own validator finds no defect in."""
+    own = settings.of(Submit)
+    about_file, evaluation = _required(own)
+    if own.runs is None:
+        folders = [layout_of(settings).existing("quantize", MODEL).parent]
+    else:
+        folders = matches("submit.runs", own.runs)
     if len(folders) > SYSTEMS:
         them = listed([str(folder) for folder in folders])
         raise UserError(f"submit.runs names {len(folders)} runs, a package holds at most {SYSTEMS}:\n{them}")
-    about, files = read_about(cfg.submit.about, len(folders)), evaluation_files(cfg.submit.evaluation)
+    about, files = read_about(about_file, len(folders)), evaluation_files(evaluation)
     names = [file.name for file in files]
-    team = about.team(cfg.submit.surname, cfg.submit.institute)
+    team = about.team(own.surname, own.institute)
     entries = _entries(folders, about, team)
     models = [entry.system.lineage.model for entry in entries]
-    this = Run(cfg, "submit", settings={"team": team}, inputs=_fingerprints(cfg, entries, files), sources=models)
+    inputs = _fingerprints(about_file, entries, files)
+    this = new_run(settings, "submit", depends_on={"team": team}, inputs=inputs, sources=models)
     path = this.folder / PACKAGE
-    if not this.is_done(PACKAGE):
+    if not is_done(this, PACKAGE):
         this.start()
         systems = [entry.system for entry in entries]
         content = {report_path(team): report_pdf(systems, about, pictures(systems))}
@@ -70,7 +76,7 @@ def run(cfg: DictConfig) -> None:
             content[meta_path(label)] = _description(entry.system)
             content[output_path(label)] = _predictions(entry, files).encode()
         passed = write_checked(path, content, names)
-        this.finish({"systems": len(passed), "clips": len(files)})
+        finish(this, {"systems": len(passed), "clips": len(files)})
     for entry in entries:
         lineage = entry.system.lineage
         if (kind := lineage.kind) != CHALLENGE:
@@ -81,7 +87,7 @@ def run(cfg: DictConfig) -> None:
     if doubt := other_than_official(names):
         log.warning("%s", doubt)
     if unwritten := [section for section in SECTIONS if section not in about.texts]:
-        log.warning("the report still lacks what you have to say; %s has no %s", cfg.submit.about, ", ".join(unwritten))
+        log.warning("the report still lacks what you have to say; %s has no %s", about_file, ", ".join(unwritten))
     if boxes := unprinted(str(about)):
         log.warning("the report's font lacks %s, which print as empty boxes: write them in Latin letters", boxes)
     log.info("%s, %s, no defect found: %s", counted(len(entries), "system"), counted(len(files), "clip"), path)
@@ -103,14 +109,23 @@ def write_checked(path: Path, files: Mapping[str, bytes], names: Sequence[str]) 
     return passed
 
 
-def _require(cfg: DictConfig) -> None:
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    _required(settings.of(Submit))
+
+
+def _required(own: Submit) -> tuple[str, str]:
+    """The files `about` and `evaluation`."""
     missing = []
-    if cfg.submit.evaluation is None:
+    if own.evaluation is None:
         missing.append("submit.evaluation=FOLDER, of the sound files without labels")
-    if cfg.submit.about is None:
+    if own.about is None:
         missing.append("submit.about=FILE, a YAML file with what no run can know")
     if missing:
         raise UserError(f"stage=submit needs\n{listed(missing)}\nThat file looks like this:\n{EXAMPLE}")
+    assert own.about is not None
+    assert own.evaluation is not None
+    return own.about, own.evaluation
 
 
 def _entries(folders: Sequence[Path], about: About, team: str) -> list[_Entry]:
@@ -127,7 +142,7 @@ def _entries(folders: Sequence[Path], about: About, team: str) -> list[_Entry]:
         except UserError as error:
             wrong.append(str(error))
             continue
-        if (same := models.setdefault(sha256(lineage.model), folder)) is not folder:
+        if (same := models.setdefault(file_sha256(lineage.model), folder)) is not folder:
             wrong.append(f"{folder}: its model is that of {same}, byte for byte; systems must differ")
         if recogniser.scenes != SCENES:
             wrong.append(f"{folder}: its classes are {list(recogniser.scenes)}, the challenge's are {list(SCENES)}")
@@ -178,14 +193,14 @@ def _predictions(entry: _Entry, files: Sequence[Path]) -> str:
     return table_text([file.name for file in files], probabilities, SCENES)
 
 
-def _fingerprints(cfg: DictConfig, entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, str]:
+def _fingerprints(about: str, entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, str]:
     """Of everything that the package depends on."""
     stamps = read_stamps(Path(), [str(file.resolve()) for file in files])
     names = "\n".join(file.name for file in files)
-    found = {"about": sha256(cfg.submit.about)}
+    found = {"about": file_sha256(about)}
     found["evaluation"] = hashlib.sha256(names.encode() + stamps.tobytes()).hexdigest()
     for entry in entries:
         lineage = entry.system.lineage
-        found[entry.system.label] = sha256(lineage.model)
+        found[entry.system.label] = file_sha256(lineage.model)
         found[f"{entry.system.label} description"] = hashlib.sha256(_description(entry.system)).hexdigest()
     return found

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -28,8 +27,11 @@ from experiments.evaluation.seeds import (
     reference_of,
 )
 from experiments.report.page import Grid, Section, write_page
-from experiments.runs.layout import RECORD, REPORT, folder_of, matches, write_text
+from experiments.runs.layout import RECORD, REPORT, matches, write_text
 from experiments.runs.reader import flat
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Summary
+from experiments.stages.context import layout_of
 
 _FIRST = ("figure", "setting")
 _COLUMNS = ("mean", "deviation", f"{100 * LEVEL:g} % interval")
@@ -37,21 +39,24 @@ _COLUMNS = ("mean", "deviation", f"{100 * LEVEL:g} % interval")
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
-    """Summarise the runs of `cfg.summary.runs`; write summary.json, summary.md and report.html, always
+def run(settings: Settings) -> None:
+    """Summarise the runs of `summary.runs`; write summary.json, summary.md and report.html, always
     anew; print the tables."""
-    if cfg.summary.runs is None:
-        raise UserError("stage=summary needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them")
-    results, unfinished = read(matches("summary.runs", cfg.summary.runs))
-    settings = group(results)
-    reference, figures = reference_of(settings, cfg.summary.reference), figures_of(settings)
+    asked = settings.of(Summary)
+    if asked.runs is None:
+        raise UserError(
+            "the summary stage needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them"
+        )
+    results, unfinished = read(matches("summary.runs", asked.runs))
+    groups = group(results)
+    reference, figures = reference_of(groups, asked.reference), figures_of(groups)
     if not figures:
         raise UserError(f"no figure of a test split is in the runs' score.json:\n{listed([r.folder for r in results])}")
-    warnings = [f"{folder} is unfinished and left out" for folder in unfinished] + caveats(settings, reference)
-    content = contents(settings, reference, figures) | {"unfinished": unfinished, "warnings": warnings}
-    reports = [table_of_settings(content), *([table_of_differences(content)] if len(settings) > 1 else [])]
+    warnings = [f"{folder} is unfinished and left out" for folder in unfinished] + caveats(groups, reference)
+    content = contents(groups, reference, figures) | {"unfinished": unfinished, "warnings": warnings}
+    reports = [table_of_settings(content), *([table_of_differences(content)] if len(groups) > 1 else [])]
 
-    folder = folder_of(cfg, "summary")
+    folder = layout_of(settings).folder("summary")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "summary.json", json.dumps(content, indent=1))
     write_text(folder / "summary.md", markdown(reports, warnings))
@@ -61,7 +66,7 @@ def run(cfg: DictConfig) -> None:
     show(reports)
     for warning in warnings:
         log.warning("%s", warning)
-    log.info("summary of %d runs in %d settings: %s", len(results), len(settings), folder)
+    log.info("summary of %d runs in %d settings: %s", len(results), len(groups), folder)
 
 
 def read(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:

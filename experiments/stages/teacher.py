@@ -1,22 +1,31 @@
-"""stage=teacher: train a large network, then let it write down what it thinks of every clip."""
+"""The teacher stage: train a large network, then write its logits of every clip."""
 
+import dataclasses
+import json
 import logging
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch.nn import functional as F
 
 from data.batches import Batch
 from data.errors import UserError, unknown
-from data.front_end import build_front_end
-from experiments.datamodule import Prepared, prepare
-from experiments.distributed import computing, exchange, make_fabric
-from experiments.inference.teacher_logits import listen, require_room, shifts_of
-from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, existing, sha256
-from experiments.runs.record import Run, is_first
+from data.files import file_sha256
+from data.front_end import FrontEnd, build_front_end
+from experiments.datasets.datamodule import DataModule, prepare
+from experiments.distributed.fabric import computing, exchange, launch, make_fabric, precision_of
+from experiments.distributed.processes import is_first
+from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
+from experiments.evaluation.metrics import softmax
+from experiments.inference.teacher_logits import is_current, require_room, shifts_of, write_logits
+from experiments.runs.energy import read_energy
+from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
+from experiments.runs.record import Run
+from experiments.settings.shared import Settings
+from experiments.stages.context import finish, is_done, layout_of, new_run
 from experiments.training import checkpoint
-from experiments.training.trainer import batch_size, fit_part
+from experiments.training.optimization import parameter_groups
+from experiments.training.trainer import Trainer
 from teachers import build_teacher
 from teachers.layers import layers_of
 
@@ -25,90 +34,187 @@ ONLY = ("logits",)
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
-    """Train the teacher of `cfg.teacher`, unless it is trained already, and write checkpoint, logits and scores."""
-    prepared = prepare(cfg)
-    if cfg.only is not None and cfg.only not in ONLY:
-        unknown("only", cfg.only, ONLY)
-    shifts_of(cfg.teacher.shifts, cfg.teacher.augment.roll)  # a mistake is found before the training
-    this, path = _trained_before(cfg, prepared) if cfg.only else _trained(cfg, prepared)
-    listen(cfg, prepared, this, path)
+def check(settings: Settings) -> None:
+    """See settings/stages.py. The network is built without weights and without memory."""
+    teacher = settings.teacher
+    layout_of(settings).folder("teacher")
+    if settings.only is not None and settings.only not in ONLY:
+        unknown("only", settings.only, ONLY)
+    shifts_of(teacher.shifts, teacher.augment.roll)
+    _trainer(settings, teacher.fit.batch_size).require_possible()
+    if settings.only is not None:
+        return
+    if teacher.weights is not None:
+        _fingerprint(teacher.weights)
+    arguments = {"classes": 10, **teacher.arguments}
+    with torch.device("meta"):
+        network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=None)
+    parameter_groups(layers_of(network), teacher.fit)
+    require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
 
 
-def _trained(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
+def run(settings: Settings) -> None:
+    """Train the teacher, unless it is trained already, and write checkpoint, logits and scores."""
+    data = prepare(settings.data, settings.cache_folder)
+    this, path = _trained_before(settings, data) if settings.only else _trained(settings, data)
+    _write_logits(settings, data, this, path)
+
+
+def _trainer(settings: Settings, batch_size: int) -> Trainer:
+    return Trainer(
+        recipe=dataclasses.replace(settings.teacher.fit.lasting(settings.epochs), batch_size=batch_size),
+        augmentation=settings.teacher.augment,
+        hardware=settings.fabric,
+        residency=settings.data.residency,
+        seed=settings.seed,
+    )
+
+
+def _longest(settings: Settings, samples: int) -> int:
+    """Samples of the longest wave that the teacher is applied to: of a clip, or of a crop."""
+    data, crop = settings.data, settings.teacher.augment.crop_seconds or 0
+    return max(samples or round(data.clip_seconds * data.sample_rate), round(crop * data.sample_rate))
+
+
+def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     """The run and its checkpoint, trained now if it is not there."""
-    teacher = OmegaConf.to_container(cfg.teacher, resolve=True)
-    inputs = dict(prepared.fingerprint)
-    if cfg.teacher.weights:
-        inputs["weights"] = _fingerprint(cfg.teacher.weights)
-    asked = {key: value for key, value in teacher.items() if key != "shifts"}  # which only the logits depend on
-    settings = {"teacher": asked, "seed": cfg.seed, "epochs": cfg.epochs, **computing(cfg.fabric)}
-    settings["batch_size"] = batch_size(cfg, "teacher", prepared)
-    this = Run(cfg, "teacher", settings=settings, inputs=inputs)
+    teacher, inputs = settings.teacher, dict(data.fingerprint)
+    if teacher.weights:
+        inputs["weights"] = _fingerprint(teacher.weights)
+    asked = dataclasses.asdict(teacher)
+    del asked["shifts"]  # which only the logits depend on
+    exact = "teacher.fit.batch_size" in settings.given
+    batch_size = data.batch_size(teacher.fit.batch_size, settings.fabric.processes, exact=exact)
+    depends_on = {
+        "teacher": asked,
+        "seed": settings.seed,
+        "epochs": settings.epochs,
+        **computing(settings.fabric),
+        "batch_size": batch_size,
+    }
+    this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
     path = this.folder / CHECKPOINT
-    if this.is_done(CHECKPOINT):
+    if is_done(this, CHECKPOINT):
         return this, path
 
-    torch.manual_seed(cfg.seed)
-    arguments = {"classes": len(prepared.clips.scenes), **teacher["arguments"]}
-    start = {"pretrained": cfg.teacher.pretrained, "weights": cfg.teacher.weights}
-    network = build_teacher(cfg.teacher.builder, **arguments, **start)
-    front_end = build_front_end(cfg.data.sample_rate, teacher["mel"])
-    seconds = cfg.teacher.augment.crop_seconds or 0
-    samples = max(prepared.store.samples, round(seconds * cfg.data.sample_rate))
-    require_room(arguments, front_end, samples)
+    torch.manual_seed(settings.seed)
+    arguments = {"classes": len(data.clips.scenes), **teacher.arguments}
+    network = build_teacher(teacher.builder, **arguments, pretrained=teacher.pretrained, weights=teacher.weights)
+    front_end = build_front_end(settings.data.sample_rate, teacher.mel)
+    require_room(arguments, front_end, _longest(settings, data.store.samples))
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
 
-    network = fit_part(cfg, cfg.teacher, prepared, network, front_end, this, loss=loss, layers=layers_of)
+    network = _trainer(settings, batch_size).train(this, data, network, front_end, loss=loss, layers=layers_of)
     blueprint = checkpoint.Blueprint(
-        cfg.teacher.builder,
+        teacher.builder,
         {**arguments, "pretrained": False},
-        teacher["mel"],
-        prepared.clips.scenes,
-        cfg.data.sample_rate,
-        prepared.fingerprint["clips"],
+        teacher.mel,
+        data.clips.scenes,
+        settings.data.sample_rate,
+        data.fingerprint["clips"],
     )
     if is_first():
         checkpoint.save(path, network, blueprint)
-    exchange(make_fabric(cfg.fabric), None)  # the others wait for the file
+    exchange(make_fabric(settings.fabric), None)  # the others wait for the file
     return this, path
 
 
-def _trained_before(cfg: DictConfig, prepared: Prepared) -> tuple[Run, Path]:
-    """Of only=logits: the run to write to, and the checkpoint to listen with.
+def _trained_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
+    """Of only=logits: the run to write to, and the checkpoint to apply.
 
     A teacher's own run stays what it says it is: logits of other data, or those of a job of a sweep, go to another.
 
     Raises:
         UserError: there is no such checkpoint, or the run's folder holds another training.
     """
-    path = Path(cfg.checkpoint) if cfg.checkpoint else existing(cfg, "teacher", CHECKPOINT)
+    layout = layout_of(settings)
+    path = Path(settings.checkpoint) if settings.checkpoint else layout.existing("teacher", CHECKPOINT)
     if not path.is_file():
         raise UserError(f"only=logits needs a trained teacher, and {path} does not exist: leave only=logits out")
-    inputs = {**prepared.fingerprint, "checkpoint": sha256(path)}
-    this = Run(cfg, "teacher", settings={"only": cfg.only, "shifts": cfg.teacher.shifts}, inputs=inputs, sources=[path])
+    this = new_run(
+        settings,
+        "teacher",
+        depends_on={"only": settings.only, "shifts": settings.teacher.shifts},
+        inputs={**data.fingerprint, "checkpoint": file_sha256(path)},
+        sources=[path],
+    )
     if path.resolve().parent == this.folder.resolve():
         if not this.is_finished:
             raise UserError(f"{this.folder} is an unfinished run: run stage=teacher again, without only=logits")
-        own = Run.of(cfg, this.folder)
-        if any(own.identity["inputs"].get(name) != value for name, value in prepared.fingerprint.items()):
+        own = this.reopened()
+        if any(own.identity["inputs"].get(name) != value for name, value in data.fingerprint.items()):
             raise UserError(
                 f"{path} was trained on other clips, splits or waves: choose another name, and give checkpoint={path}"
             )
         return own, path
     if (this.folder / CHECKPOINT).exists() or (this.folder / RESUME).exists():
         raise UserError(f"{this.folder} holds a training of its own: choose another name for the logits of {path}")
-    if not this.is_done(LOGITS):
+    if not is_done(this, LOGITS):
         this.start()
     return this, path
 
 
+def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) -> None:
+    """Write logits.h5 and the scores of a run, by the teacher of a checkpoint."""
+    shifts = shifts_of(settings.teacher.shifts, settings.teacher.augment.roll)
+    identity = {
+        "weights": file_sha256(path),
+        "waves": data.fingerprint["waves"],
+        "clips": data.fingerprint["clips"],
+        "settings": json.dumps({"shifts": shifts, "precision": precision_of(settings.fabric)}),
+    }
+    target = run.folder / LOGITS
+    if not settings.force and run.is_finished and (run.folder / SCORES).is_file() and is_current(target, identity):
+        log.info("%s: waves, weights and settings are unchanged, the logits are reused", target)
+        return
+    network, blueprint = checkpoint.load(path, build_teacher)
+    front_end = _front_end(path, blueprint, data)
+    identity |= {
+        "teacher": blueprint.builder,
+        "config": json.dumps(dataclasses.asdict(blueprint)),
+        "trained_on": blueprint.clips,
+    }
+    fabric = make_fabric(settings.fabric)
+    launch(fabric)
+    network = network.to(fabric.device, memory_format=torch.channels_last)
+    if is_first():
+        (run.folder / SCORES).unlink(missing_ok=True)  # they are of the logits that are replaced now
+    writer = write_logits(fabric, target, data, network, front_end.to(fabric.device), identity=identity, shifts=shifts)
+    if writer is not None:
+        logits, clips = writer.values(), data.clips
+        held_out, tested = (softmax(logits[clips.indices(split)]) for split in ("validation", "test"))
+        scores = split_metrics(clips, "validation", held_out) | evaluate_and_save(clips, tested, run.folder)
+        writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])
+        finish(run, scores | read_energy(run.folder))
+        accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
+        log.info("teacher: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, run.folder)
+    exchange(fabric, None)  # what comes next reads the file
+
+
+def _front_end(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) -> FrontEnd:
+    """That of a checkpoint, for the clips of a data set.
+
+    Raises:
+        UserError: the checkpoint is of other scenes or of another sample rate, or takes shorter clips only.
+    """
+    if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
+        raise UserError(
+            f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, the data set "
+            f"has {list(data.clips.scenes)} at {data.store.sample_rate} Hz: train a teacher on it"
+        )
+    if blueprint.clips != data.fingerprint["clips"]:
+        log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)
+    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
+    require_room(blueprint.arguments, front_end, data.store.samples)
+    return front_end
+
+
 def _fingerprint(path: str) -> str:
     """Of a file, or of all files of a folder."""
-    files = sorted(file for file in Path(path).rglob("*") if file.is_file()) if Path(path).is_dir() else [path]
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file()) if Path(path).is_dir() else [Path(path)]
     try:
-        return " ".join(sha256(file) for file in files)
+        return " ".join(file_sha256(file) for file in files)
     except OSError as error:
         raise UserError(f"teacher.weights={path} cannot be read: {error.strerror}") from error

@@ -1,26 +1,28 @@
-"""stage=validate."""
+"""The validate stage: check a challenge package, and print what it holds."""
 
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError
+from experiments.settings.shared import Settings
+from experiments.settings.stages import Submit, Validate
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import other_than_official
 from experiments.submission.validate import log, require_valid
 
 
-def run(cfg: DictConfig) -> None:
-    """Check `cfg.package`, against the files of `cfg.submit.evaluation` if that is set; print what it holds."""
-    if cfg.package is None:
-        raise UserError("stage=validate needs a package: package=FILE.zip")
-    folder = cfg.submit.evaluation
+def run(settings: Settings) -> None:
+    """Check `validate.package`, against the files of `submit.evaluation` if that is set; print what it holds."""
+    package = settings.of(Validate).package
+    if package is None:
+        raise UserError("the validate stage needs a package: validate.package=FILE.zip")
+    folder = settings.of(Submit).evaluation
     filenames = None if folder is None else [file.name for file in evaluation_files(folder)]
-    systems = require_valid(Path(cfg.package), filenames)
-    table = Table(title=escape(str(cfg.package)))
+    systems = require_valid(Path(package), filenames)
+    table = Table(title=escape(package))
     table.add_column("system", no_wrap=True)
     table.add_column("name")
     for column in ("clips", "accuracy", "bytes", "MACs"):
@@ -33,4 +35,4 @@ def run(cfg: DictConfig) -> None:
         log.info("no list of files to compare with: give submit.evaluation=FOLDER")
     if doubt := other_than_official(systems[0].clips):
         log.warning("%s", doubt)
-    log.info("%s: no defect found", cfg.package)
+    log.info("%s: no defect found", package)

@@ -1,16 +1,15 @@
-"""stage=workspace."""
+"""The workspace stage: upload a layout for the project's page at Weights & Biases."""
 
 import importlib.util
-
-from omegaconf import DictConfig
 
 from data.errors import UserError
 from experiments.report.dashboard import log, workspace
 from experiments.runs.tracking import has_key
+from experiments.settings.shared import Settings
 
 
-def run(cfg: DictConfig) -> None:
-    """Upload the workspace to the project of `cfg.tracking`.
+def run(settings: Settings) -> None:
+    """Upload the workspace to the project of `tracking`.
 
     Raises:
         UserError: the package is not there, there is no key, or W&B refuses.
@@ -22,8 +21,8 @@ def run(cfg: DictConfig) -> None:
     import wandb
 
     try:
-        entity = cfg.tracking.entity or wandb.Api().default_entity
-        address = workspace(entity, cfg.tracking.project).save().url
+        entity = settings.tracking.entity or wandb.Api().default_entity
+        address = workspace(entity, settings.tracking.project).save().url
     except Exception as error:  # of many kinds, from two packages and the network
         raise UserError(
             f"Weights & Biases does not take the workspace ({error}): check key, entity and network"

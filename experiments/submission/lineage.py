@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError, listed
-from experiments.energy import Metered
-from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD, sha256
+from data.files import file_sha256
+from experiments.runs.energy import Metered
+from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
 from experiments.runs.lineage import teachers_behind, trainings, written
 from experiments.runs.reader import RunFiles, is_run, read_run
 
@@ -104,7 +105,7 @@ def _run(folder: Path, stage: str) -> RunFiles:
 
 def _inference(folder: Path) -> dict[str, Metered]:
     """What the answers of the run's file and of the baseline cost; of several measurements that of the run's name."""
-    model, measured = sha256(folder / MODEL), folder.resolve().parent.parent / "energy"
+    model, measured = file_sha256(folder / MODEL), folder.resolve().parent.parent / "energy"
     for path in sorted(measured.glob("*"), key=lambda path: (path.name != folder.resolve().name, path.name)):
         if is_run(path) and (run := read_run(path)).inputs.get("model") == model:
             return {phase: run.energy[phase] for phase in ("inference", "baseline") if phase in run.energy}

@@ -6,7 +6,6 @@ nothing is executed on reading.
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from data.errors import UserError
+from data.files import replacing
 
 KEY = "blueprint"  # of the metadata
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """How to build a network again, and what it has heard.
+    """How to build a network again, and what it was trained on.
 
     Attributes:
         builder, arguments: of the network.
@@ -46,17 +46,14 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
     Raises:
         UserError: the disk is full, or cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     # One entry, because safetensors writes several in an order that changes.
     metadata = {KEY: json.dumps(dataclasses.asdict(blueprint), sort_keys=True)}
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     try:
-        safetensors.torch.save_file(state, temporary, metadata)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            safetensors.torch.save_file(state, temporary, metadata)
     except (SafetensorError, OSError) as error:
         raise UserError(f"cannot write {path} ({error}): free space there, and run the command again") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Blueprint]:
@@ -67,7 +64,7 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
         build: build_teacher or build_student.
 
     Raises:
-        UserError: the file is missing or damaged, is no checkpoint of ours, or names a builder of another room.
+        UserError: the file is missing or damaged, is no checkpoint of ours, or names an unknown builder.
     """
     path = Path(path)
     if not path.is_file():

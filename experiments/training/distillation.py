@@ -1,91 +1,99 @@
-"""What a student learns from: labels, and what its teachers wrote down of the clips."""
+"""What a student is trained on: labels, and its teachers' logits."""
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from torch import nn
 
 from data.batches import Batch
-from data.errors import UserError, unknown
+from data.errors import unknown
+from data.files import file_sha256
 from data.logits import BY_SHIFT, common_shifts, mean_logits
-from experiments.datamodule import Prepared, warn_of_leaks
-from experiments.runs.layout import logits_files, sha256
+from experiments.datasets.datamodule import DataModule, warn_of_leaks
+from experiments.settings.shared import Distillation
 from experiments.training.loop import Loss
 from students.distill import Features, distillation_loss, similarity_loss
 
-DISTILL = ("kd", "none")
-SHIFTS = ("mean", "nearest")
+CHOICES = ("kd", "none")  # of the setting `distill`
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Lessons:
+class Targets:
     """Teachers' logits of all clips of a set.
 
     Attributes:
-        paths: the files; none for a student that learns from labels alone.
-        targets, shifts: what `Batches` takes.
+        paths: the files; none for a student that is trained on labels alone.
+        logits: (N, classes), or (N, shifts, classes); None without files.
+        shifts: samples, of the logits' second axis.
     """
 
     paths: tuple[Path, ...] = ()
-    targets: np.ndarray | None = None
+    logits: np.ndarray | None = None
     shifts: tuple[int, ...] | None = None
 
     @property
     def fingerprint(self) -> str:
         """Of the files' contents."""
-        return " ".join(sha256(path) for path in self.paths)
+        return " ".join(file_sha256(path) for path in self.paths)
 
 
-def read_lessons(cfg: DictConfig, prepared: Prepared) -> Lessons:
-    """The logits that `cfg.distill`, `cfg.logits` and `cfg.student.distill` name.
+def require_choice(distill: str) -> None:
+    """Check the setting `distill`.
 
     Raises:
-        UserError: unknown choices; and see data/logits.py.
+        UserError: it is none of CHOICES.
     """
-    if cfg.distill not in DISTILL:
-        unknown("distill", cfg.distill, DISTILL)
-    if cfg.distill == "none":
-        return Lessons()
-    clips, distill = prepared.clips, cfg.student.distill
-    if distill.shifts not in SHIFTS:
-        unknown("student.distill.shifts", distill.shifts, SHIFTS)
-    paths = logits_files(cfg)
-    plain = mean_logits(paths, clips.filenames, clips.scenes, distill.weights)
-    warn_of_leaks(paths, prepared)
-    if distill.shifts == "mean":
-        return Lessons(tuple(paths), plain)
+    if distill not in CHOICES:
+        unknown("distill", distill, CHOICES)
+
+
+def read_targets(paths: Sequence[Path], data: DataModule, distillation: Distillation) -> Targets:
+    """The logits of some files for the clips of a data set, averaged over the files.
+
+    Raises:
+        UserError: a file is missing, unfinished, or of other clips or scenes; see data/logits.py.
+    """
+    clips = data.clips
+    plain = mean_logits(paths, clips.filenames, clips.scenes, distillation.weights)
+    warn_of_leaks(paths, data)
+    if distillation.shifts == "mean":
+        return Targets(tuple(paths), plain)
     shifts = common_shifts(paths)  # says what to do where there are none
-    several = mean_logits(paths, clips.filenames, clips.scenes, distill.weights, BY_SHIFT)
-    return Lessons(tuple(paths), several, shifts)
+    several = mean_logits(paths, clips.filenames, clips.scenes, distillation.weights, BY_SHIFT)
+    return Targets(tuple(paths), several, shifts)
 
 
-def student_loss(distill: Mapping[str, Any], network: nn.Module | None = None) -> Loss:
-    """The loss of a batch, by the settings of `student.distill`.
+def student_loss(distillation: Distillation, network: nn.Module | None = None) -> Loss:
+    """The loss of a batch: cross-entropy with the labels, divergence from the teachers' logits, and the
+    similarity-preserving term.
 
     Args:
-        distill: temperature, hard_weight, label_smoothing, similarity.
-        network: whose features are compared with the teacher; None: without that term.
+        distillation: temperature and weights.
+        network: whose features are compared with the teacher's logits; None: without that term.
 
     Raises:
         UserError: a number is out of its range.
     """
-    settings = {key: distill[key] for key in ("temperature", "hard_weight", "label_smoothing")}
-    distillation_loss(torch.zeros(1, 2), None, torch.zeros(1, dtype=torch.int64), **settings)  # checks them
-    if (similarity := distill["similarity"]) < 0:
-        raise UserError(f"student.distill.similarity={similarity} must be at least 0")
+    temperature, hard_weight = distillation.temperature, distillation.hard_weight
+    smoothing, similarity = distillation.label_smoothing, distillation.similarity
+
+    def plain(logits: torch.Tensor, targets: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
+        return distillation_loss(
+            logits, targets, labels, temperature=temperature, hard_weight=hard_weight, label_smoothing=smoothing
+        )
+
+    plain(torch.zeros(1, 2), None, torch.zeros(1, dtype=torch.int64))  # checks the numbers
     features = Features(network) if similarity and network is not None else None
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        value = distillation_loss(logits, batch.targets, batch.labels, **settings)
+        value = plain(logits, batch.targets, batch.labels)
         if features is None or batch.targets is None:
             return value
         return value + similarity * similarity_loss(features(), batch.targets)
@@ -94,15 +102,15 @@ def student_loss(distill: Mapping[str, Any], network: nn.Module | None = None) -
 
 
 def imitation_loss(original: nn.Module, network: nn.Module, temperature: float) -> Loss:
-    """The loss of a network that is to answer as another one does, to the very pictures that it is shown.
+    """The loss of a network that is to answer as another one does, to the very log-mels that it is given.
 
     Args:
         original: in evaluation mode.
-        network: which learns; its latest pictures are what the original is asked about.
+        network: which is trained; its latest input is what the original is applied to.
         temperature: of both answers.
     """
     latest: list[torch.Tensor] = []
-    original = copy.deepcopy(original)  # which goes to wherever the pictures are
+    original = copy.deepcopy(original)  # which goes to wherever the log-mels are
 
     def keep(_: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         latest[:] = inputs

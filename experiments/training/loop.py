@@ -20,15 +20,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from data.augment import Augment
 from data.batches import Batch, Batches
 from data.front_end import FrontEnd
-from experiments.distributed import exchange, in_step
+from experiments.distributed.fabric import exchange, in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
-from experiments.training import resume
-from experiments.training.optimization import OPTIMIZERS, Recipe, learning_rate_factor
+from experiments.settings.shared import Recipe
+from experiments.training.optimization import OPTIMIZERS, learning_rate_factor
+from experiments.training.state import TrainingState, seed_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
 Layers = Sequence[Sequence[nn.Parameter]]
-State = dict[str, object]
 
 
 class NotFiniteError(Exception):
@@ -51,9 +51,9 @@ def fit(
     augment: Augment,
     responses: torch.Tensor | None,
     seed: int,
-    on_epoch: Callable[[Mapping[str, float], State], None],
+    on_epoch: Callable[[Mapping[str, float], TrainingState], None],
     groups: list[dict[str, object]] | None = None,
-    state: State | None = None,
+    state: TrainingState | None = None,
     compiled: str | None = None,
     watch: Callable[[Iterator[Batch], int], Iterator[Batch]] = lambda batches, _: batches,
 ) -> nn.Module:
@@ -68,8 +68,8 @@ def fit(
         recipe, augment: how.
         responses: impulse responses (R, L), or None.
         seed: of order and augmentation.
-        on_epoch: receives each epoch's figures, and the state from which `fit` would go on.
-        groups: of parameters, as recipe.parameter_groups makes them; None: all parameters at the whole rate.
+        on_epoch: receives each epoch's metrics, and the state from which `fit` would go on.
+        groups: of parameters, as optimization.parameter_groups makes them; None: all parameters at the whole rate.
         state: of an earlier training that was stopped.
         compiled: mode of torch.compile to train by; None: not compiled.
         watch: passes an epoch's batches on, whose number it is told, and may show how far it is.
@@ -83,27 +83,27 @@ def fit(
     groups = groups or [{"params": list(network.parameters()), "scale": 1.0}]
     make = OPTIMIZERS[recipe.optimizer]
     optimizer = make(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    # What is compiled shares its weights with `network`, which is judged and saved.
+    # What is compiled shares its weights with `network`, which is validated and saved.
     trained, optimizer = fabric.setup(torch.compile(network, mode=compiled) if compiled else network, optimizer)
     average = None
     if recipe.ema:
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-    judged = network if average is None else average.module
+    validated = network if average is None else average.module
     if state is None:
-        state = {"epoch": 0, "best": math.inf, "kept": None}
+        state = TrainingState()
     else:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        network.load_state_dict(state.network)
+        optimizer.load_state_dict(state.optimizer)
         if average is not None:
-            average.load_state_dict(state["average"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
-    order, chance = (torch.Generator(device=fabric.device) for _ in range(2))
+            average.load_state_dict(state.average)
+        fabric.strategy.precision.load_state_dict(state.precision)
+    order, generator = (torch.Generator(device=fabric.device) for _ in range(2))
     steps = len(train) // train.batch_size
 
-    for epoch in range(state["epoch"], recipe.epochs):
-        order.manual_seed(resume.seed_of(seed, epoch, 0))
-        chance.manual_seed(resume.seed_of(seed, epoch, 1 + fabric.global_rank))
-        torch.manual_seed(resume.seed_of(seed, epoch, 1 + fabric.global_rank))
+    for epoch in range(state.epoch, recipe.epochs):
+        order.manual_seed(seed_of(seed, epoch, 0))
+        generator.manual_seed(seed_of(seed, epoch, 1 + fabric.global_rank))
+        torch.manual_seed(seed_of(seed, epoch, 1 + fabric.global_rank))
         trained.train()
         _freeze_statistics(network)
         started, losses, rows = time.perf_counter(), [], []
@@ -112,9 +112,9 @@ def fit(
             rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            pictures, batch = _seen(batch, train, front_end, augment, responses, chance)
+            spectrograms, batch = _augmented(batch, train, front_end, augment, responses, generator)
             optimizer.zero_grad(set_to_none=True)
-            losses.append(_backward(fabric, trained, loss, pictures, batch, recipe.accumulate))
+            losses.append(_backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate))
             rows.append(batch.rows)
             if recipe.clip:
                 fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
@@ -123,8 +123,8 @@ def fit(
                 average.update_parameters(network)
         mean = _mean(fabric, epoch + 1, losses, rows)
         seconds = time.perf_counter() - started
-        in_step(fabric, judged)
-        probabilities, labels = predict(judged, front_end, validation, fabric)
+        in_step(fabric, validated)
+        probabilities, labels = predict(validated, front_end, validation, fabric)
         row = {
             "epoch": epoch + 1,
             "learning_rate": rate,
@@ -135,36 +135,36 @@ def fit(
         }
         if not math.isfinite(row["validation/log_loss"]):  # the last step went wrong
             raise NotFiniteError(epoch + 1, steps - 1, rows[-1].tolist())
-        if recipe.keep == "best" and row["validation/log_loss"] < state["best"]:
-            state["best"] = row["validation/log_loss"]
-            state["kept"] = {name: value.clone() for name, value in judged.state_dict().items()}
-        state |= {"epoch": epoch + 1, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-        state["precision"] = fabric.strategy.precision.state_dict()  # of fp16: how much it scales the loss
-        if average is not None:
-            state["average"] = average.state_dict()
+        if recipe.keep == "best" and row["validation/log_loss"] < state.best:
+            state.best = row["validation/log_loss"]
+            state.kept = {name: value.clone() for name, value in validated.state_dict().items()}
+        state.epoch, state.network, state.optimizer = epoch + 1, network.state_dict(), optimizer.state_dict()
+        state.precision = fabric.strategy.precision.state_dict()
+        state.average = None if average is None else average.state_dict()
+        state.rows.append(row)
         on_epoch(row, state)
-    network.load_state_dict(state["kept"] or judged.state_dict())
+    network.load_state_dict(state.kept or validated.state_dict())
     return network.eval()
 
 
 @torch.no_grad()
-def _seen(
+def _augmented(
     batch: Batch,
     train: Batches,
     front_end: FrontEnd,
     augment: Augment,
     responses: torch.Tensor | None,
-    chance: torch.Generator,
+    generator: torch.Generator,
 ) -> tuple[torch.Tensor, Batch]:
-    """Augmented pictures (B, 1, mels, frames) of a batch, and the batch with the answers that they have now."""
-    shifts = augment.shifts(len(batch.rows), chance)
+    """Augmented log-mels (B, 1, mels, frames) of a batch, and the batch with the labels and targets that fit them."""
+    shifts = augment.shifts(len(batch.rows), generator)
     if train.target_shifts is not None:
         batch = batch.rolled(shifts, train.target_shifts)
-    waves = augment.waves(batch.waves, shifts, batch.from_reference_device, responses, chance)
-    pictures = augment.pictures(front_end(waves, chance), chance)
-    if (mixing := augment.mixing(len(pictures), chance)) is not None:
-        pictures, batch = mixing(pictures), batch.mixed(mixing, train.classes)
-    return pictures.contiguous(memory_format=torch.channels_last), batch
+    waves = augment.waves(batch.waves, shifts, batch.from_reference_device, responses, generator)
+    spectrograms = augment.pictures(front_end(waves, generator), generator)
+    if (mixing := augment.mixing(len(spectrograms), generator)) is not None:
+        spectrograms, batch = mixing(spectrograms), batch.mixed(mixing, train.classes)
+    return spectrograms.contiguous(memory_format=torch.channels_last), batch
 
 
 def _mean(fabric: Fabric, epoch: int, losses: list[torch.Tensor], rows: list[torch.Tensor]) -> float:
@@ -179,14 +179,14 @@ def _mean(fabric: Fabric, epoch: int, losses: list[torch.Tensor], rows: list[tor
 
 
 def _backward(
-    fabric: Fabric, network: nn.Module, loss: Loss, pictures: torch.Tensor, batch: Batch, parts: int
+    fabric: Fabric, network: nn.Module, loss: Loss, spectrograms: torch.Tensor, batch: Batch, parts: int
 ) -> torch.Tensor:
     """Gradients of a batch, computed in some parts one after the other; returns the loss, a scalar."""
     total = torch.zeros((), device=fabric.device)
-    pairs = zip(pictures.tensor_split(parts), batch.split(parts) if parts > 1 else [batch], strict=True)
-    for number, (picture, part) in enumerate(pairs):
+    pairs = zip(spectrograms.tensor_split(parts), batch.split(parts) if parts > 1 else [batch], strict=True)
+    for number, (some, part) in enumerate(pairs):
         with fabric.no_backward_sync(network, enabled=number < parts - 1):
-            value = loss(network(picture), part) * (len(picture) / len(pictures))
+            value = loss(network(some), part) * (len(some) / len(spectrograms))
             fabric.backward(value)
         total += value.detach()
     return total

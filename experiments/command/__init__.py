@@ -1,0 +1,1 @@
+"""The command line between Hydra and the stages: schema, help, completion, old spellings."""

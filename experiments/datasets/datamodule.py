@@ -1,0 +1,177 @@
+"""A data set as training and evaluation take it: its clips, its waves in batches, impulse responses, log-mels."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.batches import Batches
+from data.errors import UserError, listed
+from data.front_end import FrontEnd
+from data.logits import read_identity
+from data.recordings import Recordings
+from data.scenes import PART_SECONDS, ClipSet
+from data.waves import WaveStore
+from experiments.datasets.reading import read_and_pack
+from experiments.settings.shared import DataSettings
+
+SOME = 32  # clips whose log-mels are computed at once
+MIN_STEPS = 5  # an epoch; a batch of 256 would leave a small set one or no step
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataModule:
+    """A packed data set; `responses` are impulse responses, float32 (R, L), or None."""
+
+    clips: ClipSet
+    store: WaveStore
+    responses: torch.Tensor | None
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """What results depend on: the waves, what each clip is and in which split, and the responses."""
+        clips = "\n".join("\t".join(map(str, clip)) for clip in self.clips.clips)
+        responses = b"" if self.responses is None else self.responses.numpy().tobytes()
+        return {
+            "waves": self.store.digest,
+            "clips": hashlib.sha256(f"{clips}\n{self.clips.reference_device}".encode()).hexdigest(),
+            "impulses": hashlib.sha256(responses).hexdigest(),
+        }
+
+    def batches(
+        self,
+        split: str | None,
+        *,
+        batch_size: int,
+        device: torch.device,
+        targets: np.ndarray | None = None,
+        target_shifts: Sequence[int] | None = None,
+        residency: str = "disk",
+        crop: bool = False,
+        crop_seconds: float | None = None,
+    ) -> Batches:
+        """The clips of a split, or all of them; `targets` are logits of all clips (see Batches).
+
+        With `crop`, shuffled batches are random crops of the split's re-assembled recordings, `crop_seconds` long
+        (None: as long as a clip). What is read once needs no other residency than the disk.
+        """
+        rows = np.arange(len(self.clips.clips)) if split is None else self.clips.indices(split)
+        recordings = None
+        if crop:
+            clips = [self.clips.clips[row] for row in rows]
+            length = None if crop_seconds is None else round(crop_seconds * self.store.sample_rate)
+            recordings = Recordings(clips, self.store.samples, length, device)
+            if recordings.runs < len(clips) and self.store.samples != round(PART_SECONDS * self.store.sample_rate):
+                raise UserError(
+                    f"augment.crop=true joins neighbouring clips of {PART_SECONDS:g} s, and the store's are "
+                    f"{self.store.samples / self.store.sample_rate:g} s long: set data.clip_seconds={PART_SECONDS:g}"
+                )
+            seconds = recordings.length / self.store.sample_rate
+            log.info("crops of %g s of %d runs of neighbouring clips, %d clips", seconds, recordings.runs, len(clips))
+        return Batches(
+            self.store,
+            rows,
+            self.clips.labels,
+            self.clips.from_reference_device,
+            batch_size=batch_size,
+            targets=targets,
+            target_shifts=target_shifts,
+            device=device,
+            residency=residency,
+            recordings=recordings,
+            classes=len(self.clips.scenes),
+        )
+
+    def spectrogram_shape(self, front_end: FrontEnd) -> tuple[int, int, int, int]:
+        """(1, 1, mels, frames) of one clip's log-mel."""
+        return 1, 1, front_end.mels, front_end.frames(self.store.samples)
+
+    def spectrograms(self, front_end: FrontEnd, split: str, count: int, seed: int) -> torch.Tensor:
+        """Log-mels (n, 1, mels, frames) of at most `count` random clips of a split, in evaluation mode.
+
+        Raises:
+            UserError: no clip is asked for.
+        """
+        if count < 1:
+            raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
+        rows = self.clips.indices(split)
+        chosen = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()]
+        parts = [chosen[start : start + SOME] for start in range(0, len(chosen), SOME)]
+        with torch.no_grad():
+            return torch.cat([front_end(self.store.read(part)) for part in parts])
+
+    def batch_size(self, wanted: int, processes: int, *, exact: bool) -> int:
+        """Clips a training step, over all processes: as wanted, or fewer where there are few train clips.
+
+        Args:
+            wanted: by the recipe.
+            processes: that share each batch.
+            exact: it was asked for by hand and is not made smaller.
+
+        Raises:
+            UserError: see fitting_batch_size.
+        """
+        return fitting_batch_size(wanted, len(self.clips.indices("train")), processes, exact=exact)
+
+
+def prepare(settings: DataSettings, cache: Path) -> DataModule:
+    """Read, pack and check a data set.
+
+    Args:
+        settings: which.
+        cache: folder of packed waves.
+
+    Raises:
+        UserError: see experiments/datasets.py and the readers.
+    """
+    packed = read_and_pack(settings, cache)
+    store = WaveStore(packed.waves)
+    if store.filenames != packed.clips.filenames:  # another process may have made the store anew meanwhile
+        raise UserError(f"{packed.waves} is of another list of clips than {packed.clips.root}: run the command again")
+    if untaught := packed.clips.untaught:
+        raise UserError(f"{packed.clips.root} has no train clip of these classes:\n{listed(untaught)}\ncheck its lists")
+    responses = None if packed.responses is None else torch.from_numpy(packed.responses)
+    return DataModule(packed.clips, store, responses)
+
+
+def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:
+    """The batch size, made smaller where a split has so few clips that an epoch would have under MIN_STEPS steps.
+
+    Args:
+        batch_size: of all devices together.
+        clips: train clips.
+        devices: which share each batch.
+        exact: the size was asked for by hand and is not made smaller.
+
+    Raises:
+        UserError: there are fewer clips than that, or it cannot be shared out evenly among the devices, two clips at
+            least to each.
+    """
+    fitting = batch_size if exact else max(2, min(batch_size, clips // MIN_STEPS))
+    if fitting < batch_size:
+        fitting = max(2, fitting // devices) * devices
+        log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
+    if fitting > clips:
+        raise UserError(f"batch_size={fitting} is more than the {clips} train clips: give at most so many")
+    if fitting % devices or fitting < 2 * devices:
+        raise UserError(
+            f"batch_size={fitting} of {clips} clips cannot be shared out evenly among {devices} devices: choose a "
+            f"multiple of {devices}, two clips a device at least"
+        )
+    return fitting
+
+
+def warn_of_leaks(paths: Sequence[str | Path], data: DataModule) -> None:
+    """Name the logits files whose teacher was trained on other splits: maybe on clips that are held out here."""
+    for path in paths:
+        if read_identity(path).get("trained_on") != data.fingerprint["clips"]:
+            log.warning(
+                "%s: its teacher was trained on other clips or splits, maybe on clips that are held out here", path
+            )

@@ -1,0 +1,1 @@
+"""Every setting there is, with its type, meaning and range; the stages of the command line."""

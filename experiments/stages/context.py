@@ -1,0 +1,94 @@
+"""What stages have in common: from the settings to folders, runs and data sets, and what ends a run."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.distributed.processes import is_first
+from experiments.report.publish import publish
+from experiments.runs.layout import MODEL, REPORT, Layout
+from experiments.runs.record import Run
+from experiments.settings.shared import Settings
+from experiments.settings.stages import STAGES
+
+
+def layout_of(settings: Settings) -> Layout:
+    """Where the runs of this command lie.
+
+    Raises:
+        UserError: the name is no folder's.
+    """
+    return Layout(Path(settings.runs), settings.name, settings.job)
+
+
+def model_of(settings: Settings) -> Path:
+    """The model.tflite of `model`; without it, of the quantised student of the same name."""
+    return Path(settings.model) if settings.model else layout_of(settings).existing("quantize", MODEL)
+
+
+def new_run(
+    settings: Settings,
+    stage: str,
+    *,
+    depends_on: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    sources: Sequence[Path] = (),
+) -> Run:
+    """The run of a stage; nothing is written yet.
+
+    Args:
+        settings: of the command.
+        stage: name of the stage.
+        depends_on: what of the settings the results depend on.
+        inputs: name to fingerprint of each file they depend on.
+        sources: those of the files that other stages made.
+    """
+    return Run(
+        layout_of(settings).folder(stage),
+        settings=depends_on,
+        inputs=inputs,
+        sources=sources,
+        force=settings.force,
+        tracking=settings.tracking,
+        config=as_mapping(settings),
+    )
+
+
+def is_done(run: Run, *files: str) -> bool:
+    """Whether a run's results are there already; then its page is too.
+
+    Raises:
+        UserError: results of other settings or inputs are there.
+    """
+    done = run.is_done(*files)
+    if done and is_first() and not (run.folder / REPORT).is_file():
+        publish(run, {})
+    return done
+
+
+def finish(run: Run, scores: Mapping[str, float]) -> None:
+    """Write the scores, mark the run complete, and publish it."""
+    run.finish(scores)
+    publish(run, scores)
+
+
+def as_mapping(settings: Settings) -> dict[str, Any]:
+    """All settings as plain values under the names that the command line has for them."""
+    skipped = ("steps", "own", "job", "given")
+    found: dict[str, Any] = {"stage": {"steps": list(settings.steps)}}
+    found |= {
+        each.name: _plain(getattr(settings, each.name))
+        for each in dataclasses.fields(settings)
+        if each.name not in skipped
+    }
+    found |= {
+        name: _plain(settings.own[stage.own])
+        for name, stage in STAGES.items()
+        if stage.own is not None and stage.own in settings.own
+    }
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value

@@ -1,0 +1,98 @@
+"""A training as it stands at the end of an epoch, in memory and on file, so that one that was stopped goes on there.
+
+Conventions: `resume.pt` holds tensors, numbers and strings only and is read as such (weights_only). Random numbers
+need no place in it: what an epoch draws depends on the seed, the epoch and the process alone (see `seed_of`).
+"""
+
+import json
+import math
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.errors import UserError, listed
+from data.files import replacing
+from experiments.runs.layout import RESUME
+from experiments.runs.record import differences
+
+NEEDED = {"epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass
+class TrainingState:
+    """What the training loop needs to go on; the loop alone changes it.
+
+    Attributes:
+        epoch: how many epochs are done.
+        best: lowest validation log loss so far.
+        kept: weights of that epoch, where the recipe keeps the best.
+        network, optimizer: their state dicts.
+        precision: of fp16: how much the loss is scaled.
+        average: state dict of the average of the weights, where the recipe has one.
+        rows: the metrics of the epochs that are done.
+    """
+
+    epoch: int = 0
+    best: float = math.inf
+    kept: Weights | None = None
+    network: Weights = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    precision: dict[str, Any] = field(default_factory=dict)
+    average: Weights | None = None
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+def seed_of(seed: int, epoch: int, rank: int) -> int:
+    """Seed of what an epoch draws in one of several processes."""
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def save_state(folder: Path, identity: Mapping[str, Any], state: TrainingState) -> None:
+    """Write a state of a run with that identity to its folder.
+
+    Raises:
+        UserError: the disk is full, or cannot be written; the state before is kept.
+    """
+    content = {name: value for name, value in vars(state).items() if name != "average" or value is not None}
+    try:
+        with replacing(folder / RESUME) as temporary:
+            torch.save({"identity": json.dumps(identity), **content}, temporary)
+    except (OSError, RuntimeError) as error:  # the latter: torch's writer on a disk that is full
+        raise UserError(
+            f"cannot write {folder / RESUME} ({str(error).splitlines()[0]}): free space there, and run the command "
+            "again"
+        ) from error
+
+
+def load_state(folder: Path, identity: Mapping[str, Any], device: torch.device) -> TrainingState | None:
+    """The state that a stopped training of the same settings and inputs left in a run's folder, or None.
+
+    Raises:
+        UserError: the file is of other settings or inputs, or damaged; it is left as it is.
+    """
+    path = folder / RESUME
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+        before = json.loads(content.pop("identity"))
+        if missing := NEEDED - content.keys():
+            raise KeyError(f"it lacks {sorted(missing)}")
+        state = TrainingState(**content)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged ({str(error).splitlines()[0]}): delete it, or give force=true, to begin again"
+        ) from error
+    if found := differences(before, identity):
+        raise UserError(
+            f"{folder} holds an unfinished training of other settings or inputs:\n{listed(found)}\n"
+            "choose another name=..., or begin anew with force=true"
+        )
+    return state
