@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """See settings/stages.py. The network is built without weights and without memory."""
+    """See settings/stages.py. The network is built once without its published weights."""
     teacher = settings.teacher
     layout_of(settings).folder("teacher")
     if settings.only is not None and settings.only not in ONLY:
@@ -47,8 +47,7 @@ def check(settings: Settings) -> None:
     if teacher.weights is not None:
         _fingerprint(teacher.weights)
     arguments = {"classes": 10, **teacher.arguments}
-    with torch.device("meta"):
-        network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=None)
+    network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=None)
     parameter_groups(layers_of(network), teacher.fit)
     require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
 
