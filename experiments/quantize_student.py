@@ -26,7 +26,8 @@ from experiments.teaching import Lessons, imitation_loss, read_lessons, student_
 from experiments.training import batch_size, fit_part
 from experiments.widths import HALF, choose_bits, some_pictures, table_of
 from students import build_student
-from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
+from students.complexity import tflite_complexity, tflite_operators, torch_complexity
+from students.limits import Complexity
 from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.exact import calibrate_exactly
 from students.quantize.export import export_float, write_onnx
@@ -155,7 +156,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
 
 
 def _costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
-    return stored.figures() | {f"float/{name}": value for name, value in whole.figures().items()}
+    return stored.metrics() | {f"float/{name}": value for name, value in whole.metrics().items()}
 
 
 def _train(task: _Task, network: FakeQuantized) -> IntegerNetwork:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.paths import LAYERS, SCORES
-from students.complexity import LIMITS, Complexity
+from students.limits import LIMITS, Complexity
 
 TITLES = {"float": "float", "ptq": "integer, before", "test": "integer", "host": "host"}  # of the columns
 HALVES = "16-bit floats"  # where nothing is integer

@@ -26,7 +26,7 @@ from experiments.paths import RECORD, REPORT, SCORES, existing, folder_of, match
 from experiments.ranking import WEIGHTS, Standing, System, over_limits, pareto, rank
 from experiments.report import figures
 from experiments.report.page import Grid, Picture, Section, percent, write_page
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 PUBLISHED = Path(__file__).parent / "published_2023.csv"
 SETS = {"development": "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}

@@ -19,7 +19,8 @@ from experiments.runs import Run, is_first
 from experiments.teaching import read_lessons, student_loss
 from experiments.training import batch_size, fit_part
 from students import build_student
-from students.complexity import Complexity, over_limits, torch_complexity
+from students.complexity import torch_complexity
+from students.limits import Complexity, over_limits
 from students.scale import WIDEST, widest_arguments
 
 ON_EXCESS = ("error", "warn")
@@ -86,7 +87,7 @@ def run(cfg: DictConfig) -> None:
         predict(network, front_end, prepared.batches(split, batch_size=64, device=fabric.device), fabric)[0]
         for split in ("validation", "test")
     )
-    scores = cost.figures() | read_energy(run.folder)
+    scores = cost.metrics() | read_energy(run.folder)
     if is_first():
         scores |= prepared.score("validation", held_out) | judge(clips, tested, run.folder)
         run.finish(scores)

@@ -6,7 +6,8 @@ from torch import nn
 
 from data.errors import UserError
 from students.cnn_gru import cnn_gru
-from students.complexity import over_limits, torch_complexity
+from students.complexity import torch_complexity
+from students.limits import over_limits
 from students.quantize.fold import fold
 
 

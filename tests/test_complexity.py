@@ -9,8 +9,9 @@ from torch import nn
 
 from data.errors import UserError
 from students import build_student
-from students.complexity import LIMITS, Complexity, over_limits, tflite_complexity, torch_complexity
+from students.complexity import tflite_complexity, torch_complexity
 from students.cp_mobile import SIZES, cp_mobile
+from students.limits import LIMITS, Complexity, over_limits
 from students.quantize.fold import fold
 
 # DCASE 2024 baseline, parameters / MACs by layer (torchinfo), as its repository documents them.

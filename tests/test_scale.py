@@ -4,8 +4,9 @@ import pytest
 from torch import nn
 
 from data.errors import UserError
-from students.complexity import LIMITS, over_limits, torch_complexity
+from students.complexity import torch_complexity
 from students.cp_mobile import SIZES, cp_mobile
+from students.limits import LIMITS, over_limits
 from students.scale import widest, widest_arguments
 
 PICTURE = (1, 1, 256, 64)

@@ -19,7 +19,7 @@ from experiments.rank_systems import FIGURES, PUBLISHED, as_system, read_systems
 from experiments.report import figures
 from experiments.report.page import Grid, Link, Picture, Section, Tile, interval, percent, word, write_page
 from experiments.run_files import RunFiles, ancestors, flat, read_run
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
 JOULES = 3.6e6  # in a kWh

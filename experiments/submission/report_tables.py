@@ -10,7 +10,7 @@ from typing import Any
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
 from experiments.run_files import RunFiles
 from experiments.submission.describe import System, augmentations, network_of
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 Rows = list[list[str]]
 DASH = "-"

@@ -17,11 +17,11 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import write_whole
+from students.quantize.flatbuffer import IDENTIFIER
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
 
-IDENTIFIER = b"TFL3"
 METADATA_NAME = "scenelet"
 ALIGNMENT = 16  # bytes, as the schema demands of buffers; microcontrollers read weights in place
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
