@@ -16,9 +16,9 @@ To add a student, add two files:
    maximum pools, additions, a global mean, and dense layers behind a flattened map; see quantize/fold.py.
 2. A file of settings, experiments/conf/student/<any name>.yaml, with `builder: <the module's name>`.
 
->>> network = build_student("cp_mobile", size="6k")
+>>> network = build_student("cp_mobile", size="61k")
 >>> sum(parameter.numel() for parameter in network.parameters())
-5882
+61148
 """
 
 from collections.abc import Mapping

@@ -16,9 +16,9 @@ To add a teacher, add two files:
    there are none. A network whose depth is not to be read from its children has a method `layers` (see layers.py).
 2. A file of settings, experiments/conf/teacher/<any name>.yaml, with `builder: <the module's name>`.
 
->>> network = build_teacher("cp_resnet", base_channels=8, cut_channels=[0, 0, 0])
+>>> network = build_teacher("cp_resnet")
 >>> sum(parameter.numel() for parameter in network.parameters())
-17924
+127684
 """
 
 from collections.abc import Mapping
