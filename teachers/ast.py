@@ -101,7 +101,11 @@ TEACHER = Teacher(
 
 
 def _load_published(kind: "type[ASTForAudioClassification]", weights: str | Path | None) -> "ASTForAudioClassification":
-    """The network as it was saved; transformers reads safetensors, or torch files that hold tensors only."""
+    """The network as it was saved; transformers reads safetensors, or torch files that hold tensors only.
+
+    Raises:
+        UserError: it cannot be downloaded, or is not in the folder.
+    """
     if weights is not None and not (Path(weights) / "config.json").is_file():
         raise UserError(
             f"teacher.weights={weights} must be a folder with config.json and model.safetensors, as "

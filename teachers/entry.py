@@ -72,8 +72,8 @@ class Teacher:
     ) -> Pretraining:
         """What a network's weights were trained on before its own training started.
 
-        Of weights from a file nobody but the user knows the data. The file is most likely a copy of the published
-        weights, whose data are therefore named, but the answer is marked as incomplete.
+        Only the user knows what weights from a file were trained on. Most likely the file is a copy of the published
+        weights, so their data sets are named, and the result is marked as incomplete.
 
         Args:
             arguments: the builder's keyword arguments beside the following two.

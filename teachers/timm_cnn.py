@@ -54,17 +54,17 @@ def timm_cnn(
             f"timm has no model {model_name!r}; close to it: {', '.join(close) or 'none'}. All are listed by "
             "python -c 'import timm; print(timm.list_models())'"
         )
-    source = {"pretrained_cfg_overlay": {"state_dict": read_weights(weights)}} if weights else {}
+    given = {"state_dict": read_weights(weights)} if weights else None
     place = timm.get_pretrained_cfg(model_name)
     try:
         return timm.create_model(
             model_name,
             pretrained=pretrained or bool(weights),
+            pretrained_cfg_overlay=given,
             in_chans=1,
             num_classes=classes,
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
-            **source,
         )
     except TypeError as error:
         raise UserError(f"timm's {model_name} cannot be built so: {error}") from error

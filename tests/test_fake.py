@@ -52,8 +52,8 @@ def test_it_answers_as_the_integers_that_it_becomes(tmp_path_factory: pytest.Tem
         fold(randomise_norms(cp_mobile(size="6k"), seed)),
         torch.randn(8, 1, 64, 48, generator=g),
     )
-    chance = np.random.default_rng(seed)
-    bits = {name: int(chance.choice([4, 8])) for name in network.convolutions}
+    drawn = np.random.default_rng(seed)
+    bits = {name: int(drawn.choice([4, 8])) for name in network.convolutions}
     fake = FakeQuantized(network, calibrate(network, [spectrograms], bits=bits)).eval()
     with torch.no_grad():
         for parameter in [*fake.steps.values(), *fake.weight_steps.values()]:

@@ -51,7 +51,7 @@ class _SharedBeforeNorm(nn.Module):
 
 
 def integers(network: nn.Module, spectrograms: torch.Tensor, seed: int | None = None) -> IntegerNetwork:
-    """With a seed, each layer has 4 or 8 bits by chance."""
+    """With a seed, each layer has 4 or 8 bits at random."""
     folded, g = fold(network), np.random.default_rng(seed)
     bits = {name: 8 if seed is None else int(g.choice([4, 8])) for name in folded.convolutions}
     return calibrate(folded, [spectrograms], bits=bits)
@@ -67,7 +67,7 @@ def test_folding_keeps_the_function(size: str, generator: torch.Generator) -> No
 
 
 def test_what_has_no_integer_form_is_named() -> None:
-    """Oracle: the messages for GRN, and for a network of two strange layers."""
+    """Oracle: the messages for GRN, and for a network of two unsupported layers."""
     with pytest.raises(UserError, match=r"GlobalResponseNorm.*grn=false"):
         fold(cp_mobile(grn=True))
     with pytest.raises(UserError, match="add"):
@@ -88,7 +88,7 @@ def test_dense_layers_are_convolutions_over_their_map(generator: torch.Generator
     torch.testing.assert_close(folded(spectrograms), network(spectrograms))
 
 
-class _Strange(nn.Module):
+class _WithUnusedBranch(nn.Module):
     """A branch that leads nowhere, beside the one whose answer counts."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class _Strange(nn.Module):
 def test_odd_graphs_are_followed_or_refused(tmp_path: Path, generator: torch.Generator) -> None:
     """Oracle: the network itself; the messages for a module used twice, one of a taken name, and a network whose cells
     TFLite would order otherwise."""
-    spectrograms, network = torch.randn(2, 1, 4, 6, generator=generator), _Strange()
+    spectrograms, network = torch.randn(2, 1, 4, 6, generator=generator), _WithUnusedBranch()
     folded = fold(network)
     assert list(folded.convolutions) == ["one"]
     torch.testing.assert_close(folded(spectrograms), network(spectrograms).flatten(1))
