@@ -83,8 +83,8 @@ def test_the_last_pool_is_the_published_one(generator: torch.Generator) -> None:
 
 
 def test_every_second_of_a_longer_clip_counts(generator: torch.Generator) -> None:
-    """Oracle: ten seconds with an event in one of them give other logits than ten without, at three classes; and what is
-    too short to be pooled is refused."""
+    """Oracle: ten seconds with an event in one of them give other logits than ten without, at three classes; and
+    what is too short to be pooled is refused."""
     network = baseline(classes=3).eval()
     quiet = torch.zeros(1, 1, 64, 501)
     with torch.no_grad():
