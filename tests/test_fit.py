@@ -23,7 +23,7 @@ from data.waves import WaveStore
 from experiments.distributed.fabric import compile_mode
 from experiments.inference.network import predict
 from experiments.training.loop import NotFiniteError, fit
-from experiments.training.optimization import Recipe, learning_rate_factor, parameter_groups, fitting_batch_size
+from experiments.training.optimization import Recipe, fitting_batch_size, learning_rate_factor, parameter_groups
 from students import build_student
 
 RECIPE = Recipe(

@@ -7,7 +7,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from data.scenes import SCENES, ClipSet
-from experiments.evaluation.evaluate import metrics_under, is_edge, judge
+from experiments.evaluation.evaluate import is_edge, judge, metrics_under
 from experiments.evaluation.metrics import reliability
 from experiments.stages.score import read_predictions
 

@@ -22,7 +22,8 @@ from data.waves import WaveStore
 from experiments.evaluation.evaluate import is_edge
 from experiments.training import checkpoint
 from students import build_student
-from students.complexity import over_limits, torch_complexity
+from students.complexity import torch_complexity
+from students.limits import over_limits
 from students.quantize.runtime import TFLiteModel
 from teachers import build_teacher
 

@@ -31,7 +31,8 @@ from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss
 from experiments.training.trainer import Trainer
 from students import build_student
-from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
+from students.complexity import tflite_complexity, tflite_operators, torch_complexity
+from students.limits import Complexity
 from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
@@ -137,17 +138,17 @@ class _Task:
 def _halve(task: _Task) -> dict[str, float]:
     """Store the weights as floats of 16 bits; what is scored is what was stored, computed with floats of 32."""
     cost = torch_complexity(task.network, task.shape)
-    halves = halved(task.network)
+    smaller = halved(task.network)
     task.run.start()
     path = task.run.folder / CHECKPOINT
-    checkpoint.save(path, halves, task.blueprint)
+    checkpoint.save(path, smaller, task.blueprint)
     stored, _ = checkpoint.load(path, build_student)
     probabilities = {
         form: float_probabilities(task.data, network, task.front_end)
         for form, network in ((FLOAT, task.network), (STORED, stored))
     }
-    halved = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
-    return compare(task.data, probabilities, task.run.folder) | _costs(halved, cost)
+    cheaper = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
+    return compare(task.data, probabilities, task.run.folder) | _costs(cheaper, cost)
 
 
 def _make_integers(task: _Task) -> dict[str, float]:
@@ -185,7 +186,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
 
 
 def _costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
-    return stored.figures() | {f"float/{name}": value for name, value in whole.figures().items()}
+    return stored.metrics() | {f"float/{name}": value for name, value in whole.metrics().items()}
 
 
 def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetwork:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 21
-IR_VERSION = 10  # of opset 21's release: runtimes refuse newer ones than they know
+IR_VERSION = 10  # of opset 21's release: runtimes refuse versions newer than their own
 
 
 def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
@@ -45,7 +45,7 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
 
 
 def export_float(network: nn.Module, shape: Sequence[int], path: Path) -> None:
-    """Write a float network by torch.export, for any number of pictures (B, 1, mels, frames) at once."""
+    """Write a float network by torch.export, for any number of spectrograms (B, 1, mels, frames) at once."""
     clips = torch.export.Dim("clips", min=1, max=4096)
     program = torch.export.export(network.eval(), (torch.zeros(2, *shape[1:]),), dynamic_shapes=({0: clips},))
     file = io.BytesIO()
