@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.errors import UserError, unknown
+from data.errors import UserError, require, unknown
 from data.fbank import normalised
 from teachers.layers import transformer_layers
 
@@ -50,6 +50,7 @@ def ast(
     Raises:
         UserError: weights that cannot be had or read, or pictures that hold no patch.
     """
+    require("transformers", "ast")
     from transformers import ASTConfig, ASTForAudioClassification
     from transformers.utils import logging
 
