@@ -24,7 +24,7 @@ test: $(EVERYTHING)  ## ruff, mypy and all tests but the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
 docs: $(EVERYTHING)  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what tests and documentation leave; .venv, cache/ and runs/ stay
 	rm -rf build site .pytest_cache .ruff_cache .mypy_cache .hypothesis
