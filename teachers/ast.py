@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.errors import UserError, unknown
+from data.errors import UserError, require, unknown
 from data.fbank import normalised
 from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
 from teachers.layers import transformer_layers
@@ -57,6 +57,7 @@ def ast(
     Raises:
         UserError: weights that cannot be downloaded or read, or spectrograms smaller than a patch.
     """
+    require("transformers", "ast")
     from transformers import ASTConfig, ASTForAudioClassification
     from transformers.utils import logging
 

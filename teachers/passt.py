@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from data.errors import UserError, unknown
+from data.errors import UserError, require, unknown
 from teachers.entry import AUDIOSET, IMAGENET, Dataset, Pretraining, Teacher
 from teachers.layers import transformer_layers
 from teachers.weights import download_weights, load_weights, read_weights
@@ -157,6 +157,7 @@ TEACHER = Teacher(
 
 def _import_package() -> ModuleType:
     """hear21passt's module, told not to print the shapes of its first forward pass."""
+    require("hear21passt", "passt")
     from hear21passt.models import passt as package
 
     package.first_RUN = False

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from data.errors import UserError, listed
+from data.errors import UserError, listed, require
 from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
 from teachers.weights import read_weights
 
@@ -45,6 +45,7 @@ def timm_cnn(
         UserError: unknown name, one that cannot take one channel or these sizes, or weights that cannot be
             downloaded or do not fit.
     """
+    require("timm", "timm")
     import timm
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.errors import UserError
+from data.errors import UserError, require
 from data.files import write_whole
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, MAX_POOL, Layer
@@ -55,10 +55,9 @@ def export_float(network: nn.Module, shape: Sequence[int], path: Path) -> None:
 
 class _Writer:
     def __init__(self, network: IntegerNetwork) -> None:
-        try:
-            import onnx
-        except ImportError:
-            raise UserError("ONNX files need the package onnx: pip install --editable '.[onnx]'") from None
+        require("onnx", "onnx")
+        import onnx
+
         self.onnx, self.network = onnx, network
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
