@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from data.audio import sounds_in
 from data.errors import UserError, unknown
 from data.folder import read_folder
 from data.impulse import read_impulses
@@ -168,7 +169,7 @@ def _unchanged(cfg: DictConfig) -> Path | None:
 
 
 def _wavs(folder: str | None) -> list[Path]:
-    return [] if folder is None else sorted(Path(folder).glob("*.wav"))
+    return [] if folder is None else sounds_in(folder)
 
 
 def _settings(cfg: DictConfig) -> dict[str, object]:

@@ -84,6 +84,16 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of small inputs that once failed, beside SCENELET_DATA; tests that need it are skipped where there is
+    none."""
+    folder = Path(os.environ.get("SCENELET_DATA", ".")).parent / "cases"
+    if not folder.is_dir():
+        pytest.skip("needs the folder cases beside the one that SCENELET_DATA names")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_model(miniature_waves: WaveStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model.tflite of an untaught network, with the metadata that stage=quantize writes."""
     mel = {"mels": 64, "hop": 1000}

@@ -283,7 +283,7 @@ MISTAKES = {
     ),
     "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
-    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no wav files"]),
+    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no sound files"]),
     "an argument of a wrong type": (
         ["data.root={miniature}", "stage=teacher", "teacher.arguments.rho=wide"],
         ["teacher cp_resnet cannot be built with", "wide"],
