@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from experiments.intervals import difference_intervals
 from experiments.judge import judge
 from experiments.predict import predict

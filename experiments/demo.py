@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from data.audio import FORMATS
 from data.errors import UserError
-from data.front_end import band_centres
+from data.front_ends import band_centres
 from data.scenes import PART_SECONDS
 from experiments.recogniser import Recogniser, chosen_recogniser
 

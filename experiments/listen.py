@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from data.errors import UserError
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from data.logits import LogitsWriter, read_identity
 from experiments import checkpoint
 from experiments.energy import read_energy

@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.errors import UserError
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from data.waves import to_float
 from experiments.energy import Action, Metered, in_alternation, read_energy, read_phases
 from experiments.paths import ENERGY, MODEL, existing, sha256, write_text

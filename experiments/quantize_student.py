@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from data.errors import UserError, unknown
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from experiments import checkpoint
 from experiments.compare import compare, of_floats, of_integers
 from experiments.energy import read_energy

@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from data.errors import UserError
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from data.pieces import read_pieces
 from data.scenes import PART_SECONDS
 from experiments.paths import MODEL, existing

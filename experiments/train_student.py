@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, listed, unknown
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments import checkpoint
 from experiments.energy import read_energy
 from experiments.hardware import computing, make_fabric

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from data.batches import Batch
 from data.errors import UserError, unknown
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments import checkpoint
 from experiments.hardware import computing, exchange, make_fabric
 from experiments.listen import listen, require_room, shifts_of

@@ -18,7 +18,7 @@ from torch import nn
 from data.augment import Augment
 from data.batches import Batch
 from data.errors import UserError
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from experiments import resume
 from experiments.energy import measured
 from experiments.fit import Layers, Loss, NotFiniteError, State, fit

@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, unknown
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from experiments.prepare import Prepared
 from students.quantize.bits import allocate, measure, stored_bytes
 from students.quantize.integer import IntegerNetwork

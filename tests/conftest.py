@@ -10,7 +10,7 @@ import torch
 from command import QUICK, run
 from torch import nn
 
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.packing import pack
 from data.scenes import SCENES, ClipSet
 from data.synthetic import write_synthetic

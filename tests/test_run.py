@@ -16,7 +16,7 @@ import torch
 from command import QUICK, ROOT, run
 from safetensors import safe_open
 
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments import checkpoint
