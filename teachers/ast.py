@@ -2,8 +2,8 @@
 
 The network is that of the package transformers; this module adapts the published weights, which were trained on ten
 seconds, to shorter clips.
-Conventions: normalised Kaldi filter banks (B, 1, 128, frames) in (data/fbank.py), logits (B, classes) out; one second
-at 16 kHz has 98 frames.
+Conventions: normalised Kaldi filter banks (B, 1, 128, frames) in (data/front_ends/kaldi_fbank.py), logits (B, classes)
+out; one second at 16 kHz has 98 frames.
 Source: Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021.
 """
 
@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError, require, unknown
-from data.fbank import normalised
+from data.front_ends.kaldi_fbank import normalised
 from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
 from teachers.layers import transformer_layers
 

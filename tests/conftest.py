@@ -10,7 +10,7 @@ import torch
 from command import QUICK, run
 from torch import nn
 
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.packing import pack
 from data.scenes import SCENES, ClipSet
 from data.synthetic import write_synthetic
@@ -81,6 +81,16 @@ def shared_data() -> Path:
             "needs real clips: set SCENELET_DATA to the folder that holds tau22-mini, tau22-official and micirp"
         )
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of small inputs that once failed, beside SCENELET_DATA; tests that need it are skipped where there is
+    none."""
+    folder = Path(os.environ.get("SCENELET_DATA", ".")).parent / "cases"
+    if not folder.is_dir():
+        pytest.skip("needs the folder cases beside the one that SCENELET_DATA names")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments.training.optimization import Recipe, learning_rate_factor
 from students.baseline import baseline
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity

@@ -22,7 +22,7 @@ from aiohttp import web
 from omegaconf import OmegaConf
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from data.front_end import band_centres, build_front_end
+from data.front_ends import band_centres, build_front_end
 from experiments.inference.classifier import load_recogniser
 from experiments.stages import demo
 

@@ -12,7 +12,7 @@ from command import run
 from rich.console import Console
 
 from data.errors import UserError
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments import energy

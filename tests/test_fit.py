@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from data.augment import Augment, Mixing
 from data.batches import Batch, Batches
 from data.errors import UserError
-from data.mel import LogMel
+from data.front_ends.log_mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.distributed.fabric import compile_mode

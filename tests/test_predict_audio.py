@@ -13,7 +13,7 @@ from command import run
 from omegaconf import OmegaConf
 
 from data.errors import UserError
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import Prepared

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
 from data.errors import UserError
-from data.fbank import KaldiFbank
+from data.front_ends.kaldi_fbank import KaldiFbank
 from teachers import build_teacher
 from teachers.cp_resnet import LAYOUTS, kernel_size
 from teachers.layers import layers_of

@@ -13,7 +13,7 @@ from torch import nn
 
 from data.errors import UserError, unknown
 from data.files import file_sha256
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing
 from experiments.quantization.bits import HALF, choose_bits, layer_rows, require_bits

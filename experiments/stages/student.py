@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from data.errors import UserError, listed, unknown
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments.datasets.datamodule import prepare
 from experiments.distributed.fabric import computing, make_fabric
 from experiments.distributed.processes import is_first

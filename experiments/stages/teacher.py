@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from data.batches import Batch
 from data.errors import UserError, unknown
 from data.files import file_sha256
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing, exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
