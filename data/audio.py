@@ -23,6 +23,7 @@ import soxr
 
 from data.errors import UserError
 from data.pcm24 import frames_within, read_pcm24
+from data.ranges import RATES
 from data.scratch import scratch
 
 FORMATS = {  # soundfile's name -> how names of such files end
@@ -40,7 +41,6 @@ FORMATS = {  # soundfile's name -> how names of such files end
     "WAVEX": (".wav",),
 }
 SUFFIXES = tuple(sorted({suffix for suffixes in FORMATS.values() for suffix in suffixes}))
-RATES = (1_000, 384_000)  # Hz
 LOUDEST = 1000.0  # times full scale; what is above has another unit: 16-bit integers stored as floats, for one
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767

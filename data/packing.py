@@ -24,8 +24,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.audio import RATES, RESAMPLER, Decoded, decode
+from data.audio import RESAMPLER, Decoded, decode
 from data.errors import UserError, listed
+from data.ranges import require_format
 from data.scenes import ClipSet
 from data.store import Store, create
 
@@ -33,7 +34,6 @@ FORMAT = "scenelet waves 2"
 COLUMNS = {"scale": (np.float32, ()), "stamp": (np.int64, (2,)), "checksum": (np.uint32, ())}
 TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
 COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
-LONGEST = 600  # seconds; a clip is held in memory whole, by every thread
 SPARE_BYTES = 1 << 20  # for the header of a new file
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,7 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
         UserError: sound files are missing or unreadable (all of them listed), or the disk is full. Finished clips are
         kept.
     """
-    if not RATES[0] <= sample_rate <= RATES[1]:
-        raise UserError(f"data.sample_rate={sample_rate} must be from {RATES[0]} to {RATES[1]} Hz")
-    if not (clip_seconds * sample_rate >= 1 and clip_seconds <= LONGEST):
-        raise UserError(f"data.clip_seconds={clip_seconds} must be from one sample to {LONGEST} seconds")
+    require_format(sample_rate, clip_seconds)
     path = Path(folder) / f"waves_{sample_rate}.h5"
     stamps = read_stamps(clips.root, clips.filenames)
     path.parent.mkdir(parents=True, exist_ok=True)

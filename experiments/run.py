@@ -1,4 +1,4 @@
-"""The command line: python -m experiments.run stage=STAGE key=value ..., or scenelet STAGE key=value ...
+"""The command line: scenelet STAGE key=value ..., or python -m experiments.run stage=STAGE key=value ...
 
 The stages and their settings are declared in settings/stages.py. Heavy packages are imported when a stage runs, so
 that --help and every mistake are answered at once.
@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,15 +19,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from data.errors import UserError
-from experiments.command.advice import advice, deepest_message
-from experiments.command.arguments import with_keys
+from data.errors import UserError, require
+from experiments.command.arguments import Command, read_arguments
+from experiments.command.composition import register
+from experiments.command.console import flush, logging_here, start_logging, variables
 from experiments.command.help import answered
-from experiments.command.schema import register, settings_of
+from experiments.command.mistakes import explained
+from experiments.command.schema import resolve, settings_of
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
+from experiments.runs.layout import Layout
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
+
+__all__ = ["STAGES", "main", "resolve", "run_stages"]
 
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
@@ -39,36 +45,52 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: without the program's name; None: those of the process.
+
+    Raises:
+        SystemExit: the command did not succeed.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    _start_logging()
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions come here instead of being printed by Hydra
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # two jobs' epochs are no repetition
+    given, before = list(sys.argv[1:] if arguments is None else arguments), sys.argv
     try:
-        register()
-        if answered(given):
-            return
-        given = with_keys(given)
-        if "hydra/launcher=ray" in given and importlib.util.find_spec("ray") is None:
-            raise UserError("hydra/launcher=ray needs Ray: pip install --editable '.[cluster]'")
-        sys.argv[1:] = given
-        _run_hydra()
+        if not answered(given):
+            _run(read_arguments(given))
     except (UserError, ConnectionError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address
+        if isinstance(error, BrokenPipeError):
+            raise
         _stop(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        _stop(f"{deepest_message(error)}\n{advice(given)}")
     except KeyboardInterrupt:
         _stop("interrupted; finished stages and epochs are kept: give the same command again to go on", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output, as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    finally:
+        sys.argv = before
+        flush()
+
+
+def _run(command: Command) -> None:
+    """Have Hydra run the jobs of a command.
+
+    Raises:
+        UserError: see run_stages, and what Hydra refuses.
+    """
+    if "hydra/launcher=ray" in command.overrides:
+        require("ray", "cluster")
+    register()
+    sys.argv = [sys.argv[0], *command.for_hydra()]
+    with (
+        # Exceptions are to come here instead of being printed; two jobs' epochs are no repetition.
+        variables(HYDRA_FULL_ERROR="1", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0"),
+        logging_here(to_errors=command.is_question),
+    ):
+        for notice in command.notices():
+            log.warning("%s", notice)
+        try:
+            _run_hydra()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explained(error, command)) from error
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def _run_hydra(cfg: DictConfig) -> None:
     """One job of Hydra's, in a process that may be a worker of Ray's."""
-    _start_logging()
+    start_logging()
     try:
         if "ray" in HydraConfig.get().launcher._target_:
             if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
@@ -94,6 +116,7 @@ def run_stages(settings: Settings) -> None:
     Raises:
         UserError: something is wrong with the settings (found before the first stage starts), or with what they name.
     """
+    Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
     stages = {step: STAGES[step] for step in settings.steps if STAGES[step].shared or is_first()}
     modules = {step: importlib.import_module(stage.module) for step, stage in stages.items()}
     for module in modules.values():
@@ -102,13 +125,6 @@ def run_stages(settings: Settings) -> None:
     for step, module in modules.items():
         log.info("stage %s", step)
         module.run(settings)
-
-
-def _start_logging() -> None:
-    """Progress to standard output; a job asks for it again, because it may begin its life in a worker process."""
-    logging.basicConfig(level=logging.INFO if is_first() else logging.ERROR, format="%(message)s", stream=sys.stdout)
-    for verbose in ("filelock", "numexpr", "matplotlib"):
-        logging.getLogger(verbose).setLevel(logging.WARNING)
 
 
 def _stop(message: str, code: int = 1) -> None:
