@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError, require
 from experiments.command.arguments import Command, read_arguments
-from experiments.command.composition import register
+from experiments.command.composition import CONF, ROOT, register
 from experiments.command.console import flush, logging_here, start_logging, variables
 from experiments.command.help import answered
 from experiments.command.mistakes import explained
@@ -87,7 +87,7 @@ def _run(command: Command) -> None:
             raise UserError(explained(error, command)) from error
 
 
-@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name=ROOT, version_base="1.3")
 def _run_hydra(cfg: DictConfig) -> None:
     """One job of Hydra's, in a process that may be a worker of Ray's."""
     start_logging()

@@ -111,13 +111,12 @@ def candidates(before: Sequence[str], current: str) -> list[str]:
     except UserError:
         command = Command((), (), (), True)
     key, equals, value = current.partition("=")
-    if equals:
-        return [f"{key}={each}" for each in _values(key.lstrip("+"), value)]
-    stages = [] if command.stage else [*STAGES, "all"]
-    if stages and not current:
-        return stages
     files = _files(current) if any(STAGES[step].input for step in command.steps) else []
-    return [*_beginning(current, stages), *_keys(command, current), *files]
+    if equals:
+        return [f"{key}={each}" for each in _values(key.lstrip("+"), value)] or files
+    if not command.stage and (stages := _beginning(current, [*STAGES, "all"])):
+        return stages
+    return [*_keys(command, current), *files]
 
 
 def _beginning(text: str, words: Iterable[str]) -> list[str]:
@@ -141,10 +140,13 @@ def _values(key: str, value: str) -> list[str]:
 
 def _keys(command: Command, current: str) -> list[str]:
     """Settings that begin like this, up to their next dot: those that the stages read, or if there is none, any."""
-    keys = list(declared_keys())
-    if any(declared.is_free and current.startswith(f"{key}.") for key, declared in declared_keys().items()):
+    declared = declared_keys()
+    free = [key for key in declared if declared[key].is_free]
+    if any(current.startswith(f"{key}.") for key in free):
         keys = list(_composed_keys(command))
-    every = [*group_choices(), *keys]
+    else:
+        keys = [f"{key}." if key in free else key for key in declared]
+    every = [*(group for group in group_choices() if group != "stage" or not command.stage), *keys]
     read = [key for key in every if is_read(key, command.steps or ALL)]
     for known in (read, every):
         ends = [(key, key.find(".", len(current))) for key in known if key.startswith(current)]

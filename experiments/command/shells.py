@@ -11,7 +11,7 @@ complete -F _scenelet scenelet
 ZSH = r"""
 _scenelet() {
     local -a found
-    found=("${(@f)$(COMMAND --complete "${(j: :)words[1,CURRENT-1]} $PREFIX" 2>/dev/null)}")
+    found=("${(@f)$(COMMAND --complete "${(j: :)words[1,CURRENT-1]} $QIPREFIX$PREFIX" 2>/dev/null)}")
     compadd -S '' -- ${(M)found:#*[=./]}
     compadd -- ${found:#*[=./]}
 }
