@@ -1,7 +1,7 @@
 """Clips in memory, for whoever has arrays and no data set on disk.
 
-Conventions: stored as in the wave store (data/waves.py), int16 with one scale a clip, so that a network is trained on the
-same values whichever way they come.
+Conventions: stored as in the wave store (data/waves.py), int16 with one scale a clip, so that a network is trained on
+the same values whichever way they come.
 """
 
 import hashlib
