@@ -22,9 +22,9 @@ from data.errors import UserError
 from data.front_ends import FrontEnd, build_front_end
 from data.impulse import read_impulses
 from data.packing import pack
+from data.readers.synthetic import IMPULSE_FOLDER, write_synthetic
+from data.readers.tau22 import read_tau22
 from data.scenes import SCENES
-from data.synthetic import IMPULSE_FOLDER, write_synthetic
-from data.tau22 import read_tau22
 from data.waves import WaveStore
 from experiments.bench.data import repeated
 from experiments.bench.teacher import HARDWARE, RATE, naive_front_end
