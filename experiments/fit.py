@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from data.augment import Augment
+from data.augment import Augmenter, Sounds
+from data.augmentation import Augmentation
 from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
 from experiments import resume
@@ -48,7 +49,7 @@ def fit(
     *,
     loss: Loss,
     recipe: Recipe,
-    augment: Augment,
+    augment: Augmentation,
     responses: torch.Tensor | None,
     seed: int,
     on_epoch: Callable[[Mapping[str, float], State], None],
@@ -97,6 +98,7 @@ def fit(
         if average is not None:
             average.load_state_dict(state["average"])
         fabric.strategy.precision.load_state_dict(state["precision"])
+    augmenter = Augmenter(augment)
     order, chance = (torch.Generator(device=fabric.device) for _ in range(2))
     steps = len(train) // train.batch_size
 
@@ -112,7 +114,7 @@ def fit(
             rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            pictures, batch = _seen(batch, train, front_end, augment, responses, chance)
+            pictures, batch = _seen(batch, train, front_end, augmenter, responses, chance)
             optimizer.zero_grad(set_to_none=True)
             losses.append(_backward(fabric, trained, loss, pictures, batch, recipe.accumulate))
             rows.append(batch.rows)
@@ -152,17 +154,16 @@ def _seen(
     batch: Batch,
     train: Batches,
     front_end: FrontEnd,
-    augment: Augment,
+    augmenter: Augmenter,
     responses: torch.Tensor | None,
     chance: torch.Generator,
 ) -> tuple[torch.Tensor, Batch]:
     """Augmented pictures (B, 1, mels, frames) of a batch, and the batch with the answers that they have now."""
-    shifts = augment.shifts(len(batch.rows), chance)
+    sounds = augmenter.augment_waves(Sounds(batch.waves, batch.from_reference_device, responses), chance)
     if train.target_shifts is not None:
-        batch = batch.rolled(shifts, train.target_shifts)
-    waves = augment.waves(batch.waves, shifts, batch.from_reference_device, responses, chance)
-    pictures = augment.pictures(front_end(waves, chance), chance)
-    if (mixing := augment.mixing(len(pictures), chance)) is not None:
+        batch = batch.rolled(sounds.shifts, train.target_shifts)
+    pictures = augmenter.augment_spectrograms(front_end(sounds.waves, chance), chance)
+    if (mixing := augmenter.draw_mixing(len(pictures), chance)) is not None:
         pictures, batch = mixing(pictures), batch.mixed(mixing, train.classes)
     return pictures.contiguous(memory_format=torch.channels_last), batch
 

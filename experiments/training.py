@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from data.augment import Augment
+from data.augmentation import Augmentation
 from data.batches import Batch
 from data.errors import UserError
 from data.front_ends import FrontEnd
@@ -53,7 +53,7 @@ def fit_part(
         after_epoch: is told how many epochs are done, of how many; before the first one too.
     """
     recipe = Recipe(**part.fit).lasting(cfg.epochs)
-    fabric, augment = make_fabric(cfg.fabric), Augment(**part.augment)
+    fabric, augment = make_fabric(cfg.fabric), Augmentation(**part.augment)
     if augment.crop and targets is not None:
         raise UserError("augment.crop=true is for teachers: the logits that a student learns from are of whole clips")
     layered = recipe.layer_decay != 1 or recipe.frozen_layers > 0

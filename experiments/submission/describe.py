@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from data.augmentation import descriptions
 from data.scenes import DEVICES, SCENES
 from experiments.recogniser import Recogniser
 from experiments.run_files import RunFiles
@@ -19,15 +20,6 @@ from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
 
-AUGMENTATIONS = {  # setting -> the organisers' word
-    "roll": "time rolling",
-    "impulse_p": "device impulse response augmentation",
-    "mixstyle_p": "freq-mixstyle",
-    "frequency_mask": "frequency masking",
-    "time_mask": "time masking",
-    "mixup_p": "mixup",
-    "crop": "random cropping",
-}
 METHODS = {"cp_mobile": "CNN", "baseline": "CNN", "cnn_gru": "CRNN"}
 AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/", "total_audio_length": None}
 IMAGENET = {"name": "ImageNet", "url": "https://www.image-net.org", "total_audio_length": None}
@@ -113,9 +105,10 @@ def network_of(lineage: Lineage) -> str:
 
 def augmentations(lineage: Lineage) -> list[str]:
     """What the student's training clips went through, in words; impulse responses only where there were some."""
-    settings = lineage.student.settings
-    used = [key for key in AUGMENTATIONS if settings.get(f"student.augment.{key}")]
-    return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or _has_responses(lineage.student)]
+    settings, prefix = dict(lineage.student.settings), "student.augment."
+    if not _has_responses(lineage.student):
+        settings.pop(f"{prefix}impulse_p", None)
+    return descriptions(settings, prefix=prefix)
 
 
 def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]:
