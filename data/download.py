@@ -21,13 +21,9 @@ from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from data.errors import UserError, listed
-from data.tau22 import HELP, META, PAGE, TOP, UNFINISHED
+from data.official_layout import HELP, META, TERMS, TOP, UNFINISHED
 
 RECORD = "https://zenodo.org/api/records/6337421"
-TERMS = (
-    "TAU Urban Acoustic Scenes 2022 Mobile, (c) Tampere University and its licensors: free for experimental and "
-    f"non-commercial use only, any commercial use is prohibited, and its source must be acknowledged. Terms: {PAGE}"
-)
 UNPACKED_SHARE = 1.5  # 24-bit audio unpacks to less than this much of its archive's size
 SUBSET_URL = "https://github.com/CPJKU/dcase2024_task1_baseline/releases/download/files/"
 SUBSET_SHA256 = {

@@ -16,7 +16,7 @@ import pytest
 from data import download
 from data.download import download_tau22, fetch_subset_lists, unpack
 from data.errors import UserError
-from data.tau22 import TOP, UNFINISHED
+from data.official_layout import TOP, UNFINISHED
 
 
 class Server:

@@ -14,7 +14,8 @@ from sklearn import metrics
 from torch import nn
 from torch.nn import functional as F
 
-from data.augment import Augment, Mixing
+from data.augment import Mixing, Roll, Sounds
+from data.augmentation import Augmentation
 from data.batches import Batch, Batches
 from data.errors import UserError
 from data.front_ends.log_mel import LogMel
@@ -48,7 +49,7 @@ SHORT = Recipe(
     floor=1.0,
     keep="last",
 )
-AUGMENT = Augment(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8)
+AUGMENT = Augmentation(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8)
 
 
 def test_the_schedule_is_the_published_one() -> None:
@@ -111,7 +112,7 @@ def train(
     seed: int,
     loss=None,
     recipe: Recipe = SHORT,
-    augment: Augment = AUGMENT,
+    augment: Augmentation = AUGMENT,
     network: nn.Module | None = None,
     fabric: Fabric | None = None,
     clips_to_learn: Batches | None = None,
@@ -194,7 +195,7 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(miniature: ClipSet, m
         network = nn.Sequential(nn.Conv2d(1, 10, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         before = network[0].weight.detach().clone()
         recipe = Recipe(**{**vars(SHORT), "accumulate": parts})
-        settings = {"recipe": recipe, "network": network, "augment": Augment(mixup_p=1.0)}
+        settings = {"recipe": recipe, "network": network, "augment": Augmentation(mixup_p=1.0)}
         train(miniature_waves, miniature, seed=0, **settings)
         found.append(network[0].weight.detach())
     torch.testing.assert_close(*found, atol=1e-6, rtol=0)
@@ -270,7 +271,7 @@ def test_mixed_clips_have_mixed_answers(miniature: ClipSet, miniature_waves: Wav
         seen.append(batch.labels)
         return F.cross_entropy(logits, batch.labels)
 
-    train(miniature_waves, miniature, seed=0, loss=loss, augment=Augment(mixup_p=1.0))
+    train(miniature_waves, miniature, seed=0, loss=loss, augment=Augmentation(mixup_p=1.0))
     labels = torch.cat(seen)
     torch.testing.assert_close(labels.sum(1), torch.ones(len(labels)))
     assert ((labels > 0).sum(1) <= 2).all()
@@ -340,7 +341,9 @@ def test_only_a_long_training_is_compiled_by_itself() -> None:
         compile_mode("yes", cpu, clips=1)
 
 
-def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(
+    miniature: ClipSet, miniature_waves: WaveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Oracle: targets that say of which clip and which of the shifts -4000, 0, 4000 they are; the shift itself, read
     off an impulse in the wave that the front end sees."""
     rows = miniature.indices("train")[:16]
@@ -369,12 +372,15 @@ def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(miniature: ClipSet, 
 
     drawn = []
 
-    class Noting(Augment):
-        def shifts(self, size: int, generator: torch.Generator) -> torch.Tensor:
-            drawn.append(super().shifts(size, generator))
-            return drawn[-1]
+    roll = Roll.augment_waves
 
-    train(miniature_waves, miniature, seed=0, loss=loss, augment=Noting(roll=4000), clips_to_learn=some)
+    def noting(step: Roll, sounds: Sounds, generator: torch.Generator) -> Sounds:
+        rolled = roll(step, sounds, generator)
+        drawn.append(rolled.shifts)
+        return rolled
+
+    monkeypatch.setattr(Roll, "augment_waves", noting)
+    train(miniature_waves, miniature, seed=0, loss=loss, augment=Augmentation(roll=4000), clips_to_learn=some)
     for (rows_, place, of), own in zip(seen, drawn, strict=True):
         assert torch.equal(of, rows_)
         assert torch.equal(place - 1, (own / 4000).round().long())
@@ -395,7 +401,12 @@ def test_half_precision_scales_the_loss_and_skips_what_overflows(
     steps: within 3e-3 everywhere, and moved)."""
     recipe = replace(SHORT, epochs=1, clip=1.0)
     states: list[dict] = []
-    settings = {"seed": 0, "recipe": recipe, "augment": Augment(), "on_epoch": lambda _, state: states.append(state)}
+    settings = {
+        "seed": 0,
+        "recipe": recipe,
+        "augment": Augmentation(),
+        "on_epoch": lambda _, state: states.append(state),
+    }
     start = small().state_dict()
     network, _ = train(miniature_waves, miniature, **settings, network=small(), fabric=half(2.0**30))
     assert all(torch.equal(value, start[name]) for name, value in network.named_parameters())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from data.official_layout import UNFINISHED
+from data.readers.tau22 import read_tau22
 from data.scenes import SCENES
-from data.tau22 import UNFINISHED, read_tau22
 
 META = "filename\tscene_label\tidentifier\tsource_label"
 

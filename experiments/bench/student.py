@@ -16,15 +16,16 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from data.augment import Augment
+from data.augment import Augmenter, Sounds
+from data.augmentation import Augmentation
 from data.batches import Batch, Batches
 from data.errors import UserError
 from data.front_ends import FrontEnd, build_front_end
 from data.impulse import read_impulses
 from data.packing import pack
+from data.readers.synthetic import IMPULSE_FOLDER, write_synthetic
+from data.readers.tau22 import read_tau22
 from data.scenes import SCENES
-from data.synthetic import IMPULSE_FOLDER, write_synthetic
-from data.tau22 import read_tau22
 from data.waves import WaveStore
 from experiments.bench.data import repeated
 from experiments.bench.teacher import HARDWARE, RATE, naive_front_end
@@ -87,7 +88,7 @@ def _whole(
             few,
             loss=_loss,
             recipe=recipe,
-            augment=Augment(**cfg["augment"]),
+            augment=Augmentation(**cfg["augment"]),
             responses=responses,
             seed=0,
             on_epoch=lambda figures, _, epochs=epochs: epochs.append(figures),
@@ -104,7 +105,7 @@ def _whole(
 def _parts(
     fabric: object, cfg: dict, arguments: argparse.Namespace, batches: Batches, responses: torch.Tensor
 ) -> list[Row]:
-    device, augment = fabric.device, Augment(**cfg["augment"])
+    device, augment = fabric.device, Augmenter(Augmentation(**cfg["augment"]))
     chance = torch.Generator(device).manual_seed(0)
     batch = next(batches.shuffled(chance))
     responses = responses.to(device)
@@ -115,19 +116,17 @@ def _parts(
     plain = build_student(cfg["builder"], size=arguments.size).to(device)
 
     def hear() -> torch.Tensor:
-        return augment.waves(
-            batch.waves, augment.shifts(len(batch.rows), chance), batch.from_reference_device, responses, chance
-        )
+        return augment.augment_waves(Sounds(batch.waves, batch.from_reference_device, responses), chance).waves
 
     actions: dict[str, Action] = {
         "part: reading, 1 thread": lambda: [None for _ in batches.shuffled(chance)],
         "part: roll and impulse response": hear,
         "part: log-mel": lambda: _look(front_end, batch, chance),
         "part: log-mel, hear21passt's": lambda: _look_theirs(theirs, batch),
-        "part: Freq-MixStyle and masks": lambda: augment.pictures(pictures, chance),
+        "part: Freq-MixStyle and masks": lambda: augment.augment_spectrograms(pictures, chance),
         "part: network, eager, channels last": _learning(ours, batch, lambda: pictures, torch.channels_last),
         "whole step, naive": _learning(
-            plain, batch, lambda: augment.pictures(theirs(hear()), chance), torch.contiguous_format
+            plain, batch, lambda: augment.augment_spectrograms(theirs(hear()), chance), torch.contiguous_format
         ),
     }
     for action in actions.values():

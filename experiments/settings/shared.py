@@ -124,6 +124,7 @@ class DataSettings:
     sample_rate: int = setting("Hz", default=32000)
     clip_seconds: float = setting("clips are cut or padded to this length", default=1.0)
     residency: str = setting("of the waves while training: device, memory, disk or auto", default="auto")
+    arguments: dict[str, Any] = setting("of a reader of your own, in data/readers/", default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from data.arrays import WaveArrays
-from data.augment import Augment
 from data.augmentation import Augmentation
 from data.batches import Batches
 from data.errors import UserError
@@ -89,7 +88,7 @@ def train_on_arrays(
         held,
         loss=student_loss(distillation or Distillation(), network),
         recipe=recipe,
-        augment=Augment(augmentation or Augmentation()),
+        augment=augmentation or Augmentation(),
         responses=None,
         seed=seed,
         on_epoch=lambda row, _: log.info(

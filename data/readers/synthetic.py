@@ -21,9 +21,10 @@ import soundfile
 from filelock import FileLock
 
 from data.errors import UserError
-from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES
+from data.official_layout import META, META_COLUMNS, TEST, TRAIN, WHOLE, read_official
+from data.readers import Reader, Settings
+from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES, ClipSet
 from data.tables import write_table
-from data.tau22 import META, META_COLUMNS, TEST, TRAIN
 
 VERSION = 1  # counts changes of the sounds; part of the default folder's name
 RATE = 44_100
@@ -57,6 +58,27 @@ IMPULSES = 16
 IMPULSE_FOLDER = "impulses"
 
 log = logging.getLogger(__name__)
+
+
+def read_synthetic(
+    root: str | Path,
+    *,
+    subset: int = WHOLE,
+    validation_fraction: float = 0.3,
+    folds: int | None = None,
+    fold: int | None = None,
+    seed: int = 0,
+) -> ClipSet:
+    """Write the miniature below `root`, unless it is there already, and read it; arguments as of read_official."""
+    return read_official(
+        write_synthetic(root, seed=seed),
+        name="synthetic",
+        subset=subset,
+        validation_fraction=validation_fraction,
+        folds=folds,
+        fold=fold,
+        seed=seed,
+    )
 
 
 def write_synthetic(root: str | Path, *, seed: int = 0) -> Path:
@@ -182,3 +204,17 @@ def _through(sound: np.ndarray, device: str, responses: np.ndarray) -> np.ndarra
     peak = np.abs(heard).max()
     compressed = np.sign(heard) * (np.abs(heard) / peak) ** (1 - 0.04 * number)
     return compressed * min(0.99, peak)
+
+
+def _default_root(cache: Path, settings: Settings) -> Path:
+    return cache / f"synthetic-v{VERSION}-{settings.get('seed', 0)}"
+
+
+SYNTHETIC = Reader(
+    title="Synthetic miniature",
+    licence="made by this program: nobody's recording, and may be shared freely",
+    citation="",
+    read=read_synthetic,
+    default_root=_default_root,
+    impulses=IMPULSE_FOLDER,
+)
