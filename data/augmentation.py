@@ -1,8 +1,8 @@
 """The settings of augmentation: how much of what is done to training clips, and how a submission calls it.
 
 Conventions: every field describes itself in its metadata: `about` says in one line what it is and in which unit; a
-field that switches an augmentation on has its `word` too, as the organisers of DCASE Task 1 list augmentations. A switch
-is off when it is 0 or false. What is done is in data/augment.py; this module imports nothing heavy.
+field that switches an augmentation on has its `word` too, as the organisers of DCASE Task 1 list augmentations. A
+switch is off when it is 0 or false. What is done is in data/augment.py; this module imports nothing heavy.
 """
 
 from collections.abc import Mapping

@@ -207,7 +207,7 @@ def test_every_setting_is_read_by_the_augmentation_that_it_turns_on_and_describe
     """Oracle: the fields themselves: none without a description, no switch without the organisers' word, none that
     nothing reads (crops are drawn in data/recordings.py)."""
     described = {each.name: each.metadata for each in fields(Augmentation)}
-    assert all(metadata["help"] for metadata in described.values())
+    assert all(metadata["about"] for metadata in described.values())
     switches = [name for name, metadata in described.items() if "word" in metadata]
     assert switches == [*(step.switch for step in STEPS), "crop"]
     read = [name for step in STEPS for name in step.reads]
