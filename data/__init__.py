@@ -1,1 +1,1 @@
-"""Sound files, data sets and their splits, waves, front ends, augmentation, and the logits that teachers hand to students."""
+"""Sound files, data sets and splits, waves, front ends, augmentation, and the logits that teachers hand to students."""
