@@ -34,8 +34,8 @@ TERMS = (
 )
 UNFINISHED = ".download"  # the folder below root that is there while the data set is being fetched
 HELP = (
-    "let data.root be the folder with meta.csv. To get the data set, run stage=data with data.root=NEW_FOLDER, or "
-    f"fetch all zip files of {PAGE} by hand, unpack them, and name the folder {TOP}"
+    "let data.root be the folder with meta.csv. To get the data set, let data.root be a new folder and fetch it "
+    f"(data.download=true), or fetch all zip files of {PAGE} by hand, unpack them, and name the folder {TOP}"
 )
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def read_official(
     if not root.is_dir():
         raise UserError(f"data.root={root} is no folder: {HELP}")
     if (root / UNFINISHED).is_dir():
-        raise UserError(f"the download into {root} is not finished: run stage=data with the same settings, it goes on")
+        raise UserError(f"the download into {root} is not finished: fetch it with the same settings, it goes on")
     problems: list[str] = []
     paths = subset_paths(root, subset, subset_lists)
     tables = {path: _read_table(path, ("filename",), problems) for path in (root / TRAIN, root / TEST, *paths.values())}
@@ -179,7 +179,7 @@ def _contradictions(path: Path, table: Table, known: Mapping[str, str]) -> list[
     if strangers := sorted(set(names) - known.keys()):
         problems.append(f"{len(strangers)} rows of {path} are not in {META}:\n{listed(strangers)}")
     twice = {name for name, n in Counter(names).items() if n > 1}
-    scenes = table.get("scene_label") or [known.get(name) for name in names]
+    scenes: Sequence[str | None] = table.get("scene_label") or [known.get(name) for name in names]
     wrong = dict.fromkeys(n for n, s in zip(names, scenes, strict=True) if known.get(n, s) != s or n in twice)
     if wrong:
         problems.append(f"{len(wrong)} rows of {path} are duplicate or contradict {META}:\n{listed(list(wrong))}")

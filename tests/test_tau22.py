@@ -108,7 +108,7 @@ def test_an_unfinished_download_is_refused(tmp_path: Path) -> None:
     """Oracle: the message."""
     root = write_set(tmp_path / "set", [row(1), row(2), row(3)])
     (root / UNFINISHED).mkdir()
-    with pytest.raises(UserError, match="is not finished: run stage=data"):
+    with pytest.raises(UserError, match="is not finished: fetch it with the same settings"):
         read_tau22(root)
 
 

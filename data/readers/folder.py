@@ -73,7 +73,7 @@ def read_folder(
     log.info("folder: %s", ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
     devices = Counter(clip.device for clip in clips if clip.split == "train")
     if reference_device is None and devices:
-        reference_device = max(sorted(devices), key=devices.get)
+        reference_device = max(sorted(devices), key=lambda device: devices[device])
     elif reference_device not in {clip.device for clip in clips}:
         raise UserError(f"data.reference_device={reference_device} is none of {path}: {', '.join(sorted(devices))}")
     found = ClipSet(
@@ -114,7 +114,8 @@ def _problems(rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
         return ["there are none"]
     if len({row["label"] for row in rows}) < 2:
         return [f"all have the label {rows[0]['label']!r}: there must be two classes"]
-    problems, seen = [], {}
+    problems: list[str] = []
+    seen: dict[str, int] = {}
     for line, row in enumerate(rows, start=2):
         place = os.path.normpath(os.path.join(root, row["filename"]))
         if empty := [column for column, value in row.items() if not value.strip()]:
@@ -136,7 +137,7 @@ def _divided(clips: Sequence[Clip]) -> list[str]:
 
 
 def _groups(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
-    """Devices heard in training and others; none if all clips are of one device."""
+    """Devices of train clips and others; none if all clips are of one device."""
     devices = {clip.device for clip in clips}
     seen = {clip.device for clip in clips if clip.split == "train"}
     groups = {"seen": tuple(sorted(seen)), "unseen": tuple(sorted(devices - seen))} if len(devices) > 1 else {}
