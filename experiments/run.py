@@ -22,7 +22,7 @@ from data.errors import UserError
 from experiments.command.advice import advice, deepest_message
 from experiments.command.arguments import with_keys
 from experiments.command.help import answered
-from experiments.command.schema import register, settings_of
+from experiments.command.schema import CONF, register, settings_of
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
 from experiments.settings.shared import Settings
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
 
 
-@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def _run_hydra(cfg: DictConfig) -> None:
     """One job of Hydra's, in a process that may be a worker of Ray's."""
     _start_logging()

@@ -88,7 +88,7 @@ def train_on_arrays(
         held,
         loss=student_loss(distillation or Distillation(), network),
         recipe=recipe,
-        augment=augmentation or Augmentation(),
+        augmentation=augmentation or Augmentation(),
         responses=None,
         seed=seed,
         on_epoch=lambda row, _: log.info(

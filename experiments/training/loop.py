@@ -49,7 +49,7 @@ def fit(
     *,
     loss: Loss,
     recipe: Recipe,
-    augment: Augmentation,
+    augmentation: Augmentation,
     responses: torch.Tensor | None,
     seed: int,
     on_epoch: Callable[[Mapping[str, float], TrainingState], None],
@@ -66,7 +66,7 @@ def fit(
         front_end: waves to log-mels.
         train, validation: batches; the test split never comes here.
         loss: (logits (B, classes), batch) -> scalar.
-        recipe, augment: how.
+        recipe, augmentation: how.
         responses: impulse responses (R, L), or None.
         seed: of order and augmentation.
         on_epoch: receives each epoch's metrics, and the state from which `fit` would go on.
@@ -98,7 +98,7 @@ def fit(
         if average is not None:
             average.load_state_dict(state.average)
         fabric.strategy.precision.load_state_dict(state.precision)
-    augmenter = Augmenter(augment)
+    augmenter = Augmenter(augmentation)
     order, generator = (torch.Generator(device=fabric.device) for _ in range(2))
     steps = len(train) // train.batch_size
 

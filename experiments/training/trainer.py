@@ -140,7 +140,7 @@ class Trainer:
                     validation_clips,
                     loss=loss,
                     recipe=recipe,
-                    augment=self.augmentation,
+                    augmentation=self.augmentation,
                     responses=data.responses,
                     seed=self.seed,
                     on_epoch=note,
