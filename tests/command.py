@@ -98,7 +98,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
         main(arguments)
     except SystemExit as stop:
         if isinstance(stop.code, str):
-            print(stop.code, file=sys.stderr)
+            sys.stderr.write(f"{stop.code}\n")
             return 1
         return stop.code or 0
     return 0
