@@ -1,4 +1,4 @@
-"""Decode every clip of a data set once, on all cores, into one file that survives being killed at any moment.
+"""Decode every clip of a data set once, on all cores, into one file that a process may go on with if another is killed.
 
 Conventions: the file is `waves_<rate>.h5` (data/store.py) with the columns `wave` int16 (N, samples), `scale` float32,
 `stamp` int64 (N, 2) (size and time of modification of the clip's file) and `checksum` (of the wave). What is finished
@@ -144,7 +144,7 @@ def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) 
     if needed > free:
         raise UserError(
             f"{path} needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB: free space there, or choose "
-            "another folder with cache=..."
+            "another folder for the cache"
         )
     log.info("%s takes %.1f of %.1f GB that are free", path, needed / 1e9, free / 1e9)
     path.unlink(missing_ok=True)
@@ -174,14 +174,17 @@ def _open(path: Path, source: str) -> Store:
 
 def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:
     missing, started = store.missing, time.perf_counter()
-    oddities, rates, failures, finished = Counter(), Counter(), [], 0
+    oddities: Counter[str] = Counter()
+    rates: Counter[int] = Counter()
+    failures: list[str] = []
+    finished = 0
 
     def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
         decoded = decode([root / store.filenames[row] for row in rows], sample_rate, clip_seconds)
         rows = rows[decoded.read]
         checksum = np.array([zlib.crc32(wave) for wave in decoded.wave])
         store.put(rows, wave=decoded.wave, scale=decoded.scale, checksum=checksum, stamp=stamps[rows])
-        return rows, replace(decoded, wave=None)
+        return rows, replace(decoded, wave=decoded.wave[:0])  # the rest is this thread's to overwrite
 
     task = max(1, min(TASK, TASK_BYTES // store["wave"][0].nbytes))
     tasks = np.array_split(missing, math.ceil(len(missing) / task))
@@ -223,7 +226,7 @@ def _in_pool(work: Callable[[np.ndarray], Result], tasks: Sequence[np.ndarray]) 
             failed = [future for future in done if future.exception()]
             if results := [future.result() for future in done.difference(failed)]:
                 yield results
-            if failed:
-                raise failed[0].exception()
+            for future in failed:
+                future.result()  # raises
     finally:
         pool.shutdown(cancel_futures=True)

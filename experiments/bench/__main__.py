@@ -1,6 +1,6 @@
 """How fast this machine is: python -m experiments.bench data|teacher|student|quantize [options]
 
-Conventions: what is compared is measured in one run, in turns; figures are medians over the rounds.
+Conventions: what is compared is measured in one run, in turns; results are medians over the rounds.
 """
 
 import argparse

@@ -32,7 +32,7 @@ class DataSettings:
     impulses: str | None = setting("folder of device impulse responses; null: none", is_path=True, default=None)
     download: bool = setting("of data=tau22: the data stage fetches what is not there", default=True)
     subset: int = setting(
-        "percent of the train split: 5, 10, 25, 50 (DCASE 2024) or 100", choices=(5, 10, 25, 50, 100), default=100
+        "percent of the train split: 5, 10, 25, 50 (DCASE 2024) or 100", suggested=(5, 10, 25, 50, 100), default=100
     )
     subset_lists: str | None = setting(
         "folder with split5.csv ...; null: evaluation_setup/", is_path=True, default=None
@@ -48,6 +48,7 @@ class DataSettings:
     residency: str = setting(
         "where the waves lie while training", choices=("auto", "device", "memory", "disk"), default="auto"
     )
+    arguments: dict[str, Any] = setting("of a reader of your own, in data/readers/", default_factory=dict)
 
     def __post_init__(self) -> None:
         require_seed("data.seed", self.seed)

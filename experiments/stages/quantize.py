@@ -27,9 +27,9 @@ from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
 from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.training import trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss
-from experiments.training.trainer import Trainer
 from students import build_student
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.limits import Complexity
@@ -76,7 +76,7 @@ def _check_training(settings: Settings) -> None:
         raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
     if settings.fabric.processes > 1:
         raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
-    _trainer(settings, settings.of(Quantize).fit.batch_size).require_possible()
+    trainer_of(settings, settings.of(Quantize).fit, settings.student.augment).require_possible()
 
 
 def run(settings: Settings) -> None:
@@ -201,7 +201,8 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
         if done >= epochs - round(own.frozen * epochs):
             network.freeze_steps()
 
-    _trainer(task.settings, task.run.identity["settings"]["batch_size"]).train(
+    batch_size = task.run.identity["settings"]["batch_size"]
+    trainer_of(task.settings, own.fit, task.settings.student.augment, batch_size).train(
         task.run,
         task.data,
         network,
@@ -212,17 +213,6 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
         after_epoch=freeze,
     )
     return network.cpu().integers()
-
-
-def _trainer(settings: Settings, batch_size: int) -> Trainer:
-    recipe = settings.of(Quantize).fit.lasting(settings.epochs)
-    return Trainer(
-        recipe=dataclasses.replace(recipe, batch_size=batch_size),
-        augmentation=settings.student.augment,
-        hardware=settings.fabric,
-        residency=settings.data.residency,
-        seed=settings.seed,
-    )
 
 
 def _export(task: _Task) -> None:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Score `score.predictions` on the test split; write score.json and its tables; print the tables."""
     path = _path(settings)
-    clips = read_clips(settings.data, settings.cache_folder)[0]
+    clips = read_clips(settings.data, settings.cache_folder)
     rows = clips.indices("test")
     names = [clips.filenames[row] for row in rows]
     probabilities = read_predictions(path, names, clips.scenes)

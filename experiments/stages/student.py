@@ -17,9 +17,9 @@ from experiments.runs.energy import read_energy
 from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.settings.shared import Settings
 from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.training import trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, read_targets, require_choice, student_loss
-from experiments.training.trainer import Trainer
 from students import build_student
 from students.complexity import torch_complexity
 from students.limits import Complexity, over_limits
@@ -37,7 +37,7 @@ def check(settings: Settings) -> None:
     layout_of(settings).folder("student")
     require_choice(settings.distill)
     student_loss(student.distill)
-    _trainer(settings, student.fit.batch_size).require_possible()
+    trainer_of(settings, student.fit, student.augment).require_possible()
     if student.fit.layer_decay != 1 or student.fit.frozen_layers:
         raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
     if student.augment.crop:
@@ -84,7 +84,7 @@ def run(settings: Settings) -> None:
     _require_limits(settings, cost)
 
     log.info("student %s: labels%s", student.builder, "".join(f", {path}" for path in targets.paths))
-    network = _trainer(settings, batch_size).train(
+    network = trainer_of(settings, student.fit, student.augment, batch_size).train(
         this,
         data,
         network,
@@ -109,16 +109,6 @@ def run(settings: Settings) -> None:
         finish(this, scores)
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)
-
-
-def _trainer(settings: Settings, batch_size: int) -> Trainer:
-    return Trainer(
-        recipe=dataclasses.replace(settings.student.fit.lasting(settings.epochs), batch_size=batch_size),
-        augmentation=settings.student.augment,
-        hardware=settings.fabric,
-        residency=settings.data.residency,
-        seed=settings.seed,
-    )
 
 
 def _arguments(settings: Settings, classes: int, shape: Sequence[int]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from data.augmentation import descriptions
 from data.scenes import DEVICES, SCENES
 from experiments.inference.classifier import Recogniser
 from experiments.runs.reader import RunFiles
@@ -20,15 +21,6 @@ from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
 
-AUGMENTATIONS = {  # setting -> the organisers' word
-    "roll": "time rolling",
-    "impulse_p": "device impulse response augmentation",
-    "mixstyle_p": "freq-mixstyle",
-    "frequency_mask": "frequency masking",
-    "time_mask": "time masking",
-    "mixup_p": "mixup",
-    "crop": "random cropping",
-}
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
 NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see prepare.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
@@ -112,9 +104,10 @@ def network_of(lineage: Lineage) -> str:
 
 def augmentations(lineage: Lineage) -> list[str]:
     """What the student's training clips went through, in words; impulse responses only where there were some."""
-    settings = lineage.student.settings
-    used = [key for key in AUGMENTATIONS if settings.get(f"student.augment.{key}")]
-    return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or _has_responses(lineage.student)]
+    settings, prefix = dict(lineage.student.settings), "student.augment."
+    if not _has_responses(lineage.student):
+        settings.pop(f"{prefix}impulse_p", None)
+    return descriptions(settings, prefix=prefix)
 
 
 def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]:
