@@ -87,7 +87,7 @@ def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, minia
                 break
     result = run(trained, "stage=student", f"data.root={miniature.root}", "name=killed", *QUICK)
     assert result.returncode == 1
-    assert "run stage=teacher" in result.stderr
+    assert "runs/teacher/killed/logits.h5 does not exist: train a teacher of this name first" in result.stderr
 
 
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
