@@ -4,6 +4,7 @@ The stages and their settings are declared in settings/stages.py. Heavy packages
 that --help and every mistake are answered at once.
 """
 
+import glob
 import importlib
 import importlib.util
 import logging
@@ -24,6 +25,7 @@ from experiments.command.arguments import Command, read_arguments
 from experiments.command.composition import CONF, ROOT, register
 from experiments.command.console import flush, logging_here, start_logging, variables
 from experiments.command.help import answered
+from experiments.command.keys import is_read
 from experiments.command.mistakes import explained
 from experiments.command.schema import resolve, settings_of
 from experiments.distributed.processes import is_first
@@ -34,6 +36,7 @@ from experiments.settings.stages import STAGES
 
 __all__ = ["STAGES", "main", "resolve", "run_stages"]
 
+NAMED_FILES = ("logits", "checkpoint", "model")
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
 log = logging.getLogger(__name__)
@@ -116,7 +119,7 @@ def run_stages(settings: Settings) -> None:
     Raises:
         UserError: something is wrong with the settings (found before the first stage starts), or with what they name.
     """
-    Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
+    _require_files(settings, Layout(Path(settings.runs), settings.name, settings.job))
     stages = {step: STAGES[step] for step in settings.steps if STAGES[step].shared or is_first()}
     modules = {step: importlib.import_module(stage.module) for step, stage in stages.items()}
     for module in modules.values():
@@ -125,6 +128,26 @@ def run_stages(settings: Settings) -> None:
     for step, module in modules.items():
         log.info("stage %s", step)
         module.run(settings)
+
+
+def _require_files(settings: Settings, layout: Layout) -> None:
+    """Check that the files which the settings name are there, except those that a stage of this command writes. With
+    a single stage that is its own business.
+
+    Raises:
+        UserError: one is not.
+    """
+    if len(settings.steps) == 1:
+        return
+    written = [layout.folder(step).resolve() for step in settings.steps]
+    named = {key: getattr(settings, key) for key in NAMED_FILES if is_read(key, settings.steps)}
+    for stage in (STAGES[step] for step in settings.steps):
+        if stage.input is not None and stage.own is not None:
+            named[stage.input] = getattr(settings.of(stage.own), stage.input.partition(".")[2])
+    for key, value in named.items():
+        for path in map(Path, value if isinstance(value, list) else [value] if value else []):
+            if not (glob.has_magic(str(path)) or path.exists() or path.resolve().parent in written):
+                raise UserError(f"{key}={path} does not exist, and no stage of this command writes it")
 
 
 def _stop(message: str, code: int = 1) -> None:
