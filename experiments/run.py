@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from data.errors import UserError, require
 from experiments.command.arguments import Command, read_arguments
 from experiments.command.composition import CONF, ROOT, register
-from experiments.command.console import flush, logging_here, start_logging, variables
+from experiments.command.console import answering, flush, logging_put_back, start_logging, variables
 from experiments.command.help import answered
 from experiments.command.keys import is_read
 from experiments.command.mistakes import explained
@@ -54,9 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given, before = list(sys.argv[1:] if arguments is None else arguments), sys.argv
     try:
-        if not answered(given):
-            _run(read_arguments(given))
-    except (UserError, ConnectionError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address
+        with answering():
+            if answered(given):
+                return
+        _run(read_arguments(given))
+    except (UserError, OSError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address, or a full disk
         if isinstance(error, BrokenPipeError):
             raise
         _stop(str(error))
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(command: Command) -> None:
-    """Have Hydra run the jobs of a command.
+    """Have Hydra run the jobs of a command, or answer.
 
     Raises:
         UserError: see run_stages, and what Hydra refuses.
@@ -77,13 +79,13 @@ def _run(command: Command) -> None:
         require("ray", "cluster")
     register()
     sys.argv = [sys.argv[0], *command.for_hydra()]
-    with (
-        # Exceptions are to come here instead of being printed; two jobs' epochs are no repetition.
-        variables(HYDRA_FULL_ERROR="1", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0"),
-        logging_here(to_errors=command.is_question),
-    ):
-        for notice in command.notices():
-            log.warning("%s", notice)
+    # Exceptions are to come here instead of being printed; two jobs' epochs are no repetition.
+    ours = variables(HYDRA_FULL_ERROR="1", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0")
+    with ours, answering() if command.is_question else logging_put_back():
+        if not command.is_question:
+            start_logging()
+            for notice in command.notices():
+                log.warning("%s", notice)
         try:
             _run_hydra()
         except (HydraException, OmegaConfBaseException) as error:
