@@ -39,6 +39,8 @@ def problems_of(kind: type, values: Mapping[str, Any], prefix: str = "") -> Iter
         value, choices = values[each.name], each.metadata.get("choices", ())
         if choices and value is not None and value not in choices:
             yield f"unknown {prefix}{each.name} {value!r}; choose one of: {', '.join(map(in_words, choices))}"
+        if each.metadata.get("is_path") and value == []:
+            yield f"{prefix}{each.name}=[] names nothing: give a path, a pattern, or a list of them"
         for key, number in _numbers(f"{prefix}{each.name}", value):
             if not math.isfinite(number):
                 yield f"{key}={number} must be a finite number"

@@ -4,6 +4,7 @@ The stages and their settings are declared in settings/stages.py. Heavy packages
 that --help and every mistake are answered at once.
 """
 
+import glob
 import importlib
 import importlib.util
 import logging
@@ -22,8 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 from data.errors import UserError, require
 from experiments.command.arguments import Command, read_arguments
 from experiments.command.composition import CONF, ROOT, register
-from experiments.command.console import flush, logging_here, start_logging, variables
+from experiments.command.console import answering, flush, logging_put_back, start_logging, variables
 from experiments.command.help import answered
+from experiments.command.keys import is_read
 from experiments.command.mistakes import explained
 from experiments.command.schema import resolve, settings_of
 from experiments.distributed.processes import is_first
@@ -34,6 +36,7 @@ from experiments.settings.stages import STAGES
 
 __all__ = ["STAGES", "main", "resolve", "run_stages"]
 
+NAMED_FILES = ("logits", "checkpoint", "model")
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
 log = logging.getLogger(__name__)
@@ -51,9 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given, before = list(sys.argv[1:] if arguments is None else arguments), sys.argv
     try:
-        if not answered(given):
-            _run(read_arguments(given))
-    except (UserError, ConnectionError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address
+        with answering():
+            if answered(given):
+                return
+        _run(read_arguments(given))
+    except (UserError, OSError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address, or a full disk
         if isinstance(error, BrokenPipeError):
             raise
         _stop(str(error))
@@ -65,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(command: Command) -> None:
-    """Have Hydra run the jobs of a command.
+    """Have Hydra run the jobs of a command, or answer.
 
     Raises:
         UserError: see run_stages, and what Hydra refuses.
@@ -74,13 +79,13 @@ def _run(command: Command) -> None:
         require("ray", "cluster")
     register()
     sys.argv = [sys.argv[0], *command.for_hydra()]
-    with (
-        # Exceptions are to come here instead of being printed; two jobs' epochs are no repetition.
-        variables(HYDRA_FULL_ERROR="1", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0"),
-        logging_here(to_errors=command.is_question),
-    ):
-        for notice in command.notices():
-            log.warning("%s", notice)
+    # Exceptions are to come here instead of being printed; two jobs' epochs are no repetition.
+    ours = variables(HYDRA_FULL_ERROR="1", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0")
+    with ours, answering() if command.is_question else logging_put_back():
+        if not command.is_question:
+            start_logging()
+            for notice in command.notices():
+                log.warning("%s", notice)
         try:
             _run_hydra()
         except (HydraException, OmegaConfBaseException) as error:
@@ -116,7 +121,7 @@ def run_stages(settings: Settings) -> None:
     Raises:
         UserError: something is wrong with the settings (found before the first stage starts), or with what they name.
     """
-    Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
+    _require_files(settings, Layout(Path(settings.runs), settings.name, settings.job))
     stages = {step: STAGES[step] for step in settings.steps if STAGES[step].shared or is_first()}
     modules = {step: importlib.import_module(stage.module) for step, stage in stages.items()}
     for module in modules.values():
@@ -125,6 +130,26 @@ def run_stages(settings: Settings) -> None:
     for step, module in modules.items():
         log.info("stage %s", step)
         module.run(settings)
+
+
+def _require_files(settings: Settings, layout: Layout) -> None:
+    """Check that the files which the settings name are there, except those that a stage of this command writes. With
+    a single stage that is its own business.
+
+    Raises:
+        UserError: one is not.
+    """
+    if len(settings.steps) == 1:
+        return
+    written = [layout.folder(step).resolve() for step in settings.steps]
+    named = {key: getattr(settings, key) for key in NAMED_FILES if is_read(key, settings.steps)}
+    for stage in (STAGES[step] for step in settings.steps):
+        if stage.input is not None and stage.own is not None:
+            named[stage.input] = getattr(settings.of(stage.own), stage.input.partition(".")[2])
+    for key, value in named.items():
+        for path in map(Path, value if isinstance(value, list) else [value] if value else []):
+            if not (glob.has_magic(str(path)) or path.exists() or path.resolve().parent in written):
+                raise UserError(f"{key}={path} does not exist, and no stage of this command writes it")
 
 
 def _stop(message: str, code: int = 1) -> None:

@@ -80,9 +80,9 @@ class Command:
         named = [key for each in self.parsed for key in _named_by(each)]
         tops = _tops() - {"stage", "hydra", "given", "swept"}
         unread = [key for key in dict.fromkeys(named) if key.split(".")[0] in tops and not is_read(key, self.steps)]
-        if unread:
+        if unread and self.steps:
             more = f" and {len(unread) - SHOWN} more" if len(unread) > SHOWN else ""
-            found.append(f"{' and '.join(self.steps)} does not read {', '.join(unread[:SHOWN])}{more}")
+            found.append(f"not read by {', '.join(self.steps)}: {', '.join(unread[:SHOWN])}{more}")
         return found
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from experiments.distributed.processes import is_first
 
@@ -13,51 +13,56 @@ READER_GONE = 1  # exit code of a command whose output nobody reads any more
 VERBOSE = ("filelock", "numexpr", "matplotlib")
 
 
-class _Progress(logging.StreamHandler):
-    """Messages to what is standard output, or error, at that moment; a closed pipe is no business of logging's."""
+class Progress(logging.StreamHandler):
+    """Messages as they are, to what is standard output at that moment."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         logging.Handler.__init__(self)
-        self._stream_name = name
-        self.setFormatter(logging.Formatter("%(message)s"))
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return getattr(sys, self._stream_name)
+    def stream(self) -> TextIO | None:  # type: ignore[override]
+        return sys.stdout
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream is not None:  # the shell closed it
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            raise
+        error = sys.exc_info()[1]
+        if isinstance(error, BrokenPipeError):
+            leave()
+        if isinstance(error, OSError):
+            raise error
         super().handleError(record)
 
 
-def start_logging(*, to_errors: bool = False) -> None:
-    """Write messages as they are to standard output (or error); those of other processes than the first only if they
-    are errors. A job of a sweep asks for it again, because it may begin its life in a worker process."""
+def start_logging() -> None:
+    """Write messages to standard output; those of other processes than the first only if they are errors. A job of a
+    sweep asks for it again, because it may begin its life in a worker process."""
     root = logging.getLogger()
     root.setLevel(logging.INFO if is_first() else logging.ERROR)
     for name in VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    if not any(isinstance(handler, _Progress) for handler in root.handlers):
-        root.addHandler(_Progress("stderr" if to_errors else "stdout"))
+    if not any(isinstance(handler, Progress) for handler in root.handlers):
+        root.addHandler(Progress())
 
 
 @contextlib.contextmanager
-def logging_here(*, to_errors: bool = False) -> Iterator[None]:
-    """start_logging, and put back what was."""
-    root = logging.getLogger()
+def logging_put_back() -> Iterator[None]:
+    """What is done to the handlers and to the level of the root logger is undone in the end."""
+    root, complains = logging.getLogger(), logging.raiseExceptions
     handlers, level = list(root.handlers), root.level
-    start_logging(to_errors=to_errors)
     try:
         yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.raiseExceptions = complains
 
 
 @contextlib.contextmanager
 def variables(**values: str) -> Iterator[None]:
-    """Environment variables that are not set by the user, and taken back in the end."""
+    """Environment variables, as far as the user did not set them; they are taken back in the end."""
     ours = [name for name in values if name not in os.environ]
     os.environ.update({name: values[name] for name in ours})
     try:
@@ -67,14 +72,39 @@ def variables(**values: str) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def flush() -> None:
-    """Write out what is still to be written; if nobody reads it, end quietly.
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Within it only an answer is printed, of which a reader may take as much as it likes.
 
     Raises:
         SystemExit: the reader is gone.
     """
+    with logging_put_back():
+        logging.raiseExceptions = False  # Hydra answers by logging
+        try:
+            yield
+        except BrokenPipeError:
+            leave()
+
+
+def leave() -> NoReturn:
+    """End quietly, because nobody reads standard output any more.
+
+    Raises:
+        SystemExit: always.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter, which flushes in the end
+    sys.exit(READER_GONE)
+
+
+def flush() -> None:
+    """Write out what is still to be written to standard output.
+
+    Raises:
+        SystemExit: nobody reads it any more.
+    """
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter, which flushes again
-        sys.exit(READER_GONE)
+        leave()

@@ -53,7 +53,7 @@ def declared_keys() -> dict[str, Key]:
 
 def is_read(key: str, steps: Iterable[str]) -> bool:
     """Whether one of some stages reads a setting, or a part of a group of settings."""
-    names = [name for step in steps for name in (step, *STAGES[step].reads) if name != step or STAGES[step].own]
+    names = [name for step in steps for name in (*STAGES[step].reads, *([step] if STAGES[step].own else []))]
     return any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for name in names)
 
 

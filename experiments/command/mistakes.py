@@ -17,7 +17,8 @@ from experiments.command.composition import CONF, ROOT, composing, group_choices
 from experiments.command.keys import closest, meant
 
 MORE = "scenelet --help lists the stages, scenelet STAGE --help the settings of one"
-BOOKKEEPING = ("object_type=", "reference_type=", "See https://hydra.cc")  # lines of Hydra's and OmegaConf's messages
+# Lines of Hydra's and OmegaConf's messages that say nothing more.
+BOOKKEEPING = ("object_type=", "reference_type=", "See https://hydra.cc", "Error parsing override")
 SHOWN = 10  # mistakes
 
 
@@ -36,7 +37,7 @@ def _mistakes(command: Command) -> list[str]:
         try:
             (override,) = parser.parse_overrides([text])
         except HydraException as error:
-            found.append(f"{text}: {_lines(error)[1]}")  # the first one says the same
+            found.append(f"{text}: {_lines(HydraException(str(error)))[0]}")
             continue
         values, choices = _values(override), group_choices().get(override.key_or_group)
         if override.is_sweep_override() and not command.is_sweep:

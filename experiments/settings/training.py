@@ -56,6 +56,10 @@ class Recipe:
             raise UserError(f"fit.clip={self.clip} must be at least 0, fit.accumulate={self.accumulate} at least 1")
         if self.batch_size < 2:
             raise UserError(f"batch_size={self.batch_size} must be at least 2: BatchNorm needs two clips")
+        if self.accumulate > (most := self.batch_size // 2):
+            raise UserError(
+                f"fit.accumulate={self.accumulate} parts of {self.batch_size} clips are too small: give at most {most}"
+            )
 
     def lasting(self, epochs: int | None) -> "Recipe":
         """The same recipe over another number of epochs, its schedule scaled along."""

@@ -42,6 +42,12 @@ class Heard(NamedTuple):
     probabilities: np.ndarray
 
 
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    if settings.of(Predict).audio is None:
+        raise UserError("the predict stage needs sounds: predict.audio=FILE_OR_FOLDER")
+
+
 def run(settings: Settings) -> None:
     """Hear the sounds of `predict.audio`; write the table, always anew; print what each file is most.
 
@@ -49,8 +55,7 @@ def run(settings: Settings) -> None:
         UserError: files cannot be read, all of them listed; the table of the others is written before.
     """
     asked = settings.of(Predict)
-    if asked.audio is None:
-        raise UserError("the predict stage needs sounds: predict.audio=FILE_OR_FOLDER")
+    assert asked.audio is not None
     out = Path(asked.out) if asked.out else layout_of(settings).folder("predict") / PREDICTIONS
     if out.is_dir():
         raise UserError(f"predict.out={out} is a folder: name a file in it")

@@ -39,14 +39,18 @@ _COLUMNS = ("mean", "deviation", f"{100 * LEVEL:g} % interval")
 log = logging.getLogger(__name__)
 
 
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    if settings.of(Summary).runs is None:
+        raise UserError(
+            "the summary stage needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them"
+        )
+
+
 def run(settings: Settings) -> None:
     """Summarise the runs of `summary.runs`; write summary.json, summary.md and report.html, always
     anew; print the tables."""
     asked = settings.of(Summary)
-    if asked.runs is None:
-        raise UserError(
-            "the summary stage needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them"
-        )
     results, unfinished = read(matches("summary.runs", asked.runs))
     groups = group(results)
     reference, figures = reference_of(groups, asked.reference), figures_of(groups)

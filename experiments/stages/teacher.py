@@ -23,7 +23,7 @@ from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.stages.context import finish, is_done, layout_of, new_run
-from experiments.stages.training import trainer_of
+from experiments.stages.training import spectrogram_shape, trainer_of
 from experiments.training import checkpoint
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher
@@ -44,6 +44,7 @@ def check(settings: Settings) -> None:
     trainer_of(settings, teacher.fit, teacher.augment).require_possible()
     if settings.only is not None:
         return
+    spectrogram_shape(settings, teacher.mel)
     if teacher.weights is not None:
         _fingerprint(teacher.weights)
     arguments = {"classes": 10, **teacher.arguments}

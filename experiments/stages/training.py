@@ -1,10 +1,17 @@
-"""What the stages that train have in common: the trainer that the settings describe."""
+"""What the stages that train have in common: the trainer and the student that the settings describe."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
 
 from data.augmentation import Augmentation
-from experiments.settings.shared import Recipe, Settings
+from data.errors import UserError
+from data.front_ends import build_front_end
+from experiments.settings.shared import Recipe, Settings, StudentSettings
 from experiments.training.trainer import Trainer
+from students.scale import WIDEST, widest_arguments
 
 
 def trainer_of(
@@ -24,3 +31,31 @@ def trainer_of(
         residency=settings.data.residency,
         seed=settings.seed,
     )
+
+
+def spectrogram_shape(settings: Settings, mel: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """(1, 1, mels, frames) of a clip of the length that the settings ask for.
+
+    Args:
+        settings: of the command.
+        mel: kind and arguments of the front end.
+
+    Raises:
+        UserError: there is no such front end, or clips are too short for it.
+    """
+    front_end = build_front_end(settings.data.sample_rate, mel).eval()
+    samples = round(settings.data.clip_seconds * settings.data.sample_rate)
+    try:
+        return tuple(front_end(torch.zeros(1, samples)).shape)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"data.clip_seconds={settings.data.clip_seconds}: {samples} samples are too few for log-mels of {dict(mel)}"
+        ) from error
+
+
+def student_arguments(student: StudentSettings, classes: int, shape: Sequence[int]) -> dict[str, object]:
+    """What a student is built with: `size` is one of its own, or the widest for log-mels of this shape."""
+    arguments = {"classes": classes, **student.arguments}
+    if student.size == WIDEST:
+        return widest_arguments(student.builder, arguments, shape)
+    return arguments if student.size is None else {"size": student.size, **arguments}
