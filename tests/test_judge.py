@@ -7,7 +7,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from data.scenes import SCENES, ClipSet
-from experiments.evaluation.evaluate import metrics_under, is_edge, judge
+from experiments.evaluation.evaluate import evaluate_and_save, is_edge, metrics_under
 from experiments.evaluation.metrics import reliability
 from experiments.stages.score import read_predictions
 
@@ -24,7 +24,7 @@ def answers(miniature: ClipSet) -> tuple[np.ndarray, np.ndarray]:
 def test_the_tables_hold_what_was_answered(answers, miniature: ClipSet, tmp_path) -> None:
     """Oracle: our own reader of the challenge's tables, pandas, and scikit-learn's confusion matrix."""
     p, labels = answers
-    scores = judge(miniature, p, tmp_path)
+    scores = evaluate_and_save(miniature, p, tmp_path)
     names = [miniature.filenames[row] for row in miniature.indices("test")]
     np.testing.assert_allclose(read_predictions(tmp_path / "predictions.csv", names, SCENES), p, atol=1e-7)
     frame = pd.read_csv(tmp_path / "predictions.csv", sep="\t")
@@ -40,7 +40,7 @@ def test_the_tables_hold_what_was_answered(answers, miniature: ClipSet, tmp_path
 
 def test_every_share_lies_in_its_interval(answers, miniature: ClipSet, tmp_path) -> None:
     """Oracle: a bootstrap's percentiles lie around the figure, and the whole set's are narrower than a device's."""
-    scores = judge(miniature, answers[0], tmp_path)
+    scores = evaluate_and_save(miniature, answers[0], tmp_path)
     edges = [name for name in scores if is_edge(name, scores)]
     assert {
         "test/accuracy/low",

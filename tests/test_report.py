@@ -14,7 +14,7 @@ from test_tracking import records
 
 from data.errors import UserError
 from data.scenes import ClipSet
-from experiments.evaluation.evaluate import judge
+from experiments.evaluation.evaluate import evaluate_and_save
 from experiments.report.comparison import comparison_of, labels_of
 from experiments.report.page import percent
 from experiments.report.sections import section_of, write_report
@@ -29,7 +29,7 @@ def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, .
     labels = clips.labels[clips.indices("test")]
     p = np.random.default_rng(seed).dirichlet(np.ones(10), size=len(labels))
     p[np.arange(len(labels)), labels] += 0.3
-    scores = judge(clips, p / p.sum(1, keepdims=True), folder)
+    scores = evaluate_and_save(clips, p / p.sum(1, keepdims=True), folder)
     scores |= {"float/accuracy": 0.5, "float/log_loss": 1.5, "test/agreement_with_float": 0.96}
     scores |= {"macs": 4_129_932, "parameter_bytes": 130_000, "peak_bytes": 84_512}
     scores |= {"within_limit/macs": 1.0, "within_limit/parameter_bytes": 0.0}
