@@ -1,16 +1,18 @@
-"""From any sound file to samples at one rate: the only reader and the only resampler of the house.
+"""From any sound file to samples at one rate: the rules for sound files, and the only resampler.
 
-Conventions: samples are float32 in [-1, 1], shape (T,), which holds 24-bit PCM exactly. One resampler for everything
-(soxr HQ): training and test clips that went through different ones differ by points of accuracy.
+Conventions: samples are float32 in [-1, 1], shape (T,), which holds 24-bit PCM exactly. The rules are the same for
+training, prediction and whatever else reads sound: a file is of one of FORMATS and has a rate of RATES; several
+channels are averaged; values that are not numbers or are beyond LOUDEST are refused; of a file that was cut short, what
+libsndfile finds counts, unless it calls the file damaged. One resampler for everything (soxr HQ): training and test
+clips that went through different ones differ by points of accuracy.
 """
 
-import math
+import io
 import os
-import struct
 import threading
-import wave
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,25 +22,38 @@ import soundfile
 import soxr
 
 from data.errors import UserError
+from data.pcm24 import frames_within, read_pcm24
+from data.scratch import scratch
 
+FORMATS = {  # soundfile's name -> how names of such files end
+    "AIFF": (".aif", ".aifc", ".aiff"),
+    "AU": (".au", ".snd"),
+    "CAF": (".caf",),
+    "FLAC": (".flac",),
+    "MP3": (".mp3",),
+    "NIST": (".nist", ".sph"),
+    "OGG": (".oga", ".ogg", ".opus"),
+    "RF64": (".rf64",),
+    "VOC": (".voc",),
+    "W64": (".w64",),
+    "WAV": (".wav",),
+    "WAVEX": (".wav",),
+}
+SUFFIXES = tuple(sorted({suffix for suffixes in FORMATS.values() for suffix in suffixes}))
+RATES = (1_000, 384_000)  # Hz
+LOUDEST = 1000.0  # times full scale; what is above has another unit: 16-bit integers stored as floats, for one
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767
-PCM24_BYTES = 3
-# RIFF, its size, WAVE, "fmt ", 16; format, channels, rate, bytes a second, bytes a frame, bits.
-PCM24_HEADER = struct.Struct("<4sI4s4sIHHIIHH")
 SILENCE = 1e-20  # peaks below this are rounding; their scale would be too
 SPARE_SECONDS = 0.1  # read beyond the length asked for, so that the resampler's edge lies in what is cut off
 
 
-class _Mine(threading.local):
-    """What each thread keeps from one clip to the next."""
-
+class _Resamplers(threading.local):
     def __init__(self) -> None:
-        self.streams: dict[tuple[int, int], soxr.ResampleStream] = {}
-        self.scratch: dict[str, np.ndarray] = {}
+        self.of_rates: dict[tuple[int, int], soxr.ResampleStream] = {}
 
 
-_mine = _Mine()
+_mine = _Resamplers()
 
 
 class _Audio(NamedTuple):
@@ -66,96 +81,95 @@ class Decoded:
     scale: np.ndarray
     read: list[int]
     failures: list[str]
-    oddities: Counter
-    rates: Counter
+    oddities: Counter[str]
+    rates: Counter[int]
+
+
+def sounds_in(folder: str | Path) -> list[Path]:
+    """The files of a folder whose names end like those of sounds, sorted, hidden ones left out."""
+    files = (path for path in Path(folder).glob("*") if is_sound(path) and path.is_file())
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file's name ends like a sound's."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def name_of(sound: str | Path | bytes) -> str:
+    """What a file, or its content, is called in messages."""
+    return "the sound" if isinstance(sound, bytes) else str(sound)
+
+
+@contextmanager
+def opened(sound: str | Path | bytes) -> Iterator[soundfile.SoundFile]:
+    """Open a sound file, or its content, to read from it.
+
+    Raises:
+        UserError: it is missing, no audio, or of another format or rate; or, while it is read, damaged.
+    """
+    name = name_of(sound)
+    try:
+        # As bytes: soundfile cannot open a name that is no text.
+        with soundfile.SoundFile(_Memory(sound) if isinstance(sound, bytes) else os.fsencode(sound)) as file:
+            if file.format not in FORMATS:
+                raise UserError(f"{name} is a {file.format} file, not one of {', '.join(FORMATS)}")
+            _require_rate(file.samplerate, name)
+            yield file
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: headerless formats
+        raise UserError(f"{name} cannot be read as audio ({getattr(error, 'error_string', error)})") from error
+
+
+def to_mono(samples: np.ndarray, name: str) -> np.ndarray:
+    """The mean over the channels, (T,), of samples (T, channels) as they were read.
+
+    Raises:
+        UserError: values are not numbers, or are so large that they must have another unit.
+    """
+    # Not-a-number is neither.
+    if len(samples) and not (samples.max() <= LOUDEST and samples.min() >= -LOUDEST):
+        raise UserError(
+            f"{name} holds values that are not numbers, or more than {LOUDEST:g} times full scale: floats must be from "
+            "-1 to 1 (divide 16-bit integers that were stored as floats by 32768)"
+        )
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
 def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
-    """Read a whole file that soundfile can read: float32 (T,), mixed down and resampled.
+    """Read a whole sound file: float32 (T,), mixed down and resampled.
 
     Raises:
-        UserError: the file is no audio, is empty, or holds values that are not numbers.
+        UserError: the file is no audio, is empty, or breaks another of the rules above.
     """
     return _read(path, sample_rate, None).samples.copy()
 
 
 def _read(path: str | Path, sample_rate: int, seconds: float | None) -> _Audio:
-    """As read_audio, but of a file longer than `seconds` only this much, and SPARE_SECONDS more, is read."""
-    samples, rate = _read_pcm24(path, seconds) or _read_any(path, seconds)
-    channels = samples.shape[1]
+    """As read_audio, but of a file longer than `seconds` only this much is read."""
+    if (found := read_pcm24(path, seconds)) is None:
+        with opened(path) as file:
+            shape = (frames_within(file.frames, file.samplerate, seconds), file.channels)
+            found = file.read(out=scratch("file", shape, np.float32)), file.samplerate
+    samples, rate = found
+    _require_rate(rate, str(path))
     if not len(samples):
         raise UserError(f"{path} holds no samples")
-    mono = samples[:, 0] if channels == 1 else samples.mean(axis=1)
-    return _Audio(mono if rate == sample_rate else _resample(mono, rate, sample_rate), rate, channels)
+    mono = to_mono(samples, str(path))
+    return _Audio(mono if rate == sample_rate else _resample(mono, rate, sample_rate), rate, samples.shape[1])
 
 
-def _read_any(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int]:
-    """What soundfile reads: float32 (frames, channels), the rate in Hz."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            frames = _frames(file.frames, file.samplerate, seconds)
-            samples, rate = file.read(out=_scratch("file", (frames, file.channels), np.float32)), file.samplerate
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: headerless formats
-        raise UserError(f"{path} cannot be read as audio ({error})") from error
-    if samples.size and not np.isfinite(samples.max() - samples.min()):
-        raise UserError(f"{path} holds values that are not numbers")
-    return samples, rate
-
-
-def _read_pcm24(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int] | None:
-    """As _read_any, bit for bit, for plain whole 24-bit WAV files, the data set's own format; None for all others.
-
-    libsndfile takes a sample at a time and four times as long, a third of the time of packing.
-    """
-    try:
-        with open(path, "rb") as raw:
-            header = raw.read(PCM24_HEADER.size)
-            if len(header) < PCM24_HEADER.size:
-                return None
-            riff, size, form, name, length, tag, channels, rate, byte_rate, align, bits = PCM24_HEADER.unpack(header)
-            whole = size + 8 == os.fstat(raw.fileno()).st_size
-            plain = (riff, form, name, length, tag, bits) == (b"RIFF", b"WAVE", b"fmt ", 16, 1, 8 * PCM24_BYTES)
-            if not (whole and plain and rate and channels and align == channels * PCM24_BYTES):
-                return None
-            raw.seek(0)
-            with wave.open(raw) as file:
-                frames = _frames(file.getnframes(), rate, seconds)
-                data = np.frombuffer(b"\0" + file.readframes(frames), np.uint8)
-    except (wave.Error, EOFError, OSError, RuntimeError):
-        return None  # soundfile reads it, or says what is wrong
-    if byte_rate != rate * align or len(data) - 1 != frames * align:
-        return None
-    # Each sample as the upper three of four bytes; the lowest is the last of the sample before, and taken off.
-    words = np.ndarray(frames * channels, "<i4", data, strides=(PCM24_BYTES,))
-    samples = _scratch("file", (frames, channels), np.float32)
-    samples[:] = (words & -256).reshape(frames, channels)
-    samples *= np.float32(2**-31)
-    return samples, rate
-
-
-def _frames(there: int, rate: int, seconds: float | None) -> int:
-    """How many frames of a file to read."""
-    return there if seconds is None else min(there, math.ceil((seconds + SPARE_SECONDS) * rate))
+def _require_rate(rate: int, name: str) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(f"{name} has a rate of {rate} Hz, not one from {RATES[0]} to {RATES[1]} Hz")
 
 
 def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     """As soxr.resample, which builds its filters anew each time and so takes nearly twice as long for a clip."""
     key = rate, sample_rate
-    if key not in _mine.streams:
-        _mine.streams[key] = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality=RESAMPLER)
-    _mine.streams[key].clear()
-    return _mine.streams[key].resample_chunk(samples, last=True)
-
-
-def _scratch(name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """An array of this thread's whose content lasts until the next call with the same name.
-
-    New arrays of this size would cost a page fault every 4 kB, a tenth of the time of decoding.
-    """
-    size = math.prod(shape)
-    if name not in _mine.scratch or _mine.scratch[name].size < size:
-        _mine.scratch[name] = np.empty(size, dtype)
-    return _mine.scratch[name][:size].reshape(shape)
+    if key not in _mine.of_rates:
+        _mine.of_rates[key] = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality=RESAMPLER)
+    _mine.of_rates[key].clear()
+    return _mine.of_rates[key].resample_chunk(samples, last=True)
 
 
 def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Decoded:
@@ -163,11 +177,12 @@ def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Dec
 
     Quiet 24-bit clips would lose bits at a common scale.
     """
-    length, read, failures, oddities, rates = round(seconds * sample_rate), [], [], Counter(), Counter()
-    block = _scratch("block", (len(paths), length), np.float32)
+    length, read, failures = round(seconds * sample_rate), [], []
+    oddities, rates = Counter(), Counter()
+    block = scratch("block", (len(paths), length), np.float32)
     for number, path in enumerate(paths):
         try:
-            audio = _read(path, sample_rate, seconds)
+            audio = _read(path, sample_rate, seconds + SPARE_SECONDS)
         except UserError as error:
             failures.append(str(error))
             continue
@@ -179,15 +194,17 @@ def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Dec
         oddities["had several channels and were mixed down"] += audio.channels != 1
         oddities["were shorter than a clip and padded with silence"] += len(audio.samples) < length
         oddities["were longer than a clip and cut"] += len(audio.samples) > length
-    block = block[: len(read)]
-    integers, scale, silent = to_integers(block)
+    integers, scale, silent = to_integers(block[: len(read)])
     oddities["are silent"] += silent
     return Decoded(integers, scale, read, failures, +oddities, rates)
 
 
 def to_integers(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Clips float32 (B, samples), which are overwritten, as int16, each scaled by its own peak, the scales float32
-    (B,), and how many clips are silent. The integers are overwritten by the thread's next call."""
+    """Clips as they are stored: float32 (B, samples), which are overwritten, as int16, each scaled by its own peak.
+
+    Returns:
+        int16 (B, samples), overwritten by the thread's next call; the scales, float32 (B,); how many clips are silent.
+    """
     # All clips at once and in place: each of these calls hands Python's lock to another thread and back.
     peak = np.maximum(block.max(1), -block.min(1))
     silent = peak < SILENCE
@@ -195,6 +212,15 @@ def to_integers(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     # FULL_SCALE at most.
     scale = np.where(silent, np.float32(1), peak) / np.float32(FULL_SCALE)
     block /= scale[:, None]
-    integers = _scratch("wave", block.shape, np.int16)
+    integers = scratch("wave", block.shape, np.int16)
     integers[:] = np.rint(block, out=block)
     return integers, scale, int(silent.sum())
+
+
+class _Memory(io.BytesIO):
+    """Bytes as a file in which libsndfile may seek to where a spoilt header sends it: an exception in its callbacks
+    would be printed, not raised."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = (0, self.tell(), len(self.getbuffer()))[whence]
+        return super().seek(min(max(start + offset, 0), len(self.getbuffer())))

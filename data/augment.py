@@ -5,10 +5,10 @@ All functions are pure, work on whole batches on whatever device the batch is on
 generator on that device. Waves are (B, samples), log-mels (B, 1, mels, frames).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.fft import next_fast_len
 
 from data.augmentation import Augmentation
 
@@ -24,9 +24,8 @@ def time_roll(waves: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
 def filter_by(waves: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
     """Convolve each wave with its own response (B, L), causally, cut to the wave's length."""
     length = waves.shape[-1]
-    padded = length + responses.shape[-1] - 1
     # A length with small factors: the FFT of 35,199 = 3 * 11,733 samples would take several times longer.
-    padded = next(n for n in range(padded, 2 * padded) if _is_smooth(n))
+    padded = next_fast_len(length + responses.shape[-1] - 1, real=True)
     spectrum = torch.fft.rfft(waves, padded) * torch.fft.rfft(responses, padded)
     return torch.fft.irfft(spectrum, padded)[..., :length]
 
@@ -157,10 +156,3 @@ def _beta(alpha: float, size: int, generator: torch.Generator) -> torch.Tensor:
         torch.full((2, size), alpha, device=generator.device), generator=generator
     ).unbind()
     return first / (first + second).clamp_min(torch.finfo(torch.float32).tiny)
-
-
-def _is_smooth(number: int, factors: Sequence[int] = (2, 3, 5)) -> bool:
-    for factor in factors:
-        while number % factor == 0:
-            number //= factor
-    return number == 1

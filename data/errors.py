@@ -3,6 +3,7 @@
 The command line prints the message alone; a traceback is for defects of ours.
 """
 
+import importlib.util
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -33,3 +34,17 @@ def unknown(kind: str, value: object, choices: Iterable[str]) -> NoReturn:
         UserError: always, with the choices.
     """
     raise UserError(f"unknown {kind} {value!r}; choose one of: {', '.join(choices)}")
+
+
+def require(package: str, extra: str) -> None:
+    """Check that an optional package is installed, before it is imported.
+
+    Args:
+        package: its name in an import.
+        extra: the optional dependencies of pyproject.toml that it belongs to.
+
+    Raises:
+        UserError: it is not, with the command that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"the package {package} is not installed: pip install '.[{extra}]'")

@@ -1,32 +1,46 @@
-"""Writing a file that is there whole, or not at all; fingerprints of files."""
+"""Writing a file that is there whole, or not at all; and a file's fingerprint."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data.errors import UserError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to `path` if all went well, removed if not."""
+    """Give a temporary path beside `path` to write to; at the end of the block that file takes the name `path`.
+
+    If the block fails, the temporary file is removed and what was at `path` stays as it was. A link is followed: the
+    file that it points to is replaced.
+
+    Raises:
+        UserError: at `path` is something else than a file, such as a folder or /dev/null.
+    """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file and is not replaced: name another file")
+    path = path.resolve()
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
-def write_whole(path: str | Path, data: bytes) -> Path:
-    """Write under a temporary name, then rename; returns the path."""
+def write_whole(path: str | Path, content: bytes | str) -> Path:
+    """Write a file under a temporary name (text as UTF-8), then rename it; returns the path. Errors: see replacing."""
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     return Path(path)
 
 
 def file_sha256(path: str | Path) -> str:
-    """Fingerprint of a file's content, as hexadecimal digits."""
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.audio import read_audio
+from data.audio import read_audio, sounds_in
 from data.errors import UserError
 
 # 99.9 % of the energy of every MicIRP response lies in its first 20 ms.
@@ -20,17 +20,19 @@ FADE_SECONDS = 0.01
 
 
 def read_impulses(folder: str | Path, sample_rate: int) -> np.ndarray:
-    """Read every wav of a folder as an impulse response.
+    """Read every sound file of a folder as an impulse response.
 
     Returns:
         float32 (R, round(RESPONSE_SECONDS * sample_rate)), in order of file name.
 
     Raises:
-        UserError: the folder is missing or has no wav, or a response is unreadable or silent.
+        UserError: the folder is missing or has no sound file, or a response is unreadable or silent.
     """
-    paths = sorted(Path(folder).glob("*.wav"))
+    paths = sounds_in(folder)
     if not paths:
-        raise UserError(f"data.impulses={folder} holds no wav files: point it at the MicIRP folder, or set it to null")
+        raise UserError(
+            f"data.impulses={folder} holds no sound files: point it at the MicIRP folder, or set it to null"
+        )
     length, fade = round(RESPONSE_SECONDS * sample_rate), round(FADE_SECONDS * sample_rate)
     responses = np.zeros((len(paths), length), np.float32)
     for response, path in zip(responses, paths, strict=True):

@@ -8,7 +8,6 @@ name holds finished logits only.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from data.errors import UserError, listed
+from data.files import replacing
 from data.store import Store, create
 
 FORMAT = "scenelet logits 1"
@@ -91,12 +91,10 @@ class LogitsWriter:
     def seal(self, **accuracies: float) -> None:
         """Give the file its final name, with the accuracies the logits have; every row must be done."""
         self._store.require("logits")
-        finished = self.path.with_suffix(f".{os.getpid()}.seal")
-        create(finished, self._filenames, self._columns, {**self._attributes, **accuracies})
-        Store(finished).fill(
-            range(len(self._filenames)), **{name: np.array(self._store[name]) for name in self._columns}
-        )
-        finished.replace(self.path)
+        rows, values = range(len(self._filenames)), {name: np.array(self._store[name]) for name in self._columns}
+        with replacing(self.path) as finished:
+            create(finished, self._filenames, self._columns, {**self._attributes, **accuracies})
+            Store(finished).fill(rows, **values)
         self.partial.unlink()
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.audio import RESAMPLER, Decoded, decode
+from data.audio import RATES, RESAMPLER, Decoded, decode
 from data.errors import UserError, listed
 from data.scenes import ClipSet
 from data.store import Store, create
@@ -33,7 +33,6 @@ FORMAT = "scenelet waves 2"
 COLUMNS = {"scale": (np.float32, ()), "stamp": (np.int64, (2,)), "checksum": (np.uint32, ())}
 TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
 COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
-RATES = (1_000, 384_000)  # Hz
 LONGEST = 600  # seconds; a clip is held in memory whole, by every thread
 SPARE_BYTES = 1 << 20  # for the header of a new file
 

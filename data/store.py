@@ -6,7 +6,6 @@ HDF5's own structures never change again: rows are written straight to their pla
 last. A process that is killed leaves whole rows and unfinished ones, nothing in between, and the next one goes on.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import h5py
 import numpy as np
 
 from data.errors import UserError, listed
+from data.files import replacing
 
 Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]
 
@@ -25,28 +25,24 @@ def create(path: Path, filenames: Sequence[str], columns: Columns, attributes: M
     Raises:
         UserError: the folder cannot be written, or has no room for the file.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     rows = len(filenames)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w", libver="latest") as file:
-            file.attrs.update(attributes)
-            file.create_dataset("filename", data=np.char.encode(np.asarray(filenames), "utf-8"))
-            for name, (dtype, shape) in {**columns, "done": (np.uint8, ())}.items():
-                _allocate(file, name, np.dtype(dtype), (rows, *shape))
-        with open(temporary, "r+b") as file:
-            if hasattr(os, "posix_fallocate"):
-                # Reserve the blocks now: a full disk is found before the work, not in the middle of it.
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            with h5py.File(temporary, "w", libver="latest") as file:
+                file.attrs.update(attributes)
+                file.create_dataset("filename", data=np.char.encode(np.asarray(filenames), "utf-8"))
+                for name, (dtype, shape) in {**columns, "done": (np.uint8, ())}.items():
+                    _allocate(file, name, np.dtype(dtype), (rows, *shape))
+            with open(temporary, "r+b") as file:
+                if hasattr(os, "posix_fallocate"):
+                    # Reserve the blocks now: a full disk is found before the work, not in the middle of it.
+                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+                os.fsync(file.fileno())
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; free space there or choose another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
@@ -178,8 +174,16 @@ def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def _write(descriptor: int, data: np.ndarray | bytes, place: int) -> None:
-    """All of the data: on a disk that is filling up, pwrite may take a part of them before it fails."""
+    """All of the data: on a disk that is filling up, a call may write a part of them before it fails."""
     rest = memoryview(data).cast("B")
     while rest:
-        written = os.pwrite(descriptor, rest, place)
+        written = _write_at(descriptor, rest, place)
         rest, place = rest[written:], place + written
+
+
+def _write_at(descriptor: int, data: memoryview, place: int) -> int:
+    """os.pwrite, which not every system has. Each caller has opened the file for itself, so nobody moves its place."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(descriptor, data, place)
+    os.lseek(descriptor, place, os.SEEK_SET)
+    return os.write(descriptor, data)

@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from data.errors import UserError
 from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES
+from data.tables import write_table
 from data.tau22 import META, META_COLUMNS, TEST, TRAIN
 
 VERSION = 1  # counts changes of the sounds; part of the default folder's name
@@ -97,11 +98,12 @@ def _write(root: Path, seed: int) -> None:
                 name = f"audio/{scene}-{city}-{place}-{place}-{part}-{device}.wav"
                 soundfile.write(root / name, heard[part * RATE : (part + 1) * RATE], RATE, "PCM_24")
                 rows[split].append((name, scene, f"{city}-{place}", device))
-    tables = {META: [META_COLUMNS, *rows["train"], *rows["test"]]}
-    for split, name in (("train", TRAIN), ("test", TEST)):
-        tables[name] = [row[:2] for row in (META_COLUMNS, *rows[split])]
-    for name, lines in tables.items():
-        (root / name).write_text("".join("\t".join(line) + "\n" for line in lines))
+    for name, lines, columns in (
+        (META, rows["train"] + rows["test"], META_COLUMNS),
+        (TRAIN, rows["train"], META_COLUMNS[:2]),
+        (TEST, rows["test"], META_COLUMNS[:2]),
+    ):
+        write_table(root / name, {column: [line[place] for line in lines] for place, column in enumerate(columns)})
 
 
 def _plan() -> Iterator[tuple[str, str, int, dict[str, int]]]:

@@ -1,21 +1,62 @@
-"""Small networks, how they learn from logits, and how they become integers.
+"""Students: small networks, how they learn from a teacher's logits, and how they are quantised.
 
-Conventions: a builder takes keyword arguments and returns an nn.Module from log-mels (B, 1, mels, frames) to logits
-(B, classes). All take `classes`.
+Conventions: the builder of a student takes keyword arguments and returns an nn.Module from log-mels (B, 1, mels,
+frames) to logits (B, classes). All take `classes`. Importing this package does not import torch: the modules are
+imported when a student is first asked for.
+
+To add a student, add two files:
+
+1. A module here, whose name is the student's name in settings and checkpoints. It has the builder, and one entry at
+   its top level (see entry.py):
+
+       STUDENT = Student(build=my_net, family="CNN", citation="A. Author, Title, Conference 2025.",
+                         has_integer_form=True)
+
+   A network that is to be quantised consists of convolutions (dense or depthwise), BatchNorm, ReLU, average and
+   maximum pools, additions, a global mean, and dense layers behind a flattened map; see quantize/fold.py.
+2. A file of settings, experiments/conf/student/<any name>.yaml, with `builder: <the module's name>`.
+
+>>> network = build_student("cp_mobile", size="61k")
+>>> sum(parameter.numel() for parameter in network.parameters())
+61148
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import nn
+from data.errors import unknown
+from data.registry import build, discover
+from students.entry import Student
 
-from data.registry import build
-from students.baseline import baseline
-from students.cnn_gru import cnn_gru
-from students.cp_mobile import cp_mobile
-
-STUDENTS: dict[str, Callable[..., nn.Module]] = {"baseline": baseline, "cnn_gru": cnn_gru, "cp_mobile": cp_mobile}
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def build_student(name: str, **arguments: object) -> nn.Module:
-    """Build the student of a name; see data.registry.build."""
-    return build("student", STUDENTS, name, arguments)
+def list_students() -> Mapping[str, Student]:
+    """All students by name."""
+    return discover(__name__, Student)
+
+
+def find_student(name: str) -> Student:
+    """The entry of a student: its builder and what is to be said about it.
+
+    Raises:
+        UserError: there is none of that name; the message lists those that there are.
+    """
+    found = list_students()
+    if name not in found:
+        unknown("student", name, found)
+    return found[name]
+
+
+def build_student(name: str, **arguments: object) -> "nn.Module":
+    """Build a student: a module from log-mels (B, 1, mels, frames) to logits (B, classes).
+
+    Args:
+        name: of a module of this package.
+        arguments: of its builder.
+
+    Raises:
+        UserError: there is none of that name, or it does not take these arguments, or not with these values.
+    """
+    return build("student", {each: entry.build for each, entry in list_students().items()}, name, arguments)

@@ -1,20 +1,21 @@
-"""The baseline of DCASE 2022 and 2023: three convolutions and two dense layers, the mark that every student must pass.
+"""The baseline of DCASE 2022 and 2023: three convolutions and two dense layers, to compare every student with.
 
-Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. As published it sees 40 bands and 51 frames;
-other pictures from 5 x 5 on are taken too, because the last pool halves the bands and takes the whole time.
+Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. As published, spectrograms have 40 bands and 51
+frames; other sizes from 5 x 5 on are possible too, because the last pool halves the bands and covers all frames.
 Source: Martín-Morató et al., "Low-Complexity Acoustic Scene Classification in DCASE 2022 Challenge", DCASE 2022
-workshop, section 4. BatchNorm and initial weights are PyTorch's, not Keras', so that folding and counting are.
+workshop, section 4. BatchNorm and initial weights are PyTorch's, not Keras', as are folding and counting.
 """
 
 import torch
 from torch import nn
 
 from data.errors import UserError
+from students.entry import Student
 
 CHANNELS = (16, 16, 32)
 KERNEL = 7
 POOL = 5
-CELLS = (2, 1)  # of bands and time that the dense layers see
+CELLS = (2, 1)  # bands and time steps of the map before the dense layers
 UNITS = 100
 
 
@@ -23,13 +24,13 @@ def baseline(*, classes: int = 10, dropout: float = 0.3) -> nn.Module:
 
     Args:
         classes: number of logits.
-        dropout: chance of a value behind a pool to be left out.
+        dropout: probability with which a value behind a pool is set to 0 in training.
 
     Raises:
-        UserError: dropout is no chance below 1; the network itself raises it for pictures that are too small.
+        UserError: dropout is not in [0, 1); the network itself raises it for spectrograms that are too small.
     """
     if not 0 <= dropout < 1:
-        raise UserError(f"baseline: dropout={dropout} is a chance from 0 to below 1")
+        raise UserError(f"baseline: dropout={dropout} must be at least 0 and below 1")
     first, second, third = CHANNELS
     return nn.Sequential(
         *_convolution(1, first),
@@ -47,16 +48,29 @@ def baseline(*, classes: int = 10, dropout: float = 0.3) -> nn.Module:
     )
 
 
+STUDENT = Student(
+    build=baseline,
+    family="CNN",
+    citation="I. Martín-Morató et al., Low-complexity acoustic scene classification in DCASE 2022 challenge, "
+    "DCASE 2022.",
+    has_integer_form=True,
+)
+
+
 class MaxPool(nn.MaxPool2d):
-    """A pool that says which pictures are too small for it."""
+    """A pool with an error message for spectrograms that are too small for it."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, bands, frames) -> (B, C, bands // kernel_size, frames // kernel_size)."""
+        """(B, C, bands, frames) -> (B, C, bands // kernel_size, frames // kernel_size).
+
+        Raises:
+            UserError: there are fewer bands or frames than the kernel has.
+        """
         bands, frames = x.shape[-2:]
         if min(bands, frames) < self.kernel_size:
             raise UserError(
-                f"baseline: pictures of {bands} bands and {frames} frames are too small, it needs {self.kernel_size} "
-                "of each: raise student.mel.mels, lower student.mel.hop, or take longer clips"
+                f"baseline: spectrograms of {bands} bands and {frames} frames are too small, it needs "
+                f"{self.kernel_size} of each: raise student.mel.mels, lower student.mel.hop, or take longer clips"
             )
         return super().forward(x)
 

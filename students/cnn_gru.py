@@ -1,7 +1,7 @@
-"""A CNN-GRU: convolutions describe each moment of the sound, a recurrent layer listens to the moments in their order.
+"""A CNN-GRU: convolutions, and a recurrent layer over their outputs in the order of time.
 
-Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out; any size of picture. Strides are (frequency,
-time); of 64 frames the recurrent layer sees 16 steps. Layer l has WIDTHS[l] * base_channels channels: each one is as
+Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out; any size of spectrogram. Strides are (frequency,
+time); 64 frames become 16 steps of the recurrent layer. Layer l has WIDTHS[l] * base_channels channels: each one is as
 costly as the next, 3.5 million multiply-accumulates at 256 bands and base 16.
 Source: Cakir et al., "Convolutional Recurrent Neural Networks for Polyphonic Sound Event Detection", IEEE/ACM TASLP
 2017, section III, with strides in place of pools. It has no integer form here: a recurrent state would need kernels
@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from students.entry import Student
 
 WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)
 STRIDES = ((2, 2), (2, 2), (2, 1), (2, 1), (2, 1))
-BANDS = 2  # low and high, that the recurrent layer is told apart
+BANDS = 2  # low and high frequencies, the means of which are separate inputs of the recurrent layer
 
 
 def cnn_gru(*, classes: int = 10, base_channels: int = 16, units: int = 64) -> nn.Module:
@@ -45,6 +46,15 @@ def cnn_gru(*, classes: int = 10, base_channels: int = 16, units: int = 64) -> n
     return CnnGru(nn.Sequential(*layers), GRU(BANDS * widths[-1], units, batch_first=True), nn.Linear(units, classes))
 
 
+STUDENT = Student(
+    build=cnn_gru,
+    family="CRNN",
+    citation="E. Cakir et al., Convolutional recurrent neural networks for polyphonic sound event detection, IEEE/ACM "
+    "TASLP 2017.",
+    has_integer_form=False,
+)
+
+
 class CnnGru(nn.Module):
     """Convolutions, recurrence, the mean over time, a linear layer."""
 
@@ -52,12 +62,13 @@ class CnnGru(nn.Module):
         super().__init__()
         self.convolutions, self.recurrence, self.head = convolutions, recurrence, head
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.head(self.recurrence(self.convolutions(pictures)).mean(1))
+    def forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
+        """(B, 1, mels, frames) -> (B, classes)."""
+        return self.head(self.recurrence(self.convolutions(spectrograms)).mean(1))
 
 
 class GRU(nn.GRU):
-    """A GRU that takes a map as it is and gives its states alone."""
+    """A GRU over the time steps of a map, which returns its states alone."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(B, C, bands, steps) -> (B, steps, units)."""

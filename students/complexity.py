@@ -1,16 +1,15 @@
-"""What a network costs: multiply-accumulates, bytes of parameters, peak memory, counted the way the challenge's own
-tool counts.
+"""Count what a network costs: multiply-accumulates, bytes of parameters, peak memory, by the rules of the challenge's
+own tool.
 
-Conventions: costs are for one clip. Two countings exist and give different numbers for one network:
-`torch_complexity` for float networks (torchinfo: a convolution costs (weights + bias) x output positions, BatchNorm
-its parameters once, activations and pools nothing) and `tflite_complexity` for integer files (pools and additions
-cost, sizes are bytes as stored).
+Conventions: costs are for one clip; the limits that they are compared with are in limits.py. Two countings exist and
+give different numbers for one network: `torch_complexity` for float networks (torchinfo: a convolution costs (weights +
+bias) x output positions, BatchNorm its parameters once, activations and pools nothing) and `tflite_complexity` for
+integer files (pools and additions cost, sizes are bytes as stored).
 Source: NeSsi, the official counter of DCASE Task 1 since 2022, whose rules for both are reproduced here.
 """
 
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,46 +17,11 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from students.limits import Complexity
+from students.quantize.flatbuffer import Graph, Operator, explain_damage, read_graph
 
-# DCASE 2023 Task 1: all parameters, whatever their format; one 1-second inference.
-LIMITS = {"macs": 30_000_000, "parameter_bytes": 128_000}
-
-
-@dataclass(frozen=True)
-class Complexity:
-    """Costs of a network.
-
-    Attributes:
-        macs: multiply-accumulates of one clip.
-        parameters: number of parameters.
-        parameter_bytes: bytes they take.
-        peak_bytes: largest sum of the activations that must be kept at once.
-    """
-
-    macs: int
-    parameters: int
-    parameter_bytes: int
-    peak_bytes: int
-
-    def within_limits(self) -> dict[str, bool]:
-        """Whether each limit of the task holds."""
-        return {cost: getattr(self, cost) <= limit for cost, limit in LIMITS.items()}
-
-    def figures(self) -> dict[str, float]:
-        """Costs by flat name, as in score.json, and within_limit/<cost>, 1 or 0."""
-        verdicts = {f"within_limit/{cost}": float(holds) for cost, holds in self.within_limits().items()}
-        return dataclasses.asdict(self) | verdicts
-
-
-def over_limits(cost: Complexity, limits: Mapping[str, int] = LIMITS) -> list[str]:
-    """In words, which limits a float network would break at 8 bits, that is with one byte a parameter; [] if none."""
-    costs = {
-        "macs": (cost.macs, "multiply-accumulates"),
-        "parameter_bytes": (cost.parameters, "parameters, bytes at 8 bits"),
-    }
-    return [
-        f"{value:,} {what}, at most {limits[name]:,}" for name, (value, what) in costs.items() if value > limits[name]
-    ]
+ACTIVATION_BYTES = {"FLOAT32": 4, "INT32": 4, "INT64": 8, "INT16": 2, "INT8": 1}
+SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
 
 
 def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
@@ -68,7 +32,7 @@ def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
     its parameters at every step, if its output is (B, steps, units).
 
     Raises:
-        UserError: the network's own, for a picture that it does not take.
+        UserError: the network's own, for a spectrogram of a size that it does not take.
     """
     from torchinfo import summary
 
@@ -95,16 +59,16 @@ def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
 
 
 @dataclass(frozen=True)
-class Operator:
+class OperatorCost:
     """One operator of a TFLite file and what it costs.
 
     Attributes:
         kind: such as CONV_2D.
-        output: name of the tensor it makes.
+        output: name of the tensor it computes.
         macs: multiply-accumulates of one clip.
         parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte).
         scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
-        alive_bytes: of the activations that must be kept while it works.
+        alive_bytes: of the activations that must be kept while it is computed.
     """
 
     kind: str
@@ -119,117 +83,94 @@ def tflite_complexity(path: str | Path) -> Complexity:
     """Costs of a TFLite file, by NeSsi's rules for it.
 
     Raises:
-        UserError: the file is cut short or contains an operator without a rule.
+        UserError: the file is missing or damaged, or contains an operator that has no rule.
     """
-    operators = tflite_operators(path)
-    model, graph = _read(path)
-    arrays = [graph.tensors[i] for i in sorted({i for op in graph.operators for i in _parameters(model, graph, op)})]
-    return Complexity(
-        macs=sum(operator.macs for operator in operators),
-        parameters=sum(math.prod(int(n) for n in t.shape) for t in arrays),
-        parameter_bytes=sum(len(model.buffers[t.buffer].data) for t in arrays),
-        peak_bytes=max(operator.alive_bytes for operator in operators),
-    )
+    graph = read_graph(path)
+    with explain_damage(path):
+        operators = _count_operators(graph)
+        constants = sorted({i for operator in graph.operators for i in _parameters(graph, operator)})
+        return Complexity(
+            macs=sum(operator.macs for operator in operators),
+            parameters=sum(math.prod(graph.shape(i)) for i in constants),
+            parameter_bytes=sum(len(graph.data(i)) for i in constants),
+            peak_bytes=max(operator.alive_bytes for operator in operators),
+        )
 
 
-def tflite_operators(path: str | Path) -> list[Operator]:
-    """The costs of a TFLite file operator by operator, by NeSsi's rules; see tflite_complexity."""
-    try:
-        return _operators(*_read(path))
-    except UserError:
-        raise
-    except Exception as error:  # what a wild offset leads to
-        raise UserError(f"{path} is damaged ({error}): run stage=quantize again") from error
+def tflite_operators(path: str | Path) -> list[OperatorCost]:
+    """The costs of a TFLite file operator by operator, by NeSsi's rules; errors as of tflite_complexity."""
+    graph = read_graph(path)
+    with explain_damage(path):
+        return _count_operators(graph)
 
 
-def _operators(model, graph) -> list[Operator]:
+def _count_operators(graph: Graph) -> list[OperatorCost]:
     found = []
-    for operator, alive in zip(graph.operators, _alive(model, graph), strict=True):
-        own = [graph.tensors[i] for i in _parameters(model, graph, operator)]
-        kind = _kind(model, operator)
-        scales = [
-            0 if t.quantization is None or t.quantization.scale is None else len(t.quantization.scale) for t in own
-        ]
+    for operator, alive in zip(graph.operators, _alive_bytes(graph), strict=True):
+        own = _parameters(graph, operator)
         found.append(
-            Operator(
-                kind=kind,
-                output=graph.tensors[operator.outputs[0]].name.decode(),
-                macs=_macs(kind, operator, graph.tensors),
-                parameter_bytes=sum(len(model.buffers[t.buffer].data) for t in own),
-                scale_bytes=sum((4 + 8) * count for count in scales),
+            OperatorCost(
+                kind=operator.kind,
+                output=graph.name(operator.output),
+                macs=_macs(graph, operator),
+                parameter_bytes=sum(len(graph.data(i)) for i in own),
+                scale_bytes=sum((SCALE_BYTES + ZERO_POINT_BYTES) * len(graph.scales(i)) for i in own),
                 alive_bytes=alive,
             )
         )
     return found
 
 
-def _read(path: str | Path):
-    import ai_edge_litert.schema_py_generated as schema
-
-    try:
-        model = schema.ModelT.InitFromPackedBuf(bytearray(Path(path).read_bytes()), 0)
-        (graph,) = model.subgraphs
-    except Exception as error:  # flatbuffers raises whatever a wild offset leads to
-        raise UserError(f"{path} is damaged or no TFLite file ({error}): run stage=quantize again") from error
-    return model, graph
-
-
-def _kind(model, operator) -> str:
-    import ai_edge_litert.schema_py_generated as schema
-
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    return names[model.operatorCodes[operator.opcodeIndex].builtinCode]
-
-
-def _parameters(model, graph, operator) -> list[int]:
-    """Tensors that are constant; but what PAD is told (four pairs of numbers) is no parameter of the network."""
-    if _kind(model, operator) == "PAD":
+def _parameters(graph: Graph, operator: Operator) -> list[int]:
+    """The constant inputs of an operator, but not PAD's (four pairs of numbers): they are no parameter of a network."""
+    if operator.kind == "PAD":
         return []
-    return [int(i) for i in operator.inputs if _is_constant(model, graph.tensors[i])]
+    return [i for i in operator.inputs if i >= 0 and graph.is_constant(i)]
 
 
-def _is_constant(model, tensor) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
+def _macs(graph: Graph, operator: Operator) -> int:
+    """Multiply-accumulates of one operator.
 
-
-def _macs(name: str, operator, tensors) -> int:
-    shapes = [[int(n) for n in tensors[i].shape] for i in operator.inputs]
-    output = math.prod(int(n) for n in tensors[operator.outputs[0]].shape)
-    options = operator.builtinOptions
-    match name:
+    Raises:
+        UserError: it has no rule.
+    """
+    output = math.prod(graph.shape(operator.output))
+    match operator.kind:
         case "CONV_2D":
-            return output * math.prod(shapes[1][1:])
+            return output * math.prod(graph.shape(operator.inputs[1])[1:])
         case "DEPTHWISE_CONV_2D":
-            return output * shapes[1][1] * shapes[1][2]
+            return output * math.prod(graph.shape(operator.inputs[1])[1:3])
         case "ADD":
             return output
         case "MEAN":
-            return math.prod(shapes[0])
+            return math.prod(graph.shape(operator.inputs[0]))
         case "AVERAGE_POOL_2D" | "MAX_POOL_2D":
-            return output * options.filterHeight * options.filterWidth
+            return output * operator.options.filterHeight * operator.options.filterWidth
         case "FULLY_CONNECTED":
             # The rule takes the input's last dimension, not its elements: a flattened map is undercounted by it.
-            return shapes[0][-1] * output
+            return output * graph.shape(operator.inputs[0])[-1]
         case "PAD" | "RESHAPE" | "SOFTMAX":
             return 0
-    raise UserError(f"there is no rule for counting the operator {name}")
+    raise UserError(f"there is no rule for counting the operator {operator.kind}")
 
 
-def _alive(model, graph) -> list[int]:
-    """For each operator the bytes of the activations alive at once: made already, and needed now or later."""
-    widths = {0: 4, 2: 4, 4: 8, 7: 2, 9: 1}  # FLOAT32, INT32, INT64, INT16, INT8
-    sizes = {
-        i: 0 if _is_constant(model, t) else math.prod(int(n) for n in t.shape) * widths[t.type]
-        for i, t in enumerate(graph.tensors)
-    }
-    last_use = {int(i): len(graph.operators) for i in graph.outputs}
+def _alive_bytes(graph: Graph) -> list[int]:
+    """For each operator the bytes of the activations alive at once: computed already, and needed now or later."""
+    last_use = {i: len(graph.operators) for i in graph.outputs}
     for step, operator in reversed(list(enumerate(graph.operators))):
         for i in operator.inputs:
-            last_use.setdefault(int(i), step)
-    alive, found = {int(i) for i in graph.inputs}, []
+            last_use.setdefault(i, step)
+    alive, found = set(graph.inputs), []
     for step, operator in enumerate(graph.operators):
-        alive |= {int(i) for i in operator.outputs}
-        found.append(sum(sizes[i] for i in alive))
+        alive |= {operator.output}
+        found.append(sum(_activation_bytes(graph, i) for i in alive))
         alive = {i for i in alive if last_use.get(i, -1) > step}
     return found
+
+
+def _activation_bytes(graph: Graph, tensor: int) -> int:
+    if graph.is_constant(tensor):
+        return 0
+    if (kind := graph.dtype(tensor)) not in ACTIVATION_BYTES:
+        raise UserError(f"there is no rule for the size of an activation of {kind}")
+    return math.prod(graph.shape(tensor)) * ACTIVATION_BYTES[kind]

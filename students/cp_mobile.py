@@ -1,4 +1,4 @@
-"""CP-Mobile: inverted residual blocks that fit into 128 kB and 30 million multiply-accumulates.
+"""CP-Mobile: inverted residual blocks within the limits of 128 kB and 30 million multiply-accumulates.
 
 Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. Strides are (frequency, time); blocks are
 numbered b1, b2, ... through all stages.
@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError, unknown
+from students.entry import Student, Width
 
 STEM_DIVISOR = 4  # the first convolution has base_channels / 4 channels
 BLOCKS = (3, 2, 1)
@@ -48,7 +49,7 @@ def cp_mobile(
         grn: Global Response Normalization after each block: as published in 2023, worth a little accuracy, but it has
             no integer form.
         base_channels: width of the first stage, a multiple of 8.
-        channels_multiplier: each stage is so much wider than the one before.
+        channels_multiplier: how many times wider each stage is than the one before.
         expansion_rate: inner width of a block relative to its input.
         strides: block name to stride; blocks that are not named have (1, 1).
         blocks: blocks of each stage.
@@ -85,6 +86,16 @@ def cp_mobile(
     return network
 
 
+STUDENT = Student(
+    build=cp_mobile,
+    family="CNN",
+    citation="F. Schmid et al., Distilling the knowledge of transformers and CNNs with CP-Mobile, DCASE 2023.",
+    has_integer_form=True,
+    sizes=tuple(SIZES),
+    width=Width("base_channels", step=8),
+)
+
+
 def round_channels(width: float) -> int:
     """The nearest multiple of 8, one higher if that would be below 90 % of the width.
 
@@ -106,7 +117,7 @@ def _convolution(
 
 
 class GlobalResponseNorm(nn.Module):
-    """Channels that respond strongly, relative to their mean, are amplified; one gain and one offset a block.
+    """Amplify channels with a large norm, relative to the mean over channels; one gain and one offset a block.
 
     Source: Woo et al., "ConvNeXt V2", CVPR 2023, section 3, with scalar parameters.
     """
@@ -117,6 +128,7 @@ class GlobalResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
         energy = x.norm(p=2, dim=(2, 3), keepdim=True)
         relative = energy / (energy.mean(dim=1, keepdim=True) + 1e-6)
         return self.gamma * (x * relative) + self.beta + x
@@ -138,6 +150,7 @@ class _Block(nn.Module):
         self.norm = GlobalResponseNorm() if grn else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, channels, H, W) -> (B, width, H / stride, W / stride)."""
         y = self.path(x)
         if self.has_shortcut:
             y = y + (x if self.pool is None else self.pool(x))

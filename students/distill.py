@@ -1,4 +1,4 @@
-"""How a student learns from what its teachers wrote down.
+"""Losses with which a student learns from labels and from the logits of its teachers.
 
 Conventions: logits are (B, classes), labels (B,). Losses are means over the batch, natural logarithms.
 Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.
@@ -62,26 +62,29 @@ def distillation_loss(
 
 
 def similarity_loss(features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """How differently student and teacher find the clips of a batch alike, a scalar: mean squared difference of their
-    Gram matrices, whose rows have the length 1.
+    """Mean squared difference between the Gram matrices (B, B) of student and teacher, rows of norm 1; a scalar.
+
+    It is small where the student finds the same clips of a batch similar to each other as the teacher does.
 
     Source: Tung & Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, equations 2 to 4. There both sides
-    are feature maps; here the teacher's side is what it wrote down, its logits.
+    are feature maps; here the teacher's side are its logits.
 
     Args:
         features: of the student, (B, channels).
         teacher: logits (B, classes).
     """
 
-    def alike(rows: torch.Tensor) -> torch.Tensor:
+    def similarities(rows: torch.Tensor) -> torch.Tensor:
         return F.normalize(rows.float() @ rows.float().T, dim=1)
 
-    return (alike(features) - alike(teacher)).square().mean()
+    return (similarities(features) - similarities(teacher)).square().mean()
 
 
 class Features:
-    """What goes into a network's classifier, its last layer, at the latest forward pass: the mean over positions,
-    (B, channels)."""
+    """The input of a network's classifier (its last layer) in the latest forward pass, averaged over positions.
+
+    Calling the object returns it, (B, channels).
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self._latest: torch.Tensor | None = None

@@ -1,7 +1,7 @@
-"""The widest student that fits: how many channels the limits buy.
+"""The widest student within the limits of the task.
 
-Conventions: a width is a whole number of steps, at least 1; what a step is, is up to the builder (8 channels, say, or
-a hundredth of a multiplier). Costs are those of students/complexity.py, one byte a parameter.
+Conventions: a width is a whole number of steps, at least 1; a student's entry says what a step is (8 channels, say).
+Costs are those of students/complexity.py, one byte a parameter.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from data.errors import UserError
-from students import build_student
-from students.complexity import LIMITS, over_limits, torch_complexity
+from students import build_student, find_student, list_students
+from students.complexity import torch_complexity
+from students.limits import LIMITS, over_limits
 
 WIDEST = "widest"
-WIDTHS = {"cp_mobile": ("base_channels", 8)}  # the argument that is a student's width, and its step
-MOST = 1 << 12  # steps; who fits with so many does not grow with them
+MOST = 1 << 12  # steps; a network that fits with so many does not grow with its width
 
 
 def widest(build: Callable[[int], nn.Module], shape: Sequence[int], *, limits: Mapping[str, int] = LIMITS) -> int:
@@ -24,7 +24,7 @@ def widest(build: Callable[[int], nn.Module], shape: Sequence[int], *, limits: M
 
     Args:
         build: width -> float network.
-        shape: of its picture, (1, 1, mels, frames).
+        shape: of its spectrogram, (1, 1, mels, frames).
         limits: as LIMITS.
 
     Raises:
@@ -35,7 +35,7 @@ def widest(build: Callable[[int], nn.Module], shape: Sequence[int], *, limits: M
         return over_limits(torch_complexity(build(width), shape), limits)
 
     if found := excess(1):
-        raise UserError(f"not even the narrowest network fits pictures of {tuple(shape)}: {'; '.join(found)}")
+        raise UserError(f"not even the narrowest network fits spectrograms of {tuple(shape)}: {'; '.join(found)}")
     fits, over = 1, 2
     while not excess(over):
         fits, over = over, 2 * over
@@ -51,21 +51,27 @@ def widest(build: Callable[[int], nn.Module], shape: Sequence[int], *, limits: M
 
 
 def widest_arguments(builder: str, arguments: Mapping[str, object], shape: Sequence[int]) -> dict[str, object]:
-    """A student's arguments with its width chosen: the widest that fits with all other arguments as they are.
+    """A student's arguments with its width chosen: the widest within LIMITS with all other arguments as they are.
+
+    Args:
+        builder: name of the student.
+        arguments: of its builder.
+        shape: of its spectrogram, (1, 1, mels, frames).
 
     Raises:
-        UserError: this student has no such argument, or it is given already; see `widest`.
+        UserError: there is no such student, it has no such argument, or that is given already; see `widest`.
     """
-    if builder not in WIDTHS:
-        raise UserError(f"student.size={WIDEST} is for {', '.join(WIDTHS)}: {builder} has no width to choose")
-    name, step = WIDTHS[builder]
+    if (width := find_student(builder).width) is None:
+        those = ", ".join(name for name, entry in list_students().items() if entry.width is not None)
+        raise UserError(f"student.size={WIDEST} is for {those}: {builder} has no width to choose")
+    name, step = width.argument, width.step
     if arguments.get(name) is not None:
         raise UserError(
             f"student.size={WIDEST} chooses student.arguments.{name}, which is {arguments[name]} already: set one of "
             "the two to null"
         )
 
-    def at(width: int) -> dict[str, object]:
-        return {**arguments, name: step * width}
+    def with_width(steps: int) -> dict[str, object]:
+        return {**arguments, name: step * steps}
 
-    return at(widest(lambda width: build_student(builder, **at(width)), shape))
+    return with_width(widest(lambda steps: build_student(builder, **with_width(steps)), shape))

@@ -1,27 +1,62 @@
-"""Large networks that listen once and write down what they think.
+"""Teachers: large networks that are trained on the clips and whose logits the students learn from.
 
-Conventions: a builder takes keyword arguments and returns an nn.Module from log-mels (B, 1, mels, frames) to logits
-(B, classes). All take `classes`, `pretrained` and `weights`; heavy packages are imported when a builder is called.
+Conventions: the builder of a teacher takes keyword arguments and returns an nn.Module from log-mels (B, 1, mels,
+frames) to logits (B, classes). All take `classes`, `pretrained` (start from published weights) and `weights` (a file
+to start from). Importing this package does not import torch: the modules are imported when a teacher is first asked
+for, and the packages of other people's networks when a builder is called.
+
+To add a teacher, add two files:
+
+1. A module here, whose name is the teacher's name in settings and checkpoints. It has the builder, and one entry at
+   its top level (see entry.py):
+
+       TEACHER = Teacher(build=my_net, family="CNN", citation="A. Author, Title, Conference 2025.", published=...)
+
+   `published` says what the published weights were trained on, so that submissions declare it; leave it out where
+   there are none. A network whose depth is not to be read from its children has a method `layers` (see layers.py).
+2. A file of settings, experiments/conf/teacher/<any name>.yaml, with `builder: <the module's name>`.
+
+>>> network = build_teacher("cp_resnet")
+>>> sum(parameter.numel() for parameter in network.parameters())
+127684
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import nn
+from data.errors import unknown
+from data.registry import build, discover
+from teachers.entry import Teacher
 
-from data.registry import build
-from teachers.ast import ast
-from teachers.cp_resnet import cp_resnet
-from teachers.passt import passt
-from teachers.timm_cnn import timm_cnn
-
-TEACHERS: dict[str, Callable[..., nn.Module]] = {
-    "ast": ast,
-    "cp_resnet": cp_resnet,
-    "passt": passt,
-    "timm_cnn": timm_cnn,
-}
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def build_teacher(name: str, **arguments: object) -> nn.Module:
-    """Build the teacher of a name; see data.registry.build."""
-    return build("teacher", TEACHERS, name, arguments)
+def list_teachers() -> Mapping[str, Teacher]:
+    """All teachers by name."""
+    return discover(__name__, Teacher)
+
+
+def find_teacher(name: str) -> Teacher:
+    """The entry of a teacher: its builder and what is to be said about it.
+
+    Raises:
+        UserError: there is none of that name; the message lists those that there are.
+    """
+    found = list_teachers()
+    if name not in found:
+        unknown("teacher", name, found)
+    return found[name]
+
+
+def build_teacher(name: str, **arguments: object) -> "nn.Module":
+    """Build a teacher: a module from log-mels (B, 1, mels, frames) to logits (B, classes).
+
+    Args:
+        name: of a module of this package.
+        arguments: of its builder.
+
+    Raises:
+        UserError: there is none of that name, or it does not take these arguments, or not with these values.
+    """
+    return build("teacher", {each: entry.build for each, entry in list_teachers().items()}, name, arguments)

@@ -1,24 +1,31 @@
-"""AST: the Audio Spectrogram Transformer, fine-tuned from AudioSet on one second of a scene.
+"""AST: the Audio Spectrogram Transformer, fine-tuned from AudioSet weights on one-second clips.
 
-The network is that of transformers; this module brings the published weights, which know ten seconds, into the shape
-of shorter clips.
-Conventions: normalised Kaldi filter banks (B, 1, 128, frames) in (data/fbank.py), logits (B, classes) out; one second
-at 16 kHz has 98 frames.
+The network is that of the package transformers; this module adapts the published weights, which were trained on ten
+seconds, to shorter clips.
+Conventions: normalised Kaldi filter banks (B, 1, 128, frames) in (data/front_ends/kaldi_fbank.py), logits (B, classes)
+out; one second at 16 kHz has 98 frames.
 Source: Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.errors import UserError, unknown
-from data.fbank import normalised
+from data.errors import UserError, require, unknown
+from data.front_ends.kaldi_fbank import normalised
+from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
 from teachers.layers import transformer_layers
 
+if TYPE_CHECKING:
+    from transformers import ASTConfig, ASTForAudioClassification
+
 PUBLISHED = "MIT/ast-finetuned-audioset-10-10-0.4593"
-SPECIAL = 2  # tokens without a place: class and distillation
+URL = f"https://huggingface.co/{PUBLISHED}"
+SPECIAL = 2  # tokens without a position: class and distillation
 POSITIONS = ("cut", "interpolate")
 
 
@@ -43,13 +50,14 @@ def ast(
         pretrained: start from weights: `weights` if given, else PUBLISHED from the Hugging Face hub.
         weights: a folder as `save_pretrained` writes it (config.json and model.safetensors); it decides the geometry.
         positions: positional embeddings in time are "cut" to the frames, or "interpolate"d over them.
-        mels, frames: size of the pictures.
+        mels, frames: size of the spectrograms.
         stride, width, depth, heads: geometry of a network without weights: step of the 16 x 16 patches and so on.
         checkpointing: compute activations a second time for the backward pass instead of keeping them.
 
     Raises:
-        UserError: weights that cannot be had or read, or pictures that hold no patch.
+        UserError: weights that cannot be downloaded or read, or spectrograms smaller than a patch.
     """
+    require("transformers", "ast")
     from transformers import ASTConfig, ASTForAudioClassification
     from transformers.utils import logging
 
@@ -58,8 +66,8 @@ def ast(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if pretrained or weights:
-        network = _published(ASTForAudioClassification, weights)
-        _shorten(network, mels, frames, interpolate=positions == "interpolate")
+        network = _load_published(ASTForAudioClassification, weights)
+        _shorten_positions(network, mels, frames, interpolate=positions == "interpolate")
         network.classifier.dense = nn.Linear(network.config.hidden_size, classes)
     else:
         config = ASTConfig(
@@ -73,74 +81,106 @@ def ast(
             max_length=frames,
             num_labels=classes,
         )
-        _patches(config, mels, frames)
+        _count_patches(config, mels, frames)  # refuses what is too small
         network = ASTForAudioClassification(config)
     if checkpointing:
         network.activation_checkpointing_enable()
-    return _Pictures(network)
+    return _LogitsOnly(network)
 
 
-def _published(kind: type[nn.Module], weights: str | Path | None) -> nn.Module:
-    """The network as it was saved; transformers reads safetensors, or torch files that hold tensors only."""
+def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
+    """AST starts from DeiT's ImageNet weights and is then trained on AudioSet (section 2.2 of the paper)."""
+    return Pretraining(datasets=(AUDIOSET, IMAGENET), source=URL, licence="BSD-3-Clause")
+
+
+TEACHER = Teacher(
+    build=ast,
+    family="transformer",
+    citation="Y. Gong, Y.-A. Chung, J. Glass, AST: audio spectrogram transformer, Interspeech 2021.",
+    published=_declare_pretraining,
+)
+
+
+def _load_published(kind: "type[ASTForAudioClassification]", weights: str | Path | None) -> "ASTForAudioClassification":
+    """The network as it was saved; transformers reads safetensors, or torch files that hold tensors only.
+
+    Raises:
+        UserError: it cannot be downloaded, or is not in the folder.
+    """
     if weights is not None and not (Path(weights) / "config.json").is_file():
         raise UserError(
             f"teacher.weights={weights} must be a folder with config.json and model.safetensors, as "
-            f"save_pretrained writes it or https://huggingface.co/{PUBLISHED} has it"
+            f"save_pretrained writes it or {URL} has it"
         )
     try:
         return kind.from_pretrained(PUBLISHED if weights is None else str(weights))
     except Exception as error:  # what is raised depends on what is wrong with which file
         if weights is None:
             raise UserError(
-                f"cannot fetch https://huggingface.co/{PUBLISHED} ({str(error).splitlines()[0]}): fetch config.json "
+                f"cannot fetch {URL} ({str(error).splitlines()[0]}): fetch config.json "
                 "and model.safetensors into a folder and name it with teacher.weights=FOLDER, or start from random "
                 "weights with teacher.pretrained=false"
             ) from error
         raise UserError(f"teacher.weights={weights} is no AST that can be read: {error}") from error
 
 
-def _patches(config: object, mels: int, frames: int) -> tuple[int, int]:
-    """Rows and columns of patches of a picture."""
+def _count_patches(config: "ASTConfig", mels: int, frames: int) -> tuple[int, int]:
+    """Rows and columns of patches of a spectrogram.
+
+    Raises:
+        UserError: it is smaller than a patch.
+    """
     rows = (mels - config.patch_size) // config.frequency_stride + 1
     columns = (frames - config.patch_size) // config.time_stride + 1
     if min(rows, columns) < 1:
-        raise UserError(f"ast: a picture of {mels} x {frames} holds no patch of {config.patch_size}: use longer clips")
+        raise UserError(
+            f"ast: a spectrogram of {mels} x {frames} holds no patch of {config.patch_size} x {config.patch_size}: "
+            "use longer clips"
+        )
     return rows, columns
 
 
-def _shorten(network: nn.Module, mels: int, frames: int, *, interpolate: bool) -> None:
-    """Bring the positional embeddings to the grid of smaller pictures."""
+def _shorten_positions(network: "ASTForAudioClassification", mels: int, frames: int, *, interpolate: bool) -> None:
+    """Adapt the positional embeddings (1, SPECIAL + rows * columns, width) to the patches of shorter spectrograms.
+
+    Raises:
+        UserError: the spectrograms have other rows of patches, or more columns, than the weights.
+    """
     config, embeddings = network.config, network.audio_spectrogram_transformer.embeddings
-    old = _patches(config, config.num_mel_bins, config.max_length)
-    new = _patches(config, mels, frames)
+    old = _count_patches(config, config.num_mel_bins, config.max_length)
+    new = _count_patches(config, mels, frames)
     if new[0] != old[0] or new[1] > old[1]:
         raise UserError(
-            f"ast: pictures of {mels} x {frames} have {new[0]} x {new[1]} patches, the weights know {old[0]} x "
-            f"{old[1]}: give pictures of {config.num_mel_bins} mels and at most {config.max_length} frames"
+            f"ast: spectrograms of {mels} x {frames} have {new[0]} x {new[1]} patches, the weights {old[0]} x "
+            f"{old[1]}: give spectrograms of {config.num_mel_bins} mels and at most {config.max_length} frames"
         )
-    places = embeddings.position_embeddings.detach()
-    grid = places[:, SPECIAL:].unflatten(1, old).permute(0, 3, 1, 2)  # (1, width, rows, columns)
+    positions = embeddings.position_embeddings.detach()
+    grid = positions[:, SPECIAL:].unflatten(1, old).permute(0, 3, 1, 2)  # (1, width, rows, columns)
     grid = F.interpolate(grid, new, mode="bilinear") if interpolate else grid[..., : new[1]]
     grid = grid.flatten(2).transpose(1, 2)
-    embeddings.position_embeddings = nn.Parameter(torch.cat([places[:, :SPECIAL], grid], dim=1))
+    embeddings.position_embeddings = nn.Parameter(torch.cat([positions[:, :SPECIAL], grid], dim=1))
     config.max_length, config.num_mel_bins = frames, mels
 
 
-class _Pictures(nn.Module):
-    """transformers wants (B, frames, mels) and gives an object; everybody else here has pictures and logits."""
+class _LogitsOnly(nn.Module):
+    """The network with the shapes of this package: it takes (B, frames, mels) itself and returns an object.
 
-    def __init__(self, network: nn.Module) -> None:
+    `network` is part of the names in checkpoints.
+    """
+
+    def __init__(self, network: "ASTForAudioClassification") -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        # Shorter pictures are padded with zeros before normalisation, as AST's own feature extractor does.
-        lacking = self.network.config.max_length - pictures.shape[-1]
-        pictures = F.pad(pictures, (0, max(0, lacking)), value=normalised(0.0))
-        return self.network(pictures[:, 0].transpose(1, 2)).logits
+    def forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
+        """(B, 1, mels, frames) -> (B, classes)."""
+        # Shorter spectrograms are padded with zeros before normalisation, as AST's own feature extractor does.
+        lacking = self.network.config.max_length - spectrograms.shape[-1]
+        spectrograms = F.pad(spectrograms, (0, max(0, lacking)), value=normalised(0.0))
+        return self.network(spectrograms[:, 0].transpose(1, 2)).logits
 
     def layers(self) -> list[list[nn.Parameter]]:
         """See teachers/layers.py."""
-        spectrograms = self.network.audio_spectrogram_transformer
+        transformer = self.network.audio_spectrogram_transformer
         head = ("audio_spectrogram_transformer.layernorm.", "classifier.")
-        return transformer_layers(self.network, spectrograms.layers, head=head)
+        return transformer_layers(self.network, transformer.layers, head=head)

@@ -1,8 +1,8 @@
-"""CP-ResNet: a residual CNN whose receptive field is kept small on purpose, because scenes are textures, not objects.
+"""CP-ResNet: a residual CNN whose receptive field is kept small, which makes it generalise better to new recordings.
 
-Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out; any size of picture. Convolutions are counted
-through the whole network, two a block, as if every stage had all blocks of its layout: a shorter stage keeps the
-kernel sizes of its first blocks. rho says up to which of them kernels are 3x3; later ones are 1x1, and so is the
+Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out; any size of spectrogram. Convolutions are
+counted through the whole network, two a block, as if every stage had all blocks of its layout: a shorter stage keeps
+the kernel sizes of its first blocks. rho says up to which of them kernels are 3x3; later ones are 1x1, and so is the
 second in every variant.
 Source: Koutini et al., "Receptive Field Regularization Techniques for Audio Classification and Tagging with Deep
 Convolutional Neural Networks", IEEE/ACM TASLP 2021, section III (layout "full"); the low-complexity network of the
@@ -18,12 +18,13 @@ import torch
 from torch import nn
 
 from data.errors import UserError, unknown
+from teachers.entry import Teacher
 from teachers.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What distinguishes the two published networks beside their width.
+    """What the two published networks differ in beside their width.
 
     Attributes:
         blocks: residual blocks of a stage, at most.
@@ -83,7 +84,7 @@ def cp_resnet(
     widths = [base_channels * 2**stage - cut for stage, cut in enumerate(cut_channels)]
     ends = zip([widths[0], *widths], widths, strict=False)
     if min(widths) < 1 or any(i % g or o % g for (i, o), g in zip(ends, groups, strict=True)):
-        raise UserError(f"cp_resnet: stages of {widths} channels cannot be had in {list(groups)} groups")
+        raise UserError(f"cp_resnet: stages of {widths} channels cannot be divided into {list(groups)} groups")
 
     layers: list[nn.Module] = [
         nn.Conv2d(1, widths[0], 5, stride=2, padding=1, bias=False),
@@ -112,6 +113,14 @@ def cp_resnet(
     return network
 
 
+TEACHER = Teacher(
+    build=cp_resnet,
+    family="CNN",
+    citation="K. Koutini et al., Receptive field regularization techniques for audio classification and tagging with "
+    "deep convolutional neural networks, IEEE/ACM TASLP 2021.",
+)
+
+
 def kernel_size(position: int, rho: int, layout: Layout) -> int:
     """Kernel of the convolution at a position (two a block): 3 up to rho + layout.last, then 1; see the module."""
     return 3 if position == 0 or 2 <= position <= rho + layout.last else 1
@@ -136,4 +145,5 @@ class _Block(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, channels, H, W) -> (B, width, H, W)."""
         return torch.relu(self.path(x) + self.shortcut(x))

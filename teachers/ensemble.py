@@ -1,8 +1,9 @@
-"""Several teachers' opinions made one.
+"""An ensemble: the weighted mean of several teachers' logits or probabilities.
 
-Conventions: members are logits (M, N, classes); an ensemble is logits (N, classes) again, so that students and scores
-need not know. Weights are convex (M,): not negative, sum 1. A temperature divides a member's logits before anything
-else. What is fitted is fitted by log loss on clips that no member was trained on.
+Conventions: members are logits (M, N, classes) of M teachers for N clips; the ensemble's are logits (N, classes) again,
+with which students learn as from one teacher. Weights are convex (M,): not negative, sum 1. A temperature divides a
+member's logits before the mean. Temperatures and weights are fitted by log loss (natural logarithm) on clips that no
+member was trained on.
 Source: temperature: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2; mean of logits
 and of probabilities as in the DCASE 2022 and 2023 winners' reports.
 """
@@ -17,8 +18,8 @@ from data.errors import unknown
 from data.logits import convex
 
 MEANS = ("logits", "probabilities")
-HOTTEST = 20.0  # temperatures are sought from 1 / HOTTEST to HOTTEST
-TINY = 1e-12  # weights below this are none
+HIGHEST_TEMPERATURE = 20.0  # temperatures are sought from its inverse to it
+TINY = 1e-12  # smaller weights are left out: 0 has no logarithm
 
 
 def combine(members: np.ndarray, weights: Sequence[float], mean: str) -> np.ndarray:
@@ -37,22 +38,32 @@ def combine(members: np.ndarray, weights: Sequence[float], mean: str) -> np.ndar
     weights = convex("ensemble.weights", weights, len(members), of="member")
     if mean == "logits":
         return np.tensordot(weights, members, axes=1)
-    heard = weights > TINY
-    shares = np.log(weights[heard])[:, None, None]
-    return logsumexp(log_softmax(members[heard].astype(np.float64), axis=2) + shares, axis=0)
+    counted = weights > TINY
+    shares = np.log(weights[counted])[:, None, None]
+    return logsumexp(log_softmax(members[counted].astype(np.float64), axis=2) + shares, axis=0)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature at which softmax(logits / temperature) has the lowest log loss; logits are (n, classes)."""
-    limit = np.log(HOTTEST)
+    """The temperature at which softmax(logits / temperature) has the lowest log loss.
+
+    Args:
+        logits: (n, classes).
+        labels: class numbers (n,).
+    """
+    limit = np.log(HIGHEST_TEMPERATURE)
     found = minimize_scalar(lambda t: _loss(logits / np.exp(t), labels), bounds=(-limit, limit), method="bounded")
     return float(np.exp(found.x))
 
 
 def fit_weights(members: np.ndarray, labels: np.ndarray, mean: str) -> np.ndarray:
-    """The convex weights whose ensemble has the lowest log loss; members are (M, n, classes).
+    """The convex weights (M,) whose ensemble has the lowest log loss.
 
-    The loss is a convex function of the weights for both means, so that the minimum found is the minimum.
+    The loss is a convex function of the weights for both means, so that the minimum found is the global one.
+
+    Args:
+        members: logits (M, n, classes).
+        labels: class numbers (n,).
+        mean: as of `combine`.
     """
     count = len(members)
     equal = np.full(count, 1 / count)

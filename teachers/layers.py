@@ -1,18 +1,16 @@
-"""Which of a network's parameters lie near the sound and which near the answer: for layer-wise learning rates and
-freezing.
+"""The parameters of a teacher, layer by layer from the input to the output: for layer-wise learning rates and freezing.
 
-Conventions: layers are lists of parameters, from the input to the output; together they are all parameters, each
-once.
+Conventions: a layer is a list of parameters; all layers together have every parameter once.
 """
 
 from torch import nn
 
 
 def layers_of(network: nn.Module) -> list[list[nn.Parameter]]:
-    """The layers of a teacher.
+    """The layers of a network, without those that have no parameters.
 
-    A network says it itself by a method `layers` (the transformers: embeddings, each block, head), or is one of
-    timm's, which know their own stages, or is a plain sequence.
+    They are what its method `layers` returns, if it has one (the transformers: embeddings, each block, head); timm's
+    groups of parameters, if it is one of timm's networks; else its children.
     """
     if hasattr(network, "layers"):
         layers = network.layers()
@@ -28,7 +26,13 @@ def layers_of(network: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def transformer_layers(network: nn.Module, blocks: nn.Module, *, head: tuple[str, ...]) -> list[list[nn.Parameter]]:
-    """Embeddings, each of the blocks, and what is named `head` (beginnings of parameters' names)."""
+    """The layers of a transformer: what comes before the blocks, each block, and the head.
+
+    Args:
+        network: the transformer.
+        blocks: its blocks, a part of the network.
+        head: how the names of the head's parameters begin.
+    """
     inside = {id(parameter) for parameter in blocks.parameters()}
     outside = [(name, p) for name, p in network.named_parameters() if id(p) not in inside]
     first = [p for name, p in outside if not name.startswith(head)]

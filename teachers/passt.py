@@ -1,42 +1,65 @@
-"""PaSST: an audio transformer trained on AudioSet, fine-tuned on one second of a scene.
+"""PaSST: an audio transformer, fine-tuned from AudioSet weights on one-second clips.
 
-The network is hear21passt's; this module builds it silently for any number of frames and brings the published weights
-into that shape.
+The network is that of the package hear21passt; this module builds it for any number of frames, without its messages,
+and adapts the published weights to that number.
 Conventions: log-mels (B, 1, 128, frames) in, logits (B, classes) out; 1 second at hop 320 has 100 frames.
 Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022.
 """
 
 import logging
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from data.errors import UserError, unknown
+from data.errors import UserError, require, unknown
+from teachers.entry import AUDIOSET, IMAGENET, Dataset, Pretraining, Teacher
 from teachers.layers import transformer_layers
 from teachers.weights import download_weights, load_weights, read_weights
 
 PATCH = 16
-# Published weights: stride of the patches, depth. All are DeiT-base in width, with a distillation token. Those with an
-# "stfthop" in their name want mel.hop (at 32 kHz) to be that and as many more frames; those of openmic and fsd50k were
-# fine-tuned on these sets.
+OPENMIC = Dataset("OpenMIC-2018", "https://zenodo.org/record/1432913")
+FSD50K = Dataset("FSD50K", "https://zenodo.org/record/4060432")
+AUDIOSET_IMAGENET = (AUDIOSET, IMAGENET)  # training on AudioSet started from weights of ImageNet
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that published weights exist for; all have the width of DeiT-base and a distillation token.
+
+    Attributes:
+        stride: of the patches, in bands and frames.
+        depth: number of transformer blocks.
+        datasets: what the weights were trained on.
+    """
+
+    stride: int
+    depth: int = 12
+    datasets: tuple[Dataset, ...] = AUDIOSET_IMAGENET
+
+
+DEFAULT = "passt_s_swa_p16_128_ap476"
+# Those with an "stfthop" in their name want mel.hop (at 32 kHz) to be that and as many more frames.
 ARCHITECTURES = {
-    "passt_s_swa_p16_128_ap476": (10, 12),
-    "passt_s_kd_p16_128_ap486": (10, 12),
-    "passt_l_kd_p16_128_ap47": (10, 7),
-    "passt_s_p16_s16_128_ap468": (16, 12),
-    "passt_s_swa_f128_stfthop100_p16_s10_ap473": (10, 12),
-    "passt_s_swa_f128_stfthop160_p16_s10_ap473": (10, 12),
-    "passt-s-f128-20sec-p16-s10-ap474-swa": (10, 12),
-    "passt-s-f128-30sec-p16-s10-ap473-swa": (10, 12),
-    "passt_b_f128_p16_s16_ap_459": (16, 12),
-    "passt_u600_f128_p16_s16_ap_460": (16, 12),
-    "openmic_passt_s_f128_10sec_p16_s10_ap85": (10, 12),
-    "fsd50k_passt_s_f128_p16_s10_ap655": (10, 12),
-    "fsd50k_passt_s_n_f128_p16_s16_ap642": (16, 12),
+    DEFAULT: Architecture(10),
+    "passt_s_kd_p16_128_ap486": Architecture(10),
+    "passt_l_kd_p16_128_ap47": Architecture(10, depth=7),
+    "passt_s_p16_s16_128_ap468": Architecture(16),
+    "passt_s_swa_f128_stfthop100_p16_s10_ap473": Architecture(10),
+    "passt_s_swa_f128_stfthop160_p16_s10_ap473": Architecture(10),
+    "passt-s-f128-20sec-p16-s10-ap474-swa": Architecture(10),
+    "passt-s-f128-30sec-p16-s10-ap473-swa": Architecture(10),
+    "passt_b_f128_p16_s16_ap_459": Architecture(16),
+    "passt_u600_f128_p16_s16_ap_460": Architecture(16),
+    "openmic_passt_s_f128_10sec_p16_s10_ap85": Architecture(10, datasets=(*AUDIOSET_IMAGENET, OPENMIC)),
+    "fsd50k_passt_s_f128_p16_s10_ap655": Architecture(10, datasets=(*AUDIOSET_IMAGENET, FSD50K)),
+    "fsd50k_passt_s_n_f128_p16_s16_ap642": Architecture(16, datasets=(*AUDIOSET_IMAGENET, FSD50K)),
 }
 HEAD = ("head.", "head_dist.")
 
@@ -46,7 +69,7 @@ def passt(
     classes: int = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
-    arch: str = "passt_s_swa_p16_128_ap476",
+    arch: str = DEFAULT,
     mels: int = 128,
     frames: int = 100,
     frequency_patchout: int = 6,
@@ -63,33 +86,32 @@ def passt(
         pretrained: start from weights: `weights` if given, else the architecture's own from its official URL.
         weights: a file with a state dict of this architecture.
         arch: one of ARCHITECTURES: stride of the patches, depth, and which weights.
-        mels: bands of the picture.
-        frames: most frames of a picture; positional embeddings are cut to them.
+        mels: bands of a spectrogram.
+        frames: most frames of a spectrogram; positional embeddings are cut to them.
         frequency_patchout, time_patchout: rows and columns of patches left out in training (section 2.2).
         width, depth, heads: another geometry, for a small network without published weights.
         checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again: about a third
             more time, a fraction of the memory.
 
     Raises:
-        UserError: unknown arch, patchout that leaves nothing, weights that do not fit or cannot be had.
+        UserError: unknown arch, patchout that leaves nothing, weights that do not fit or cannot be downloaded.
     """
-    if arch not in ARCHITECTURES:
-        unknown("PaSST arch", arch, ARCHITECTURES)
-    stride, published_depth = ARCHITECTURES[arch]
+    architecture = _find_architecture(arch)
+    stride = architecture.stride
     rows, columns = ((size - PATCH) // stride + 1 for size in (mels, frames))
     if frequency_patchout >= rows or time_patchout >= columns:
         raise UserError(
-            f"passt: {mels} x {frames} pictures have {rows} x {columns} patches; "
+            f"passt: spectrograms of {mels} x {frames} have {rows} x {columns} patches; "
             f"frequency_patchout={frequency_patchout} and time_patchout={time_patchout} leave none: choose less"
         )
-    package = _package()
+    package = _import_package()
     network = package.PaSST(
         img_size=(mels, frames),
         patch_size=PATCH,
         stride=(stride, stride),
         num_classes=classes,
         embed_dim=width,
-        depth=depth or published_depth,
+        depth=depth or architecture.depth,
         num_heads=heads,
         distilled=True,
         s_patchout_f=frequency_patchout,
@@ -110,14 +132,38 @@ def passt(
     return _LogitsOnly(network)
 
 
-def _package():
+def _find_architecture(arch: str) -> Architecture:
+    if arch not in ARCHITECTURES:
+        unknown("PaSST arch", arch, ARCHITECTURES)
+    return ARCHITECTURES[arch]
+
+
+def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
+    """What the weights of the arguments' `arch` were trained on."""
+    return Pretraining(
+        datasets=_find_architecture(str(arguments.get("arch", DEFAULT))).datasets,
+        source="https://github.com/kkoutini/PaSST/releases",
+        licence=None,  # the package that downloads them, hear21passt, is under Apache-2.0
+    )
+
+
+TEACHER = Teacher(
+    build=passt,
+    family="transformer",
+    citation="K. Koutini et al., Efficient training of audio transformers with patchout, Interspeech 2022.",
+    published=_declare_pretraining,
+)
+
+
+def _import_package() -> ModuleType:
     """hear21passt's module, told not to print the shapes of its first forward pass."""
+    require("hear21passt", "passt")
     from hear21passt.models import passt as package
 
     package.first_RUN = False
-    # Pictures may be shorter than the network was built for: a teacher of long crops listens to clips.
+    # Spectrograms may be shorter than the network was built for: it may be trained on crops longer than the clips.
     warnings.filterwarnings("ignore", message="Input image size", module=package.__name__.replace(".", r"\."))
-    # The package logs to the root logger at import; its one message (pos-embedding adaption) is of no use here.
+    # The package logs to the root logger at import; its one message (adapted positional embeddings) is of no use here.
     logging.getLogger("hear21passt").setLevel(logging.ERROR)
     return package
 
@@ -136,7 +182,7 @@ class _FusedAttention(nn.Module):
 
 
 class _Checkpointed(nn.Sequential):
-    """Blocks whose insides are computed a second time for the backward pass instead of being kept."""
+    """Blocks whose activations are computed a second time for the backward pass instead of being kept."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for block in self:
@@ -145,14 +191,18 @@ class _Checkpointed(nn.Sequential):
 
 
 class _LogitsOnly(nn.Module):
-    """PaSST returns (logits, features); everybody else here returns logits."""
+    """The network with the output of this package: PaSST returns (logits, features).
+
+    `network` is part of the names in checkpoints.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.network(pictures)[0]
+    def forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
+        """(B, 1, mels, frames) -> (B, classes)."""
+        return self.network(spectrograms)[0]
 
     def layers(self) -> list[list[nn.Parameter]]:
         """See teachers/layers.py."""

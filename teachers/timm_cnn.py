@@ -1,17 +1,26 @@
-"""Any image network of timm, from its ImageNet weights, listening to one-channel pictures of sound.
+"""Any image network of timm, fine-tuned from its published weights on spectrograms as images of one channel.
 
-Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. timm sums the three colours of the first
-convolution into one channel and leaves the old classifier out.
+Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. timm sums the weights of the first convolution
+over the three colours into one channel and leaves the old classifier out.
 Source: Wightman, "PyTorch Image Models"; image networks for sound: Gong et al., "PSLA", IEEE/ACM TASLP 2021.
 """
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
 
-from data.errors import UserError, listed
+from data.errors import UserError, listed, require
+from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
 from teachers.weights import read_weights
+
+DEFAULT = "tf_efficientnet_b0"
+IMAGENET_21K = Dataset("ImageNet-21k", IMAGENET.url)
+JFT = Dataset("JFT-300M", "https://arxiv.org/abs/1707.02968")
+# Words of timm's tags ("augreg_in21k_ft_in1k") that name data. ImageNet-12k is a part of ImageNet-21k.
+WORDS = {"in1k": IMAGENET, "in12k": IMAGENET_21K, "in21k": IMAGENET_21K, "in22k": IMAGENET_21K, "jft": JFT}
+OTHER_DATA = {"swag", "6m", "indomain"}  # that stands beside those words
 
 
 def timm_cnn(
@@ -19,7 +28,7 @@ def timm_cnn(
     classes: int = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
-    model_name: str = "tf_efficientnet_b0",
+    model_name: str = DEFAULT,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
 ) -> nn.Module:
@@ -27,15 +36,16 @@ def timm_cnn(
 
     Args:
         classes: number of logits; the classifier is always new.
-        pretrained: start from weights: `weights` if given, else timm's own from their official place.
+        pretrained: start from weights: `weights` if given, else timm's own from where it publishes them.
         weights: a file with a state dict as timm publishes it (model.safetensors).
         model_name: as in timm.list_models(); a variant of the weights may follow a dot.
         drop_rate, drop_path_rate: dropout before the classifier; stochastic depth.
 
     Raises:
-        UserError: unknown name, one that cannot take one channel or these sizes, or weights that cannot be had or do
-            not fit.
+        UserError: unknown name, one that cannot take one channel or these sizes, or weights that cannot be
+            downloaded or do not fit.
     """
+    require("timm", "timm")
     import timm
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -45,17 +55,17 @@ def timm_cnn(
             f"timm has no model {model_name!r}; close to it: {', '.join(close) or 'none'}. All are listed by "
             "python -c 'import timm; print(timm.list_models())'"
         )
-    source = {"pretrained_cfg_overlay": {"state_dict": read_weights(weights)}} if weights else {}
+    given = {"state_dict": read_weights(weights)} if weights else None
     place = timm.get_pretrained_cfg(model_name)
     try:
         return timm.create_model(
             model_name,
             pretrained=pretrained or bool(weights),
+            pretrained_cfg_overlay=given,
             in_chans=1,
             num_classes=classes,
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
-            **source,
         )
     except TypeError as error:
         raise UserError(f"timm's {model_name} cannot be built so: {error}") from error
@@ -69,3 +79,42 @@ def timm_cnn(
             f"cannot fetch the weights of {model_name} from {where} ({str(error).splitlines()[0]}): fetch "
             "model.safetensors there and name it with teacher.weights=FILE, or set teacher.pretrained=false"
         ) from error
+
+
+def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
+    """What the weights of the arguments' `model_name` were trained on, as far as timm's tag of them says."""
+    import timm
+
+    try:
+        published = timm.get_pretrained_cfg(str(arguments.get("model_name", DEFAULT)))
+    except RuntimeError:  # this version of timm has no such weights
+        published = None
+    if published is None:
+        return Pretraining(is_complete=False)
+    datasets, is_complete = datasets_of_tag(published.tag or "")
+    source = f"https://huggingface.co/{published.hf_hub_id}" if published.hf_hub_id else published.url
+    return Pretraining(datasets, source or None, published.license, is_complete)
+
+
+def datasets_of_tag(tag: str) -> tuple[tuple[Dataset, ...], bool]:
+    """The data sets that a tag of timm's weights names, and whether these are all that the weights were trained on.
+
+    A tag has the form "..._ft_...", what came first and what it was fine-tuned on. They are all if each part names one.
+
+    >>> [[dataset.name for dataset in datasets_of_tag(tag)[0]] for tag in ("ns_jft_in1k", "augreg_in21k_ft_in1k")]
+    [['JFT-300M', 'ImageNet'], ['ImageNet-21k', 'ImageNet']]
+    >>> datasets_of_tag("clip_laion2b_ft_in1k")[1]
+    False
+    """
+    parts = [part.split("_") for part in f"_{tag}_".split("_ft_")]
+    found = dict.fromkeys(WORDS[word] for part in parts for word in part if word in WORDS)
+    is_complete = all(WORDS.keys() & part for part in parts) and not OTHER_DATA.intersection(tag.split("_"))
+    return tuple(found), is_complete
+
+
+TEACHER = Teacher(
+    build=timm_cnn,
+    family="CNN",
+    citation="R. Wightman, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models.",
+    published=_declare_pretraining,
+)

@@ -1,4 +1,4 @@
-"""Read weights that others trained, without running anything that might hide in the file.
+"""Read weights that others trained, without running code that such a file may contain.
 
 Conventions: a file is safetensors, or a torch file that holds tensors only. Both give a state dict on the CPU.
 """
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a state dict; wrappers named state_dict or model are taken off.
+    """Read a state dict (names to tensors on the CPU); a dict around it, under "state_dict" or "model", is taken off.
 
     Raises:
         UserError: the file is missing, damaged, or would need to run code to be read.
@@ -46,7 +46,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def download_weights(url: str) -> dict[str, torch.Tensor]:
-    """Read a state dict from its official place, by way of torch's cache of downloads.
+    """Read a state dict from a URL, or from torch's cache of downloads if it is there.
 
     Raises:
         UserError: there is no network; the message names the URL and where to put the file by hand.

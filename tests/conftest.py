@@ -10,7 +10,7 @@ import torch
 from command import QUICK, run
 from torch import nn
 
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.packing import pack
 from data.scenes import SCENES, ClipSet
 from data.synthetic import write_synthetic
@@ -22,8 +22,8 @@ from students.quantize.fold import fold
 from students.quantize.tflite import write_tflite
 
 
-def lively(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Random BatchNorm statistics, as training leaves them; fresh ones would hide a wrong folding."""
+def randomise_norms(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Give BatchNorms random statistics, as training leaves them; the initial ones would hide a wrong folding."""
     g = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -84,12 +84,22 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of small inputs that once failed, beside SCENELET_DATA; tests that need it are skipped where there is
+    none."""
+    folder = Path(os.environ.get("SCENELET_DATA", ".")).parent / "cases"
+    if not folder.is_dir():
+        pytest.skip("needs the folder cases beside the one that SCENELET_DATA names")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_model(miniature_waves: WaveStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model.tflite of an untaught network, with the metadata that stage=quantize writes."""
+    """A model.tflite of an untrained network, with the metadata that stage=quantize writes."""
     mel = {"mels": 64, "hop": 1000}
-    pictures = build_front_end(miniature_waves.sample_rate, mel)(miniature_waves.read(np.arange(32)))
-    network = lively(cp_mobile(size="6k"))
+    spectrograms = build_front_end(miniature_waves.sample_rate, mel)(miniature_waves.read(np.arange(32)))
+    network = randomise_norms(cp_mobile(size="6k"))
     with torch.no_grad():
-        integers = calibrate(fold(network), [pictures])
+        integers = calibrate(fold(network), [spectrograms])
     metadata = {"scenes": SCENES, "sample_rate": miniature_waves.sample_rate, "mel": mel}
     return write_tflite(integers, tmp_path_factory.mktemp("model") / "model.tflite", metadata)

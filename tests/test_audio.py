@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+import torch
 
-from data.audio import _read_pcm24, decode, read_audio
+from data.audio import FORMATS, LOUDEST, RATES, SUFFIXES, decode, read_audio, sounds_in
 from data.errors import UserError
+from data.pcm24 import read_pcm24
+from data.pieces import read_pieces
 
 
 def noise(path: Path, seconds: float = 1.0, *, rate: int = 44_100, seed: int = 0) -> np.ndarray:
@@ -34,11 +37,11 @@ def test_plain_24_bit_files_are_read_as_soundfile_reads_them(tmp_path: Path, cha
     integers[:3] = [[-(2**23)], [2**23 - 1], [-1]]
     soundfile.write(tmp_path / "x.wav", (integers * 256).astype(np.int32), 44_100, "PCM_24")
     expected, _ = soundfile.read(tmp_path / "x.wav", dtype="float32", always_2d=True)
-    samples, rate = _read_pcm24(tmp_path / "x.wav", None)
+    samples, rate = read_pcm24(tmp_path / "x.wav", None)
     np.testing.assert_array_equal(samples, expected)
     assert rate == 44_100
     (tmp_path / "x.wav").write_bytes((tmp_path / "x.wav").read_bytes()[:-50_000])
-    assert _read_pcm24(tmp_path / "x.wav", None) is None
+    assert read_pcm24(tmp_path / "x.wav", None) is None
     rest, _ = soundfile.read(tmp_path / "x.wav", always_2d=True)
     np.testing.assert_allclose(read_audio(tmp_path / "x.wav", 44_100), rest.mean(1), atol=1e-6)
 
@@ -58,13 +61,13 @@ def test_spoilt_24_bit_files_are_read_as_soundfile_reads_them_or_not_at_all(tmp_
     taken = 0
     for content in files:
         path.write_bytes(content)
-        if (found := _read_pcm24(path, None)) is not None:
+        if (found := read_pcm24(path, None)) is not None:
             expected, rate = soundfile.read(path, dtype="float32", always_2d=True)
             np.testing.assert_array_equal(found[0], expected)
             assert found[1] == rate
             taken += 1
     path.write_bytes(whole)
-    assert _read_pcm24(path, None) is not None
+    assert read_pcm24(path, None) is not None
     assert taken < 1_000
 
 
@@ -127,6 +130,84 @@ def test_a_peak_that_is_mere_rounding_is_silence(tmp_path: Path) -> None:
     """Oracle: float samples too small for a scale of their own in float32, which would wrap around in int16."""
     soundfile.write(tmp_path / "x.wav", np.full(44_100, 3e-39), 32_000, "FLOAT")
     assert not decode([tmp_path / "x.wav"], 32_000, 1.0).wave.any()
+
+
+def integers_as_floats(path: Path, peak: float = 5_000) -> None:
+    soundfile.write(path, np.random.default_rng(0).uniform(-peak, peak, 44_100), 44_100, "FLOAT")
+
+
+SPOILT = {
+    "text": (lambda path: path.write_bytes(b"this is no audio"), "cannot be read as audio"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read as audio"),
+    "missing": (lambda path: None, "cannot be read as audio"),
+    "no samples": (lambda path: soundfile.write(path, np.zeros(0), 44_100), "holds no samples"),
+    "not a number": (lambda path: soundfile.write(path, [0.0, np.nan], 44_100, "FLOAT"), "values that are not numbers"),
+    "infinite": (lambda path: soundfile.write(path, [0.0, -np.inf], 44_100, "FLOAT"), "values that are not numbers"),
+    "integers as floats": (integers_as_floats, f"more than {LOUDEST:g} times full scale"),
+    "one value too large": (
+        lambda path: soundfile.write(path, [0.0, -1.001 * LOUDEST], 44_100, "DOUBLE"),
+        f"more than {LOUDEST:g} times full scale",
+    ),
+    "a matrix": (lambda path: soundfile.write(path, np.zeros(99), 44_100, format="MAT5"), "a MAT5 file, not one of AI"),
+    "too low a rate": (lambda path: soundfile.write(path, np.zeros(99), 999, "PCM_24"), "a rate of 999 Hz, not one"),
+    "too high a rate": (lambda path: soundfile.write(path, np.zeros(99), 384_001), "a rate of 384001 Hz, not one"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_every_reader_refuses_the_same_files_with_the_same_words(tmp_path: Path, kind: str) -> None:
+    """Oracle: eleven kinds of file that break a rule; packing's, the whole-file and the any-length reader agree."""
+    make, message = SPOILT[kind]
+    path = tmp_path / "x.wav"
+    make(path)
+    (found,) = decode([path], 32_000, 1.0).failures
+    assert "x.wav" in found
+    assert message in found
+    for read in (lambda: read_audio(path, 32_000), lambda: list(read_pieces(path, 32_000, 1.0))):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert str(caught.value) == found
+
+
+def test_values_up_to_the_limit_and_rates_up_to_the_limits_are_read(tmp_path: Path) -> None:
+    """Oracle: what was written; floats above full scale do occur, and clips are scaled by their peak."""
+    soundfile.write(tmp_path / "x.wav", np.array([0, LOUDEST, -LOUDEST]), 32_000, "FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "x.wav", 32_000), [0, LOUDEST, -LOUDEST])
+    for rate in RATES:
+        soundfile.write(tmp_path / "x.wav", np.full(rate, 0.25), rate, "PCM_24")
+        assert read_audio(tmp_path / "x.wav", 8_000)[4_000] == pytest.approx(0.25, abs=1e-3)
+
+
+def test_integers_stored_as_floats_and_divided_are_the_integers(shared_cases: Path, tmp_path: Path) -> None:
+    """Oracle: the 16-bit file with the same sound; float / 32767 is what was meant. Tolerance two steps of 16 bits."""
+    path = shared_cases / "float_int16_range" / "low0.wav"
+    with pytest.raises(UserError, match=r"low0\.wav holds values .* more than 1000 times full scale"):
+        read_audio(path, 16_000)
+    samples, rate = soundfile.read(path)
+    soundfile.write(tmp_path / "x.wav", samples / 32_767, rate, "FLOAT")
+    reference = read_audio(shared_cases / "float_int16_range" / "reference_low0_pcm16.wav", rate)
+    np.testing.assert_allclose(read_audio(tmp_path / "x.wav", rate), reference, atol=2 / 32_768)
+
+
+def test_every_format_is_read_by_every_reader(tmp_path: Path) -> None:
+    """Oracle: soundfile wrote the tone. Tolerance 0.02 of full scale, which MP3 and Vorbis need."""
+    tone = 0.5 * np.sin(np.arange(48_000) * 2 * np.pi * 440 / 48_000)
+    for form, suffixes in FORMATS.items():
+        path = tmp_path / f"x{suffixes[0]}"
+        soundfile.write(path, tone, 48_000, format=form, endian="BIG" if form == "AU" else None)
+        with soundfile.SoundFile(path) as file:
+            assert file.format == form
+        for found in (read_audio(path, 48_000), torch.cat(list(read_pieces(path, 48_000, 1.0)))[0].numpy()):
+            np.testing.assert_allclose(found[:48_000], tone[: len(found)], atol=0.02)
+
+
+def test_the_sounds_of_a_folder_are_those_with_a_sound_s_name(tmp_path: Path) -> None:
+    """Oracle: names by hand."""
+    for name in ("b.wav", "a.FLAC", "c.sph", "notes.txt", ".hidden.wav", "wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.wav").mkdir()
+    assert [path.name for path in sounds_in(tmp_path)] == ["a.FLAC", "b.wav", "c.sph"]
+    assert len(set(SUFFIXES)) == len(SUFFIXES)
 
 
 def test_what_cannot_be_read_is_named_and_the_others_are_decoded(tmp_path: Path) -> None:

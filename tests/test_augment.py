@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve
 from scipy.stats import beta, kstest
 
@@ -39,6 +40,25 @@ def test_filtering_equals_a_convolution_cut_to_the_clip(waves: torch.Tensor, gen
     responses = torch.randn(6, 100, generator=generator)
     expected = [fftconvolve(w.double(), r.double())[: waves.shape[1]] for w, r in zip(waves, responses, strict=True)]
     np.testing.assert_allclose(filter_by(waves, responses).numpy(), np.stack(expected), atol=1e-4)
+
+
+def test_the_length_of_the_transform_is_the_next_with_small_factors() -> None:
+    """Oracle: the rule by hand, as the bits of results depend on the length: 35,199 samples, a clip of 1 s at 32 kHz
+    and a response of 0.1 s, are padded to 36,000 = 2^5 3^2 5^3."""
+
+    def next_smooth(number: int) -> int:
+        while True:
+            rest = number
+            for factor in (2, 3, 5):
+                while rest % factor == 0:
+                    rest //= factor
+            if rest == 1:
+                return number
+            number += 1
+
+    assert next_smooth(35_199) == 36_000
+    for padded in [*range(1, 3_000), 17_599, 35_199, 48_509, 52_799, 323_199]:
+        assert next_fast_len(padded, real=True) == next_smooth(padded)
 
 
 def test_mixing_styles_with_oneself_changes_nothing(pictures: torch.Tensor) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import lively
+from conftest import randomise_norms
 from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments.training.optimization import Recipe, learning_rate_factor
 from students.baseline import baseline
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
@@ -59,12 +59,12 @@ def test_a_second_of_sound_costs_what_is_published() -> None:
     for module in network:
         if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.AdaptiveMaxPool2d):
             module.register_forward_hook(count)
-    pictures = build_front_end(32_000, YAML.mel)(torch.randn(1, 32_000) / 10)
-    network(pictures)
+    spectrograms = build_front_end(32_000, YAML.mel)(torch.randn(1, 32_000) / 10)
+    network(spectrograms)
     assert found == [1_599_360, 25_589_760, 32_000, 2_007_040, 2_560, 6_400, 1_000]
     assert sum(found) - 3_200 == 29_234_920
     by_torchinfo = 2_040 * (800 + 12_560) + 80 * 25_120 + 6_500 + 1_010 + 2 * (16 + 16 + 32)
-    assert torch_complexity(network, pictures.shape).macs == by_torchinfo
+    assert torch_complexity(network, spectrograms.shape).macs == by_torchinfo
 
 
 def test_its_bytes_are_the_published_ones() -> None:
@@ -82,9 +82,9 @@ def test_the_last_pool_is_the_published_one(generator: torch.Generator) -> None:
     assert torch.equal(pool(maps), F.max_pool2d(maps, (4, 10)))
 
 
-def test_every_second_of_a_longer_clip_is_heard(generator: torch.Generator) -> None:
-    """Oracle: ten seconds with an event in one of them do not sound like ten without, at three classes; and what is
-    too short to be pooled is refused."""
+def test_every_second_of_a_longer_clip_counts(generator: torch.Generator) -> None:
+    """Oracle: ten seconds with an event in one of them give other logits than ten without, at three classes; and
+    what is too short to be pooled is refused."""
     network = baseline(classes=3).eval()
     quiet = torch.zeros(1, 1, 64, 501)
     with torch.no_grad():
@@ -117,19 +117,19 @@ def test_it_becomes_integers_that_cost_what_is_published(tmp_path: Path, generat
     flattened, 32, where there are 64 inputs. Ours is written as a convolution over the map, counted as what it is:
     3,200 more.
     """
-    network = lively(baseline(classes=10))
-    pictures = torch.randn(4, 1, 40, 51, generator=generator)
+    network = randomise_norms(baseline(classes=10))
+    spectrograms = torch.randn(4, 1, 40, 51, generator=generator)
     folded = fold(network, (1, 1, 40, 51))
     with torch.no_grad():
-        expected = network(pictures)
-        assert (folded(pictures) - expected).abs().max() <= 1e-5 * expected.abs().max()
-    integers = calibrate(folded, [pictures])
+        expected = network(spectrograms)
+        assert (folded(spectrograms) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    integers = calibrate(folded, [spectrograms])
     model = TFLiteModel(write_tflite(integers, tmp_path / "m.tflite", {}))
-    assert torch.equal(model.logits(pictures), integers.logits(pictures))
+    assert torch.equal(model.logits(spectrograms), integers.logits(spectrograms))
     back, metadata = read_tflite(model.path)
     assert to_tflite(back, metadata) == model.path.read_bytes()
     if has_micro():
-        assert torch.equal(TFLiteModel(model.path, kernels="micro").logits(pictures), integers.logits(pictures))
+        assert torch.equal(TFLiteModel(model.path, kernels="micro").logits(spectrograms), integers.logits(spectrograms))
     table = [op for op in tflite_operators(model.path) if op.kind != "PAD"]
     macs = [1_599_360, 25_589_760, 32_000, 2_007_040, 2_560, 6_400, 1_000]
     assert [op.macs for op in table] == macs

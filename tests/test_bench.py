@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments.bench import __main__ as bench
 from experiments.bench.teacher import RATE, _config, _network, _unfused, naive_front_end
 

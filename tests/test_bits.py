@@ -45,18 +45,18 @@ def test_sensitivity_is_the_divergence_of_one_rounded_layer(generator: torch.Gen
     out; 8 bits lose less than 4; bytes by hand."""
     layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     network = nn.Sequential(*layers).eval()
-    pictures = torch.randn(5, 1, 9, 9, generator=generator)
+    spectrograms = torch.randn(5, 1, 9, 9, generator=generator)
     folded = fold(network)
-    found = measure(folded, pictures, batch=2)
+    found = measure(folded, spectrograms, batch=2)
     assert [(o.bits, o.bytes) for o in found["0"]] == [(4, 18 + 16), (8, 36 + 16)]
     assert [(o.bits, o.bytes) for o in found["2"]] == [(4, 6 + 12), (8, 12 + 12)]
     assert all(four.loss > eight.loss > 0 for four, eight in found.values())
     with torch.no_grad():
-        p = F.softmax(network(pictures).double(), 1)
+        p = F.softmax(network(spectrograms).double(), 1)
         scale = torch.from_numpy(weight_scales(network[2].weight.double().numpy(), 4))[:, None, None, None]
         network[2].weight.copy_((network[2].weight / scale).round().clamp(-7, 7) * scale)
-        q = F.softmax(network(pictures).double(), 1)
+        q = F.softmax(network(spectrograms).double(), 1)
     assert found["2"][0].loss == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-3)
-    pictures[0, 0, 0, 0] = float("nan")
+    spectrograms[0, 0, 0, 0] = float("nan")
     with pytest.raises(UserError, match="no numbers"):
-        measure(folded, pictures)
+        measure(folded, spectrograms)

@@ -20,8 +20,8 @@ def test_the_rebuilt_network_answers_the_same(tmp_path: Path) -> None:
     network(torch.randn(4, 1, 64, 64))  # moves the BatchNorm statistics
     checkpoint.save(tmp_path / "c.safetensors", network, BLUEPRINT)
     again, blueprint = checkpoint.load(tmp_path / "c.safetensors", build_student)
-    pictures = torch.randn(2, 1, 64, 64)
-    assert torch.equal(again(pictures), network.eval()(pictures))
+    spectrograms = torch.randn(2, 1, 64, 64)
+    assert torch.equal(again(spectrograms), network.eval()(spectrograms))
     assert blueprint == BLUEPRINT
 
 

@@ -6,25 +6,26 @@ from torch import nn
 
 from data.errors import UserError
 from students.cnn_gru import cnn_gru
-from students.complexity import over_limits, torch_complexity
+from students.complexity import torch_complexity
+from students.limits import over_limits
 from students.quantize.fold import fold
 
 
 def test_the_recurrence_runs_over_time(generator: torch.Generator) -> None:
     """Oracle: a GRUCell with the same weights, given the map frame by frame; all bands of a frame at once."""
     network = cnn_gru(classes=4, base_channels=8, units=6).eval()
-    pictures = torch.randn(2, 1, 96, 40, generator=generator)
+    spectrograms = torch.randn(2, 1, 96, 40, generator=generator)
     gru = network.recurrence
     cell = nn.GRUCell(gru.input_size, gru.hidden_size)
     cell.load_state_dict({name.removesuffix("_l0"): value for name, value in gru.state_dict().items()})
     with torch.no_grad():
-        maps = network.convolutions(pictures)
+        maps = network.convolutions(spectrograms)
         states = [torch.zeros(2, 6)]
         for step in range(maps.shape[-1]):
             states.append(cell(maps[..., step].reshape(2, -1), states[-1]))
         expected = network.head(torch.stack(states[1:]).mean(0))
         assert len(states) == 1 + 10
-        torch.testing.assert_close(network(pictures), expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(network(spectrograms), expected, rtol=0, atol=1e-6)
 
 
 def test_its_costs_are_counted_by_hand() -> None:

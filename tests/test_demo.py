@@ -21,7 +21,7 @@ import torch
 from aiohttp import web
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from data.front_end import band_centres, build_front_end
+from data.front_ends import band_centres, build_front_end
 from experiments.command.schema import resolve
 from experiments.inference.classifier import load_recogniser
 from experiments.settings.stages import Demo

@@ -12,7 +12,7 @@ from command import run
 from rich.console import Console
 
 from data.errors import UserError
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
@@ -299,7 +299,7 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ("model=none.tflite", "none.tflite is no file: run stage=quantize first"),
+        ("model=none.tflite", "none.tflite is no file: quantise a student first"),
         ("model=deaf.tflite", "deaf.tflite does not say how it hears"),
         ("energy.seconds=nan", "energy.seconds=nan must be above 0"),
     ],

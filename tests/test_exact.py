@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import lively
+from conftest import randomise_norms
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -34,29 +34,34 @@ def test_every_runtime_and_float32_agree(
     """Oracle: each other, in every logit: LiteRT's reference kernels, XNNPACK, LiteRT without it, tflite-micro, the
     integer network, and the network that was rounded in float32, also after its weights were moved."""
     torch.manual_seed(seed)
-    network = lively(cp_mobile(size="6k", base_channels=base, channels_multiplier=multiplier, strides=strides), seed)
+    network = randomise_norms(
+        cp_mobile(size="6k", base_channels=base, channels_multiplier=multiplier, strides=strides), seed
+    )
     nn.init.zeros_(network[2].path[0][1].weight[:2])  # channels that have only their biases
-    pictures = torch.randn(4, 1, *size)
-    folded, integers = calibrate_exactly(fold(network), [pictures])
+    spectrograms = torch.randn(4, 1, *size)
+    folded, integers = calibrate_exactly(fold(network), [spectrograms])
     fake = FakeQuantized(folded, integers).eval()
     with torch.no_grad():
-        assert torch.equal(fake(pictures), integers.logits(pictures))
+        assert torch.equal(fake(spectrograms), integers.logits(spectrograms))
         for parameter in [*fake.weights.values(), *fake.biases.values()]:
             parameter += 0.05 * parameter.std(correction=0) * torch.randn(parameter.shape)
         moved = fake.integers()
-        expected = fake(pictures)
+        expected = fake(spectrograms)
     assert len(expected.unique()) > 4
-    assert torch.equal(moved.logits(pictures), expected)
+    assert torch.equal(moved.logits(spectrograms), expected)
     path = write_tflite(moved, tmp_path / "m.tflite", {})
     for kernels in ("device", "host", "plain", *(["micro"] if has_micro() else [])):
-        assert torch.equal(TFLiteModel(path, kernels=kernels).logits(pictures), expected), kernels
+        assert torch.equal(TFLiteModel(path, kernels=kernels).logits(spectrograms), expected), kernels
 
 
 def test_it_is_what_it_says(generator: torch.Generator) -> None:
     """Oracle: the recipe, on the integers: powers of two, one scale around additions, weights of multiples of 4, biases
     that are even, and no multiples of 4 where sums shrink; and the price: farther from the float network than usual."""
-    network, pictures = fold(lively(cp_mobile(size="6k"))), torch.randn(6, 1, 64, 48, generator=generator)
-    _, integers = calibrate_exactly(network, [pictures])
+    network, spectrograms = (
+        fold(randomise_norms(cp_mobile(size="6k"))),
+        torch.randn(6, 1, 64, 48, generator=generator),
+    )
+    _, integers = calibrate_exactly(network, [spectrograms])
     scales = {name: quantity.scale for name, quantity in integers.quantities.items()}
     assert all(np.log2(scale).is_integer() for scale in scales.values())
     for layer in integers.layers:
@@ -69,9 +74,9 @@ def test_it_is_what_it_says(generator: torch.Generator) -> None:
             shrinks = scales[layer.inputs[0]] * 4 * w.scale < scales[layer.name]
             assert (w.bias % 4 == np.where(shrinks, 2, 0)).all()
     with torch.no_grad():
-        expected = network(pictures)
-    usual = (calibrate(network, [pictures]).logits(pictures) - expected).abs().mean()
-    assert usual < (integers.logits(pictures) - expected).abs().mean() < 10 * usual
+        expected = network(spectrograms)
+    usual = (calibrate(network, [spectrograms]).logits(spectrograms) - expected).abs().mean()
+    assert usual < (integers.logits(spectrograms) - expected).abs().mean() < 10 * usual
 
 
 def test_what_could_differ_is_refused() -> None:

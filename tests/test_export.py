@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import lively
+from conftest import randomise_norms
 from torch import nn
 
 from data.errors import UserError
@@ -28,8 +28,8 @@ class _Sum(nn.Module):
         return torch.relu(self.one(x) + self.two(x))
 
 
-def run(path: Path, pictures: torch.Tensor) -> np.ndarray:
-    return onnxruntime.InferenceSession(str(path)).run(None, {"input": pictures.numpy()})[0]
+def run(path: Path, spectrograms: torch.Tensor) -> np.ndarray:
+    return onnxruntime.InferenceSession(str(path)).run(None, {"input": spectrograms.numpy()})[0]
 
 
 LAYERS = {
@@ -46,12 +46,12 @@ LAYERS = {
 def test_every_layer_is_within_a_step(name: str, bits: int, tmp_path: Path, generator: torch.Generator) -> None:
     """Oracle: the integer network, which equals LiteRT's reference kernels in every byte; onnxruntime rounds once where
     they round twice: at most one step of each layer's own scale."""
-    pictures = torch.randn(3, 1, 9, 12, generator=generator)
+    spectrograms = torch.randn(3, 1, 9, 12, generator=generator)
     folded = fold(LAYERS[name]())
-    integers = calibrate(folded, [pictures], bits=dict.fromkeys(folded.convolutions, bits))
-    found = run(write_onnx(integers, tmp_path / "m.onnx"), pictures)
-    assert found.shape == integers.logits(pictures).shape
-    steps = (torch.from_numpy(found) - integers.logits(pictures)).abs() / integers.output.scale
+    integers = calibrate(folded, [spectrograms], bits=dict.fromkeys(folded.convolutions, bits))
+    found = run(write_onnx(integers, tmp_path / "m.onnx"), spectrograms)
+    assert found.shape == integers.logits(spectrograms).shape
+    steps = (torch.from_numpy(found) - integers.logits(spectrograms)).abs() / integers.output.scale
     allowed = sum(integers.quantities[layer.name].scale for layer in integers.layers) / integers.output.scale
     assert steps.max() <= allowed + 1e-3
     assert steps.mean() < 0.2
@@ -60,16 +60,16 @@ def test_every_layer_is_within_a_step(name: str, bits: int, tmp_path: Path, gene
 @pytest.mark.parametrize(("build", "shape"), [(cp_mobile, (64, 48)), (baseline, (40, 51))])
 def test_whole_networks_answer_alike(build, shape: tuple[int, int], tmp_path: Path, generator: torch.Generator) -> None:
     """Oracle: the integer network: logits within 4 steps, one on average; weights of 4 bits take half of the bytes."""
-    network, pictures = lively(build()), torch.randn(4, 1, *shape, generator=generator)
+    network, spectrograms = randomise_norms(build()), torch.randn(4, 1, *shape, generator=generator)
     folded = fold(network, (1, 1, *shape))
 
     def written(bits: int) -> tuple[Path, IntegerNetwork]:
-        integers = calibrate(folded, [pictures], bits=dict.fromkeys(folded.convolutions, bits))
+        integers = calibrate(folded, [spectrograms], bits=dict.fromkeys(folded.convolutions, bits))
         return write_onnx(integers, tmp_path / f"{bits}.onnx"), integers
 
     for bits in (4, 8):
         path, integers = written(bits)
-        steps = np.abs(run(path, pictures) - integers.logits(pictures).numpy()) / integers.output.scale
+        steps = np.abs(run(path, spectrograms) - integers.logits(spectrograms).numpy()) / integers.output.scale
         assert steps.max() <= 4
         assert steps.mean() <= 1
     weights = sum(w.weight.size for w in integers.weights.values())
@@ -79,7 +79,7 @@ def test_whole_networks_answer_alike(build, shape: tuple[int, int], tmp_path: Pa
 
 def test_wide_activations_have_no_onnx_form(tmp_path: Path, generator: torch.Generator) -> None:
     """Oracle: the message: DequantizeLinear takes biases of 32 bits, and 16-bit activations come with 64."""
-    folded, pictures = fold(LAYERS["a convolution"]()), torch.randn(2, 1, 9, 12, generator=generator)
+    folded, spectrograms = fold(LAYERS["a convolution"]()), torch.randn(2, 1, 9, 12, generator=generator)
     with pytest.raises(UserError, match="no biases of 64 bits"):
-        write_onnx(calibrate(folded, [pictures], activations=16), tmp_path / "m.onnx")
+        write_onnx(calibrate(folded, [spectrograms], activations=16), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import lively
+from conftest import randomise_norms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,10 +48,13 @@ def test_it_answers_as_the_integers_that_it_becomes(tmp_path_factory: pytest.Tem
     of 256, all of them by 1 on average."""
     folder: Path = tmp_path_factory.mktemp("fake")
     g = torch.Generator().manual_seed(seed)
-    network, pictures = fold(lively(cp_mobile(size="6k"), seed)), torch.randn(8, 1, 64, 48, generator=g)
-    chance = np.random.default_rng(seed)
-    bits = {name: int(chance.choice([4, 8])) for name in network.convolutions}
-    fake = FakeQuantized(network, calibrate(network, [pictures], bits=bits)).eval()
+    network, spectrograms = (
+        fold(randomise_norms(cp_mobile(size="6k"), seed)),
+        torch.randn(8, 1, 64, 48, generator=g),
+    )
+    drawn = np.random.default_rng(seed)
+    bits = {name: int(drawn.choice([4, 8])) for name in network.convolutions}
+    fake = FakeQuantized(network, calibrate(network, [spectrograms], bits=bits)).eval()
     with torch.no_grad():
         for parameter in [*fake.steps.values(), *fake.weight_steps.values()]:
             parameter.mul_(1 + 0.1 * torch.rand(parameter.shape, generator=g))
@@ -59,19 +62,22 @@ def test_it_answers_as_the_integers_that_it_becomes(tmp_path_factory: pytest.Tem
     assert {name: w.bits for name, w in integers.weights.items()} == bits
     model = TFLiteModel(write_tflite(integers, folder / "m.tflite", {}))
     with torch.no_grad():
-        steps = ((model.logits(pictures) - fake(pictures)) / integers.output.scale).abs()
+        steps = ((model.logits(spectrograms) - fake(spectrograms)) / integers.output.scale).abs()
     assert steps.max() <= 6
     assert steps.mean() <= 1
 
 
 def test_frozen_steps_stay(generator: torch.Generator) -> None:
     """Oracle: equality after a step of Adam, which moves everything else."""
-    network, pictures = fold(lively(cp_mobile(size="6k"))), torch.randn(4, 1, 64, 48, generator=generator)
-    fake = FakeQuantized(network, calibrate(network, [pictures]))
+    network, spectrograms = (
+        fold(randomise_norms(cp_mobile(size="6k"))),
+        torch.randn(4, 1, 64, 48, generator=generator),
+    )
+    fake = FakeQuantized(network, calibrate(network, [spectrograms]))
     optimizer = torch.optim.Adam(fake.parameters(), lr=1e-3, weight_decay=1e-4)
     fake.freeze_steps()
     before = {name: value.clone() for name, value in fake.state_dict().items()}
-    fake(pictures).square().mean().backward()
+    fake(spectrograms).square().mean().backward()
     optimizer.step()
     same = {name for name, value in fake.state_dict().items() if torch.equal(value, before[name])}
     assert same == {name for name in before if "step" in name}
@@ -80,21 +86,21 @@ def test_frozen_steps_stay(generator: torch.Generator) -> None:
 def test_training_brings_four_bits_back(generator: torch.Generator) -> None:
     """Oracle: the float network's logits: 60 steps of imitation leave less than half of what rounding to 4 bits lost,
     measured on the integers; every parameter has moved."""
-    network = fold(lively(cp_mobile(size="6k")))
-    pictures = torch.randn(16, 1, 64, 48, generator=generator)
-    fake = FakeQuantized(network, calibrate(network, [pictures], bits=dict.fromkeys(network.convolutions, 4)))
+    network = fold(randomise_norms(cp_mobile(size="6k")))
+    spectrograms = torch.randn(16, 1, 64, 48, generator=generator)
+    fake = FakeQuantized(network, calibrate(network, [spectrograms], bits=dict.fromkeys(network.convolutions, 4)))
     before = {name: value.clone() for name, value in fake.state_dict().items()}
     with torch.no_grad():
-        wanted = network(pictures)
+        wanted = network(spectrograms)
 
     def lost() -> float:
-        return float((fake.integers().logits(pictures) - wanted).square().mean())
+        return float((fake.integers().logits(spectrograms) - wanted).square().mean())
 
     at_first = lost()
     optimizer = torch.optim.Adam(fake.parameters(), lr=1e-3)
     for _ in range(60):
         optimizer.zero_grad()
-        (fake(pictures) - wanted).square().mean().backward()
+        (fake(spectrograms) - wanted).square().mean().backward()
         optimizer.step()
     assert lost() < 0.5 * at_first
     moved = {name for name, value in fake.state_dict().items() if not torch.equal(value, before[name])}

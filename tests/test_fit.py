@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from data.augment import Augment, Mixing
 from data.batches import Batch, Batches
 from data.errors import UserError
-from data.mel import LogMel
+from data.front_ends.log_mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.distributed.fabric import compile_mode
 from experiments.inference.network import predict
 from experiments.training.loop import NotFiniteError, fit
-from experiments.training.optimization import Recipe, learning_rate_factor, parameter_groups, fitting_batch_size
+from experiments.training.optimization import Recipe, fitting_batch_size, learning_rate_factor, parameter_groups
 from students import build_student
 
 RECIPE = Recipe(

@@ -30,7 +30,7 @@ def test_a_response_keeps_its_shape(tmp_path: Path) -> None:
 
 def test_an_empty_folder_or_a_silent_response_is_refused(tmp_path: Path) -> None:
     """Oracle: the messages."""
-    with pytest.raises(UserError, match="holds no wav files"):
+    with pytest.raises(UserError, match="holds no sound files"):
         read_impulses(tmp_path, 32_000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 32_000)
     with pytest.raises(UserError, match=r"silent\.wav is silent"):

@@ -11,8 +11,8 @@ import torch
 from lightning_fabric import Fabric
 
 from data.errors import UserError
+from data.front_ends.log_mel import LogMel
 from data.logits import LogitsWriter
-from data.mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import Prepared, warn_of_leaks

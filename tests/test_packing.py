@@ -159,6 +159,17 @@ def test_a_length_or_rate_that_cannot_be_is_refused(tones: ClipSet, tmp_path: Pa
     assert not (tmp_path / "cache").exists()
 
 
+def test_integers_stored_as_floats_are_named_and_the_others_are_kept(tones: ClipSet, tmp_path: Path) -> None:
+    """Oracle: two of four files written as floats with a peak of 5,000; the rows of the other two."""
+    for clip in tones.clips[:2]:
+        soundfile.write(tones.root / clip.filename, 5_000 * np.sin(np.arange(44_100)), 44_100, "FLOAT")
+    with pytest.raises(UserError, match="2 audio files are unreadable") as caught:
+        pack(tones, tmp_path / "cache")
+    assert [clip.filename in str(caught.value) for clip in tones.clips] == [True, True, False, False]
+    assert str(caught.value).count("more than 1000 times full scale") == 2
+    assert list(Store(tmp_path / "cache" / "waves_32000.h5").missing) == [0, 1]
+
+
 def test_every_unreadable_file_is_named_and_the_others_are_kept(
     tones: ClipSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

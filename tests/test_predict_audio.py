@@ -12,7 +12,7 @@ import torch
 from command import run
 
 from data.errors import UserError
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.command.schema import resolve
@@ -36,7 +36,8 @@ def test_clips_get_the_probabilities_of_scoring(
     small_model: Path, miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path
 ) -> None:
     """Oracle: what stage=quantize scores on the test split, to the last bit, and that LiteRT's reference kernels give
-    the same (integer_probabilities proves it); read back from the text by stage=score's reader, which knows the last digit."""
+    the same (integer_probabilities proves it); read back from the text by stage=score's reader, which knows the last
+    digit."""
     recogniser = load_recogniser(small_model)
     prepared = DataModule(miniature, miniature_waves, None)
     expected = integer_probabilities(prepared, recogniser.front_end, small_model, None)[STORED]

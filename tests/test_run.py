@@ -16,13 +16,14 @@ import torch
 from command import QUICK, ROOT, run
 from safetensors import safe_open
 
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.evaluation.evaluate import is_edge
 from experiments.training import checkpoint
 from students import build_student
-from students.complexity import over_limits, torch_complexity
+from students.complexity import torch_complexity
+from students.limits import over_limits
 from students.quantize.runtime import TFLiteModel
 from teachers import build_teacher
 
@@ -283,7 +284,7 @@ MISTAKES = {
     ),
     "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
-    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no wav files"]),
+    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no sound files"]),
     "an argument of a wrong type": (
         ["data.root={miniature}", "stage=teacher", "teacher.arguments.rho=wide"],
         ["teacher cp_resnet cannot be built with", "wide"],

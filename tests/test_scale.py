@@ -4,11 +4,12 @@ import pytest
 from torch import nn
 
 from data.errors import UserError
-from students.complexity import LIMITS, over_limits, torch_complexity
+from students.complexity import torch_complexity
 from students.cp_mobile import SIZES, cp_mobile
+from students.limits import LIMITS, over_limits
 from students.scale import widest, widest_arguments
 
-PICTURE = (1, 1, 256, 64)
+SHAPE = (1, 1, 256, 64)
 
 
 @pytest.mark.parametrize(("size", "limits"), [("6k", LIMITS), ("12k", LIMITS), ("6k", LIMITS | {"macs": 10**9})])
@@ -19,8 +20,8 @@ def test_the_widest_is_what_trying_all_finds(size: str, limits: dict[str, int]) 
     def build(width: int) -> nn.Module:
         return cp_mobile(size=size, base_channels=8 * width)
 
-    found = {width: over_limits(torch_complexity(build(width), PICTURE), limits) for width in range(1, 9)}
-    best = widest(build, PICTURE, limits=limits)
+    found = {width: over_limits(torch_complexity(build(width), SHAPE), limits) for width in range(1, 9)}
+    best = widest(build, SHAPE, limits=limits)
     assert best == max(width for width, excess in found.items() if not excess) < 8
     assert found[best + 1]
     assert (len(found[best + 1]) == 1) == (limits["macs"] == 10**9 or size == "12k")
@@ -40,9 +41,9 @@ def test_what_has_no_widest_is_refused() -> None:
     with pytest.raises(UserError, match="do not grow"):
         widest(lambda _: nn.Conv2d(1, 1, 3), (1, 1, 4, 4))
     with pytest.raises(UserError, match="is for cp_mobile: baseline has no width"):
-        widest_arguments("baseline", {}, PICTURE)
+        widest_arguments("baseline", {}, SHAPE)
     with pytest.raises(UserError, match="base_channels, which is 16 already"):
-        widest_arguments("cp_mobile", {"base_channels": 16}, PICTURE)
+        widest_arguments("cp_mobile", {"base_channels": 16}, SHAPE)
 
 
 def test_the_published_sizes_are_as_wide_as_they_may_be() -> None:
@@ -51,4 +52,4 @@ def test_the_published_sizes_are_as_wide_as_they_may_be() -> None:
         base, multiplier, expansion, strides = SIZES[size]
         shape = {"channels_multiplier": multiplier, "expansion_rate": expansion, "strides": strides}
         arguments = {"classes": 10, "base_channels": None, **shape}
-        assert widest_arguments("cp_mobile", arguments, PICTURE) == arguments | {"base_channels": base}
+        assert widest_arguments("cp_mobile", arguments, SHAPE) == arguments | {"base_channels": base}

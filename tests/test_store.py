@@ -1,5 +1,7 @@
 """The file that is filled in place: whole rows or none."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -61,3 +63,20 @@ def test_a_folder_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         create(tmp_path / "file" / "s.h5", ["a"], COLUMNS, {})
+
+
+def test_a_store_is_filled_by_threads_without_pwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the same rows put by os.pwrite, byte for byte."""
+    rows = np.random.default_rng(0).permutation(400).reshape(100, 4)
+
+    def fill(path: Path) -> bytes:
+        store = make(path, 400)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda some: store.put(some, value=np.repeat(some, 3).reshape(4, 3), weight=some), rows))
+        store.commit(range(400))
+        return path.read_bytes()
+
+    expected = fill(tmp_path / "s.h5")
+    monkeypatch.delattr(os, "pwrite")
+    monkeypatch.delattr(os, "posix_fallocate")
+    assert fill(tmp_path / "t.h5") == expected

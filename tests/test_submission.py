@@ -31,14 +31,14 @@ from experiments.inference.classifier import load_recogniser
 from experiments.inference.files import BATCH, probabilities_of_files
 from experiments.stages.submit import write_checked
 from experiments.submission.about import EXAMPLE, read_about
-from experiments.submission.describe import PRETRAINED, System, augmentations, description, external_datasets
+from experiments.submission.describe import System, augmentations, description, external_datasets
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
 from experiments.submission.meta import meta_defects
 from experiments.submission.report_tables import training
 from experiments.submission.technical_report import report_pdf
-from teachers import TEACHERS
+from teachers import list_teachers
 
 ENERGY = {"inference": 1.25e-5, "baseline": 2.5e-5}  # kWh
 CLIPS = 90  # that they were measured on
@@ -203,8 +203,8 @@ def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, runs: Pa
 
 
 def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -> None:
-    """Oracle: a history made by hand: the student learnt from labels, its integers from a pretrained timm network;
-    energy is the sum of three trainings."""
+    """Oracle: a history made by hand: the student learnt from labels, its integers from a pretrained timm network,
+    whose default weights are a noisy student's (timm's tag ns_jft_in1k); energy is the sum of three trainings."""
     edit(runs / "teacher/first", lambda r: r["settings"]["teacher"].update(builder="timm_cnn", pretrained=True))
     edit(runs / "student/first", lambda record: record["inputs"].update(logits=""))
     logits = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
@@ -219,7 +219,7 @@ def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -
     for stage in ("quantize", "student", "teacher"):
         (runs / stage / "first/energy.json").write_text(json.dumps({stage: phase}))
     system = described(runs / "quantize/first", folder)
-    assert [dataset["name"] for dataset in system["external_datasets"]] == ["ImageNet"]
+    assert [dataset["name"] for dataset in system["external_datasets"]] == ["JFT-300M", "ImageNet"]
     assert (
         system["description"]["pipeline"]
         == "pretraining, training, knowledge distillation, quantization aware training"
@@ -231,9 +231,12 @@ def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -
 
 
 def test_every_teacher_with_published_weights_has_their_data() -> None:
-    """Oracle: the registry: a builder that is pretrained unless told otherwise has weights that others published."""
-    published = {name for name, b in TEACHERS.items() if inspect.signature(b).parameters["pretrained"].default is True}
-    assert published == PRETRAINED.keys()
+    """Oracle: the builders: one that is pretrained unless told otherwise has weights that others published, on data
+    that a submission must name."""
+    for name, teacher in list_teachers().items():
+        pretrained = inspect.signature(teacher.build).parameters["pretrained"].default
+        assert bool(teacher.pretraining({}, pretrained=pretrained, weights=None).datasets) is pretrained, name
+        assert (teacher.published is not None) is pretrained, name
 
 
 def test_a_student_that_learnt_from_labels_has_no_temperature(runs: Path) -> None:

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data.mel import LogMel
+from data.front_ends.log_mel import LogMel
 from data.scenes import DEVICE_GROUPS, DEVICES, ClipSet
 from data.synthetic import IMPULSE_FOLDER, record, write_synthetic
 from data.waves import WaveStore

@@ -10,17 +10,19 @@ import safetensors.torch
 import timm
 import torch
 import torchinfo
+import yaml
 from torch import nn
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
 from data.errors import UserError
-from data.fbank import KaldiFbank
+from data.front_ends.kaldi_fbank import KaldiFbank
 from teachers import build_teacher
 from teachers.cp_resnet import LAYOUTS, kernel_size
 from teachers.layers import layers_of
 from teachers.passt import ARCHITECTURES
 from teachers.weights import read_weights
 
+ROOT = Path(__file__).parent.parent
 SMALL = {"width": 32, "depth": 1, "heads": 2, "frequency_patchout": 2}
 
 
@@ -35,14 +37,14 @@ def test_passt_has_its_published_size() -> None:
     assert found + (99 - 10) * 768 + 768 * 10 + 10 == pytest.approx(85.36e6, abs=5e3)
 
 
-def test_passt_is_silent_and_gives_logits(capsys: pytest.CaptureFixture) -> None:
+def test_passt_prints_nothing_and_returns_logits(capsys: pytest.CaptureFixture) -> None:
     """Oracle: nothing on either stream; (B, classes), different with and without patchout."""
     network = small_passt()
-    pictures = torch.randn(2, 1, 128, 100)
+    spectrograms = torch.randn(2, 1, 128, 100)
     with torch.no_grad():
-        evaluated = network.eval()(pictures)
-        assert torch.equal(network(pictures), evaluated)
-        assert not torch.equal(network.train()(pictures), evaluated)
+        evaluated = network.eval()(spectrograms)
+        assert torch.equal(network(spectrograms), evaluated)
+        assert not torch.equal(network.train()(spectrograms), evaluated)
     assert evaluated.shape == (2, 10)
     assert capsys.readouterr() == ("", "")
 
@@ -122,9 +124,9 @@ def test_every_published_passt_can_be_named() -> None:
     from hear21passt.models.passt import default_cfgs
 
     assert set(ARCHITECTURES) == {name for name in default_cfgs if "passt" in name}
-    for name, (stride, _) in ARCHITECTURES.items():
+    for name, architecture in ARCHITECTURES.items():
         in_name = [int(n) for n in re.findall(r"p16[_-]s(\d+)", name)]
-        assert in_name in ([], [stride])
+        assert in_name in ([], [architecture.stride])
 
 
 def test_fused_attention_is_the_packages_own() -> None:
@@ -137,8 +139,8 @@ def test_fused_attention_is_the_packages_own() -> None:
     )
     missing = theirs.load_state_dict(ours.state_dict(), strict=False).missing_keys
     assert {name.split(".")[0] for name in missing} == {"head_dist"}
-    pictures = torch.randn(3, 1, 128, 100)
-    found, expected = (network.train()(pictures)[0] for network in (ours, theirs))
+    spectrograms = torch.randn(3, 1, 128, 100)
+    found, expected = (network.train()(spectrograms)[0] for network in (ours, theirs))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     for logits in (found, expected):
         logits.square().sum().backward()
@@ -154,11 +156,11 @@ def test_checkpointing_changes_memory_and_nothing_else(builder: str) -> None:
     small = {"passt": {**SMALL, "frequency_patchout": 0}, "ast": SMALL_AST}[builder]
     plain, frugal = (build_teacher(builder, pretrained=False, checkpointing=c, **small) for c in (False, True))
     frugal.load_state_dict(plain.state_dict())
-    pictures, kept, results = torch.randn(shape), [], []
+    spectrograms, kept, results = torch.randn(shape), [], []
     for network in (plain.train(), frugal.train()):
         sizes: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t):
-            logits = network(pictures)
+            logits = network(spectrograms)
         logits.square().sum().backward()
         kept.append(sum(sizes))
         results.append([logits, *(p.grad for p in network.parameters())])
@@ -190,16 +192,16 @@ def test_ast_has_its_published_size() -> None:
     assert ours == official - 12 * (101 - 9) * 768 - 517 * (768 + 1)
 
 
-def test_ast_weights_of_ten_seconds_listen_to_one(tmp_path: Path) -> None:
+def test_ast_weights_of_ten_seconds_are_cut_to_one(tmp_path: Path) -> None:
     """Oracle: the official network itself at its own length gives the same features; cut positions are the first
     columns of every row, interpolated ones go from the first column to the last."""
     official = save_ast(tmp_path / "ast")
     whole = build_teacher("ast", weights=tmp_path / "ast", frames=1024).eval()
-    pictures = torch.randn(2, 1, 128, 1024)
+    spectrograms = torch.randn(2, 1, 128, 1024)
     features = []
     for network in (official, whole.network):
         network.classifier.dense = nn.Identity()
-        features.append(network(pictures[:, 0].transpose(1, 2)).logits)
+        features.append(network(spectrograms[:, 0].transpose(1, 2)).logits)
     torch.testing.assert_close(features[1], features[0], atol=1e-5, rtol=1e-5)
 
     old = official.audio_spectrogram_transformer.embeddings.position_embeddings
@@ -219,7 +221,7 @@ def test_ast_weights_of_ten_seconds_listen_to_one(tmp_path: Path) -> None:
         assert network(torch.randn(2, 1, 128, 98)).shape == (2, 10)
 
 
-def test_ast_is_silent_and_every_parameter_learns(capsys: pytest.CaptureFixture) -> None:
+def test_ast_prints_nothing_and_every_parameter_learns(capsys: pytest.CaptureFixture) -> None:
     """Oracle: nothing on either stream; a gradient everywhere, but for the keys' biases, which no softmax can see."""
     network = build_teacher("ast", pretrained=False, **SMALL_AST)
     network(torch.randn(2, 1, 128, 98)).square().sum().backward()
@@ -229,7 +231,7 @@ def test_ast_is_silent_and_every_parameter_learns(capsys: pytest.CaptureFixture)
 
 
 def test_ast_folders_that_cannot_be_read_are_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: no folder, a corrupt file, pictures that are too long; and the hub out of reach."""
+    """Oracle: no folder, a corrupt file, spectrograms that are too long; and the hub out of reach."""
     save_ast(tmp_path / "ast")
     with pytest.raises(UserError, match=r"must be a folder with config.json and model.safetensors"):
         build_teacher("ast", weights=tmp_path)
@@ -251,16 +253,19 @@ def test_ast_folders_that_cannot_be_read_are_a_message(tmp_path: Path, monkeypat
         build_teacher("ast", pretrained=True)
 
 
-def test_a_timm_network_hears_one_channel_with_its_three_colours_summed(tmp_path: Path) -> None:
-    """Oracle: timm's own network on a grey picture with the same value in all three channels: equal features."""
+def test_a_timm_network_sums_its_three_colours_to_one_channel(tmp_path: Path) -> None:
+    """Oracle: timm's own network on an image with the same values in all three channels: equal features."""
     official = timm.create_model("resnet18", pretrained=False).eval()
     safetensors.torch.save_file(official.state_dict(), tmp_path / "w.safetensors")
     ours = build_teacher("timm_cnn", model_name="resnet18", weights=tmp_path / "w.safetensors").eval()
-    pictures = torch.randn(2, 1, 64, 43)
+    spectrograms = torch.randn(2, 1, 64, 43)
     with torch.no_grad():
-        found, expected = ours.forward_features(pictures), official.forward_features(pictures.expand(-1, 3, -1, -1))
+        found, expected = (
+            ours.forward_features(spectrograms),
+            official.forward_features(spectrograms.expand(-1, 3, -1, -1)),
+        )
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    assert ours(pictures).shape == (2, 10)
+    assert ours(spectrograms).shape == (2, 10)
 
 
 def test_timm_networks_that_cannot_be_had_are_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,9 +319,9 @@ TEACHERS = {
 
 
 @pytest.mark.parametrize("builder", TEACHERS)
-def test_layers_are_all_parameters_once_from_the_sound_to_the_answer(builder: str) -> None:
-    """Oracle: the list of parameters; and hooks that note in which order modules come to work in the forward pass: no
-    layer begins or ends before a lower one does."""
+def test_layers_are_all_parameters_once_from_input_to_output(builder: str) -> None:
+    """Oracle: the list of parameters; and hooks that note the order of modules in the forward pass: no layer begins or
+    ends before a lower one does."""
     network = build_teacher(builder, pretrained=False, **TEACHERS[builder]).eval()
     layers = layers_of(network)
     assert len(layers) >= 4
@@ -348,14 +353,16 @@ def test_ast_pads_short_pictures_as_its_extractor_does() -> None:
 
 
 def test_impossible_teachers_are_refused() -> None:
-    """Oracle: the messages."""
-    with pytest.raises(UserError, match="choose one of: ast, cp_resnet, passt, timm_cnn"):
+    """Oracle: the messages; the names of all teachers are those in the files of settings."""
+    settings = [yaml.safe_load(path.read_text()) for path in (ROOT / "experiments/conf/teacher").glob("*.yaml")]
+    names = sorted({content["builder"] for content in settings if "builder" in content})
+    with pytest.raises(UserError, match=f"choose one of: {', '.join(names)}$"):
         build_teacher("past")
     with pytest.raises(UserError, match=r"teacher\.pretrained=false"):
         build_teacher("cp_resnet", pretrained=True)
     with pytest.raises(UserError, match="blocks=\\[3, 1, 1\\] must be three numbers from 1 to 2"):
         build_teacher("cp_resnet", blocks=[3, 1, 1])
-    with pytest.raises(UserError, match=r"stages of \[32, 64, 92\] channels cannot be had in \[1, 3, 1\] groups"):
+    with pytest.raises(UserError, match=r"stages of \[32, 64, 92\] channels cannot be divided into \[1, 3, 1\] groups"):
         build_teacher("cp_resnet", groups=[1, 3, 1])
     with pytest.raises(UserError, match="choose one of: full, light"):
         build_teacher("cp_resnet", layout="heavy")

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from data.errors import UserError
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments.bench.teacher import RATE
 from experiments.bench.timing import Action, Row, in_turns, rates, row
 from experiments.distributed.fabric import compile_mode

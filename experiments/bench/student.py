@@ -19,7 +19,7 @@ from torch import nn
 from data.augment import Augment
 from data.batches import Batch, Batches
 from data.errors import UserError
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from data.impulse import read_impulses
 from data.packing import pack
 from data.scenes import SCENES

@@ -22,7 +22,7 @@ from torchaudio.functional import resample
 from transformers import ASTFeatureExtractor
 
 from data.errors import UserError, unknown
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
 from experiments.distributed.fabric import make_fabric
 from teachers import build_teacher

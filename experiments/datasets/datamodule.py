@@ -12,7 +12,7 @@ import torch
 
 from data.batches import Batches
 from data.errors import UserError, listed
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from data.logits import read_identity
 from data.recordings import Recordings
 from data.scenes import PART_SECONDS, ClipSet

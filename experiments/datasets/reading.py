@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.audio import sounds_in
 from data.errors import UserError, unknown
 from data.files import write_whole
 from data.folder import read_folder
@@ -187,7 +188,7 @@ def _cache_of(settings: DataSettings, cache: Path, root: Path) -> Path:
 
 
 def _wavs(folder: str | None) -> list[Path]:
-    return [] if folder is None else sorted(Path(folder).glob("*.wav"))
+    return [] if folder is None else sounds_in(folder)
 
 
 def _stamps(paths: Iterable[str | Path]) -> dict[str, list[int]]:

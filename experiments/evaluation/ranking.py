@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 WEIGHTS = {"accuracy": 0.5, "parameter_bytes": 0.25, "macs": 0.25}
 

@@ -5,7 +5,7 @@ Conventions: waves are float32 (n, samples) in [-1, 1] at the model's rate, one 
 device's kernels give, to the last bit (stage=quantize proves it of every file), and is quicker.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from data.errors import UserError
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from data.pieces import read_pieces
 from data.scenes import PART_SECONDS
 from experiments.evaluation.metrics import softmax
@@ -38,11 +38,9 @@ class Recogniser:
     scenes: tuple[str, ...]
     sample_rate: int
 
-    def pieces(
-        self, sound: str | Path | bytes, *, formats: Collection[str] | None = None, longest: float | None = None
-    ) -> Iterator[torch.Tensor]:
+    def pieces(self, sound: str | Path | bytes, *, longest: float | None = None) -> Iterator[torch.Tensor]:
         """A sound as waves, some at a time; see data/pieces.py."""
-        return read_pieces(sound, self.sample_rate, PART_SECONDS, formats=formats, longest=longest)
+        return read_pieces(sound, self.sample_rate, PART_SECONDS, longest=longest)
 
     @torch.no_grad()
     def pictures(self, waves: torch.Tensor) -> torch.Tensor:

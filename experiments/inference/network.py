@@ -12,7 +12,7 @@ from torch import nn
 
 from data.augment import time_roll
 from data.batches import Batch, Batches
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from experiments.distributed.fabric import exchange
 from experiments.evaluation.metrics import softmax
 

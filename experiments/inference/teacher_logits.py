@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from data.errors import UserError
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from data.logits import LogitsWriter, read_identity
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import exchange

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.bootstrap import difference_intervals
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics

@@ -12,7 +12,7 @@ from experiments.evaluation.ranking import WEIGHTS, Standing, System, over_limit
 from experiments.report import plots
 from experiments.report.page import Grid, Picture, Section, percent, write_page
 from experiments.runs.layout import REPORT
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *(f.name for f in dataclasses.fields(System)))
 

@@ -20,7 +20,7 @@ from experiments.report.page import Grid, Link, Picture, Section, Tile, interval
 from experiments.report.ranking import trade_off_of
 from experiments.runs.layout import REPORT
 from experiments.runs.reader import RunFiles, ancestors, flat, read_run
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
 JOULES = 3.6e6  # in a kWh

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from experiments.evaluation.evaluate import metrics_under
 from experiments.runs.reader import RunFiles
-from students.complexity import LIMITS, Complexity
+from students.limits import LIMITS, Complexity
 
 TITLES = {"float": "float", "ptq": "integer, before", "test": "integer", "host": "host"}  # of the columns
 HALVES = "16-bit floats"  # where nothing is integer

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from aiohttp import web
 
+from data.audio import FORMATS
 from data.errors import UserError
-from data.front_end import band_centres
+from data.front_ends import band_centres
 from data.scenes import PART_SECONDS
 from experiments.inference.classifier import Recogniser, load_recogniser
 from experiments.settings.shared import Settings
@@ -29,7 +30,6 @@ from experiments.stages.context import model_of
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")  # of this machine, in requests
 PAGE = Path(__file__).parent.parent / "pages" / "demo.html"
-FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF")  # as soundfile calls them
 LONGEST_SECONDS = 120
 LARGEST_BYTES = 48 << 20  # two minutes of stereo at 48 kHz as floats
 STOP_SECONDS = 1.0  # that Ctrl-C waits for answers
@@ -75,7 +75,7 @@ def make_app(recogniser: Recogniser) -> web.Application:
         return web.Response(text=PAGE.read_text(encoding="utf-8"), content_type="text/html")
 
     async def about(_: web.Request) -> web.Response:
-        limits = {"bytes": LARGEST_BYTES, "seconds": LONGEST_SECONDS, "formats": FORMATS}
+        limits = {"bytes": LARGEST_BYTES, "seconds": LONGEST_SECONDS, "formats": list(FORMATS)}
         return web.json_response({"scenes": recogniser.scenes, "clip_seconds": PART_SECONDS, "limits": limits})
 
     async def hear(request: web.Request) -> web.Response:
@@ -100,7 +100,7 @@ def listen(recogniser: Recogniser, sound: bytes) -> dict[str, Any]:
     Raises:
         UserError: it is no sound that is accepted.
     """
-    waves = torch.cat(list(recogniser.pieces(sound, formats=FORMATS, longest=LONGEST_SECONDS)))
+    waves = torch.cat(list(recogniser.pieces(sound, longest=LONGEST_SECONDS)))
     pictures = recogniser.pictures(waves)
     whole = pictures[:, 0].transpose(0, 1).flatten(1)
     low, high = whole.min(), whole.max()

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from data.errors import UserError
 from data.files import file_sha256
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from data.waves import to_float
 from experiments.command.schema import resolve
 from experiments.datasets.datamodule import DataModule, prepare

@@ -20,9 +20,9 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from data.audio import SUFFIXES, is_sound
 from data.errors import UserError, listed
 from data.files import write_whole
-from data.pieces import SUFFIXES
 from data.scenes import PART_SECONDS
 from experiments.inference.classifier import Recogniser, load_recogniser
 from experiments.runs.layout import PREDICTIONS
@@ -85,7 +85,7 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
         raise UserError(f"audio={audio}: there is no such file or folder")
     found = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
     found = {_printable(name): path for name, path in found.items() if not any(p[0] == "." for p in name.split("/"))}
-    sounds = {name: path for name, path in found.items() if path.suffix.lower() in SUFFIXES}
+    sounds = {name: path for name, path in found.items() if is_sound(path)}
     if not sounds:
         raise UserError(
             f"audio={audio} holds no sound: none of its {len(found)} files ends in one of {', '.join(SUFFIXES)}"

@@ -1,6 +1,5 @@
 """The quantize stage: make the student a network of integers, write the file, and score that very file."""
 
-import copy
 import dataclasses
 import json
 import logging
@@ -14,10 +13,11 @@ from torch import nn
 
 from data.errors import UserError, unknown
 from data.files import file_sha256
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing
 from experiments.quantization.bits import HALF, choose_bits, layer_rows, require_bits
+from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
 from experiments.report.tables import quantization_tables
 from experiments.runs.energy import read_energy
@@ -31,9 +31,8 @@ from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss
 from experiments.training.trainer import Trainer
 from students import build_student
-from students.complexity import Complexity, tflite_complexity, tflite_operators, torch_complexity
-from students.quantize.calibrate import calibrate, correct_biases
-from students.quantize.exact import calibrate_exactly
+from students.complexity import tflite_complexity, tflite_operators, torch_complexity
+from students.limits import Complexity
 from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
@@ -43,8 +42,6 @@ from students.quantize.tflite import write_tflite
 
 CHOICES = {"method": ("ptq", "qat"), "exact": ("device", "all"), "learns_from": ("teachers", "student")}
 EXPORTS = ("onnx", "torch")
-BATCH = 32
-BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
 
 log = logging.getLogger(__name__)
 
@@ -141,21 +138,17 @@ class _Task:
 def _halve(task: _Task) -> dict[str, float]:
     """Store the weights as floats of 16 bits; what is scored is what was stored, computed with floats of 32."""
     cost = torch_complexity(task.network, task.shape)
-    halves = copy.deepcopy(task.network)
-    for name, parameter in halves.named_parameters():  # BatchNorm's statistics may be larger than halves go
-        parameter.data = parameter.data.half()
-        if not parameter.isfinite().all():
-            raise UserError(f"quantize.bits={HALF}: {name} has weights above 65,504, or none that are numbers")
+    smaller = halved(task.network)
     task.run.start()
     path = task.run.folder / CHECKPOINT
-    checkpoint.save(path, halves, task.blueprint)
+    checkpoint.save(path, smaller, task.blueprint)
     stored, _ = checkpoint.load(path, build_student)
     probabilities = {
         form: float_probabilities(task.data, network, task.front_end)
         for form, network in ((FLOAT, task.network), (STORED, stored))
     }
-    halved = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
-    return compare(task.data, probabilities, task.run.folder) | _costs(halved, cost)
+    cheaper = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
+    return compare(task.data, probabilities, task.run.folder) | _costs(cheaper, cost)
 
 
 def _make_integers(task: _Task) -> dict[str, float]:
@@ -163,14 +156,14 @@ def _make_integers(task: _Task) -> dict[str, float]:
     own, folder = task.own, task.run.folder
     folded = fold(task.network, task.shape)
     bits, sensitivities = choose_bits(own.bits, own.budget, folded, lambda: task.spectrograms("validation"))
-    spectrograms = task.spectrograms("train")
-    if own.exact == "all":
-        folded, integers = calibrate_exactly(folded, spectrograms.split(BATCH), percentile=own.percentile)
-    else:
-        integers = calibrate(
-            folded, spectrograms.split(BATCH), percentile=own.percentile, bits=bits, activations=own.activations
-        )
-        integers = correct_biases(folded, integers, spectrograms[:BIAS_CLIPS])
+    folded, integers = calibrated(
+        folded,
+        task.spectrograms("train"),
+        bits=bits,
+        activations=own.activations,
+        percentile=own.percentile,
+        exact=own.exact == "all",
+    )
     before = None
     if task.targets is None:
         task.run.start()
@@ -193,7 +186,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
 
 
 def _costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
-    return stored.figures() | {f"float/{name}": value for name, value in whole.figures().items()}
+    return stored.metrics() | {f"float/{name}": value for name, value in whole.metrics().items()}
 
 
 def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetwork:

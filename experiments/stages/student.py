@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from data.errors import UserError, listed, unknown
-from data.front_end import build_front_end
+from data.front_ends import build_front_end
 from experiments.datasets.datamodule import prepare
 from experiments.distributed.fabric import computing, make_fabric
 from experiments.distributed.processes import is_first
@@ -21,7 +21,8 @@ from experiments.training import checkpoint
 from experiments.training.distillation import Targets, read_targets, require_choice, student_loss
 from experiments.training.trainer import Trainer
 from students import build_student
-from students.complexity import Complexity, over_limits, torch_complexity
+from students.complexity import torch_complexity
+from students.limits import Complexity, over_limits
 from students.scale import WIDEST, widest_arguments
 
 ON_EXCESS = ("error", "warn")
@@ -103,7 +104,7 @@ def run(settings: Settings) -> None:
         for split in ("validation", "test")
     )
     if is_first():
-        scores = cost.figures() | read_energy(this.folder)
+        scores = cost.metrics() | read_energy(this.folder)
         scores |= split_metrics(clips, "validation", held_out) | evaluate_and_save(clips, tested, this.folder)
         finish(this, scores)
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]

@@ -21,6 +21,7 @@ from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit
 from experiments.stages.context import finish, is_done, layout_of, new_run
 from experiments.submission.about import EXAMPLE, SECTIONS, About, read_about
+from experiments.submission.builders import pretraining_of
 from experiments.submission.describe import System, description, energy_note
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import (
@@ -82,7 +83,8 @@ def run(settings: Settings) -> None:
         if (kind := lineage.kind) != CHALLENGE:
             log.warning("%s: its figures are of data=%s, not of the challenge's", entry.system.label, kind)
         for teacher in lineage.teachers:
-            if (weights := teacher.settings.get("teacher.weights")) and teacher.settings["teacher.pretrained"]:
+            if not (known := pretraining_of(teacher)).is_complete:
+                weights = teacher.settings.get("teacher.weights") or known.source or "published weights"
                 log.warning("%s began with %s: name in external_datasets what that learnt from", teacher.name, weights)
     if doubt := other_than_official(names):
         log.warning("%s", doubt)
@@ -148,7 +150,11 @@ def _entries(folders: Sequence[Path], about: About, team: str) -> list[_Entry]:
             wrong.append(f"{folder}: its classes are {list(recogniser.scenes)}, the challenge's are {list(SCENES)}")
             continue
         label = label_of(*team.split("_"), number)
-        meta = description(lineage, recogniser, about, label)
+        try:
+            meta = description(lineage, recogniser, about, label)
+        except UserError as error:
+            wrong.append(str(error))
+            continue
         wrong += [f"{folder}: {defect}" for defect in _in_the_way(meta_defects(meta, label), lineage)]
         out.append(_Entry(System(label, lineage, meta), recogniser))
     if wrong:

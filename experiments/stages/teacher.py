@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from data.batches import Batch
 from data.errors import UserError, unknown
 from data.files import file_sha256
-from data.front_end import FrontEnd, build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing, exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """See settings/stages.py. The network is built without weights and without memory."""
+    """See settings/stages.py. The network is built once without its published weights."""
     teacher = settings.teacher
     layout_of(settings).folder("teacher")
     if settings.only is not None and settings.only not in ONLY:
@@ -47,8 +47,7 @@ def check(settings: Settings) -> None:
     if teacher.weights is not None:
         _fingerprint(teacher.weights)
     arguments = {"classes": 10, **teacher.arguments}
-    with torch.device("meta"):
-        network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=None)
+    network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=None)
     parameter_groups(layers_of(network), teacher.fit)
     require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
 

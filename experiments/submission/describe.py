@@ -6,7 +6,7 @@ Energy of training is that of the student, of all teachers and of training it as
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from data.scenes import DEVICES, SCENES
 from experiments.inference.classifier import Recogniser
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
+from experiments.submission.builders import is_pretrained, pretraining_of, student_of
 from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
@@ -28,11 +29,7 @@ AUGMENTATIONS = {  # setting -> the organisers' word
     "mixup_p": "mixup",
     "crop": "random cropping",
 }
-METHODS = {"cp_mobile": "CNN", "baseline": "CNN", "cnn_gru": "CRNN"}
-AUDIOSET = {"name": "AudioSet", "url": "https://research.google.com/audioset/", "total_audio_length": None}
-IMAGENET = {"name": "ImageNet", "url": "https://www.image-net.org", "total_audio_length": None}
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
-PRETRAINED = {"passt": (AUDIOSET, IMAGENET), "ast": (AUDIOSET, IMAGENET), "timm_cnn": (IMAGENET,)}
 NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see prepare.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
 
@@ -54,9 +51,11 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         recogniser: of its file.
         about: what no run knows.
         label: of the system; its last part is its number among `about.systems`.
+
+    Raises:
+        UserError: the builder of the student or of a teacher is not installed.
     """
     scores, datasets = lineage.quantized.scores, external_datasets(lineage, about)
-    builder = lineage.student.settings["student.builder"]
     named = about.systems[int(label.rsplit("_", 1)[1]) - 1] if about.systems else default_name(lineage)
     return {
         "submission": {"label": label, **named, "authors": about.authors},
@@ -66,7 +65,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
                 "acoustic_features": "log-mel energies",
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
-                "machine_learning_method": METHODS.get(builder, builder),
+                "machine_learning_method": student_of(lineage.student).family,
                 "ensemble_method_subsystem_count": None,  # of the system; its teachers are not part of it
                 "decision_making": None,
                 "external_data_usage": _usage(lineage, datasets),
@@ -120,7 +119,7 @@ def augmentations(lineage: Lineage) -> list[str]:
 
 def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]:
     """Of pretrained teachers and impulse responses, and those that the authors name; each name once."""
-    found = [dataset for teacher in lineage.teachers for dataset in _pretrained_on(teacher)]
+    found = [asdict(dataset) for teacher in lineage.teachers for dataset in pretraining_of(teacher).datasets]
     students = [lineage.student] if lineage.student.settings.get("student.augment.impulse_p") else []
     teachers = [teacher for teacher in lineage.teachers if teacher.settings.get("teacher.augment.impulse_p")]
     if any(map(_has_responses, [*students, *teachers])) and lineage.data["kind"] != "synthetic":
@@ -156,19 +155,13 @@ def _not_zero(network: IntegerNetwork) -> int:
     return sum(int(np.count_nonzero(part)) for layer in weights for part in (layer.weight, layer.bias))
 
 
-def _pretrained_on(teacher: RunFiles) -> tuple[Mapping[str, Any], ...]:
-    """The data that others trained it on before; of weights from a file, its authors must say."""
-    known = PRETRAINED.get(str(teacher.settings["teacher.builder"]), ())
-    return known if teacher.settings["teacher.pretrained"] else ()
-
-
 def _usage(lineage: Lineage, datasets: list[Mapping[str, Any]]) -> str | None:
     words = ["pre-trained model"] if _is_pretrained(lineage) else []
     return ", ".join([*words, *(["directly"] if MICIRP in datasets else [])]) or ("directly" if datasets else None)
 
 
 def _is_pretrained(lineage: Lineage) -> bool:
-    return any(teacher.settings["teacher.pretrained"] for teacher in lineage.teachers)
+    return any(map(is_pretrained, lineage.teachers))
 
 
 def _management(lineage: Lineage) -> list[str]:

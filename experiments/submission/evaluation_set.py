@@ -8,11 +8,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from data.audio import sounds_in
 from data.errors import UserError, counted, listed
 from data.tables import read_table
 
 LIST, AUDIO = Path("evaluation_setup") / "fold1_test.csv", "audio"
-ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
 def evaluation_files(folder: str | Path) -> list[Path]:
@@ -31,7 +31,7 @@ def evaluation_files(folder: str | Path) -> list[Path]:
             raise UserError(f"{folder / LIST} lists {counted(len(missing), 'missing file')}:\n{listed(missing)}")
     else:
         place = folder / AUDIO if (folder / AUDIO).is_dir() else folder
-        files = sorted((path for path in place.iterdir() if path.suffix.lower() in ENDINGS), key=_natural)
+        files = sorted(sounds_in(place), key=_natural)
     if not files:
         raise UserError(
             f"submit.evaluation={folder} has no sound files: it must hold them, or a folder {AUDIO} of them"

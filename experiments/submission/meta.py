@@ -15,7 +15,7 @@ import yaml
 
 from data.scenes import DEVICES, SCENES
 from experiments.submission.layout import LABEL_WORDS, team_of
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 ABBREVIATION, NAME, LONGEST = 10, 200, 2000  # characters
 DATASETS = 100  # external ones

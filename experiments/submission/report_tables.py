@@ -9,8 +9,9 @@ from typing import Any
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
 from experiments.runs.reader import RunFiles
+from experiments.submission.builders import student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
-from students.complexity import LIMITS
+from students.limits import LIMITS
 
 Rows = list[list[str]]
 DASH = "-"
@@ -18,15 +19,8 @@ SETS = {"tau22": "TAU Urban Acoustic Scenes 2022 Mobile, development", "syntheti
 # What the reader of such a report looks for; the authors add theirs.
 TASK = "I. Martín-Morató et al., Low-complexity acoustic scene classification in DCASE 2022 challenge, DCASE 2022."
 DATA = "T. Heittola, A. Mesaros, T. Virtanen, Acoustic scene classification in DCASE 2020 challenge: generalization across devices and low complexity solutions, DCASE 2020."  # noqa: E501
-CP_MOBILE = "F. Schmid et al., Distilling the knowledge of transformers and CNNs with CP-Mobile, DCASE 2023."
 CODECARBON = "CodeCarbon: estimate and track carbon emissions from machine learning computing, https://codecarbon.io."
 INTEGERS = "B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, CVPR 2018."  # noqa: E501
-BY_BUILDER = {
-    "passt": "K. Koutini et al., Efficient training of audio transformers with patchout, Interspeech 2022.",
-    "ast": "Y. Gong, Y.-A. Chung, J. Glass, AST: audio spectrogram transformer, Interspeech 2021.",
-    "cp_resnet": "K. Koutini et al., Receptive-field-regularized CNN variants for acoustic scene classification, DCASE 2019.",  # noqa: E501
-    "cp_mobile": CP_MOBILE,
-}
 METHODS = {"ptq": "after training", "qat": "in training"}
 DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a neural network, arXiv:1503.02531, 2015."
 
@@ -39,7 +33,8 @@ def overview(systems: Sequence[System]) -> Rows:
         return f"{mels} log-mel bands, window {window}, hop {hop} samples"
 
     def teachers(s: System) -> str:
-        return ", ".join(f"{t.settings['teacher.builder']} ({t.name})" for t in s.lineage.teachers) or DASH
+        found = [f"{t.settings['teacher.builder']} ({teacher_of(t).family}, {t.name})" for t in s.lineage.teachers]
+        return ", ".join(found) or DASH
 
     def bits(s: System) -> str:
         activations = s.lineage.quantized.settings.get("quantize.activations", 8)
@@ -173,9 +168,8 @@ def references(systems: Sequence[System]) -> list[str]:
     """What the systems are made of, each once."""
     found = [TASK, DATA]
     for s in systems:
-        builders = [s.lineage.student.settings["student.builder"]]
-        builders += [teacher.settings["teacher.builder"] for teacher in s.lineage.teachers]
-        found += [BY_BUILDER[builder] for builder in builders if builder in BY_BUILDER]
+        found.append(student_of(s.lineage.student).citation)
+        found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
         found += [DISTILLATION] if s.lineage.teachers else []
     return list(dict.fromkeys([*found, INTEGERS, CODECARBON]))
 

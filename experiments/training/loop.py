@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.augment import Augment
 from data.batches import Batch, Batches
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from experiments.distributed.fabric import exchange, in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict

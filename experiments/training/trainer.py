@@ -19,7 +19,7 @@ from data.augment import Augment
 from data.augmentation import Augmentation
 from data.batches import Batch
 from data.errors import UserError
-from data.front_end import FrontEnd
+from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import compile_mode, launch, make_fabric
 from experiments.distributed.processes import is_first

@@ -1,8 +1,11 @@
-"""From a trained float network to the file of integers that a microcontroller runs, in the order of the steps.
+"""From a trained float network to the integer file that a microcontroller runs, in the order of the steps.
 
-fold: trace the network into a plain list of layers, BatchNorm folded into the convolutions.
-calibrate: observe activations, choose scales, round weights: the integer network.
+layers, fold: trace the network into a plain list of layers, BatchNorm folded into the convolutions.
+bits: choose how many bits the weights of each layer have.
+calibrate, exact: observe activations, choose scales, round weights: the integer network.
 integer: that network as data, and its exact execution in torch.
-tflite: write it as a TFLite file.
-runtime: run such a file.
+fake: train the network with the rounding of the integer network.
+tflite, tflite_float, export, nibbles: write it as a TFLite file, of integers or floats, or as an ONNX file.
+flatbuffer, read: open a TFLite file; read one of ours back into an integer network.
+runtime: run a TFLite file.
 """

@@ -1,8 +1,8 @@
 """Which layer gets how many bits: measured sensitivities, and the best choice under a budget of bytes.
 
-Conventions: a layer's sensitivity to a width is the mean divergence (nats a clip) of the network's answers from the
-float network's when that layer's weights alone are rounded to it. Sensitivities are taken to add up. Bytes are those
-of the file's constants: weights packed, and biases of 4 bytes.
+Conventions: a layer's sensitivity to a width is the mean divergence (nats a clip) of the network's probabilities from
+the float network's when that layer's weights alone are rounded to it. Sensitivities are taken to add up. Bytes are
+those of the file's constants: weights packed, and biases of 4 bytes.
 Source of the approach: Dong et al., "HAWQ-V2", NeurIPS 2020, section 3 (a Pareto frontier over the layers), with
 measured divergences instead of Hessian traces.
 """
@@ -43,13 +43,13 @@ def stored_bytes(weights: int, biases: int, bits: int, bias_bytes: int = BIAS_BY
 
 
 @torch.no_grad()
-def measure(network: FoldedNetwork, pictures: torch.Tensor, batch: int = 32) -> dict[str, tuple[Option, ...]]:
+def measure(network: FoldedNetwork, spectrograms: torch.Tensor, batch: int = 32) -> dict[str, tuple[Option, ...]]:
     """What each layer costs and loses with each width, on log-mels (n, 1, mels, frames).
 
     Raises:
-        UserError: the answers are no numbers.
+        UserError: the outputs are no numbers.
     """
-    expected = _log_probabilities(network, pictures, batch)
+    expected = _log_probabilities(network, spectrograms, batch)
     options = {}
     for name, convolution in network.convolutions.items():
         found = []
@@ -58,11 +58,11 @@ def measure(network: FoldedNetwork, pictures: torch.Tensor, batch: int = 32) -> 
             rounded = round_weights(convolution, 1.0, name, bits)
             values = torch.from_numpy(rounded.weight * rounded.scale[:, None, None, None])
             changed.convolutions[name].weight.copy_(values)
-            answers = _log_probabilities(changed, pictures, batch)
-            loss = F.kl_div(answers, expected, reduction="batchmean", log_target=True)
+            outputs = _log_probabilities(changed, spectrograms, batch)
+            loss = F.kl_div(outputs, expected, reduction="batchmean", log_target=True)
             if not loss.isfinite():
                 raise UserError(
-                    f"with {name} rounded to {bits} bits the answers are no numbers: a clip, or it, is broken"
+                    f"with {name} rounded to {bits} bits the outputs are no numbers: its weights or a clip are broken"
                 )
             size = stored_bytes(convolution.weight.numel(), len(convolution.weight), bits)
             found.append(Option(bits, size, max(0.0, float(loss))))
@@ -100,5 +100,5 @@ def allocate(options: Options, budget: int) -> dict[str, int]:
     return dict(zip(options, frontier[-1][2], strict=True))
 
 
-def _log_probabilities(network: FoldedNetwork, pictures: torch.Tensor, batch: int) -> torch.Tensor:
-    return torch.cat([F.log_softmax(network(part).double(), dim=1) for part in pictures.split(batch)])
+def _log_probabilities(network: FoldedNetwork, spectrograms: torch.Tensor, batch: int) -> torch.Tensor:
+    return torch.cat([F.log_softmax(network(part).double(), dim=1) for part in spectrograms.split(batch)])

@@ -1,4 +1,4 @@
-"""Choose the scales: watch a folded network work on some clips, then round its weights.
+"""Choose the scales: record the activations of a folded network for some clips, then round its weights.
 
 Conventions: activations get one int8 scale and zero point a tensor, from the range that holds all but a small share
 of its values; weights are symmetric, one scale an output channel. A pool keeps its input's scale (its kernel does not
@@ -24,7 +24,7 @@ BITS = (4, 8)  # that weights may have
 BIAS_LIMITS = {8: 2**30, 16: 2**46}  # by the bits of activations; as much is left for the products
 SHRINKS = 36
 MSE = "mse"
-MOST_VALUES = 200_000  # of a tensor, by chance, in each batch
+MOST_VALUES = 200_000  # of a tensor in each batch, drawn at random
 
 
 def calibrate(
@@ -61,13 +61,13 @@ def calibrate(
     seen: dict[str, list[np.ndarray]] = {}
     edges: dict[str, tuple[float, float]] = {}
     shapes: dict[str, tuple[int, int, int]] = {}
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
 
     def observe(name: str, tensor: torch.Tensor) -> torch.Tensor:
         values = _finite(tensor, name)
         low, high = edges.get(name, (0.0, 0.0))
         edges[name] = (min(low, float(values.min())), max(high, float(values.max())))
-        some = values if len(values) <= MOST_VALUES else values[chance.integers(len(values), size=MOST_VALUES)]
+        some = values if len(values) <= MOST_VALUES else values[generator.integers(len(values), size=MOST_VALUES)]
         seen.setdefault(name, []).append(some)
         shapes[name] = tuple(tensor.shape[1:])
         return tensor
@@ -95,7 +95,7 @@ def calibrate(
 
 
 @torch.no_grad()
-def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, pictures: torch.Tensor) -> IntegerNetwork:
+def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, spectrograms: torch.Tensor) -> IntegerNetwork:
     """Shift each convolution's biases so that rounding does not move the mean of any channel.
 
     Layer by layer, with the earlier corrections in force, the mean over clips and positions of each output channel of
@@ -106,7 +106,7 @@ def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, pictures: t
     Args:
         network: the folded float network.
         integers: what calibrate made of it.
-        pictures: log-mels (B, 1, mels, frames) of training clips.
+        spectrograms: log-mels (B, 1, mels, frames) of training clips.
     """
     rounded, weights = copy.deepcopy(network), dict(integers.weights)
 
@@ -114,7 +114,7 @@ def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, pictures: t
         quantity = integers.quantities[name]
         return quantity.dequantize(quantity.quantize(tensor))
 
-    exact, stored = {INPUT: pictures}, {INPUT: as_stored(INPUT, pictures)}
+    exact, stored = {INPUT: spectrograms}, {INPUT: as_stored(INPUT, spectrograms)}
     for layer in network.layers:
         wanted = network.compute(layer, exact)
         if layer.kind == CONVOLUTION:

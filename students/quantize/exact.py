@@ -8,7 +8,7 @@ be rounded at all and most where it is a tie. Here it never is one:
   that where a layer's sums shrink: an odd number of halves of quarters is never a half;
 - the global mean is a depthwise convolution over the map; other average pools have an odd number of cells.
 
-The price is accuracy: 6 bits instead of 8, and ranges up to twice too wide; training that knows of it wins it back.
+The price is accuracy: 6 bits instead of 8, and ranges up to twice too wide; quantisation-aware training recovers it.
 Sums are even and stay below 2^25, where float32 counts them exactly.
 """
 

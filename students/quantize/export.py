@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.errors import UserError
+from data.errors import UserError, require
 from data.files import write_whole
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, MAX_POOL, Layer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 21
-IR_VERSION = 10  # of opset 21's release: runtimes refuse newer ones than they know
+IR_VERSION = 10  # of opset 21's release: runtimes refuse versions newer than their own
 
 
 def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
@@ -45,7 +45,7 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
 
 
 def export_float(network: nn.Module, shape: Sequence[int], path: Path) -> None:
-    """Write a float network by torch.export, for any number of pictures (B, 1, mels, frames) at once."""
+    """Write a float network by torch.export, for any number of spectrograms (B, 1, mels, frames) at once."""
     clips = torch.export.Dim("clips", min=1, max=4096)
     program = torch.export.export(network.eval(), (torch.zeros(2, *shape[1:]),), dynamic_shapes=({0: clips},))
     file = io.BytesIO()
@@ -55,10 +55,9 @@ def export_float(network: nn.Module, shape: Sequence[int], path: Path) -> None:
 
 class _Writer:
     def __init__(self, network: IntegerNetwork) -> None:
-        try:
-            import onnx
-        except ImportError:
-            raise UserError("ONNX files need the package onnx: pip install --editable '.[onnx]'") from None
+        require("onnx", "onnx")
+        import onnx
+
         self.onnx, self.network = onnx, network
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []

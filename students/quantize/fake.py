@@ -1,4 +1,4 @@
-"""A folded network that is rounded as integers would be while it goes on learning: quantisation-aware training.
+"""Quantisation-aware training: a folded network whose values are rounded as those of the integer network.
 
 Conventions: every tensor that the file will hold as integers goes through `rounded`, whose value is an integer times
 a step (the scale) and whose gradient passes the rounding as if it were not there. Steps are parameters and learn too;
@@ -58,12 +58,12 @@ class _Rounded(torch.autograd.Function):
 
 
 class FakeQuantized(nn.Module):
-    """Log-mels (B, 1, mels, frames) to logits (B, classes), within a step of what the integers will answer.
+    """Log-mels (B, 1, mels, frames) to logits (B, classes), within a step of those of the integer network.
 
     Attributes:
         layers: as in layers.py.
         bits: layer name to the bits of its weights.
-        exact: whether it is to be equal to its integers, in every runtime; see exact.py.
+        exact: whether its logits equal those of its integers in every runtime; see exact.py.
     """
 
     def __init__(self, network: FoldedNetwork, integers: IntegerNetwork) -> None:
@@ -76,7 +76,7 @@ class FakeQuantized(nn.Module):
         self.biases = nn.ParameterDict({n: _parameter(c.bias) for n, c in network.convolutions.items()})
         self.weight_steps = nn.ParameterDict({n: _parameter(w.scale) for n, w in integers.weights.items()})
         self.exact = integers.exact
-        # The picture's scale is what the front end gives, and a pool's that of its input: neither learns.
+        # The spectrogram's scale is what the front end gives, and a pool's that of its input: neither learns.
         self.steps = nn.ParameterDict(
             {
                 layer.name: _parameter(integers.quantities[layer.name].scale)
@@ -84,6 +84,7 @@ class FakeQuantized(nn.Module):
                 if layer.kind in (CONVOLUTION, ADD)
             }
         )
+        # Named as in the training states of earlier versions.
         self.register_buffer("picture_step", torch.tensor(integers.quantities[INPUT].scale))
         if self.exact:  # powers of two do not learn
             self.freeze_steps()
@@ -93,15 +94,15 @@ class FakeQuantized(nn.Module):
         self.steps.requires_grad_(False)
         self.weight_steps.requires_grad_(False)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
         """(B, 1, mels, frames) -> (B, classes), in float32 whatever the precision around it: coarser numbers would
         round otherwise than the integers."""
-        with torch.autocast(pictures.device.type, enabled=False):
-            return self._forward(pictures.float())
+        with torch.autocast(spectrograms.device.type, enabled=False):
+            return self._forward(spectrograms.float())
 
-    def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def _forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
         steps = {INPUT: self.picture_step}
-        tensors = {INPUT: _as_integers(pictures, self.picture_step, self._quantities[INPUT])}
+        tensors = {INPUT: _as_integers(spectrograms, self.picture_step, self._quantities[INPUT])}
         for layer in self.layers:
             inputs = [tensors[name] for name in layer.inputs]
             y = self._compute(layer, inputs, steps[layer.inputs[0]])
@@ -141,7 +142,7 @@ class FakeQuantized(nn.Module):
 
     @torch.no_grad()
     def integers(self) -> IntegerNetwork:
-        """The network of integers that this one imitates."""
+        """The integer network whose rounding this one has."""
         quantities = {INPUT: self._quantities[INPUT]}
         weights = {}
         for layer in self.layers:

@@ -1,7 +1,7 @@
-"""Turn a network into a plain list of layers, each BatchNorm absorbed by the convolution before it.
+"""Turn a network into a plain list of layers, each BatchNorm folded into the convolution before it.
 
-Conventions: what layers there are says layers.py. A dense layer is a convolution over the whole map. Whatever has no
-integer form is refused by name.
+Conventions: the kinds of layers are those of layers.py. A dense layer is a convolution over the whole map. Whatever
+has no integer form is refused by name.
 Source of the folding: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
 """
@@ -23,8 +23,8 @@ def fold(network: nn.Module, shape: Sequence[int] | None = None) -> FoldedNetwor
     """Trace a network in its evaluation mode and fold it. The network itself is left as it is.
 
     Args:
-        network: log-mels to logits.
-        shape: of a picture, (1, 1, mels, frames); dense layers and adaptive pools have a form of integers only with it.
+        network: log-mels (B, 1, mels, frames) to logits (B, classes).
+        shape: of a spectrogram, (1, 1, mels, frames); without it dense layers and adaptive pools have no integer form.
 
     Raises:
         UserError: it contains an operation that has no integer form (all of them listed).
@@ -34,7 +34,7 @@ def fold(network: nn.Module, shape: Sequence[int] | None = None) -> FoldedNetwor
 
 
 class _Tracer(fx.Tracer):
-    """Modules without children are not looked into, so that a refusal names them and not their arithmetic."""
+    """Modules without children are not traced inside, so that a refusal names them and not their arithmetic."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return not any(True for _ in module.children())
@@ -116,8 +116,8 @@ class _Folder:
                 self._refuse(node, type(module).__name__ if module is not None else str(node.target))
 
     def _map_behind(self, node: fx.Node) -> tuple[int, int, int] | None:
-        """(C, H, W) of the map whose values a dense layer, or what is on the way to one, sees in a row; None if its
-        input is no such row, or no shapes are known."""
+        """(C, H, W) of the map whose flattened values are the input of a dense layer, or of what leads to one; None if
+        its input is not flattened, or no shapes are known."""
         source = node.args[0]
         row = _shape(source)
         if row is None or len(row) != 2:
@@ -145,7 +145,7 @@ class _Folder:
         self.made_by[node] = name
 
     def _is_alone(self, node: fx.Node, *kinds: str) -> bool:
-        """Whether the node's input is a layer of these kinds, without ReLU, whose output nobody else needs."""
+        """Whether the node's input is a layer of these kinds, without ReLU, whose output no other node needs."""
         layer = self.layers.get(self.made_by[node.args[0]])
         if layer is None or layer.kind not in kinds or layer.relu:
             return False
@@ -165,7 +165,7 @@ def _is_plain(module: nn.Conv2d) -> bool:
 
 
 def _shape(node: fx.Node) -> tuple[int, ...] | None:
-    """Of a node's tensor, where the shape of the picture was given."""
+    """Of a node's tensor, where the shape of the spectrogram was given."""
     meta = node.meta.get("tensor_meta")
     return None if meta is None else tuple(meta.shape)
 

@@ -1,5 +1,4 @@
-"""The network of integers as plain data, and its exact execution in torch: what a microcontroller would answer, bit
-for bit.
+"""The integer network as plain data, and its exact execution in torch: the logits of a microcontroller, bit for bit.
 
 Conventions: tensors are NCHW here. real = scale * (q - zero_point); activations are int8 with one scale a tensor,
 weights int8 (or int4, the same with a narrower range) with one symmetric scale an output channel, biases int32 at
@@ -91,14 +90,14 @@ class IntegerNetwork:
         """How the logits are read."""
         return self.quantities[self.layers[-1].name]
 
-    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
+    def logits(self, spectrograms: torch.Tensor) -> torch.Tensor:
         """Log-mels (B, 1, mels, frames) -> float32 logits (B, classes)."""
-        some = CLIPS_IN_CACHE if pictures.device.type == "cpu" else max(1, len(pictures))
-        found = [self.run(self.quantities[INPUT].quantize(part)) for part in pictures.split(some)]
+        some = CLIPS_IN_CACHE if spectrograms.device.type == "cpu" else max(1, len(spectrograms))
+        found = [self.run(self.quantities[INPUT].quantize(part)) for part in spectrograms.split(some)]
         return self.output.dequantize(torch.cat(found))
 
     def run(self, q: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """Integer pictures (B, 1, mels, frames) -> integer logits (B, classes); `record` receives every tensor."""
+        """Integer spectrograms (B, 1, mels, frames) -> integer logits (B, classes); `record` receives every tensor."""
         tensors = {INPUT: q} if record is None else record
         tensors[INPUT] = q
         for layer in self.layers:

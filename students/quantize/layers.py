@@ -1,8 +1,8 @@
 """The plain list of layers that a network becomes before it becomes integers.
 
-Conventions: tensors are named after the layer that makes them; "input" is the log-mel picture (B, 1, mels, frames). A
-layer is a convolution, an addition, or a pool, each with an optional ReLU behind it: what integer kernels compute in
-one go.
+Conventions: tensors are named after the layer that computes them; "input" is the log-mel spectrogram (B, 1, mels,
+frames). A layer is a convolution, an addition, or a pool, each with an optional ReLU behind it: what integer kernels
+compute in one step.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ class Layer:
     groups: int = 1
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
-        """What a pool, or the global mean, makes of (B, C, H, W)."""
+        """The output of a pool, or of the global mean, for (B, C, H, W)."""
         if self.kind == MAX_POOL:
             return F.max_pool2d(x, self.kernel, self.stride)
         if self.kind == AVERAGE_POOL:
@@ -49,7 +49,7 @@ class FoldedNetwork(nn.Module):
     """The same function as the network it was made from, as a list of layers.
 
     Attributes:
-        layers: in the order of execution; the last one makes the logits.
+        layers: in the order of execution; the last one computes the logits.
         convolutions: weights and biases, by layer name.
     """
 
@@ -58,20 +58,20 @@ class FoldedNetwork(nn.Module):
         self.layers = layers
         self.convolutions = nn.ModuleDict(convolutions)
 
-    def forward(self, pictures: torch.Tensor, observe: Observer | None = None) -> torch.Tensor:
+    def forward(self, spectrograms: torch.Tensor, observe: Observer | None = None) -> torch.Tensor:
         """(B, 1, mels, frames) -> logits (B, classes).
 
-        `observe(name, tensor)` sees the input and every layer's output, and what it returns is used instead.
+        `observe(name, tensor)` is called with the input and every layer's output, and what it returns is used instead.
         """
         observe = observe or (lambda _, tensor: tensor)
-        tensors = {INPUT: observe(INPUT, pictures)}
+        tensors = {INPUT: observe(INPUT, spectrograms)}
         for layer in self.layers:
             y = self.compute(layer, tensors)
             tensors[layer.name] = observe(layer.name, F.relu(y) if layer.relu else y)
         return tensors[self.layers[-1].name].flatten(1)
 
     def compute(self, layer: Layer, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One layer's output before its ReLU, from the tensors made so far."""
+        """One layer's output before its ReLU, from the tensors computed so far."""
         inputs = [tensors[name] for name in layer.inputs]
         if layer.kind == CONVOLUTION:
             return self.convolutions[layer.name](inputs[0])

@@ -1,4 +1,4 @@
-"""Run the written file with a real runtime: what is scored is this, not a simulation of it.
+"""Run a TFLite file with a runtime that devices use: accuracies are those of this, not of a simulation.
 
 Conventions: log-mels (n, 1, mels, frames) in, float32 logits (n, classes) out; in between, the file's own integers.
 "device" is LiteRT's reference kernels, which round as tflite-micro does on a microcontroller; "host" is LiteRT's
@@ -45,7 +45,7 @@ class TFLiteModel:
         self.path, self._micro = Path(path), None
         resolver = getattr(OpResolverType, KERNELS[kernels])
         if not self.path.is_file():
-            raise UserError(f"{path} is no file: run stage=quantize first, or name another model.tflite")
+            raise UserError(f"{path} is no file: quantise a student first, or name another model.tflite")
         try:
             if kernels == "micro":
                 self._micro = _micro(self.path)
@@ -56,45 +56,45 @@ class TFLiteModel:
             (self._input,) = self._interpreter.get_input_details()
             (self._output,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"{path} is damaged or of another kind ({error}): run stage=quantize again") from error
+            raise UserError(f"{path} is damaged or of another kind ({error}): quantise the student again") from error
         if (kinds := {self._input["dtype"], self._output["dtype"]}) not in ({np.int8}, {np.int16}):
-            raise UserError(f"{path} takes and gives {kinds}, not int8 or int16: it is not one of ours")
+            raise UserError(f"{path} takes and gives {kinds}, not int8 or int16: it was not written by scenelet")
         self.input_shape = tuple(int(n) for n in self._input["shape"])
 
-    def quantize(self, pictures: torch.Tensor) -> np.ndarray:
+    def quantize(self, spectrograms: torch.Tensor) -> np.ndarray:
         """Log-mels as the file's integers, (n, mels, frames, 1); nearest, halves to even."""
         scale, zero_point = self._input["quantization"]
         read = Quantity(scale, zero_point, (1, *self.input_shape[1:3]), 8 * np.dtype(self._input["dtype"]).itemsize)
-        q = read.quantize(pictures.detach().cpu())
+        q = read.quantize(spectrograms.detach().cpu())
         return q.permute(0, 2, 3, 1).contiguous().numpy()
 
     def run_integers(self, q: np.ndarray) -> np.ndarray:
-        """Integer pictures (n, mels, frames, 1) -> integer logits (n, classes), one clip at a time as on a device."""
+        """Integer spectrograms (n, mels, frames, 1) -> integer logits (n, classes), clip by clip as on a device."""
         out = []
-        for picture in q:
+        for spectrogram in q:
             if self._micro is not None:
-                self._micro.set_input(picture[None], 0)
+                self._micro.set_input(spectrogram[None], 0)
                 self._micro.invoke()
                 out.append(self._micro.get_output(0).reshape(-1))
                 continue
-            self._interpreter.set_tensor(self._input["index"], picture[None])
+            self._interpreter.set_tensor(self._input["index"], spectrogram[None])
             self._interpreter.invoke()
             out.append(self._interpreter.get_tensor(self._output["index"]).reshape(-1))
         return np.stack(out)
 
-    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
+    def logits(self, spectrograms: torch.Tensor) -> torch.Tensor:
         """Log-mels (n, 1, mels, frames) -> float32 logits (n, classes).
 
         Raises:
-            UserError: the pictures have another size than the file was made for.
+            UserError: the spectrograms have another size than the file was made for.
         """
-        if (found := tuple(pictures.shape[2:])) != self.input_shape[1:3]:
+        if (found := tuple(spectrograms.shape[2:])) != self.input_shape[1:3]:
             raise UserError(
-                f"{self.path} takes pictures of {self.input_shape[1:3]}, not {found}: "
+                f"{self.path} takes spectrograms of {self.input_shape[1:3]}, not {found}: "
                 "use the mel arguments in its metadata"
             )
         scale, zero_point = self._output["quantization"]
-        integers = torch.from_numpy(self.run_integers(self.quantize(pictures)))
+        integers = torch.from_numpy(self.run_integers(self.quantize(spectrograms)))
         return (integers.float() - zero_point) * scale
 
 

@@ -1,8 +1,8 @@
 """Write an integer network as a TFLite file: int8 in, int8 out, nothing in between that is not an integer.
 
-Conventions: TFLite is NHWC: pictures are (1, mels, frames, 1), convolution weights (O, kh, kw, I), depthwise ones (1,
-kh, kw, C). PyTorch's padding becomes SAME where both pad alike and an explicit PAD before a VALID operator elsewhere.
-The global mean is an average pool over the whole map, because the runtimes disagree on MEAN.
+Conventions: TFLite is NHWC: spectrograms are (1, mels, frames, 1), convolution weights (O, kh, kw, I), depthwise ones
+(1, kh, kw, C). PyTorch's padding becomes SAME where both pad alike and an explicit PAD before a VALID operator
+elsewhere. The global mean is an average pool over the whole map, because the runtimes disagree on MEAN.
 Source: the TensorFlow Lite schema, version 3, and its 8-bit quantization specification.
 """
 
@@ -17,17 +17,17 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import write_whole
+from students.quantize.flatbuffer import IDENTIFIER
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
 
-IDENTIFIER = b"TFL3"
 METADATA_NAME = "scenelet"
 ALIGNMENT = 16  # bytes, as the schema demands of buffers; microcontrollers read weights in place
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "MAX_POOL_2D": 2, "PAD": 2}
 VERSIONS_OF_INT16 = {"CONV_2D": 6, "DEPTHWISE_CONV_2D": 5, "ADD": 4, "AVERAGE_POOL_2D": 3, "MAX_POOL_2D": 3, "PAD": 4}
-# With weights of 4 bits. The depthwise one keeps its version: the reference kernels know no higher one, and read them.
+# With weights of 4 bits. The depthwise one keeps its version: the reference kernels have no higher one, and read them.
 VERSIONS_OF_INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 3}
 OUTPUT = "logits"
 
@@ -220,7 +220,7 @@ def _activation(layer: Layer) -> int:
 
 def _code(name: str, version: int) -> schema.OperatorCodeT:
     code = schema.OperatorCodeT()
-    # Old readers know only the first field; all our operators are below 127, so both hold the same number.
+    # Old readers read only the first field; all our operators are below 127, so both hold the same number.
     code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
     code.version = version
     return code
@@ -232,8 +232,7 @@ def _padding(
     """(scheme, cells before, cells after) of both axes that make TFLite compute what PyTorch's padding does.
 
     SAME pads (out - 1) * stride + kernel - in cells, the smaller half first. A pool under SAME divides by the valid
-    cells only, PyTorch
-    by all: pools with padding are always padded explicitly.
+    cells only, PyTorch by all: pools with padding are always padded explicitly.
     """
     totals = [(out - 1) * s + k - n for n, out, s, k in zip(size, wanted, layer.stride, layer.kernel, strict=True)]
     if layer.kind == CONVOLUTION and all(

@@ -45,7 +45,7 @@ class _FloatWriter(Writer):
         return self._tensor(name, (1, height, width, channels), schema.TensorType.FLOAT32, 0, None, 0)
 
 
-def float_logits(path: str | Path, pictures: torch.Tensor) -> torch.Tensor:
+def float_logits(path: str | Path, spectrograms: torch.Tensor) -> torch.Tensor:
     """Log-mels (n, 1, mels, frames) -> logits (n, classes), by LiteRT, one clip at a time on one thread."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -53,8 +53,8 @@ def float_logits(path: str | Path, pictures: torch.Tensor) -> torch.Tensor:
     interpreter.allocate_tensors()
     (given,), (found,) = interpreter.get_input_details(), interpreter.get_output_details()
     out = []
-    for picture in pictures.permute(0, 2, 3, 1).numpy():
-        interpreter.set_tensor(given["index"], picture[None])
+    for spectrogram in spectrograms.permute(0, 2, 3, 1).numpy():
+        interpreter.set_tensor(given["index"], spectrogram[None])
         interpreter.invoke()
         out.append(torch.from_numpy(interpreter.get_tensor(found["index"]).reshape(-1)))
     return torch.stack(out)

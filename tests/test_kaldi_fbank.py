@@ -5,9 +5,7 @@ import pytest
 import torch
 from transformers import ASTFeatureExtractor
 
-from data.errors import UserError
-from data.fbank import KaldiFbank
-from data.front_end import build_front_end
+from data.front_ends.kaldi_fbank import KaldiFbank
 
 
 @pytest.mark.parametrize("samples", [16_000, 16_123, 48_000])
@@ -45,15 +43,3 @@ def test_a_second_has_98_frames_at_any_rate() -> None:
     for rate in (16_000, 32_000, 44_100):
         front_end = KaldiFbank(sample_rate=rate)
         assert front_end.frames(rate) == front_end(torch.zeros(1, rate)).shape[-1] == 98
-
-
-def test_front_ends_go_by_name() -> None:
-    """Oracle: the messages."""
-    assert isinstance(build_front_end(32_000, {"kind": "kaldi_fbank"}), KaldiFbank)
-    assert build_front_end(32_000, {"mels": 64}).mels == 64
-    with pytest.raises(UserError, match="choose one of: log_mel, kaldi_fbank"):
-        build_front_end(32_000, {"kind": "mfcc"})
-    with pytest.raises(UserError, match=r"front end kaldi_fbank: .*'hop'.* it takes sample_rate, mels, mean, std"):
-        build_front_end(32_000, {"kind": "kaldi_fbank", "hop": 500})
-    with pytest.raises(UserError, match=r"mel.std=0"):
-        KaldiFbank(std=0)

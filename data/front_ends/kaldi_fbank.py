@@ -1,8 +1,8 @@
-"""Kaldi's log-mel filter banks, batched on the device: the front end that the Audio Spectrogram Transformer knows.
+"""Kaldi's log-mel filter banks, batched on the device: the input of the published Audio Spectrogram Transformer.
 
-Conventions: waves are float (B, samples) in [-1, 1] at any rate; they are brought to RATE on the device. Pictures are
-(B, 1, mels, frames), low bands first, with frames = 1 + (samples at RATE - 400) // 160: windows of 25 ms every 10 ms
-that do not reach over the ends, so one second has 98. Values are (log mel - mean) / (2 std) with the mean and
+Conventions: waves are float (B, samples) in [-1, 1] at any rate; they are resampled to RATE on the device. Spectrograms
+are (B, 1, mels, frames), low bands first, with frames = 1 + (samples at RATE - 400) // 160: windows of 25 ms every 10
+ms that do not reach over the ends, so one second has 98. Values are (log mel - mean) / (2 std) with the mean and
 deviation of AudioSet.
 Source: Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021, section 2.1 and its feature extractor;
 filter banks as torchaudio.compliance.kaldi.fbank with a Hann window and no dither.
@@ -16,8 +16,9 @@ from torchaudio.compliance.kaldi import get_mel_banks
 from torchaudio.transforms import Resample
 
 from data.errors import UserError
+from data.front_ends import FrontEndEntry
 
-RATE = 16_000  # Hz, what the published weights know
+RATE = 16_000  # Hz, of the sound that the published weights were trained on
 WINDOW, HOP, FFT = 400, 160, 512  # samples at RATE
 PRE_EMPHASIS = 0.97
 LOWEST = 20.0  # Hz, edge of the lowest band
@@ -32,6 +33,8 @@ class KaldiFbank(nn.Module):
         mels: number of bands, from LOWEST to half of RATE.
         mean, std: of the training data's values.
     """
+
+    padding = "none"
 
     def __init__(self, *, sample_rate: int = 32_000, mels: int = 128, mean: float = MEAN, std: float = STD) -> None:
         super().__init__()
@@ -49,6 +52,12 @@ class KaldiFbank(nn.Module):
         """Number of frames of a clip of so many samples: 1 + (samples * RATE / sample_rate - 400) // 160."""
         return 1 + (math.ceil(samples * RATE / self.sample_rate) - WINDOW) // HOP
 
+    def extent(self, frame: int) -> tuple[int, int]:
+        """Samples that a frame depends on: a window, and what the resampler's filter needs around it."""
+        ratio, around = self.sample_rate / RATE, 0 if self.sample_rate == RATE else self.resample.width
+        first, last = frame * HOP * ratio, (frame * HOP + WINDOW - 1) * ratio
+        return math.floor(first) - around, math.ceil(last) + around + 1
+
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, mels, frames), float32 whatever the precision around it; nothing here is random."""
         with torch.autocast(waves.device.type, enabled=False):
@@ -64,3 +73,10 @@ class KaldiFbank(nn.Module):
 def normalised(mel: torch.Tensor | float, mean: float = MEAN, std: float = STD) -> torch.Tensor | float:
     """(log mel - mean) / (2 std)."""
     return (mel - mean) / (2 * std)
+
+
+KALDI_FBANK = FrontEndEntry(
+    build=KaldiFbank,
+    features="log-mel energies",
+    citation="Gong et al., AST: Audio Spectrogram Transformer, Interspeech 2021, section 2.1",
+)

@@ -1,8 +1,9 @@
-"""From sound to picture: the log-mel front end, the same for teachers and students, configured by arguments.
+"""The log-mel spectrogram of the 2023 winners, for teachers and students, configured by arguments.
 
-Conventions: waves are float (B, samples) in [-1, 1]; pictures are (B, 1, mels, frames), low bands first, with frames
+Conventions: waves are float (B, samples) in [-1, 1]; spectrograms (B, 1, mels, frames), low bands first, with frames
 = 1 + (samples - 1) // hop: the pre-emphasis filter x[t] - 0.97 x[t-1] drops one sample, so that a 1-second clip at 32
-kHz and hop 500 has 64 frames and not 65. Values are (log(mel + 1e-5) + 4.5) / 5, roughly in [-1.4, 2].
+kHz and hop 500 has 64 frames and not 65. What is filtered is mirrored at both ends of the clip, so that frame i is
+centred on sample i * hop. Values are (log(mel + 1e-5) + 4.5) / 5, roughly in [-1.4, 2].
 Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout", Interspeech 2022, section 4 (front
 end), as used by Schmid et al., DCASE 2023 Task 1. Mel bands as in Kaldi (torchaudio.compliance.kaldi).
 """
@@ -14,6 +15,7 @@ from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.errors import UserError
+from data.front_ends import FrontEndEntry
 
 PRE_EMPHASIS = 0.97
 FLOOR = 1e-5
@@ -39,6 +41,8 @@ class LogMel(nn.Module):
     Raises:
         UserError: the window is longer than the transform, or the bands leave the range of the sample rate.
     """
+
+    padding = "reflect"
 
     def __init__(
         self,
@@ -71,14 +75,19 @@ class LogMel(nn.Module):
         """Number of frames of a clip of so many samples: 1 + (samples - 1) // hop."""
         return 1 + (samples - 1) // self.hop
 
+    def extent(self, frame: int) -> tuple[int, int]:
+        """Samples that a frame depends on: half a window to either side, and one more for the pre-emphasis."""
+        start = frame * self.hop - self.fft // 2 + (self.fft - len(self.window)) // 2
+        return start, start + len(self.window) + 1
+
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, mels, 1 + (samples - 1) // hop), float32 whatever the precision around it."""
         with torch.autocast(waves.device.type, enabled=False):
             bands = self._jittered(generator).mT
             some = CLIPS_IN_CACHE if waves.device.type == "cpu" else max(1, len(waves))
-            return torch.cat([self._picture(part, bands) for part in waves.float().split(some)])
+            return torch.cat([self._spectrogram(part, bands) for part in waves.float().split(some)])
 
-    def _picture(self, waves: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
+    def _spectrogram(self, waves: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
         waves = waves[:, 1:] - PRE_EMPHASIS * waves[:, :-1]
         spectrum = torch.stft(waves, self.fft, self.hop, len(self.window), self.window, return_complex=True)
         # Frame by frame, as the transform leaves it: in the order (bins, frames) all of this would take twice as long.
@@ -99,3 +108,10 @@ def _bands(mels: int, fft: int, sample_rate: int, low: float, high: float) -> to
     """Kaldi's triangles, (mels, fft // 2 + 1); the last column is zero because Kaldi leaves the Nyquist bin out."""
     banks, _ = get_mel_banks(mels, fft, float(sample_rate), low, high, 100.0, -500.0, 1.0)
     return nn.functional.pad(banks, (0, 1))
+
+
+LOG_MEL = FrontEndEntry(
+    build=LogMel,
+    features="log-mel energies",
+    citation="Koutini et al., Efficient Training of Audio Transformers with Patchout, Interspeech 2022, section 4",
+)

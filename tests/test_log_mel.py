@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data.errors import UserError
-from data.mel import LogMel
+from data.front_ends.log_mel import LogMel
 
 
 def kaldi_mel(hertz: np.ndarray | float) -> np.ndarray:

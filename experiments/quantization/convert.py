@@ -1,0 +1,58 @@
+"""From a trained student to its smaller forms: integers by calibration, or floats of 16 bits."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from data.errors import UserError
+from experiments.quantization.bits import HALF
+from students.quantize.calibrate import calibrate, correct_biases
+from students.quantize.exact import calibrate_exactly
+from students.quantize.integer import IntegerNetwork
+from students.quantize.layers import FoldedNetwork
+
+BATCH = 32  # clips whose activations are observed at once
+BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
+
+
+def calibrated(
+    folded: FoldedNetwork,
+    spectrograms: torch.Tensor,
+    *,
+    bits: Mapping[str, int],
+    activations: int = 8,
+    percentile: Any = 99.99,
+    exact: bool = False,
+) -> tuple[FoldedNetwork, IntegerNetwork]:
+    """The network of integers of a folded network, and the folded network that it is of.
+
+    Args:
+        folded: see students/quantize/fold.py.
+        spectrograms: log-mels (n, 1, mels, frames) of train clips, from which the scales of activations are taken.
+        bits: of each layer's weights.
+        activations: bits of activations.
+        percentile: share of an activation's values that its range holds, in percent; or "mse".
+        exact: a form on which all runtimes agree (weights of 6 bits in 8); `bits` and `activations` are 8 then, and
+            the folded network is another one, whose scales are powers of two.
+    """
+    if exact:
+        return calibrate_exactly(folded, spectrograms.split(BATCH), percentile=percentile)
+    integers = calibrate(folded, spectrograms.split(BATCH), percentile=percentile, bits=bits, activations=activations)
+    return folded, correct_biases(folded, integers, spectrograms[:BIAS_CLIPS])
+
+
+def halved(network: nn.Module) -> nn.Module:
+    """A copy whose parameters are floats of 16 bits; BatchNorm's statistics stay, which may be larger than halves go.
+
+    Raises:
+        UserError: a weight has no finite value of 16 bits.
+    """
+    halves = copy.deepcopy(network)
+    for name, parameter in halves.named_parameters():
+        parameter.data = parameter.data.half()
+        if not parameter.isfinite().all():
+            raise UserError(f"quantize.bits={HALF}: {name} has weights above 65,504, or none that are numbers")
+    return halves

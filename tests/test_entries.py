@@ -1,0 +1,243 @@
+"""Teachers and students are found by their modules, and what these declare is what a submission says of them."""
+
+import doctest
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import timm
+import torch
+
+import students
+import teachers
+from data.errors import UserError
+from data.registry import discover
+from experiments.inference.classifier import load_recogniser
+from experiments.runs.reader import RunFiles
+from experiments.submission.about import EXAMPLE, About, read_about
+from experiments.submission.describe import System, description
+from experiments.submission.lineage import Lineage
+from experiments.submission.report_tables import overview, references
+from students import build_student, find_student, list_students
+from students.quantize.fold import fold
+from teachers import build_teacher, find_teacher, list_teachers
+from teachers.entry import AUDIOSET, IMAGENET, Pretraining
+from teachers.passt import ARCHITECTURES
+from teachers.timm_cnn import datasets_of_tag
+
+LABEL = "Doe_UNIX_task1_1"
+TEACHER = """
+from torch import nn
+from teachers.entry import Dataset, Pretraining, Teacher
+
+def slim(*, classes=10, pretrained=True, weights=None, hours=1):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, classes))
+
+TEACHER = Teacher(
+    build=slim,
+    family="linear model",
+    citation="J. Doe, Slim teachers, 2025.",
+    published=lambda arguments: Pretraining((Dataset("Birdsong", "https://example.org", 60 * arguments["hours"]),)),
+)
+"""
+STUDENT = """
+from torch import nn
+from students.entry import Student
+
+def slender(*, classes=10):
+    return nn.Sequential(nn.Conv2d(1, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+STUDENT = Student(build=slender, family="CRNN", citation="J. Roe, Slender students, 2025.", has_integer_form=True)
+"""
+
+
+@pytest.fixture
+def throw_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One more teacher and one more student: a module each, in folders beside those of the packages."""
+    added = ((teachers, "slim", TEACHER), (students, "slender", STUDENT))
+    for package, name, text in added:
+        folder = tmp_path / package.__name__
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(text)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    discover.cache_clear()
+    yield
+    discover.cache_clear()
+    for package, name, _ in added:
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+        vars(package).pop(name, None)
+
+
+def run_files(folder: str, settings: dict[str, object], layers: tuple = ()) -> RunFiles:
+    """A run that says no more than its settings."""
+    return RunFiles(Path("runs") / folder, {}, [], settings, {}, [], "", {}, layers, [], [], [], [])
+
+
+def lineage(student: str, *members: dict[str, object]) -> Lineage:
+    """A system's history: a student of this builder and teachers of these settings."""
+    return Lineage(
+        quantized=run_files("quantize/a", {"quantize.method": "ptq"}, ({"bits": 8},)),
+        student=run_files(
+            "student/a", {"student.builder": student, **{f"student.mel.{k}": 1 for k in ("mels", "window", "hop")}}
+        ),
+        teachers=tuple(run_files(f"teacher/{number}", settings) for number, settings in enumerate(members)),
+        energy={},
+        data={"kind": "tau22", "subset": 100, "validation_fraction": 0.1},
+        kind="tau22",
+    )
+
+
+@pytest.fixture
+def about(tmp_path: Path) -> About:
+    (tmp_path / "about.yaml").write_text(EXAMPLE)
+    return read_about(tmp_path / "about.yaml", 1)
+
+
+def test_a_module_more_is_a_builder_more(throw_away: None) -> None:
+    """Oracle: the modules' text; all others are still there."""
+    assert build_teacher("slim", classes=3)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
+    assert build_student("slender", classes=3)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
+    assert set(list_teachers()) == {"ast", "cp_resnet", "passt", "timm_cnn", "slim"}
+    assert set(list_students()) == {"baseline", "cnn_gru", "cp_mobile", "slender"}
+    with pytest.raises(UserError, match=r"teacher slim: .*'colour'; it takes classes, pretrained, weights, hours"):
+        build_teacher("slim", colour="red")
+
+
+def test_what_new_modules_declare_is_in_the_submission(throw_away: None, small_model: Path, about: About) -> None:
+    """Oracle: the modules' text, in the description, in the report's table of systems and in its references."""
+    settings = {"teacher.builder": "slim", "teacher.pretrained": True, "teacher.arguments.hours": 2}
+    history = lineage("slender", settings)
+    meta = description(history, load_recogniser(small_model), about, LABEL)
+    assert meta["system"]["external_datasets"] == [
+        {"name": "Birdsong", "url": "https://example.org", "total_audio_length": 120}
+    ]
+    assert meta["system"]["description"]["machine_learning_method"] == "CRNN"
+    assert meta["system"]["description"]["external_data_usage"] == "pre-trained model"
+    systems = [System(LABEL, history, meta)]
+    assert {"J. Doe, Slim teachers, 2025.", "J. Roe, Slender students, 2025."} <= set(references(systems))
+    assert dict(overview(systems))["teachers"] == "slim (linear model, 0)"
+
+
+def test_a_builder_that_is_not_installed_is_an_error(small_model: Path, about: About) -> None:
+    """Oracle: the messages, which name the run and the builder: nothing is left out silently."""
+    recogniser = load_recogniser(small_model)
+    gone = {"teacher.builder": "slim", "teacher.pretrained": True}
+    with pytest.raises(UserError, match=r"runs/teacher/0 .*unknown teacher 'slim'"):
+        description(lineage("baseline", gone), recogniser, about, LABEL)
+    with pytest.raises(UserError, match=r"runs/student/a .*unknown student 'slender'"):
+        description(lineage("slender"), recogniser, about, LABEL)
+    with pytest.raises(UserError, match="unknown student 'slender'"):
+        references([System(LABEL, lineage("slender"), {})])
+
+
+def test_every_builder_is_cited() -> None:
+    """Oracle: by hand: each citation is among the references, once, also where the task's own is the student's."""
+    members = [{"teacher.builder": name, "teacher.pretrained": False} for name in list_teachers()]
+    for name, entry in list_students().items():
+        found = references([System(LABEL, lineage(name, *members), {})])
+        assert entry.citation in found
+        assert {teacher.citation for teacher in list_teachers().values()} <= set(found)
+        assert len(found) == len(set(found))
+    assert find_student("baseline").citation == references([System(LABEL, lineage("baseline"), {})])[0]
+
+
+def test_pretraining_follows_the_settings() -> None:
+    """Oracle: by hand: random weights know no other data; published ones those that are declared; of a file nobody
+    knows, and the answer says so; a builder without published weights has only that."""
+    passt, cp_resnet = find_teacher("passt"), find_teacher("cp_resnet")
+    assert passt.pretraining({}, pretrained=False, weights=None) == Pretraining()
+    published = passt.pretraining({}, pretrained=True, weights=None)
+    assert (published.datasets, published.is_complete) == ((AUDIOSET, IMAGENET), True)
+    for pretrained in (True, False):
+        own = passt.pretraining({}, pretrained=pretrained, weights="w.pt")
+        assert (own.datasets, own.is_complete) == ((AUDIOSET, IMAGENET), False)
+    assert not cp_resnet.pretraining({}, pretrained=False, weights="w.pt").is_complete
+    assert cp_resnet.pretraining({}, pretrained=False, weights=None).is_complete
+
+
+def test_each_passt_declares_what_its_name_says() -> None:
+    """Oracle: the architectures' names: two data sets beside AudioSet and ImageNet stand in them; their releases."""
+    for arch in ARCHITECTURES:
+        names = [dataset.name for dataset in find_teacher("passt").published({"arch": arch}).datasets]
+        further = {"openmic": ["OpenMIC-2018"], "fsd50k": ["FSD50K"]}.get(arch.split("_")[0], [])
+        assert names == ["AudioSet", "ImageNet", *further]
+    with pytest.raises(UserError, match="unknown PaSST arch"):
+        find_teacher("passt").published({"arch": "passt_xxl"})
+
+
+@pytest.mark.parametrize(
+    ("tag", "names", "is_complete"),
+    [
+        ("a1_in1k", ["ImageNet"], True),
+        ("augreg_in21k_ft_in1k", ["ImageNet-21k", "ImageNet"], True),
+        ("ns_jft_in1k", ["JFT-300M", "ImageNet"], True),
+        ("mim_in22k_ft_in22k_in1k", ["ImageNet-21k", "ImageNet"], True),
+        ("clip_laion2b_ft_in12k_in1k", ["ImageNet-21k", "ImageNet"], False),
+        ("swsl_ig1b_ft_in1k", ["ImageNet"], False),
+        ("swag_lc_in1k", ["ImageNet"], False),
+        ("openai", [], False),
+        ("", [], False),
+    ],
+)
+def test_tags_of_timm_say_what_weights_were_trained_on(tag: str, names: list[str], is_complete: bool) -> None:
+    """Oracle: timm's naming of its weights, by hand; what is not known to be all is not called so."""
+    datasets, complete = datasets_of_tag(tag)
+    assert ([dataset.name for dataset in datasets], complete) == (names, is_complete)
+
+
+def test_timm_is_asked_for_the_tag() -> None:
+    """Oracle: timm's own list of weights: a tag that is named counts, the first one where none is; a name without
+    weights declares nothing, and says that this may not be all."""
+    published = find_teacher("timm_cnn").published
+    named = published({"model_name": "tf_efficientnet_b0.in1k"})
+    assert [dataset.name for dataset in named.datasets] == ["ImageNet"]
+    first = timm.get_pretrained_cfg("tf_efficientnet_b0")
+    assert (first.tag, published({}).licence) == ("ns_jft_in1k", first.license)
+    assert published({}).source.endswith("tf_efficientnet_b0.ns_jft_in1k")
+    for name in ("resnet18.none", "no_such_network", "nf_resnet26"):
+        found = published({"model_name": name})
+        assert (found.datasets, found.is_complete) == ((), False)
+
+
+def test_entries_say_the_truth_about_their_builders() -> None:
+    """Oracle: the builders themselves: sizes are accepted, the width is an argument, what is said to have an integer
+    form is folded, and the rest is refused."""
+    for name, entry in list_students().items():
+        parameters = inspect.signature(entry.build).parameters
+        assert ("size" in parameters) is bool(entry.sizes)
+        assert entry.width is None or entry.width.argument in parameters
+        for size in entry.sizes:
+            build_student(name, size=size)
+        network, shape = build_student(name), (1, 1, 40, 51)
+        if entry.has_integer_form:
+            assert fold(network, shape).layers
+        else:
+            with pytest.raises(UserError, match="no integer form"):
+                fold(network, shape)
+    for entry in list_teachers().values():
+        assert {"classes", "pretrained", "weights"} <= inspect.signature(entry.build).parameters.keys()
+
+
+def test_packages_and_limits_need_no_torch() -> None:
+    """Oracle: the modules that a fresh interpreter has loaded."""
+    names = "teachers, teachers.entry, students, students.entry, students.limits, students.quantize.flatbuffer"
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0
+
+
+@pytest.mark.parametrize("package", [teachers, students], ids=["teachers", "students"])
+def test_examples_in_docstrings_are_true(package: ModuleType) -> None:
+    """Oracle: doctest."""
+    attempted = 0
+    for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+        parts = path.relative_to(Path(package.__path__[0]).parent).with_suffix("").parts
+        module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+        result = doctest.testmod(module)
+        attempted += result.attempted
+        assert result.failed == 0, module.__name__
+    assert attempted > 0
