@@ -7,8 +7,8 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from data.scenes import SCENES, ClipSet
-from experiments.evaluation.evaluate import evaluate_and_save, is_edge, metrics_under
-from experiments.evaluation.metrics import reliability
+from experiments.evaluation.evaluate import evaluate_and_save
+from experiments.evaluation.metrics import is_edge, metrics_under, reliability
 from experiments.stages.score import read_predictions
 
 

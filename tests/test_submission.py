@@ -36,7 +36,7 @@ from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
 from experiments.submission.meta import meta_defects
-from experiments.submission.report_tables import training
+from experiments.submission.report_tables import references, tables_of, training
 from experiments.submission.technical_report import report_pdf
 from teachers import list_teachers
 
@@ -438,7 +438,8 @@ def test_long_words_and_lists_find_room_in_the_report(folder: Path) -> None:
     recogniser = load_recogniser(lineage.model)
     systems = [System(label, lineage, description(lineage, recogniser, about, label)) for label in labels]
     assert meta_defects(systems[0].meta, labels[0]) == []
-    text = "".join(page.extract_text() for page in PdfReader(BytesIO(report_pdf(systems, about))).pages)
+    pdf = report_pdf(about, tables_of(systems), references(systems))
+    text = "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
     text = "".join(text.split())
     assert text.count("w99") == 4
     assert text.count("W") >= 800

@@ -8,7 +8,7 @@ test/<metric>/low and /high are the edges of 95 % intervals over recordings.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -62,17 +62,6 @@ def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -
     bins = reliability(probabilities, labels)
     write_text(folder / RELIABILITY, _table([bins[0]._fields, *bins]))
     return scores
-
-
-def is_edge(name: str, scores: Mapping[str, float]) -> bool:
-    """Whether a metric is an edge of another's interval; a class may be called "low" too."""
-    metric, _, edge = name.rpartition("/")
-    return edge in ("low", "high") and metric in scores
-
-
-def metrics_under(prefix: str, scores: Mapping[str, float]) -> list[str]:
-    """The names that begin like this and are no edges."""
-    return [name for name in scores if name.startswith(prefix) and not is_edge(name, scores)]
 
 
 def _table(rows: Iterable[Iterable[object]]) -> str:

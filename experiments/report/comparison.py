@@ -8,7 +8,7 @@ import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word

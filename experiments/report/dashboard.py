@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.metrics import metrics_under
 from experiments.report.page import Section
 from experiments.report.render import png
 from experiments.runs.reader import RunFiles

@@ -17,34 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.metrics import metrics_under
+from experiments.report.style import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
 
-INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
-COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
-WIDTH, HEIGHT = 3.6, 2.4  # inches
-FONT = 8.0
 MANY = 20  # classes: with more, their names are smaller, and counts are not written
-STYLE = {
-    "font.size": FONT,
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "svg.fonttype": "none",  # words stay words: they can be searched, read aloud, and have the page's letters
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.grid": True,
-    "grid.color": INK,
-    "grid.alpha": 0.15,
-    "legend.frameon": False,
-    "legend.fontsize": 7,
-    "figure.constrained_layout.use": True,
-}
-
 
 P = ParamSpec("P")
 

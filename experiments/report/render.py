@@ -10,7 +10,7 @@ import re
 import matplotlib
 from matplotlib.figure import Figure
 
-from experiments.report.plots import INK, STYLE
+from experiments.report.style import INK, STYLE
 
 
 def svg(figure: Figure, name: str) -> str:

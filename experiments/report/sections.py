@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.page import Grid, Link, Picture, Section, Tile, interval, percent, word, write_page

@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.metrics import metrics_under
 from experiments.runs.reader import RunFiles
 from students.limits import LIMITS, Complexity
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from experiments.distributed.processes import is_first
 from experiments.runs.layout import ENERGY, write_text
-from experiments.runs.record import is_first
 
 COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
 SECONDS = 15  # between two readings of the meters

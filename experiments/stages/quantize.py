@@ -19,6 +19,7 @@ from experiments.distributed.fabric import computing
 from experiments.quantization.bits import HALF, choose_bits, layer_rows, require_bits
 from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
+from experiments.report.publish import finish, is_done
 from experiments.report.tables import quantization_tables
 from experiments.runs.energy import read_energy
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, logits_files, write_text
@@ -26,7 +27,7 @@ from experiments.runs.reader import read_run
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss
 from experiments.training.trainer import Trainer

@@ -20,13 +20,14 @@ from data.errors import UserError, listed
 from data.files import file_sha256
 from data.tables import read_table
 from experiments.datasets.reading import read_clips
-from experiments.evaluation.evaluate import evaluate_and_save, metrics_under
-from experiments.evaluation.metrics import confusion
+from experiments.evaluation.evaluate import evaluate_and_save
+from experiments.evaluation.metrics import confusion, metrics_under
 from experiments.evaluation.predictions import check_predictions, last_part
+from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CONFUSION, SCORES
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Score
-from experiments.stages.context import finish, is_done, new_run
+from experiments.stages.context import new_run
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ from experiments.distributed.fabric import computing, make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.network import predict
+from experiments.report.publish import finish, is_done
 from experiments.runs.energy import read_energy
 from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.settings.shared import Settings
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, read_targets, require_choice, student_loss
 from experiments.training.trainer import Trainer

@@ -25,6 +25,18 @@ METHODS = {"ptq": "after training", "qat": "in training"}
 DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a neural network, arXiv:1503.02531, 2015."
 
 
+def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
+    """All tables with their captions, by the section of the report that they belong to."""
+    energies = "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter."
+    return {
+        "system": [("The systems.", overview(systems)), ("How they were trained.", training(systems))],
+        "data": [("Which data the systems were trained on.", data(systems))],
+        "results": [("Accuracy (%) and log loss on the development test split.", figures_by_subset(systems))],
+        "complexity": [("Costs, and the task's limits.", complexity(systems))],
+        "energy": [(energies, energy(systems))],
+    }
+
+
 def overview(systems: Sequence[System]) -> Rows:
     """What each system is."""
 
