@@ -17,8 +17,10 @@ from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
 from experiments.runs import energy
-from experiments.runs.energy import Metered, in_alternation, joined, measured, meter, read_energy, read_phases
+from experiments.runs.energy import in_alternation, joined, measured, meter
+from experiments.runs.formats import Metered
 from experiments.runs.lineage import trainings
+from experiments.runs.reader import read_energy, read_phases
 from experiments.stages.energy import SHAPE, answering, make_baseline, normalised, table
 from students import build_student
 from students.complexity import tflite_complexity

@@ -21,9 +21,8 @@ from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import quantization_tables
-from experiments.runs.energy import read_energy
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, logits_files, write_text
-from experiments.runs.reader import read_run
+from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize

@@ -6,7 +6,6 @@ is scored once, none is guessed. Figures are those of the other stages (score.py
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from experiments.evaluation.metrics import confusion, metrics_under
 from experiments.evaluation.predictions import check_predictions, last_part
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CONFUSION, SCORES
+from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Score
 from experiments.stages.context import new_run
@@ -45,7 +45,7 @@ def run(settings: Settings) -> None:
     if not is_done(this, CONFUSION):
         this.start()
         finish(this, evaluate_and_save(clips, probabilities, this.folder))
-    scores = json.loads((this.folder / SCORES).read_text())
+    scores = read_scores(this.folder / SCORES)
     counts = confusion(probabilities, clips.labels[rows])
     for table in (table_of_figures(scores), table_of_confusion(counts, clips.scenes)):
         Console().print(table)

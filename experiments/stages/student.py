@@ -14,8 +14,8 @@ from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.network import predict
 from experiments.report.publish import finish, is_done
-from experiments.runs.energy import read_energy
 from experiments.runs.layout import CHECKPOINT, logits_files
+from experiments.runs.reader import read_energy
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run
 from experiments.training import checkpoint
