@@ -1,9 +1,8 @@
-"""Pictures of results: training curves, confusions, devices, calibration, costs; for reports, papers and dashboards.
+"""Plots of results: training curves, confusion matrices, accuracies, calibration, layers, costs.
 
-Conventions: every function takes what a run's files hold and gives a matplotlib Figure WIDTH inches wide, so that its
-words can be read on a phone. A run has one colour, by its place among the runs. Nothing is drawn in black or white
-but in INK, which becomes the colour of a page's own words (render.py), so that one picture fits light and dark. Names
-are text, never formulas. The first colours: Okabe & Ito, "Color Universal Design", 2008.
+Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH inches wide, so that its
+text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas. Style:
+see style.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +68,8 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 @_styled
 def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure:
-    """What each class (rows) was taken for (columns): shares of the row, and counts in the cells."""
+    """The confusion matrix: a row for each true class, a column for each predicted one; a cell is as dark as its share
+    of the row, and has its count in it."""
     table, n = np.asarray(counts, dtype=float), len(scenes)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, axis = _axes(height=0.9 * WIDTH)
@@ -82,7 +82,7 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure
             if table[row, column] and n <= MANY:
                 axis.text(column, row, f"{int(table[row, column])}", ha="center", va="center", fontsize=6.5)
     words, size = [scene.replace("_", " ") for scene in scenes], min(FONT, FONT * MANY / max(n, 1))
-    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="taken for")
+    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="predicted")
     axis.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
     axis.set_yticks(range(n), words, fontsize=size)
     axis.tick_params(length=0)
@@ -113,7 +113,7 @@ def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
 
 @_styled
 def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal it means what it says.
+    """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal both are equal.
 
     Args:
         runs: by name, each the rows of reliability.csv, maybe none.

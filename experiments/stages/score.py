@@ -7,22 +7,21 @@ is scored once, none is guessed. Figures are those of the other stages (score.py
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from data.errors import UserError, listed
 from data.files import file_sha256
 from data.tables import read_table
 from experiments.datasets.reading import read_clips
 from experiments.evaluation.evaluate import evaluate_and_save
-from experiments.evaluation.metrics import confusion, metrics_under
+from experiments.evaluation.metrics import confusion
 from experiments.evaluation.predictions import check_predictions, last_part
 from experiments.report.publish import finish, is_done
+from experiments.report.tables import confusion_table, split_table
 from experiments.runs.layout import CONFUSION, SCORES
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
@@ -47,7 +46,7 @@ def run(settings: Settings) -> None:
         finish(this, evaluate_and_save(clips, probabilities, this.folder))
     scores = read_scores(this.folder / SCORES)
     counts = confusion(probabilities, clips.labels[rows])
-    for table in (table_of_figures(scores), table_of_confusion(counts, clips.scenes)):
+    for table in (split_table(scores), confusion_table(counts.tolist(), clips.scenes)):
         Console().print(table)
     log.info("%d clips: %s", len(names), this.folder / SCORES)
 
@@ -83,32 +82,3 @@ def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequenc
     found = {last_part(name): row for row, name in enumerate(table["filename"])}
     rows = values[[found[last_part(name)] for name in filenames]]
     return rows / rows.sum(axis=1, keepdims=True)
-
-
-def table_of_figures(scores: Mapping[str, float]) -> Table:
-    """Accuracy and log loss over all, with intervals, and by scene, device and group."""
-    out = Table(title="test split")
-    for column in ("", "accuracy", "log loss"):
-        out.add_column(column, justify="left" if not column else "right")
-    out.add_row("all (macro)", f"{100 * scores['test/accuracy']:.1f} %", f"{scores['test/log_loss']:.3f}")
-    if "test/accuracy/low" in scores:
-        low, high = (100 * scores[f"test/accuracy/{edge}"] for edge in ("low", "high"))
-        losses = f"{scores['test/log_loss/low']:.3f} to {scores['test/log_loss/high']:.3f}"
-        out.add_row("95 % interval over recordings", f"{low:.1f} to {high:.1f} %", losses)
-    out.add_row("calibration error", f"{scores['test/calibration_error']:.3f}", "", end_section=True)
-    for figure in metrics_under("test/accuracy/", scores):
-        subset = figure.removeprefix("test/accuracy/")
-        accuracy, loss = scores[figure], scores[f"test/log_loss/{subset}"]
-        out.add_row(escape(subset.replace("/", " ")), f"{100 * accuracy:.1f} %", f"{loss:.3f}")
-    return out
-
-
-def table_of_confusion(counts: np.ndarray, scenes: Sequence[str]) -> Table:
-    """Rows: what it was; columns: what it was taken for."""
-    out = Table(title="what it was (rows), and what it was taken for")
-    out.add_column("")
-    for number in range(len(scenes)):
-        out.add_column(str(number), justify="right")
-    for number, (scene, row) in enumerate(zip(scenes, counts.tolist(), strict=True)):
-        out.add_row(escape(f"{number} {scene}"), *(str(count) if count else "." for count in row))
-    return out
