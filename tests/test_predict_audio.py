@@ -17,12 +17,12 @@ from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.command.schema import resolve
 from experiments.datasets.datamodule import DataModule
+from experiments.evaluation.predictions import read_predictions
 from experiments.inference.classifier import load_recogniser
 from experiments.quantization.forms import STORED, integer_probabilities
 from experiments.stages import predict as predict_audio
 from experiments.stages.context import model_of
 from experiments.stages.predict import hear, sound_files, table_of
-from experiments.stages.score import read_predictions
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
@@ -82,15 +82,16 @@ def test_a_folder_is_heard_and_what_cannot_be_read_is_named(tmp_path: Path, smal
 
 
 def test_strange_names_stay_one_row_and_one_name(tmp_path: Path, small_model: Path) -> None:
-    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text, as its escape."""
-    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav"):
+    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text and a carriage
+    return as their escapes."""
+    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav", b"g\rh.wav"):
         noise(tmp_path / "x.wav", 0.1)
         os.rename(tmp_path / "x.wav", bytes(tmp_path) + b"/" + name)
     heard, failures = hear(load_recogniser(small_model), sound_files(tmp_path)[0])
     assert not failures
     (tmp_path / "p.csv").write_bytes(table_of(heard, SCENES).encode())
     found = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
-    assert sorted(found) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav"])
+    assert sorted(found) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav", "g\\rh.wav"])
 
 
 def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sklearn import metrics
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES, ClipSet
-from experiments.evaluation.predictions import table_text
+from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import load_recogniser
 from experiments.inference.files import BATCH, probabilities_of_files
 from experiments.stages.submit import write_checked
@@ -546,7 +546,7 @@ def test_small_probabilities_are_kept(tmp_path: Path) -> None:
     """Oracle: pandas; a probability of 1e-9 read as 0 would cost a log loss of 34 instead of 21."""
     p = np.full((1, 10), 1e-9)
     p[0, 3] = 1 - 9e-9
-    read = pd.read_csv(BytesIO(table_text(["a.wav"], p, SCENES).encode()), sep="\t")
+    read = pd.read_csv(BytesIO(predictions_text(["a.wav"], p, SCENES).encode()), sep="\t")
     np.testing.assert_allclose(read[list(SCENES)].to_numpy(), p, rtol=1e-5)
     assert list(read["scene_label"]) == ["metro_station"]
 

@@ -18,7 +18,7 @@ from students.limits import LIMITS
 COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *(f.name for f in dataclasses.fields(System)))
 
 
-def row(standing: Standing) -> dict[str, Any]:
+def row_of(standing: Standing) -> dict[str, Any]:
     """A line of ranking.csv."""
     system = dataclasses.asdict(standing.system)
     ranks = {f"rank_{figure}": value for figure, value in standing.ranks.items()}

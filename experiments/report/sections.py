@@ -197,9 +197,7 @@ def accuracy_plots(scores: Mapping[str, Mapping[str, float]], page: str) -> list
     found = []
     for kind, title in (("device", "Devices"), ("group", "Groups of devices"), ("scene", "Scenes")):
         if any(metrics_under(f"test/accuracy/{kind}/", run) for run in scores.values()):
-            caption = (
-                "Accuracy on the test clips of each; lines: 95 % intervals over recordings, where there are any."
-            )
+            caption = "Accuracy on the test clips of each; lines: 95 % intervals over recordings, where there are any."
             found.append(Plot(title, caption, plots.shares(scores, kind), page))
     return found
 

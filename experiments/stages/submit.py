@@ -12,7 +12,7 @@ from data.errors import UserError, counted, listed
 from data.files import file_sha256
 from data.packing import read_stamps
 from data.scenes import SCENES
-from experiments.evaluation.predictions import table_text
+from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Recogniser, load_recogniser
 from experiments.inference.files import probabilities_of_files
 from experiments.report.publish import finish, is_done
@@ -198,7 +198,7 @@ def _predictions(entry: _Entry, files: Sequence[Path]) -> str:
     with Progress(transient=True) as bars:
         bar = bars.add_task(entry.system.label, total=len(files))
         probabilities = probabilities_of_files(entry.recogniser, files, lambda done: bars.update(bar, completed=done))
-    return table_text([file.name for file in files], probabilities, SCENES)
+    return predictions_text([file.name for file in files], probabilities, SCENES)
 
 
 def _fingerprints(about: str, entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, str]:
