@@ -14,6 +14,7 @@ import numpy as np
 from data.augmentation import descriptions
 from data.scenes import DEVICES, SCENES
 from experiments.inference.classifier import Recogniser
+from experiments.report.tables import WHOLE, MetricRow, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
 from experiments.submission.builders import is_pretrained, pretraining_of, student_of
@@ -48,6 +49,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         UserError: the builder of the student or of a teacher is not installed.
     """
     scores, datasets = lineage.quantized.scores, external_datasets(lineage, about)
+    metrics = metric_rows(scores)
     named = about.systems[int(label.rsplit("_", 1)[1]) - 1] if about.systems else default_name(lineage)
     return {
         "submission": {"label": label, **named, "authors": about.authors},
@@ -82,9 +84,9 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         },
         "results": {
             "development_dataset": {
-                "overall": _figures(scores, ""),
-                "class_wise": {scene: _figures(scores, f"/scene/{scene}") for scene in SCENES},
-                "device_wise": {device: _figures(scores, f"/device/{device}") for device in DEVICES},
+                "overall": _metrics(metrics.get(WHOLE)),
+                "class_wise": {scene: _metrics(metrics.get(f"scene/{scene}")) for scene in SCENES},
+                "device_wise": {device: _metrics(metrics.get(f"device/{device}")) for device in DEVICES},
             }
         },
     }
@@ -135,8 +137,9 @@ def _has_responses(run: RunFiles) -> bool:
     return run.inputs.get("impulses", NO_RESPONSES) != NO_RESPONSES
 
 
-def _figures(scores: Mapping[str, float], subset: str) -> dict[str, float | None]:
-    accuracy, loss = scores.get(f"test/accuracy{subset}"), scores.get(f"test/log_loss{subset}")
+def _metrics(row: MetricRow | None) -> dict[str, float | None]:
+    """As the organisers want them; None is what the run does not have."""
+    accuracy, loss = (None, None) if row is None else (row.accuracy, row.log_loss)
     return {
         "accuracy": None if accuracy is None else round(100 * accuracy, PERCENT_DIGITS),
         "logloss": None if loss is None else round(loss, LOSS_DIGITS),
