@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.command.schema import resolve
+from experiments.run import resolve
 from experiments.runs.record import differences
 from experiments.settings.stages import Quantize
 
