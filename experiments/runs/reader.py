@@ -28,6 +28,7 @@ from experiments.runs.formats import (
     record_in,
     scores_in,
 )
+from experiments.runs.identity import flat
 from experiments.runs.layout import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
 
 CHALLENGE = "tau22"  # the kind of data set that is the challenge's
@@ -217,13 +218,6 @@ def ancestors(folder: Path) -> list[Path]:
 
     climb(folder, frozenset({folder.resolve()}))
     return list(found)
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value, of mappings in mappings."""
-    if isinstance(tree, Mapping):
-        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}
 
 
 def _checked(path: Path, parse: Callable[[Path], Kind]) -> Kind:
