@@ -19,7 +19,7 @@ from safetensors import safe_open
 from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments.evaluation.evaluate import is_edge
+from experiments.evaluation.metrics import is_edge
 from experiments.training import checkpoint
 from students import build_student
 from students.complexity import torch_complexity
