@@ -10,6 +10,7 @@ name holds finished logits only.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -140,6 +141,28 @@ def read_logits(
     if not np.isfinite(logits).all():
         raise UserError(f"{path} holds values that are not numbers: the teacher's training failed; train it again")
     return logits
+
+
+class Logits(NamedTuple):
+    """The content of a logits file: the clips' names, the classes, and logits float32 (clips, classes)."""
+
+    filenames: list[str]
+    scenes: tuple[str, ...]
+    logits: np.ndarray
+
+
+def load_logits(path: str | Path) -> Logits:
+    """Everything in a finished logits file.
+
+    Raises:
+        UserError: the file is missing, damaged or unfinished; see read_logits.
+    """
+    store = Store(Path(path))
+    try:
+        scenes = tuple(json.loads(str(store.attributes["scenes"])))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} does not name its scenes ({error!r}): it is no file of logits") from error
+    return Logits(store.filenames, scenes, read_logits(path, store.filenames, scenes))
 
 
 def read_identity(path: str | Path) -> dict[str, object]:
