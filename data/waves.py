@@ -1,4 +1,4 @@
-"""Every clip of a data set, ready to be read in any order as fast as memory.
+"""The packed waves of a data set, read in any order through a memory map.
 
 Conventions: wave * scale is the signal in [-1, 1], float32 (B, samples); rows are positions in the data set. The file
 is made by data/packing.py.
@@ -34,7 +34,7 @@ class WaveStore:
         """
         store = Store(Path(path))
         if (found := store.attributes.get("format")) != FORMAT:
-            raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: delete it and run stage=data again")
+            raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: delete it and pack the data set again")
         store.require("wave", *COLUMNS)
         self.sample_rate = int(store.attributes["sample_rate"])
         self.wave, self.scale, self.filenames = store["wave"], store["scale"], store.filenames

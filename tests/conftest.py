@@ -12,9 +12,9 @@ from torch import nn
 
 from data.front_ends import build_front_end
 from data.packing import pack
+from data.readers.synthetic import write_synthetic
+from data.readers.tau22 import read_tau22
 from data.scenes import SCENES, ClipSet
-from data.synthetic import write_synthetic
-from data.tau22 import read_tau22
 from data.waves import WaveStore
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate

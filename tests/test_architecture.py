@@ -46,3 +46,9 @@ def test_the_check_sees_a_forbidden_import(tmp_path: Path) -> None:
     module.write_text("import hydra.core\ndef f():\n    from students.distill import distillation_loss\n")
     assert imports(module) == {"hydra", "students"}
     assert len(MODULES) > 20
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_lower_rooms_do_not_know_the_command_line(path: Path) -> None:
+    """Oracle: the words themselves: stages are the experiments' business."""
+    assert "stage=" not in path.read_text()

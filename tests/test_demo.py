@@ -19,11 +19,12 @@ import requests
 import soundfile
 import torch
 from aiohttp import web
-from omegaconf import OmegaConf
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.front_ends import band_centres, build_front_end
+from experiments.command.schema import resolve
 from experiments.inference.classifier import load_recogniser
+from experiments.settings.stages import Demo
 from experiments.stages import demo
 
 
@@ -164,14 +165,13 @@ def test_the_page_needs_nothing_else(address: str) -> None:
 
 def test_a_port_that_is_taken_is_a_message(small_model: Path) -> None:
     """Oracle: a socket of ours holds the port; and a number that is none."""
-    cfg = OmegaConf.create({"model": str(small_model), "demo": {"port": 0}})
+    given = ["stage=demo", f"model={small_model}"]
     with socket.create_server((demo.HOST, 0)) as holder:
-        cfg.demo.port = holder.getsockname()[1]
+        settings = resolve([*given, f"demo.port={holder.getsockname()[1]}"])
         with pytest.raises(demo.UserError, match=r"cannot be had \(Address already in use.*choose another port"):
-            demo.run(cfg)
-    cfg.demo.port = 70_000
+            demo.run(settings)
     with pytest.raises(demo.UserError, match="from 0 to 65535"):
-        demo.run(cfg)
+        Demo(port=70_000)
 
 
 def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from data.errors import UserError
 from data.front_ends import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments import energy
-from experiments.datasets.datamodule import Prepared
-from experiments.runs.energy import Metered, in_alternation, joined, measured, meter, read_energy, read_phases
+from experiments.datasets.datamodule import DataModule
+from experiments.runs import energy
+from experiments.runs.energy import in_alternation, joined, measured, meter
+from experiments.runs.formats import Metered
 from experiments.runs.lineage import trainings
+from experiments.runs.reader import read_energy, read_phases
 from experiments.stages.energy import SHAPE, answering, make_baseline, normalised, table
 from students import build_student
 from students.complexity import tflite_complexity
@@ -124,15 +126,15 @@ def test_normalised_is_above_one_where_less_is_needed() -> None:
 
 
 @pytest.fixture
-def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> Prepared:
-    return Prepared(miniature, miniature_waves, None)
+def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> DataModule:
+    return DataModule(miniature, miniature_waves, None)
 
 
-def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: Prepared) -> None:
+def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: DataModule) -> None:
     """Oracle: NeSsi's published table, 46,512 bytes and 29,234,920 multiply-accumulates, 3,200 more as counted here
     (tests/test_baseline.py says why); it is the same file every time."""
     front_end = build_front_end(32_000, BASELINE_MEL)
-    assert prepared.picture_shape(front_end) == SHAPE
+    assert prepared.spectrogram_shape(front_end) == SHAPE
     path = make_baseline(tmp_path / "a.tflite", front_end, prepared)
     cost = tflite_complexity(path)
     assert (cost.parameter_bytes, cost.macs) == (46_512, 29_234_920 + 3_200)
@@ -140,7 +142,7 @@ def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: Prepared
     assert make_baseline(tmp_path / "b.tflite", front_end, prepared).read_bytes() == path.read_bytes()
 
 
-def test_a_pass_hears_every_clip_once(prepared: Prepared) -> None:
+def test_a_pass_hears_every_clip_once(prepared: DataModule) -> None:
     """Oracle: the front end's pictures of the same clips in one batch."""
 
     class Listener:
@@ -226,7 +228,7 @@ def test_learning_from_labels_has_no_teacher(tmp_path: Path) -> None:
     assert {phase: entry["kWh"] for phase, entry in found.items()} == {"training/student": 3, "training/all": 3}
 
 
-def test_the_table_lists_each_training(tmp_path: Path, prepared: Prepared) -> None:
+def test_the_table_lists_each_training(tmp_path: Path, prepared: DataModule) -> None:
     """Oracle: by hand: 1e-6 kWh of 4 clips are 0.9 J each and twice the other's; each teacher has its line, what is not
     known its reason."""
     path = make_baseline(tmp_path / "b.tflite", build_front_end(32_000, BASELINE_MEL), prepared)

@@ -14,7 +14,7 @@ from sklearn import metrics
 from torch import nn
 from torch.nn import functional as F
 
-from data.augment import Augment, Mixing
+from data.augment import Mixing, Roll, Sounds
 from data.augmentation import Augmentation
 from data.batches import Batch, Batches
 from data.errors import UserError
@@ -131,7 +131,7 @@ def train(
         batches(store, clips, "validation", 20),
         loss=loss or (lambda y, b: F.cross_entropy(y, b.labels)),
         recipe=recipe,
-        augment=Augment(augmentation),
+        augmentation=augmentation,
         responses=torch.randn(4, 100, generator=torch.Generator().manual_seed(1)),
         seed=seed,
         **{"on_epoch": lambda row, _: rows.append(row), **more},
@@ -346,7 +346,9 @@ def test_only_a_long_training_is_compiled_by_itself() -> None:
         compile_mode("yes", cpu, clips=1)
 
 
-def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(
+    miniature: ClipSet, miniature_waves: WaveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Oracle: targets that say of which clip and which of the shifts -4000, 0, 4000 they are; the shift itself, read
     off an impulse in the wave that the front end sees."""
     rows = miniature.indices("train")[:16]
@@ -375,12 +377,15 @@ def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(miniature: ClipSet, 
 
     drawn = []
 
-    class Noting(Augment):
-        def shifts(self, size: int, generator: torch.Generator) -> torch.Tensor:
-            drawn.append(super().shifts(size, generator))
-            return drawn[-1]
+    roll = Roll.augment_waves
 
-    train(miniature_waves, miniature, seed=0, loss=loss, augment=Noting(Augmentation(roll=4000)), clips_to_learn=some)
+    def noting(step: Roll, sounds: Sounds, generator: torch.Generator) -> Sounds:
+        rolled = roll(step, sounds, generator)
+        drawn.append(rolled.shifts)
+        return rolled
+
+    monkeypatch.setattr(Roll, "augment_waves", noting)
+    train(miniature_waves, miniature, seed=0, loss=loss, augmentation=Augmentation(roll=4000), clips_to_learn=some)
     for (rows_, place, of), own in zip(seen, drawn, strict=True):
         assert torch.equal(of, rows_)
         assert torch.equal(place - 1, (own / 4000).round().long())

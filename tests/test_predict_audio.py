@@ -10,18 +10,19 @@ import pytest
 import soundfile
 import torch
 from command import run
-from omegaconf import OmegaConf
 
 from data.errors import UserError
 from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments.datasets.datamodule import Prepared
-from experiments.inference.classifier import chosen_recogniser, load_recogniser
-from experiments.quantization.forms import of_integers
+from experiments.command.schema import resolve
+from experiments.datasets.datamodule import DataModule
+from experiments.evaluation.predictions import read_predictions
+from experiments.inference.classifier import load_recogniser
+from experiments.quantization.forms import STORED, integer_probabilities
 from experiments.stages import predict as predict_audio
+from experiments.stages.context import model_of
 from experiments.stages.predict import hear, sound_files, table_of
-from experiments.stages.score import read_predictions
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
@@ -35,10 +36,11 @@ def test_clips_get_the_probabilities_of_scoring(
     small_model: Path, miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path
 ) -> None:
     """Oracle: what stage=quantize scores on the test split, to the last bit, and that LiteRT's reference kernels give
-    the same (of_integers proves it); read back from the text by stage=score's reader, which knows the last digit."""
+    the same (integer_probabilities proves it); read back from the text by stage=score's reader, which knows the last
+    digit."""
     recogniser = load_recogniser(small_model)
-    prepared = Prepared(miniature, miniature_waves, None)
-    expected = of_integers(prepared, recogniser.front_end, small_model, None)["test"]
+    prepared = DataModule(miniature, miniature_waves, None)
+    expected = integer_probabilities(prepared, recogniser.front_end, small_model, None)[STORED]
     names = [miniature.filenames[row] for row in miniature.indices("test")]
     heard, failures = hear(recogniser, {name: miniature.root / name for name in names})
     assert not failures
@@ -80,25 +82,26 @@ def test_a_folder_is_heard_and_what_cannot_be_read_is_named(tmp_path: Path, smal
 
 
 def test_strange_names_stay_one_row_and_one_name(tmp_path: Path, small_model: Path) -> None:
-    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text, as its escape."""
-    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav"):
+    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text and a carriage
+    return as their escapes."""
+    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav", b"g\rh.wav"):
         noise(tmp_path / "x.wav", 0.1)
         os.rename(tmp_path / "x.wav", bytes(tmp_path) + b"/" + name)
     heard, failures = hear(load_recogniser(small_model), sound_files(tmp_path)[0])
     assert not failures
     (tmp_path / "p.csv").write_bytes(table_of(heard, SCENES).encode())
     found = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
-    assert sorted(found) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav"])
+    assert sorted(found) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav", "g\\rh.wav"])
 
 
 def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:
     """Oracle: the messages, for no path, nothing there, a folder with other files, and one as the table."""
     for given, message in (
-        ({"audio": None}, "audio=FILE_OR_FOLDER"),
-        ({"audio": "x.wav", "predict": {"out": str(tmp_path)}}, "is a folder: name a file in it"),
+        ([], "audio=FILE_OR_FOLDER"),
+        (["predict.audio=x.wav", f"predict.out={tmp_path}"], "is a folder: name a file in it"),
     ):
         with pytest.raises(UserError, match=message):
-            predict_audio.run(OmegaConf.create(given))
+            predict_audio.run(resolve(["stage=predict", *given]))
     with pytest.raises(UserError, match="no such file or folder"):
         sound_files(tmp_path / "nowhere")
     (tmp_path / "notes.txt").touch()
@@ -114,9 +117,9 @@ def test_the_model_is_the_one_named_or_of_the_same_name(tmp_path: Path, small_mo
     (folder / "run.json").write_text(json.dumps({}))
     pictures = torch.randn(2, 1, 64, 32)
     expected = read_tflite(small_model)[0].logits(pictures)
-    for model in (None, str(small_model)):
-        cfg = OmegaConf.create({"model": model, "runs": str(tmp_path), "name": "mine", "swept": []})
-        assert torch.equal(chosen_recogniser(cfg).network.logits(pictures), expected)
+    for model in ("null", str(small_model)):
+        settings = resolve(["stage=predict", f"model={model}", f"runs={tmp_path}", "name=mine"])
+        assert torch.equal(load_recogniser(model_of(settings)).network.logits(pictures), expected)
 
 
 def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) -> None:

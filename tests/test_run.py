@@ -87,7 +87,7 @@ def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, minia
                 break
     result = run(trained, "stage=student", f"data.root={miniature.root}", "name=killed", *QUICK)
     assert result.returncode == 1
-    assert "run stage=teacher" in result.stderr
+    assert "runs/teacher/killed/logits.h5 does not exist: train a teacher of this name first" in result.stderr
 
 
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
@@ -251,7 +251,10 @@ MISTAKES = {
     "a wrong choice": (["teacher=pasta"], ["pasta", "passt"]),
     "a broken override": (["epochs=[1"], ["no viable alternative at input '[1'"]),
     "no root": (["data=tau22", "data.download=false"], ["data.download=false forbids", "zenodo.org/records/6337421"]),
-    "a missing root": (["stage=teacher", "data=tau22", "data.root=nowhere"], ["nowhere is no folder", "stage=data"]),
+    "a missing root": (
+        ["stage=teacher", "data=tau22", "data.root=nowhere"],
+        ["nowhere is no folder", "data.download=true"],
+    ),
     "a foreign root": (["stage=data", "data=tau22", "data.root={root}"], ["is not empty and has no meta.csv"]),
     "a folder without table": (["data=folder", "data.root={root}"], ["clips.csv is missing", "data.csv=FILE"]),
     "a folder without a place": (["data=folder"], ["data.root=FOLDER (with clips.csv), or data.csv=FILE"]),
@@ -282,7 +285,7 @@ MISTAKES = {
         ["stage=student", "data.root={miniature}", "student.augment.crop=true", "logits=[{logits}]"],
         ["is for teachers"],
     ),
-    "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
+    "no teacher yet": (["stage=student", "data.root={miniature}"], ["train a teacher of this name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
     "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no sound files"]),
     "an argument of a wrong type": (

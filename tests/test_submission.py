@@ -26,7 +26,7 @@ from sklearn import metrics
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES, ClipSet
-from experiments.evaluation.predictions import table_text
+from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import load_recogniser
 from experiments.inference.files import BATCH, probabilities_of_files
 from experiments.stages.submit import write_checked
@@ -36,7 +36,7 @@ from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
 from experiments.submission.meta import meta_defects
-from experiments.submission.report_tables import training
+from experiments.submission.report_tables import references, tables_of, training
 from experiments.submission.technical_report import report_pdf
 from teachers import list_teachers
 
@@ -438,7 +438,8 @@ def test_long_words_and_lists_find_room_in_the_report(folder: Path) -> None:
     recogniser = load_recogniser(lineage.model)
     systems = [System(label, lineage, description(lineage, recogniser, about, label)) for label in labels]
     assert meta_defects(systems[0].meta, labels[0]) == []
-    text = "".join(page.extract_text() for page in PdfReader(BytesIO(report_pdf(systems, about))).pages)
+    pdf = report_pdf(about, tables_of(systems), references(systems))
+    text = "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
     text = "".join(text.split())
     assert text.count("w99") == 4
     assert text.count("W") >= 800
@@ -545,7 +546,7 @@ def test_small_probabilities_are_kept(tmp_path: Path) -> None:
     """Oracle: pandas; a probability of 1e-9 read as 0 would cost a log loss of 34 instead of 21."""
     p = np.full((1, 10), 1e-9)
     p[0, 3] = 1 - 9e-9
-    read = pd.read_csv(BytesIO(table_text(["a.wav"], p, SCENES).encode()), sep="\t")
+    read = pd.read_csv(BytesIO(predictions_text(["a.wav"], p, SCENES).encode()), sep="\t")
     np.testing.assert_allclose(read[list(SCENES)].to_numpy(), p, rtol=1e-5)
     assert list(read["scene_label"]) == ["metro_station"]
 

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from data.errors import UserError
+from data.official_layout import META, TEST, TRAIN
 from data.packing import pack
+from data.readers.synthetic import write_synthetic
+from data.readers.tau22 import read_tau22
 from data.scenes import Clip, ClipSet
-from data.synthetic import write_synthetic
 from data.tables import read_table
-from data.tau22 import META, TEST, TRAIN, read_tau22
 from data.waves import WaveStore
 from experiments.bench.timing import Row, in_turns, rates, row
 

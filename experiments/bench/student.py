@@ -17,15 +17,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from data.augment import Augment
+from data.augment import Augmenter, Sounds
 from data.batches import Batch, Batches
 from data.errors import UserError
 from data.front_ends import FrontEnd, build_front_end
 from data.impulse import read_impulses
 from data.packing import pack
+from data.readers.synthetic import IMPULSE_FOLDER, write_synthetic
+from data.readers.tau22 import read_tau22
 from data.scenes import SCENES
-from data.synthetic import IMPULSE_FOLDER, write_synthetic
-from data.tau22 import read_tau22
 from data.waves import WaveStore
 from experiments.bench.data import repeated
 from experiments.bench.teacher import DATA, HARDWARE, RATE, naive_front_end
@@ -103,7 +103,7 @@ def _whole(
             few,
             loss=_loss,
             recipe=recipe,
-            augment=Augment(student.augment),
+            augmentation=student.augment,
             responses=responses,
             seed=0,
             on_epoch=lambda row, _, epochs=epochs: epochs.append(row),
@@ -120,7 +120,7 @@ def _whole(
 def _parts(
     fabric: Fabric, student: StudentSettings, arguments: argparse.Namespace, batches: Batches, responses: torch.Tensor
 ) -> list[Row]:
-    device, augment = fabric.device, Augment(student.augment)
+    device, augment = fabric.device, Augmenter(student.augment)
     generator = torch.Generator(device).manual_seed(0)
     batch = next(batches.shuffled(generator))
     responses = responses.to(device)
@@ -131,19 +131,17 @@ def _parts(
     plain = build_student(student.builder, size=arguments.size).to(device)
 
     def filtered() -> torch.Tensor:
-        return augment.waves(
-            batch.waves, augment.shifts(len(batch.rows), generator), batch.from_reference_device, responses, generator
-        )
+        return augment.augment_waves(Sounds(batch.waves, batch.from_reference_device, responses), generator).waves
 
     actions: dict[str, Action] = {
         "part: reading, 1 thread": lambda: [None for _ in batches.shuffled(generator)],
         "part: roll and impulse response": filtered,
         "part: log-mel": lambda: _log_mels(front_end, batch, generator),
         "part: log-mel, hear21passt's": lambda: _naive_log_mels(theirs, batch),
-        "part: Freq-MixStyle and masks": lambda: augment.pictures(spectrograms, generator),
+        "part: Freq-MixStyle and masks": lambda: augment.augment_spectrograms(spectrograms, generator),
         "part: network, eager, channels last": _training_step(ours, batch, lambda: spectrograms, torch.channels_last),
         "whole step, naive": _training_step(
-            plain, batch, lambda: augment.pictures(theirs(filtered()), generator), torch.contiguous_format
+            plain, batch, lambda: augment.augment_spectrograms(theirs(filtered()), generator), torch.contiguous_format
         ),
     }
     for action in actions.values():

@@ -23,7 +23,7 @@ from transformers import ASTFeatureExtractor
 from data.errors import UserError, unknown
 from data.front_ends import build_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.command.advice import group_choices
+from experiments.command.composition import group_choices
 from experiments.command.schema import resolve
 from experiments.distributed.fabric import make_fabric
 from experiments.settings.shared import Hardware, TeacherSettings

@@ -121,6 +121,17 @@ def evaluate(
     return scores
 
 
+def is_edge(name: str, scores: Mapping[str, float]) -> bool:
+    """Whether a name of score.json is an edge of the interval of another one; a class may be called "low" too."""
+    metric, _, edge = name.rpartition("/")
+    return edge in ("low", "high") and metric in scores
+
+
+def metrics_under(prefix: str, scores: Mapping[str, float]) -> list[str]:
+    """The names of score.json that begin with the prefix and are no edges of intervals."""
+    return [name for name in scores if name.startswith(prefix) and not is_edge(name, scores)]
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities (n, classes) of logits, in float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)

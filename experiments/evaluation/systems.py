@@ -4,7 +4,6 @@ Conventions: the table has the columns name, accuracy (a share from 0 to 1), par
 (development: its test split; evaluation) and source. The published systems of 2023 come with the code.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from data.errors import UserError, listed
 from data.tables import read_table
 from experiments.evaluation.ranking import WEIGHTS, Standing, System
 from experiments.runs.layout import RECORD, SCORES
+from experiments.runs.reader import read_values
 
 PUBLISHED = Path(__file__).parent.parent / "published_2023.csv"
 SETS = {"development": "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
@@ -55,13 +55,13 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
     """
     systems, wrong = [], []
     for folder in {path.resolve(): path for path in folders}.values():
-        try:
-            scores = json.loads((folder / SCORES).read_text())
-            figures = {key: _figure(key, str(scores[name])) for key, name in METRICS.items()}
-        except OSError:
+        if not (folder / SCORES).is_file():
             wrong.append(f"{folder}: it has no {SCORES}")
             continue
-        except (ValueError, KeyError, TypeError):
+        try:
+            scores = read_values(folder / SCORES)
+            figures = {key: _figure(key, str(scores[name])) for key, name in METRICS.items()}
+        except (UserError, KeyError):
             wrong.append(f"{folder}: its {SCORES} lacks one of {', '.join(METRICS.values())}, or is damaged")
             continue
         wrong += [f"{folder}: {value}" for value in figures.values() if isinstance(value, str)]

@@ -31,12 +31,17 @@ def shifts_of(count: int, widest: int) -> list[int]:
     """So many shifts in samples, evenly spaced over +-`widest`, the middle one 0.
 
     Raises:
-        UserError: the number is even, so that the clean clip would not be among them, or the shifts are all 0.
+        UserError: the number is even, so that the clean clip would not be among them, or several are the same.
     """
     if count < 1 or count % 2 == 0:
         raise UserError(f"teacher.shifts={count} must be odd: 1, the clean clip, or 3, 5, ... around it")
     if count > 1 and widest == 0:
         raise UserError(f"teacher.shifts={count} shifts by up to teacher.augment.roll, which is 0: set that")
+    if count > 2 * widest + 1:
+        raise UserError(
+            f"teacher.shifts={count} is more than the {2 * widest + 1} shifts by whole samples, up to "
+            f"teacher.augment.roll={widest} either way"
+        )
     half = count // 2
     return [round(widest * step / max(half, 1)) for step in range(-half, half + 1)]
 

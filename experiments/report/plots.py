@@ -1,9 +1,8 @@
-"""Pictures of results: training curves, confusions, devices, calibration, costs; for reports, papers and dashboards.
+"""Plots of results: training curves, confusion matrices, accuracies, calibration, layers, costs.
 
-Conventions: every function takes what a run's files hold and gives a matplotlib Figure WIDTH inches wide, so that its
-words can be read on a phone. A run has one colour, by its place among the runs. Nothing is drawn in black or white
-but in INK, which becomes the colour of a page's own words (render.py), so that one picture fits light and dark. Names
-are text, never formulas. The first colours: Okabe & Ito, "Color Universal Design", 2008.
+Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH inches wide, so that its
+text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas. Style:
+see style.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,34 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.metrics import metrics_under
+from experiments.report.style import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
 
-INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
-COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
-WIDTH, HEIGHT = 3.6, 2.4  # inches
-FONT = 8.0
 MANY = 20  # classes: with more, their names are smaller, and counts are not written
-STYLE = {
-    "font.size": FONT,
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "svg.fonttype": "none",  # words stay words: they can be searched, read aloud, and have the page's letters
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.grid": True,
-    "grid.color": INK,
-    "grid.alpha": 0.15,
-    "legend.frameon": False,
-    "legend.fontsize": 7,
-    "figure.constrained_layout.use": True,
-}
-
 
 P = ParamSpec("P")
 
@@ -93,7 +68,8 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 @_styled
 def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure:
-    """What each class (rows) was taken for (columns): shares of the row, and counts in the cells."""
+    """The confusion matrix: a row for each true class, a column for each predicted one; a cell is as dark as its share
+    of the row, and has its count in it."""
     table, n = np.asarray(counts, dtype=float), len(scenes)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, axis = _axes(height=0.9 * WIDTH)
@@ -106,7 +82,7 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure
             if table[row, column] and n <= MANY:
                 axis.text(column, row, f"{int(table[row, column])}", ha="center", va="center", fontsize=6.5)
     words, size = [scene.replace("_", " ") for scene in scenes], min(FONT, FONT * MANY / max(n, 1))
-    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="taken for")
+    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="predicted")
     axis.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
     axis.set_yticks(range(n), words, fontsize=size)
     axis.tick_params(length=0)
@@ -137,7 +113,7 @@ def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
 
 @_styled
 def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal it means what it says.
+    """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal both are equal.
 
     Args:
         runs: by name, each the rows of reliability.csv, maybe none.

@@ -29,7 +29,7 @@ from experiments.runs.layout import (
     SCORES,
     write_text,
 )
-from experiments.runs.reader import flat
+from experiments.runs.reader import find_record, flat, read_record
 from experiments.runs.tracking import Tracker, commit
 
 log = logging.getLogger(__name__)
@@ -87,18 +87,12 @@ class Run:
         Raises:
             UserError: its record is damaged.
         """
-        path = self.folder / RECORD
-        try:
-            before = json.loads(path.read_text())
-            settings, inputs = before["settings"], before["inputs"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({error}): run the stage again with force=true") from error
-        sources = [Path(source) for source in before.get("sources", [])]
+        before = read_record(self.folder)
         return Run(
             self.folder,
-            settings=settings,
-            inputs=inputs,
-            sources=sources,
+            settings=before.settings,
+            inputs=before.inputs,
+            sources=before.sources,
             force=self.force,
             tracking=self._tracking,
             config=self._config,
@@ -112,12 +106,9 @@ class Run:
         """
         if self.force or not self.is_finished:
             return False
-        try:
-            record = json.loads((self.folder / RECORD).read_text())
-            before = {key: record[key] for key in self.identity}
-        except (ValueError, KeyError, TypeError):
+        if (before := find_record(self.folder)) is None:  # damaged: run again
             return False
-        if found := differences(before, self.identity):
+        if found := differences({"settings": before.settings, "inputs": before.inputs}, self.identity):
             raise UserError(
                 f"{self.folder} holds a result of other settings or inputs:\n{listed(found)}\n"
                 "choose another name=..., or replace it with force=true"

@@ -1,13 +1,11 @@
-"""What stages have in common: from the settings to folders, runs and data sets, and what ends a run."""
+"""What stages have in common: from the settings to folders and runs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.distributed.processes import is_first
-from experiments.report.publish import publish
-from experiments.runs.layout import MODEL, REPORT, Layout
+from experiments.runs.layout import MODEL, Layout
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
@@ -53,24 +51,6 @@ def new_run(
         tracking=settings.tracking,
         config=as_mapping(settings),
     )
-
-
-def is_done(run: Run, *files: str) -> bool:
-    """Whether a run's results are there already; then its page is too.
-
-    Raises:
-        UserError: results of other settings or inputs are there.
-    """
-    done = run.is_done(*files)
-    if done and is_first() and not (run.folder / REPORT).is_file():
-        publish(run, {})
-    return done
-
-
-def finish(run: Run, scores: Mapping[str, float]) -> None:
-    """Write the scores, mark the run complete, and publish it."""
-    run.finish(scores)
-    publish(run, scores)
 
 
 def as_mapping(settings: Settings) -> dict[str, Any]:

@@ -28,12 +28,15 @@ from data.waves import to_float
 from experiments.command.schema import resolve
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.inference.classifier import front_end_of
-from experiments.runs.energy import Action, Metered, in_alternation, read_energy, read_phases
+from experiments.report.publish import finish, is_done
+from experiments.runs.energy import Action, in_alternation
+from experiments.runs.formats import Metered
 from experiments.runs.layout import ENERGY, write_text
 from experiments.runs.lineage import trainings
+from experiments.runs.reader import read_energy, read_phases
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Energy
-from experiments.stages.context import finish, is_done, model_of, new_run
+from experiments.stages.context import model_of, new_run
 from students import build_student
 from students.complexity import tflite_complexity
 from students.quantize.calibrate import calibrate

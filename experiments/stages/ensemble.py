@@ -15,12 +15,13 @@ from data.logits import LogitsWriter, read_identity, read_several
 from experiments.datasets.datamodule import prepare, warn_of_leaks
 from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics, split_metrics
 from experiments.evaluation.metrics import softmax
+from experiments.report.publish import finish, is_done
 from experiments.report.tables import ENSEMBLE, ensemble_tables
 from experiments.runs.layout import LOGITS, SCORES, logits_files
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Ensemble
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from teachers.ensemble import MEANS, combine, fit_temperature, fit_weights
 
 log = logging.getLogger(__name__)

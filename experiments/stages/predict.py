@@ -5,11 +5,9 @@ in seconds, scene_label (the most probable), and a column of probabilities for e
 that are one clip it is a table that stage=score reads.
 """
 
-import csv
-import io
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +22,7 @@ from data.audio import SUFFIXES, is_sound
 from data.errors import UserError, listed
 from data.files import write_whole
 from data.scenes import PART_SECONDS
+from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Recogniser, load_recogniser
 from experiments.runs.layout import PREDICTIONS
 from experiments.settings.shared import Settings
@@ -42,6 +41,12 @@ class Heard(NamedTuple):
     probabilities: np.ndarray
 
 
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    if settings.of(Predict).audio is None:
+        raise UserError("the predict stage needs sounds: predict.audio=FILE_OR_FOLDER")
+
+
 def run(settings: Settings) -> None:
     """Hear the sounds of `predict.audio`; write the table, always anew; print what each file is most.
 
@@ -49,8 +54,7 @@ def run(settings: Settings) -> None:
         UserError: files cannot be read, all of them listed; the table of the others is written before.
     """
     asked = settings.of(Predict)
-    if asked.audio is None:
-        raise UserError("the predict stage needs sounds: predict.audio=FILE_OR_FOLDER")
+    assert asked.audio is not None
     out = Path(asked.out) if asked.out else layout_of(settings).folder("predict") / PREDICTIONS
     if out.is_dir():
         raise UserError(f"predict.out={out} is a folder: name a file in it")
@@ -106,15 +110,12 @@ def hear(recogniser: Recogniser, files: dict[str, Path]) -> tuple[list[Heard], l
     return heard, failures
 
 
-def table_of(heard: Iterable[Heard], scenes: Sequence[str]) -> str:
+def table_of(heard: Sequence[Heard], scenes: Sequence[str]) -> str:
     """The table as text."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(["filename", "start", "scene_label", *scenes])
-    for name, probabilities in heard:
-        for number, row in enumerate(probabilities):
-            writer.writerow([name, f"{number * PART_SECONDS:g}", scenes[row.argmax()], *map(repr, row.tolist())])
-    return text.getvalue()
+    names = [name for name, probabilities in heard for _ in probabilities]
+    starts = [number * PART_SECONDS for _, probabilities in heard for number in range(len(probabilities))]
+    probabilities = np.concatenate([probabilities for _, probabilities in heard])
+    return predictions_text(names, probabilities, scenes, starts=starts, digits=None)
 
 
 def _shown(heard: Sequence[Heard], scenes: Sequence[str]) -> Table:
@@ -132,5 +133,6 @@ def _shown(heard: Sequence[Heard], scenes: Sequence[str]) -> Table:
 
 
 def _printable(name: str) -> str:
-    """A name as text; bytes that are none, which file systems allow, as escapes."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    """A name as text that a table can hold: bytes that are no text, which file systems allow, and carriage returns as
+    escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace").replace("\r", "\\r")

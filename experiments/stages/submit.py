@@ -12,14 +12,15 @@ from data.errors import UserError, counted, listed
 from data.files import file_sha256
 from data.packing import read_stamps
 from data.scenes import SCENES
-from experiments.evaluation.predictions import table_text
+from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Recogniser, load_recogniser
 from experiments.inference.files import probabilities_of_files
+from experiments.report.publish import finish, is_done
 from experiments.runs.layout import MODEL, PACKAGE, matches
 from experiments.runs.reader import CHALLENGE, is_run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from experiments.submission.about import EXAMPLE, SECTIONS, About, read_about
 from experiments.submission.builders import pretraining_of
 from experiments.submission.describe import System, description, energy_note
@@ -35,7 +36,8 @@ from experiments.submission.layout import (
 )
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.meta import Defect, meta_defects, meta_text
-from experiments.submission.report_pictures import pictures
+from experiments.submission.report_plots import plots_of
+from experiments.submission.report_tables import references, tables_of
 from experiments.submission.technical_report import report_pdf, unprinted
 from experiments.submission.validate import Passed, require_valid
 
@@ -71,7 +73,7 @@ def run(settings: Settings) -> None:
     if not is_done(this, PACKAGE):
         this.start()
         systems = [entry.system for entry in entries]
-        content = {report_path(team): report_pdf(systems, about, pictures(systems))}
+        content = {report_path(team): report_pdf(about, tables_of(systems), references(systems), plots_of(systems))}
         for entry in entries:
             label = entry.system.label
             content[meta_path(label)] = _description(entry.system)
@@ -196,7 +198,7 @@ def _predictions(entry: _Entry, files: Sequence[Path]) -> str:
     with Progress(transient=True) as bars:
         bar = bars.add_task(entry.system.label, total=len(files))
         probabilities = probabilities_of_files(entry.recogniser, files, lambda done: bars.update(bar, completed=done))
-    return table_text([file.name for file in files], probabilities, SCENES)
+    return predictions_text([file.name for file in files], probabilities, SCENES)
 
 
 def _fingerprints(about: str, entries: Sequence[_Entry], files: Sequence[Path]) -> dict[str, str]:

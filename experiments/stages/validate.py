@@ -14,11 +14,16 @@ from experiments.submission.layout import other_than_official
 from experiments.submission.validate import log, require_valid
 
 
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    if settings.of(Validate).package is None:
+        raise UserError("the validate stage needs a package: validate.package=FILE.zip")
+
+
 def run(settings: Settings) -> None:
     """Check `validate.package`, against the files of `submit.evaluation` if that is set; print what it holds."""
     package = settings.of(Validate).package
-    if package is None:
-        raise UserError("the validate stage needs a package: validate.package=FILE.zip")
+    assert package is not None
     folder = settings.of(Submit).evaluation
     filenames = None if folder is None else [file.name for file in evaluation_files(folder)]
     systems = require_valid(Path(package), filenames)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from data.augmentation import descriptions
 from data.scenes import DEVICES, SCENES
 from experiments.inference.classifier import Recogniser
+from experiments.report.tables import WHOLE, MetricRow, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
 from experiments.submission.builders import is_pretrained, pretraining_of, student_of
@@ -20,15 +22,6 @@ from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
 
-AUGMENTATIONS = {  # setting -> the organisers' word
-    "roll": "time rolling",
-    "impulse_p": "device impulse response augmentation",
-    "mixstyle_p": "freq-mixstyle",
-    "frequency_mask": "frequency masking",
-    "time_mask": "time masking",
-    "mixup_p": "mixup",
-    "crop": "random cropping",
-}
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
 NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see prepare.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
@@ -56,6 +49,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         UserError: the builder of the student or of a teacher is not installed.
     """
     scores, datasets = lineage.quantized.scores, external_datasets(lineage, about)
+    metrics = metric_rows(scores)
     named = about.systems[int(label.rsplit("_", 1)[1]) - 1] if about.systems else default_name(lineage)
     return {
         "submission": {"label": label, **named, "authors": about.authors},
@@ -90,9 +84,9 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         },
         "results": {
             "development_dataset": {
-                "overall": _figures(scores, ""),
-                "class_wise": {scene: _figures(scores, f"/scene/{scene}") for scene in SCENES},
-                "device_wise": {device: _figures(scores, f"/device/{device}") for device in DEVICES},
+                "overall": _metrics(metrics.get(WHOLE)),
+                "class_wise": {scene: _metrics(metrics.get(f"scene/{scene}")) for scene in SCENES},
+                "device_wise": {device: _metrics(metrics.get(f"device/{device}")) for device in DEVICES},
             }
         },
     }
@@ -112,9 +106,10 @@ def network_of(lineage: Lineage) -> str:
 
 def augmentations(lineage: Lineage) -> list[str]:
     """What the student's training clips went through, in words; impulse responses only where there were some."""
-    settings = lineage.student.settings
-    used = [key for key in AUGMENTATIONS if settings.get(f"student.augment.{key}")]
-    return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or _has_responses(lineage.student)]
+    settings, prefix = dict(lineage.student.settings), "student.augment."
+    if not _has_responses(lineage.student):
+        settings.pop(f"{prefix}impulse_p", None)
+    return descriptions(settings, prefix=prefix)
 
 
 def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]:
@@ -142,8 +137,9 @@ def _has_responses(run: RunFiles) -> bool:
     return run.inputs.get("impulses", NO_RESPONSES) != NO_RESPONSES
 
 
-def _figures(scores: Mapping[str, float], subset: str) -> dict[str, float | None]:
-    accuracy, loss = scores.get(f"test/accuracy{subset}"), scores.get(f"test/log_loss{subset}")
+def _metrics(row: MetricRow | None) -> dict[str, float | None]:
+    """As the organisers want them; None is what the run does not have."""
+    accuracy, loss = (None, None) if row is None else (row.accuracy, row.log_loss)
     return {
         "accuracy": None if accuracy is None else round(100 * accuracy, PERCENT_DIGITS),
         "logloss": None if loss is None else round(loss, LOSS_DIGITS),

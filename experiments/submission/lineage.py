@@ -11,7 +11,7 @@ from typing import Any
 
 from data.errors import UserError, listed
 from data.files import file_sha256
-from experiments.runs.energy import Metered
+from experiments.runs.formats import Metered
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
 from experiments.runs.lineage import teachers_behind, trainings, written
 from experiments.runs.reader import RunFiles, is_run, read_run

@@ -1,6 +1,6 @@
 """The tables of a submission's technical report, as rows of words: a column a system, or two.
 
-Conventions: the first row is the header. Figures are those of the descriptions (meta.py) and of the runs' score.json;
+Conventions: the first row is the header. Metrics are those of the descriptions (meta.py) and of the runs' score.json;
 what was not measured, or does not apply, is a dash.
 """
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
+from experiments.report.numbers import nats
+from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.builders import student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
@@ -23,6 +25,18 @@ CODECARBON = "CodeCarbon: estimate and track carbon emissions from machine learn
 INTEGERS = "B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, CVPR 2018."  # noqa: E501
 METHODS = {"ptq": "after training", "qat": "in training"}
 DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a neural network, arXiv:1503.02531, 2015."
+
+
+def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
+    """All tables with their captions, by the section of the report that they belong to."""
+    energies = "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter."
+    return {
+        "system": [("The systems.", overview(systems)), ("How they were trained.", training(systems))],
+        "data": [("Which data the systems were trained on.", data(systems))],
+        "results": [("Accuracy (%) and log loss on the development test split.", metrics_by_subset(systems))],
+        "complexity": [("Costs, and the task's limits.", complexity(systems))],
+        "energy": [(energies, energy(systems))],
+    }
 
 
 def overview(systems: Sequence[System]) -> Rows:
@@ -112,19 +126,18 @@ def data(systems: Sequence[System]) -> Rows:
     )
 
 
-def figures_by_subset(systems: Sequence[System]) -> Rows:
+def metrics_by_subset(systems: Sequence[System]) -> Rows:
     """Accuracy and log loss over all and by scene, device and group; two columns a system."""
-    subsets = {"all (macro)": ""}
-    subsets |= {scene: f"/scene/{scene}" for scene in SCENES}
-    subsets |= {f"device {device}": f"/device/{device}" for device in DEVICES}
-    subsets |= {f"{group} devices": f"/group/{group}" for group in DEVICE_GROUPS}
+    subsets = {"all (macro)": WHOLE}
+    subsets |= {scene: f"scene/{scene}" for scene in SCENES}
+    subsets |= {f"device {device}": f"device/{device}" for device in DEVICES}
+    subsets |= {f"{group} devices": f"group/{group}" for group in DEVICE_GROUPS}
+    metrics = [metric_rows(s.lineage.quantized.scores) for s in systems]
     rows = [["", *(cell for s in systems for cell in (f"{_short(s)}: %", "log loss"))]]
     for name, subset in subsets.items():
-        row = [name]
-        for scores in (s.lineage.quantized.scores for s in systems):
-            accuracy, loss = scores.get(f"test/accuracy{subset}"), scores.get(f"test/log_loss{subset}")
-            row += [DASH if accuracy is None else f"{100 * accuracy:.1f}", DASH if loss is None else f"{loss:.3f}"]
-        rows.append(row)
+        found = [row.get(subset) for row in metrics]
+        cells = [[f"{100 * row.accuracy:.1f}", nats(row.log_loss) or DASH] if row else [DASH, DASH] for row in found]
+        rows.append([name, *(cell for pair in cells for cell in pair)])
     return rows
 
 

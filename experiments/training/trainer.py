@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from data.augment import Augment
 from data.augmentation import Augmentation
 from data.batches import Batch
 from data.errors import UserError
@@ -141,7 +140,7 @@ class Trainer:
                     validation_clips,
                     loss=loss,
                     recipe=recipe,
-                    augment=Augment(self.augmentation),
+                    augmentation=self.augmentation,
                     responses=data.responses,
                     seed=self.seed,
                     on_epoch=note,
