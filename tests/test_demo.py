@@ -22,8 +22,8 @@ from aiohttp import web
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.front_ends import band_centres, build_front_end
-from experiments.command.schema import resolve
 from experiments.inference.classifier import load_recogniser
+from experiments.run import resolve
 from experiments.settings.stages import Demo
 from experiments.stages import demo
 

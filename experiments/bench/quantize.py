@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.front_ends import build_front_end
 from experiments.bench.teacher import DATA, RATE
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.distributed.fabric import compile_mode
 from students import build_student
 from students.quantize.calibrate import calibrate
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     """All rows: what, median, unit, rounds."""
     if arguments.rounds < 1:
         raise UserError(f"--rounds={arguments.rounds} must be at least 1")
-    student = resolve(["student=cp_mobile", DATA]).student
+    student = composed("student=cp_mobile", DATA).student
     front_end = build_front_end(RATE, student.mel)
     spectrograms = front_end(torch.randn(CLIPS, RATE) / 10)
     network = build_student(student.builder, size=arguments.size).eval()

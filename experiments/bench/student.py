@@ -30,7 +30,7 @@ from data.waves import WaveStore
 from experiments.bench.data import repeated
 from experiments.bench.teacher import DATA, HARDWARE, RATE, naive_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.distributed.fabric import compile_mode, make_fabric
 from experiments.settings.shared import StudentSettings
 from experiments.training.loop import fit
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     size = arguments.batch or (256 if fabric.device.type == "cuda" else 64)
     if arguments.rounds < 1 or size < 2:
         raise UserError(f"--rounds={arguments.rounds} must be at least 1, --batch={size} at least 2")
-    student = resolve(["student=cp_mobile", DATA]).student
+    student = composed("student=cp_mobile", DATA).student
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         synthetic = write_synthetic(place / "synthetic")

@@ -24,9 +24,10 @@ from data.errors import UserError, unknown
 from data.front_ends import build_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
 from experiments.command.composition import group_choices
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.distributed.fabric import make_fabric
-from experiments.settings.shared import Hardware, TeacherSettings
+from experiments.settings.parts import Hardware
+from experiments.settings.shared import TeacherSettings
 from teachers import build_teacher
 
 RATE, CLASSES = 32_000, 10
@@ -87,7 +88,7 @@ def _bench(name: str, batch: int | None, rounds: int) -> list[Row]:
 
 def settings_of(name: str) -> TeacherSettings:
     """What teacher=NAME means, with the recipe for the full data set."""
-    return resolve([f"teacher={name}", DATA]).teacher
+    return composed(f"teacher={name}", DATA).teacher
 
 
 def _network(teacher: TeacherSettings) -> nn.Module:

@@ -25,7 +25,7 @@ from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.waves import to_float
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.inference.classifier import front_end_of
 from experiments.report.publish import finish, is_done
@@ -174,7 +174,7 @@ def _front_end_of(path: Path, metadata: Mapping[str, Any], prepared: DataModule)
 
 def _baseline_front_end(prepared: DataModule) -> FrontEnd:
     """As published, which is for clips of 1 s at 32 kHz."""
-    front_end = build_front_end(prepared.store.sample_rate, resolve(["student=baseline"]).student.mel)
+    front_end = build_front_end(prepared.store.sample_rate, composed("student=baseline").student.mel)
     if (found := prepared.spectrogram_shape(front_end)) != SHAPE:
         raise UserError(
             f"the baseline sees {SHAPE[2]} bands and {SHAPE[3]} frames of a clip, which here has {found[3]}: "

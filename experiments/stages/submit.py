@@ -17,7 +17,7 @@ from experiments.inference.classifier import Recogniser, load_recogniser
 from experiments.inference.files import probabilities_of_files
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import MODEL, PACKAGE, matches
-from experiments.runs.reader import CHALLENGE, is_run
+from experiments.runs.reader import is_of_challenge, is_run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit
 from experiments.stages.context import layout_of, new_run
@@ -82,7 +82,7 @@ def run(settings: Settings) -> None:
         finish(this, {"systems": len(passed), "clips": len(files)})
     for entry in entries:
         lineage = entry.system.lineage
-        if (kind := lineage.kind) != CHALLENGE:
+        if not is_of_challenge(kind := lineage.kind):
             log.warning("%s: its figures are of data=%s, not of the challenge's", entry.system.label, kind)
         for teacher in lineage.teachers:
             if not (known := pretraining_of(teacher)).is_complete:

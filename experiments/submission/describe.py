@@ -17,7 +17,7 @@ from experiments.inference.classifier import Recogniser
 from experiments.report.tables import WHOLE, MetricRow, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
-from experiments.submission.builders import is_pretrained, pretraining_of, student_of
+from experiments.submission.builders import features_of, is_pretrained, pretraining_of, student_of
 from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
@@ -56,7 +56,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         "system": {
             "description": {
                 "input_sampling_rate": f"{recogniser.sample_rate / 1000:g}kHz",
-                "acoustic_features": "log-mel energies",
+                "acoustic_features": features_of(lineage.student).features,
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
                 "machine_learning_method": student_of(lineage.student).family,

@@ -13,7 +13,7 @@ from data.batches import Batches
 from data.errors import UserError
 from data.front_ends import build_front_end
 from experiments.distributed.fabric import make_fabric
-from experiments.settings.shared import Distillation, Hardware, Recipe
+from experiments.settings.parts import Distillation, Hardware, Recipe
 from experiments.training.distillation import student_loss
 from experiments.training.loop import fit
 
