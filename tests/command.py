@@ -96,8 +96,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
     try:
         main(arguments)
     except SystemExit as stop:
-        assert stop.code is None or isinstance(stop.code, int)
-        return stop.code or 0
+        return int(stop.code or 0)
     return 0
 
 
