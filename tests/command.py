@@ -6,7 +6,6 @@ logging, no Fabric and nothing of Hydra's; what it changed of all these, and of 
 """
 
 import contextlib
-import gc
 import io
 import logging
 import os
@@ -97,10 +96,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
     try:
         main(arguments)
     except SystemExit as stop:
-        if isinstance(stop.code, str):
-            sys.stderr.write(f"{stop.code}\n")
-            return 1
-        return stop.code or 0
+        return int(stop.code or 0)
     return 0
 
 
@@ -120,7 +116,6 @@ def _put_back() -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_rng_state(random)
         _forget()
-        gc.collect()  # HDF5 files that something in a cycle holds open
 
 
 def _forget() -> None:
