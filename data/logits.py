@@ -224,7 +224,7 @@ def mean_logits(
     return np.tensordot(shares, several, axes=1).astype(np.float32)
 
 
-def convex(key: str, weights: Sequence[float], count: int, *, of: str) -> np.ndarray:
+def convex(key: str, weights: Sequence[float] | np.ndarray, count: int, *, of: str) -> np.ndarray:
     """Weights brought to the sum 1, float64 (count,).
 
     Args:
