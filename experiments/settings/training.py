@@ -114,7 +114,7 @@ class Distillation:
             )
 
 
-def _is_shares(weights: object) -> bool:
-    """Whether they are numbers of which a mean can be weighted: a list, none negative and not all zero."""
+def _is_shares(weights: Any) -> bool:
+    """Whether they are numbers by which a mean can be weighted: a list, none negative and not all zero."""
     numbers = isinstance(weights, Sequence) and all(type(each) in (int, float) for each in weights)
     return numbers and all(each >= 0 for each in weights) and any(weights)
