@@ -86,10 +86,13 @@ def _run(command: Command) -> None:
             start_logging()
             for notice in command.notices():
                 log.warning("%s", notice)
+        outer = HydraConfig.instance().cfg
         try:
             _run_hydra()
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(explained(error, command)) from error
+        finally:
+            HydraConfig.instance().cfg = outer  # a sweep leaves its own
 
 
 @hydra.main(config_path=str(CONF), config_name=ROOT, version_base="1.3")

@@ -6,6 +6,7 @@ Weights are random: speed does not depend on them. Every way gets the same spect
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -66,7 +67,7 @@ def _ways(
         path = write_tflite(network_of_bits, folder / f"{bits}.tflite", {})
         for kernels in ("device", "host"):
             model = TFLiteModel(path, kernels=kernels)
-            alone[f"LiteRT, weights of {bits} bits, {kernels} kernels"] = lambda model=model: model.logits(some)
+            alone[f"LiteRT, weights of {bits} bits, {kernels} kernels"] = partial(model.logits, some)
     floats = write_float_tflite(fold(network), integers[8], folder / "float.tflite", {})
     alone["LiteRT, float, host kernels"] = lambda: float_logits(floats, some)
     alone["PyTorch, float, 1 thread"] = _one_by_one(network, some)

@@ -8,7 +8,7 @@ builds its mel bank anew for every batch (hear21passt's), and the network as PyT
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,11 @@ def _whole(
     for way, compiled in ways.items():
         if way == "compiled" and compiled is None:
             continue
-        epochs: list[dict] = []
+        epochs: list[Mapping[str, float]] = []
+
+        def keep(row: Mapping[str, float], _: object, epochs: list[Mapping[str, float]] = epochs) -> None:
+            epochs.append(row)
+
         fit(
             fabric,
             build_student(student.builder, size=arguments.size),
@@ -106,7 +110,7 @@ def _whole(
             augmentation=student.augment,
             responses=responses,
             seed=0,
-            on_epoch=lambda row, _, epochs=epochs: epochs.append(row),
+            on_epoch=keep,
             compiled=compiled,
         )
         found[way] = [epoch["clips_per_second"] for epoch in epochs[1:]]

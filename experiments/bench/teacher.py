@@ -81,7 +81,7 @@ def _bench(name: str, batch: int | None, rounds: int) -> list[Row]:
         mine, other = found[f"{verb} ours"], found[f"{verb} naive"]
         rows.append(row(f"{name}: {text}, scenelet", mine, "clips/s"))
         rows.append(row(f"{name}: {text}, naive", other, "clips/s"))
-        rows.append(row(f"{name}: {text}, scenelet / naive", np.divide(mine, other), "times"))
+        rows.append(row(f"{name}: {text}, scenelet / naive", np.divide(mine, other).tolist(), "times"))
     minutes = [ALL_CLIPS / rate / 60 for rate in found["logits ours"]]
     return [*rows, row(f"{name}: logits of {ALL_CLIPS:,} clips at this rate", minutes, "min")]
 
@@ -134,7 +134,7 @@ def _training(
 def _unfused(network: nn.Module) -> nn.Module:
     """The same network with its package's own attention, where it has one."""
     inner = getattr(network, "network", None)
-    if hasattr(inner, "set_attn_implementation"):
+    if inner is not None and hasattr(inner, "set_attn_implementation"):
         inner.set_attn_implementation("eager")
     for block in getattr(inner, "blocks", []):
         own = Attention(block.attn.proj.in_features, block.attn.heads, qkv_bias=True)

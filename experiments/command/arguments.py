@@ -17,8 +17,10 @@ from experiments.settings.stages import ALL, RENAMED, STAGES
 
 SWEEP = ("-m", "--multirun")
 FLAGS = (*SWEEP, "-r", "--run", "--resolve", "--hydra-help", "-sc", "--shell-completion")
-VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
-VALUED += ("--experimental-rerun",)
+VALUED = (
+    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
+    "--experimental-rerun",
+)
 INFO = ("-i", "--info")  # which may have one of these values
 INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 QUESTIONS = (*INFO, "-c", "--cfg", "--hydra-help", "-sc", "--shell-completion")
@@ -94,25 +96,26 @@ def read_arguments(arguments: Sequence[str]) -> Command:
         UserError: words that are no settings, no stage, no input and no flags; all of them are listed.
     """
     problems: list[str] = []
-    flags, words, inputs = _without_flags(arguments, problems)
+    flags, words, behind = _without_flags(arguments, problems)
     steps = _steps_of(words)
     overrides: list[str] = []
+    inputs: list[str] = []
     stage, renamed = steps is not None, []
     for word in words:
         key, _, value = word.partition("=")
         if key in RENAMED and word != key:
             renamed.append(key)
-            overrides.append(f"{RENAMED[key]}={value}")
+            overrides.append(_with_quotes(f"{RENAMED[key]}={value}"))
         elif _is_setting(word):
             overrides.append(_with_quotes(word))
-        elif steps is None and not inputs:
+        elif steps is None:
             stage, steps = True, _stage(word, problems)
             overrides.append(f"stage={word}")
         else:
-            inputs = [*inputs, word]
+            inputs.append(word)
     steps = ALL if steps is None else steps
-    if inputs and not problems:
-        overrides += _input(steps, inputs, problems)
+    if (inputs or behind) and not problems:
+        overrides += _input(steps, [*inputs, *behind], problems)
     if problems:
         raise UserError("\n".join(problems))
     return Command(tuple(flags), tuple(overrides), steps, stage, tuple(dict.fromkeys(renamed)))

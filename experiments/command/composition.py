@@ -3,10 +3,12 @@
 The schema is made from the dataclasses, so that a setting stands in one place.
 """
 
+import copy
 import dataclasses
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +76,17 @@ def mutable(kind: type, **more: Any) -> type:
         if each.name not in SPECIAL:
             found.append((each.name, *_typed_field(hints[each.name], each)))
     for name, value in more.items():
-        found.append((name, type(value), dataclasses.field(default_factory=lambda value=value: value)))
+        found.append((name, type(value), dataclasses.field(default_factory=partial(copy.copy, value))))
     return dataclasses.make_dataclass(kind.__name__, found)
 
 
 def _typed_field(hint: Any, each: dataclasses.Field) -> tuple[Any, Any]:
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         inner = mutable(hint)
         if each.default_factory is dataclasses.MISSING:
             return inner, dataclasses.field(default_factory=inner)
         values = dataclasses.asdict(each.default_factory())
-        return inner, dataclasses.field(default_factory=lambda: inner(**values))
+        return inner, dataclasses.field(default_factory=partial(inner, **values))
     if each.default_factory is not dataclasses.MISSING:
         return hint, dataclasses.field(default_factory=each.default_factory)
     missing = each.default is dataclasses.MISSING

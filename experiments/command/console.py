@@ -20,7 +20,7 @@ class Progress(logging.StreamHandler):
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO | None:  # type: ignore[override]
+    def stream(self) -> TextIO | None:
         return sys.stdout
 
     def emit(self, record: logging.LogRecord) -> None:

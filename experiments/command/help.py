@@ -89,7 +89,7 @@ def overview() -> str:
 
 def stage_page(command: Command, width: int) -> str:
     """The settings of the stages of a command: their values in this command, and what each of them is for."""
-    plain = [each.input_line for each in command.parsed if not each.is_sweep_override()]
+    plain = [str(each.input_line) for each in command.parsed if not each.is_sweep_override()]
     with composing() as hydra:
         cfg, comments = compose(ROOT, plain, return_hydra_config=True), comments_of(hydra, plain)
     require_stages(tuple(cfg.stage.steps))

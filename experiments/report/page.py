@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from experiments.report.render import svg
 from experiments.runs.layout import write_text
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ class Plot(NamedTuple):
     @property
     def svg(self) -> str:
         """The plot as SVG for the page."""
-        from experiments.report.render import svg  # loads matplotlib, which pages without plots need not
-
         return svg(self.figure, f"{self.of}: {self.title}")
 
 

@@ -2,33 +2,34 @@
 
 Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH inches wide, so that its
 text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas. Style:
-see style.py.
+see style.py. matplotlib, which takes a while to import, is imported when something is drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments.evaluation.metrics import metrics_under
 from experiments.report.style import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MANY = 20  # classes: with more, their names are smaller, and counts are not written
 
 P = ParamSpec("P")
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def _styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
     """Draw in our style, whatever that of the process is."""
 
     @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def styled(*args: P.args, **kwargs: P.kwargs) -> "Figure":
+        import matplotlib
+
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
@@ -47,7 +48,7 @@ class Point(NamedTuple):
 
 
 @_styled
-def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     """Losses (above) and validation accuracy (below) over epochs; runs by name, each a sequence of rows, maybe none."""
     figure, (above, below) = _axes(2, height=1.6 * HEIGHT)
     alone = len(histories) == 1
@@ -67,9 +68,11 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 @_styled
-def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure:
+def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figure":
     """The confusion matrix: a row for each true class, a column for each predicted one; a cell is as dark as its share
     of the row, and has its count in it."""
+    from matplotlib.patches import Rectangle
+
     table, n = np.asarray(counts, dtype=float), len(scenes)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, axis = _axes(height=0.9 * WIDTH)
@@ -90,7 +93,7 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure
 
 
 @_styled
-def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
+def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> "Figure":
     """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
     found = dict.fromkeys(key for run in scores.values() for key in metrics_under(prefix, run))
@@ -112,7 +115,7 @@ def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
 
 
 @_styled
-def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal both are equal.
 
     Args:
@@ -132,13 +135,15 @@ def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 @_styled
-def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -> Figure:
+def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -> "Figure":
     """Bytes and multiply-accumulates of each layer of an integer network, coloured by the bits of its weights.
 
     Args:
         rows: of layers.json.
         macs: by layer.
     """
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     figure, (left, right) = _axes(1, 2, height=0.6 + 0.15 * max(len(rows), 10))
     right.sharey(left)
     places = np.arange(len(rows))
@@ -148,7 +153,7 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
         (right, "multiply-acc.", [macs.get(str(row["layer"]), 0) for row in rows]),
     ):
         for number, width in enumerate(bits):
-            mine = [i for i in places if rows[i]["bits"] == width]
+            mine = [i for i in range(len(rows)) if rows[i]["bits"] == width]
             axis.barh(mine, [values[i] for i in mine], color=_colour(number), alpha=0.75, label=f"{width} bits")
         axis.set(title=title)
         axis.grid(visible=False, axis="y")
@@ -162,9 +167,11 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
 
 
 @_styled
-def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> Figure:
+def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
     """Accuracy over bytes (above) and over multiply-accumulates (below), limits dashed; points on the front have a
     ring."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
     figure, axes = _axes(2, height=1.7 * HEIGHT)
     groups = list(dict.fromkeys(point.group for point in points))
     for axis, cost, title in zip(axes, ("parameter_bytes", "macs"), ("bytes", "multiply-accumulates"), strict=True):
@@ -185,7 +192,9 @@ def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> Figure:
     return figure
 
 
-def _axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple[Figure, Any]:
+def _axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns)
 
@@ -194,7 +203,7 @@ def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def _legend(figure: Figure, axis: Axes) -> None:
+def _legend(figure: "Figure", axis: "Axes") -> None:
     """Above all axes, where it hides nothing, in as many columns as there is room for."""
     handles, labels = axis.get_legend_handles_labels()
     columns = max(1, min(len(labels), int(44 / (max(map(len, labels), default=1) + 6))))

@@ -134,7 +134,8 @@ def read_run(folder: Path) -> RunFiles:
         return empty
 
     record = read(RECORD, record_in, Record({}, {}, []))
-    scenes, counts = read(CONFUSION, confusion_in, ([], []))
+    nothing: tuple[list[str], list[list[int]]] = ([], [])
+    scenes, counts = read(CONFUSION, confusion_in, nothing)
     found = RunFiles(
         folder=folder,
         scores=read(SCORES, scores_in, {}),

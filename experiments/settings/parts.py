@@ -158,5 +158,6 @@ class Tracking:
 
 def _is_shares(weights: object) -> bool:
     """Whether they are numbers of which a mean can be weighted: a list, none negative and not all zero."""
-    numbers = isinstance(weights, Sequence) and all(type(each) in (int, float) for each in weights)
-    return numbers and all(each >= 0 for each in weights) and any(weights)
+    if not isinstance(weights, Sequence) or not all(type(each) in (int, float) for each in weights):
+        return False
+    return all(each >= 0 for each in weights) and any(weights)

@@ -44,14 +44,17 @@ def spectrogram_shape(settings: Settings, mel: Mapping[str, Any]) -> tuple[int, 
     Raises:
         UserError: there is no such front end, or clips are too short for it.
     """
-    front_end = build_front_end(settings.data.sample_rate, mel).eval()
+    front_end = build_front_end(settings.data.sample_rate, mel)
     samples = round(settings.data.clip_seconds * settings.data.sample_rate)
     try:
-        return tuple(front_end(torch.zeros(1, samples)).shape)
-    except (AssertionError, RuntimeError, ValueError) as error:
+        frames = front_end(torch.zeros(1, samples)).shape[-1]
+    except (AssertionError, RuntimeError, ValueError):
+        frames = 0
+    if not frames:
         raise UserError(
             f"data.clip_seconds={settings.data.clip_seconds}: {samples} samples are too few for log-mels of {dict(mel)}"
-        ) from error
+        )
+    return 1, 1, front_end.mels, frames
 
 
 def student_arguments(student: StudentSettings, classes: int, shape: Sequence[int]) -> dict[str, object]:
