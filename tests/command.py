@@ -24,6 +24,7 @@ from experiments.distributed import fabric
 from experiments.run import main
 
 ROOT = Path(__file__).parent.parent
+LAUNCHER = ("-m", "experiments.run")
 # A training of seconds: two epochs of the smallest networks.
 QUICK = [
     "tracking=none",
@@ -62,10 +63,12 @@ def run(folder: Path, *arguments: str, environment: dict | None = None) -> subpr
     return subprocess.CompletedProcess(["scenelet", *arguments], code, output.getvalue(), errors.getvalue())
 
 
-def run_in_subprocess(folder: Path, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
+def run_in_subprocess(
+    folder: Path, *arguments: str, environment: dict | None = None, launcher: tuple[str, ...] = LAUNCHER
+) -> subprocess.CompletedProcess:
     """Run the command line in a process of its own: for what happens when it starts, and for several processes."""
     return subprocess.run(
-        [sys.executable, "-m", "experiments.run", *arguments],
+        [sys.executable, *launcher, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -76,7 +79,7 @@ def run_in_subprocess(folder: Path, *arguments: str, environment: dict | None = 
 
 def run_until(folder: Path, words: str, *arguments: str) -> None:
     """Start the command line in a process of its own, and kill that as soon as a line of its output has the words."""
-    command = [sys.executable, "-m", "experiments.run", *arguments]
+    command = [sys.executable, *LAUNCHER, *arguments]
     with subprocess.Popen(command, cwd=folder, env=environment_of(), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if words in line:
