@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 
 from data.errors import UserError, listed
-from experiments.settings.shared import Tracking
 from experiments.distributed.processes import is_first
 from experiments.runs.layout import (
     CHECKPOINT,
@@ -31,6 +30,7 @@ from experiments.runs.layout import (
 )
 from experiments.runs.reader import find_record, flat, read_record
 from experiments.runs.tracking import Tracker, commit
+from experiments.settings.shared import Tracking
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The description of a submitted system, from its runs: sizes, costs, training, data, energy and figures.
+"""The description of a submitted system, from its runs: sizes, costs, training, data, energy and metrics.
 
 Conventions: those of meta.py. What the runs know is taken from them; who submits and what it is called, from About.
 Energy of training is that of the student, of all teachers and of training it as integers; not known if a part is not.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.scenes import DEVICES, SCENES
-from experiments.inference.classifier import Recogniser
+from experiments.inference.classifier import Classifier
 from experiments.report.tables import WHOLE, MetricRow, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
@@ -31,7 +31,7 @@ AUGMENTATIONS = {  # setting -> the organisers' word
     "crop": "random cropping",
 }
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
-NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see prepare.py
+NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see datasets/datamodule.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
 
 
@@ -44,12 +44,12 @@ class System:
     meta: Mapping[str, Any]
 
 
-def description(lineage: Lineage, recogniser: Recogniser, about: About, label: str) -> dict[str, Any]:
-    """The content of the meta.yaml; a figure that the runs lack is None.
+def description(lineage: Lineage, classifier: Classifier, about: About, label: str) -> dict[str, Any]:
+    """The content of the meta.yaml; a number that the runs lack is None.
 
     Args:
         lineage: where the system comes from.
-        recogniser: of its file.
+        classifier: of its file.
         about: what no run knows.
         label: of the system; its last part is its number among `about.systems`.
 
@@ -63,7 +63,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         "submission": {"label": label, **named, "authors": about.authors},
         "system": {
             "description": {
-                "input_sampling_rate": f"{recogniser.sample_rate / 1000:g}kHz",
+                "input_sampling_rate": f"{classifier.sample_rate / 1000:g}kHz",
                 "acoustic_features": "log-mel energies",
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
@@ -78,7 +78,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
             "complexity": {
                 "total_model_size": scores.get("parameter_bytes"),
                 "total_parameters": scores.get("parameters"),
-                "total_parameters_non_zero": _not_zero(recogniser.network),
+                "total_parameters_non_zero": _not_zero(classifier.network),
                 "memory_use": scores.get("peak_bytes"),
                 "macs": scores.get("macs"),
             },
@@ -113,7 +113,7 @@ def network_of(lineage: Lineage) -> str:
 
 
 def augmentations(lineage: Lineage) -> list[str]:
-    """What the student's training clips went through, in words; impulse responses only where there were some."""
+    """The augmentations of the student's training clips, in words; impulse responses only where there were some."""
     settings = lineage.student.settings
     used = [key for key in AUGMENTATIONS if settings.get(f"student.augment.{key}")]
     return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or _has_responses(lineage.student)]
@@ -130,13 +130,13 @@ def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]
 
 
 def energy_note(lineage: Lineage) -> str:
-    """Of how many clips the energy of inference is, and which figures are estimates."""
+    """Of how many clips the energy of inference is, and which energies are estimates."""
     phases = {"training": "training/all", "inference": "inference", "baseline_inference": "baseline"}
     estimated = [name for name, phase in phases.items() if lineage.energy.get(phase, {}).get("estimated")]
     clips = lineage.energy.get("inference", {}).get("clips")
     of = f"inference and baseline_inference are of {clips if clips else 'an unknown number of'} clips"
     how = f"estimates, as the machine had no meter of its processor: {', '.join(estimated)}"
-    return f"{of}; {how if estimated else 'all figures are metered'}"
+    return f"{of}; {how if estimated else 'all energies are metered'}"
 
 
 def _has_responses(run: RunFiles) -> bool:
