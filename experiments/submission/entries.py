@@ -51,7 +51,8 @@ def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry
         if classifier.scenes != SCENES:
             wrong.append(f"{folder}: its classes are {list(classifier.scenes)}, the challenge's are {list(SCENES)}")
             continue
-        label = label_of(*team.split("_"), number)
+        surname, institute = team.split("_")
+        label = label_of(surname, institute, number)
         try:
             meta = description(lineage, classifier, about, label)
         except UserError as error:
