@@ -1,4 +1,4 @@
-"""What answers and trainings cost in electricity: the arithmetic by hand, with meters that read what they are told."""
+"""What inference and trainings cost in electricity: the arithmetic by hand, with meters whose readings are given."""
 
 import hashlib
 import io
@@ -16,12 +16,13 @@ from data.front_ends import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
+from experiments.inference.metering import SHAPE, classifying, is_complete, make_baseline, normalised
+from experiments.report.energy import energy_table
 from experiments.runs import energy
 from experiments.runs.energy import in_alternation, joined, measured, meter
 from experiments.runs.formats import Metered
 from experiments.runs.lineage import trainings
 from experiments.runs.reader import read_energy, read_phases
-from experiments.stages.energy import SHAPE, answering, make_baseline, normalised, table
 from students import build_student
 from students.complexity import tflite_complexity
 from students.quantize.calibrate import calibrate
@@ -39,15 +40,15 @@ def reading(kwh: float, seconds: float, *, estimated: bool = True) -> Metered:
 def test_rivals_take_turns_until_each_was_metered_long_enough() -> None:
     """Oracle: by hand: at 4 and 9 s a turn both have their 10 s after 3 turns, of one pass each: the cost of a pass is
     that of a turn."""
-    heard: list[str] = []
+    done: list[str] = []
 
     def read(action: Callable[[], object]) -> Metered:
         action()
-        return reading(2e-6, 4) if heard[-1] == "A" else reading(6e-6, 9)
+        return reading(2e-6, 4) if done[-1] == "A" else reading(6e-6, 9)
 
-    actions = {name: lambda name=name: heard.append(name) for name in "AB"}
+    actions = {name: lambda name=name: done.append(name) for name in "AB"}
     found = in_alternation(actions, 10, turn=0, read=read)
-    assert "".join(heard) == "ABABAB"
+    assert "".join(done) == "ABABAB"
     assert {name: f["passes"] for name, f in found.items()} == {"A": 3, "B": 3}
     assert [found["A"][key] for key in ("kWh", "seconds")] == pytest.approx([2e-6, 4])
     assert [found["B"][key] for key in ("kWh", "seconds")] == pytest.approx([6e-6, 9])
@@ -117,6 +118,16 @@ def test_the_meter_reads_more_for_more() -> None:
     assert much["cpu"]
 
 
+def test_what_was_metered_is_whole_or_metered_again() -> None:
+    """Oracle: by hand: a model that is missing, a cost that is not known, and passes that are not counted."""
+    whole = {name: {**reading(1.0, 2.0), "clips": 4, "passes": 3} for name in ("inference", "baseline")}
+    assert is_complete(whole, whole)
+    unknown, uncounted = {**whole["baseline"], "kWh": None}, reading(1.0, 2.0)
+    for baseline in (unknown, uncounted, {}):
+        assert not is_complete({"inference": whole["inference"], "baseline": baseline}, whole)
+    assert not is_complete({"inference": whole["inference"]}, whole)
+
+
 def test_normalised_is_above_one_where_less_is_needed() -> None:
     """Oracle: by hand, with the 0.068 kWh of the published baseline: half of it is twice as good."""
     assert normalised(reading(0.068, 1), reading(0.034, 1)) == 2
@@ -142,21 +153,21 @@ def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: DataModu
     assert make_baseline(tmp_path / "b.tflite", front_end, prepared).read_bytes() == path.read_bytes()
 
 
-def test_a_pass_hears_every_clip_once(prepared: DataModule) -> None:
-    """Oracle: the front end's pictures of the same clips in one batch."""
+def test_a_pass_is_over_every_clip_once(prepared: DataModule) -> None:
+    """Oracle: the front end's spectrograms of the same clips in one batch."""
 
-    class Listener:
-        heard: list[torch.Tensor] = []  # noqa: RUF012
+    class Recorder:
+        given: list[torch.Tensor] = []  # noqa: RUF012
 
-        def logits(self, pictures: torch.Tensor) -> None:
-            self.heard.append(pictures)
+        def logits(self, spectrograms: torch.Tensor) -> None:
+            self.given.append(spectrograms)
 
     rows, front_end = prepared.clips.indices("test")[:5], build_front_end(32_000, MEL)
-    model = Listener()
+    model = Recorder()
     store = prepared.store
-    answering(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
-    assert [len(pictures) for pictures in model.heard] == [1] * 5
-    torch.testing.assert_close(torch.cat(model.heard), front_end(store.read(rows)))
+    classifying(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
+    assert [len(spectrograms) for spectrograms in model.given] == [1] * 5
+    torch.testing.assert_close(torch.cat(model.given), front_end(store.read(rows)))
 
 
 def a_run(folder: Path, file: str, inputs: dict | None = None, settings: dict | None = None, kwh: float = 0) -> str:
@@ -244,7 +255,8 @@ def test_the_table_lists_each_training(tmp_path: Path, prepared: DataModule) -> 
     }
     phases["training/all"] = unknown
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table(phases, dict.fromkeys(("inference", "baseline"), path), "device"))
+    costs = dict.fromkeys(("inference", "baseline"), tflite_complexity(path))
+    console.print(energy_table(phases, costs, "device", normalised(phases["baseline"], phases["inference"])))
     lines = {" ".join(line.replace("│", " ").split()) for line in console.export_text().splitlines()}
     assert {
         "multiply-accumulates 29,238,120 29,238,120",
@@ -268,7 +280,7 @@ def model(tmp_path: Path, generator: torch.Generator) -> Path:
     network = build_student("cp_mobile", size="6k").eval()
     integers = calibrate(fold(network), [torch.randn(4, 1, 64, 64, generator=generator)])
     (folder / "run.json").write_text(json.dumps({"settings": {"quantize": {"method": "ptq"}}, "inputs": {}}))
-    write_tflite(integers, tmp_path / "deaf.tflite", {})
+    write_tflite(integers, tmp_path / "bare.tflite", {})
     return write_tflite(integers, folder / "model.tflite", {"sample_rate": 32_000, "mel": MEL})
 
 
@@ -302,7 +314,7 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
     ("mistake", "message"),
     [
         ("model=none.tflite", "none.tflite is no file: quantise a student first"),
-        ("model=deaf.tflite", "deaf.tflite does not say how it hears"),
+        ("model=bare.tflite", "bare.tflite does not name its front end"),
         ("energy.seconds=nan", "energy.seconds=nan must be above 0"),
     ],
 )

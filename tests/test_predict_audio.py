@@ -1,4 +1,4 @@
-"""Hearing sound files: the same probabilities as scoring gives, and every file that cannot be read named."""
+"""Classifying sound files: the same probabilities as scoring gives, and every file that cannot be read named."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.predictions import read_predictions
-from experiments.inference.classifier import load_recogniser
+from experiments.inference.classifier import load_classifier
+from experiments.inference.sounds import classified_text, classify_files, sound_files
 from experiments.quantization.forms import STORED, integer_probabilities
 from experiments.run import resolve
 from experiments.stages import predict as predict_audio
 from experiments.stages.context import model_of
-from experiments.stages.predict import hear, sound_files, table_of
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
@@ -38,18 +38,18 @@ def test_clips_get_the_probabilities_of_scoring(
     """Oracle: what stage=quantize scores on the test split, to the last bit, and that LiteRT's reference kernels give
     the same (integer_probabilities proves it); read back from the text by stage=score's reader, which knows the last
     digit."""
-    recogniser = load_recogniser(small_model)
+    classifier = load_classifier(small_model)
     prepared = DataModule(miniature, miniature_waves, None)
-    expected = integer_probabilities(prepared, recogniser.front_end, small_model, None)[STORED]
+    expected = integer_probabilities(prepared, classifier.front_end, small_model, None)[STORED]
     names = [miniature.filenames[row] for row in miniature.indices("test")]
-    heard, failures = hear(recogniser, {name: miniature.root / name for name in names})
+    found, failures = classify_files(classifier, [(name, miniature.root / name) for name in names])
     assert not failures
-    np.testing.assert_array_equal(np.concatenate([h.probabilities for h in heard]), expected)
-    (tmp_path / "p.csv").write_text(table_of(heard, SCENES))
+    np.testing.assert_array_equal(np.concatenate([each.probabilities for each in found]), expected)
+    (tmp_path / "p.csv").write_text(classified_text(found, SCENES))
     np.testing.assert_allclose(read_predictions(tmp_path / "p.csv", names, SCENES), expected, rtol=1e-15)
 
 
-def test_a_folder_is_heard_and_what_cannot_be_read_is_named(tmp_path: Path, small_model: Path) -> None:
+def test_a_folder_is_classified_and_what_cannot_be_read_is_named(tmp_path: Path, small_model: Path) -> None:
     """Oracle: the seconds of each file, counted by hand; pandas reads the table; exit code 1 and both spoilt files for
     a folder with those, 0 for a file alone, whose rows are those that the folder gave."""
     (tmp_path / "in/deep").mkdir(parents=True)
@@ -87,11 +87,11 @@ def test_strange_names_stay_one_row_and_one_name(tmp_path: Path, small_model: Pa
     for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav", b"g\rh.wav"):
         noise(tmp_path / "x.wav", 0.1)
         os.rename(tmp_path / "x.wav", bytes(tmp_path) + b"/" + name)
-    heard, failures = hear(load_recogniser(small_model), sound_files(tmp_path)[0])
+    found, failures = classify_files(load_classifier(small_model), sound_files(tmp_path)[0].items())
     assert not failures
-    (tmp_path / "p.csv").write_bytes(table_of(heard, SCENES).encode())
-    found = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
-    assert sorted(found) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav", "g\\rh.wav"])
+    (tmp_path / "p.csv").write_bytes(classified_text(found, SCENES).encode())
+    names = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
+    assert sorted(names) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav", "g\\rh.wav"])
 
 
 def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:
@@ -115,19 +115,19 @@ def test_the_model_is_the_one_named_or_of_the_same_name(tmp_path: Path, small_mo
     folder.mkdir(parents=True)
     (folder / "model.tflite").write_bytes(small_model.read_bytes())
     (folder / "run.json").write_text(json.dumps({}))
-    pictures = torch.randn(2, 1, 64, 32)
-    expected = read_tflite(small_model)[0].logits(pictures)
+    spectrograms = torch.randn(2, 1, 64, 32)
+    expected = read_tflite(small_model)[0].logits(spectrograms)
     for model in ("null", str(small_model)):
         settings = resolve(["stage=predict", f"model={model}", f"runs={tmp_path}", "name=mine"])
-        assert torch.equal(load_recogniser(model_of(settings)).network.logits(pictures), expected)
+        assert torch.equal(load_classifier(model_of(settings)).network.logits(spectrograms), expected)
 
 
 def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) -> None:
-    """Oracle: the messages for metadata that lack the front end, or describe one of other pictures."""
+    """Oracle: the messages for metadata that lack the front end, or describe one of other spectrograms."""
     network, metadata = read_tflite(small_model)
-    with pytest.raises(UserError, match="does not say how it hears"):
-        load_recogniser(write_tflite(network, tmp_path / "m.tflite", {"scenes": SCENES, "sample_rate": 32_000}))
+    with pytest.raises(UserError, match="does not name its front end"):
+        load_classifier(write_tflite(network, tmp_path / "m.tflite", {"scenes": SCENES, "sample_rate": 32_000}))
     other = {**metadata, "mel": {"mels": 64, "hop": 500}}
     with pytest.raises(UserError, match=r"\(1, 64, 32\), a clip of 1 s has \(1, 64, 64\)"):
-        load_recogniser(write_tflite(network, tmp_path / "m.tflite", other))
+        load_classifier(write_tflite(network, tmp_path / "m.tflite", other))
     assert build_front_end(32_000, other["mel"]).frames(32_000) == 64

@@ -70,8 +70,8 @@ def over_limits(system: System) -> list[str]:
 
 def rank(systems: Sequence[System]) -> list[Standing]:
     """The systems from the first place to the last; those of one place in the order given."""
-    ranks = {figure: _ranks(values) for figure, values in zip(WEIGHTS, _losses(systems), strict=True)}
-    points = sum(weight * ranks[figure] for figure, weight in WEIGHTS.items())
+    ranks = {metric: _ranks(values) for metric, values in zip(WEIGHTS, _losses(systems), strict=True)}
+    points = np.sum([weight * ranks[metric] for metric, weight in WEIGHTS.items()], axis=0)
     places, front = _ranks(points), pareto(systems)
     standings = [
         Standing(s, int(places[i]), float(points[i]), {f: int(r[i]) for f, r in ranks.items()}, front[i])
