@@ -60,15 +60,19 @@ def miniature_waves(miniature: ClipSet, tmp_path_factory: pytest.TempPathFactory
     return WaveStore(pack(miniature, tmp_path_factory.mktemp("waves")))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def trained(trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which stage=all has run on the miniature; each module has its own, to do with as it likes."""
-    return Path(shutil.copytree(trained_once, tmp_path_factory.mktemp("trained"), dirs_exist_ok=True))
+    """A folder in which stage=all has run on the miniature; each test has its own, to do with as it likes. Only packed
+    waves are shared: what a command packs otherwise goes to a folder or a file of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(trained_once / "runs", folder / "runs")
+    (folder / "cache").symlink_to(trained_once / "cache")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
-    """What `trained` is a copy of."""
+    """What `trained` is a copy of; what the command said is in stdout.txt."""
     folder = tmp_path_factory.mktemp("trained_once")
     result = run(folder, "stage=all", f"data.root={miniature.root}", "name=first", *QUICK)
     assert result.returncode == 0, result.stderr
