@@ -20,7 +20,7 @@ from data.augment import Mixing
 from data.errors import UserError
 from data.recordings import Crops, Recordings, crop
 from data.residency import Raw, resident
-from data.waves import WaveStore
+from data.waves import WaveSource
 
 AHEAD = 3  # batches that the prefetching thread may be ahead
 
@@ -89,7 +89,7 @@ class Batches:
 
     def __init__(
         self,
-        store: WaveStore,
+        store: WaveSource,
         rows: np.ndarray,
         labels: np.ndarray,
         from_reference_device: np.ndarray,

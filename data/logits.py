@@ -10,6 +10,7 @@ name holds finished logits only.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -142,6 +143,28 @@ def read_logits(
     return logits
 
 
+class Logits(NamedTuple):
+    """The content of a logits file: the clips' names, the classes, and logits float32 (clips, classes)."""
+
+    filenames: list[str]
+    scenes: tuple[str, ...]
+    logits: np.ndarray
+
+
+def load_logits(path: str | Path) -> Logits:
+    """Everything in a finished logits file.
+
+    Raises:
+        UserError: the file is missing, damaged or unfinished; see read_logits.
+    """
+    store = Store(Path(path))
+    try:
+        scenes = tuple(json.loads(str(store.attributes["scenes"])))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} does not name its scenes ({error!r}): it is no file of logits") from error
+    return Logits(store.filenames, scenes, read_logits(path, store.filenames, scenes))
+
+
 def read_identity(path: str | Path) -> dict[str, object]:
     """What a logits file says it depends on: teacher, config, weights, waves, clips; and the accuracies it has."""
     return Store(Path(path)).attributes
@@ -201,7 +224,7 @@ def mean_logits(
     return np.tensordot(shares, several, axes=1).astype(np.float32)
 
 
-def convex(key: str, weights: Sequence[float], count: int, *, of: str) -> np.ndarray:
+def convex(key: str, weights: Sequence[float] | np.ndarray, count: int, *, of: str) -> np.ndarray:
     """Weights brought to the sum 1, float64 (count,).
 
     Args:

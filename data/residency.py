@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from data.errors import UserError, unknown
-from data.waves import WaveStore, to_float
+from data.waves import WaveSource, to_float
 
 RESIDENCIES = ("device", "memory", "disk", "auto")
 SHARE = 0.6  # of the free memory that waves may take; the rest is for networks and batches
@@ -41,7 +41,7 @@ class Waves:
         slow: whether gathering them is worth a thread of its own.
     """
 
-    def __init__(self, store: WaveStore, rows: np.ndarray, residency: str, device: torch.device | str) -> None:
+    def __init__(self, store: WaveSource, rows: np.ndarray, residency: str, device: torch.device | str) -> None:
         self.place = torch.device(device if residency == "device" else "cpu")
         self.slow = residency == "disk" or self.place != torch.device(device)
         self._pin = torch.device(device).type == "cuda" and self.place.type == "cpu"
@@ -63,7 +63,7 @@ class Waves:
         return Raw(wave.pin_memory(), scale.pin_memory()) if self._pin else Raw(wave, scale)
 
 
-def resident(store: WaveStore, rows: np.ndarray, residency: str, device: torch.device | str) -> Waves:
+def resident(store: WaveSource, rows: np.ndarray, residency: str, device: torch.device | str) -> Waves:
     """The waves of some rows of a store, where `residency` says.
 
     `auto` is `device` on a GPU that has room for them, else `disk`.

@@ -6,6 +6,7 @@ is made by data/packing.py.
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,25 @@ import torch
 from data.errors import UserError
 from data.packing import COLUMNS, FORMAT
 from data.store import Store
+
+
+class WaveSource(Protocol):
+    """What batches are drawn from: clips of one length, in a store or in memory (data/arrays.py).
+
+    Attributes:
+        sample_rate: Hz.
+        samples: length of a clip.
+        wave, scale: int16 (N, samples) and float32 (N,); wave * scale is the signal in [-1, 1].
+    """
+
+    sample_rate: int
+    samples: int
+    wave: np.ndarray
+    scale: np.ndarray
+
+    def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Waves of the given rows: float32 (len(rows), samples) in [-1, 1], on `device`."""
+        ...
 
 
 class WaveStore:

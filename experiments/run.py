@@ -27,7 +27,7 @@ from experiments.command.console import answering, flush, logging_put_back, star
 from experiments.command.help import answered
 from experiments.command.keys import is_read
 from experiments.command.mistakes import explained
-from experiments.command.schema import resolve, settings_of
+from experiments.command.schema import composed, settings_of
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
 from experiments.runs.layout import Layout
@@ -116,6 +116,24 @@ def _run_hydra(cfg: DictConfig) -> None:
         _stop(message)
     finally:
         tracking.give_up()
+
+
+def resolve(arguments: Sequence[str]) -> Settings:
+    """The settings that a command such as `student student=baseline epochs=3` gives its stages.
+
+    Args:
+        arguments: as on the command line, without flags.
+
+    Raises:
+        UserError: the command line would refuse them, or they are several jobs.
+    """
+    command = read_arguments(arguments)
+    if command.flags:
+        raise UserError(f"{' '.join(command.flags)}: flags are for the command line")
+    try:
+        return composed(*command.for_hydra())
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explained(error, command)) from error
 
 
 def run_stages(settings: Settings) -> None:

@@ -6,7 +6,6 @@ logging, no Fabric and nothing of Hydra's; what it changed of all these, and of 
 """
 
 import contextlib
-import gc
 import io
 import logging
 import os
@@ -25,6 +24,7 @@ from experiments.distributed import fabric
 from experiments.run import main
 
 ROOT = Path(__file__).parent.parent
+LAUNCHER = ("-m", "experiments.run")
 # A training of seconds: two epochs of the smallest networks.
 QUICK = [
     "tracking=none",
@@ -63,10 +63,12 @@ def run(folder: Path, *arguments: str, environment: dict | None = None) -> subpr
     return subprocess.CompletedProcess(["scenelet", *arguments], code, output.getvalue(), errors.getvalue())
 
 
-def run_in_subprocess(folder: Path, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
+def run_in_subprocess(
+    folder: Path, *arguments: str, environment: dict | None = None, launcher: tuple[str, ...] = LAUNCHER
+) -> subprocess.CompletedProcess:
     """Run the command line in a process of its own: for what happens when it starts, and for several processes."""
     return subprocess.run(
-        [sys.executable, "-m", "experiments.run", *arguments],
+        [sys.executable, *launcher, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -77,7 +79,7 @@ def run_in_subprocess(folder: Path, *arguments: str, environment: dict | None = 
 
 def run_until(folder: Path, words: str, *arguments: str) -> None:
     """Start the command line in a process of its own, and kill that as soon as a line of its output has the words."""
-    command = [sys.executable, "-m", "experiments.run", *arguments]
+    command = [sys.executable, *LAUNCHER, *arguments]
     with subprocess.Popen(command, cwd=folder, env=environment_of(), stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if words in line:
@@ -97,10 +99,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
     try:
         main(arguments)
     except SystemExit as stop:
-        if isinstance(stop.code, str):
-            sys.stderr.write(f"{stop.code}\n")
-            return 1
-        return stop.code or 0
+        return int(stop.code or 0)
     return 0
 
 
@@ -120,7 +119,6 @@ def _put_back() -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_rng_state(random)
         _forget()
-        gc.collect()  # HDF5 files that something in a cycle holds open
 
 
 def _forget() -> None:

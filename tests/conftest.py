@@ -1,6 +1,10 @@
 """What tests share: a miniature set on disk, and the real clips where SCENELET_DATA points to them."""
 
 import os
+
+# Networks of tests are so small that a second thread costs more than it gives; read when PyTorch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from pathlib import Path
 

@@ -43,7 +43,7 @@ def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) ->
         assert by_subset[subset]["low"] == read.scores.get(f"test/accuracy/{subset}/low")
     cells = json.loads((files / tables["tables/confusions"]["path"]).read_text())["data"]
     assert sum(cell[2] for cell in cells) == len(miniature.indices("test"))
-    assert len(pictures) == len(section.pictures) == 8
+    assert len(pictures) == len(section.plots) == 8
     for value in pictures.values():
         assert Image.open(files / value["path"]).size == (value["width"], value["height"])
 
@@ -52,7 +52,7 @@ def test_the_workspace_shows_what_runs_record(tmp_path: Path, miniature: ClipSet
     """Oracle: the names in a run's own files: every panel is of one of them."""
     read, section = write_report(make_run(tmp_path / "runs/quantize/a", miniature))
     rows = {"loss", "validation/log_loss", "validation/accuracy", "learning_rate", "clips_per_second"}
-    pictures = {f"figures/{picture.title.lower().replace(' ', '_')}" for picture in section.pictures}
+    pictures = {f"figures/{plot.title.lower().replace(' ', '_')}" for plot in section.plots}
     known = {*read.scores, *rows, *pictures, *tables_of(read)}
     shown = set()
     for part in workspace("someone", "project").sections:

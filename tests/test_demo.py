@@ -19,11 +19,14 @@ import requests
 import soundfile
 import torch
 from aiohttp import web
-from omegaconf import OmegaConf
+from command import ROOT
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.front_ends import band_centres, build_front_end
-from experiments.inference.classifier import load_recogniser
+from experiments.inference import server
+from experiments.inference.classifier import load_classifier
+from experiments.run import resolve
+from experiments.settings.stages import Demo
 from experiments.stages import demo
 
 
@@ -39,16 +42,16 @@ def sound(seconds: float = 2.0, rate: int = 44_100) -> bytes:
 @pytest.fixture(scope="module")
 def address(small_model: Path) -> Iterator[str]:
     """Of a server in a thread."""
-    loop, runner = asyncio.new_event_loop(), web.AppRunner(demo.make_app(load_recogniser(small_model)))
+    loop, runner = asyncio.new_event_loop(), web.AppRunner(server.make_app(load_classifier(small_model)))
 
     async def start() -> None:
         await runner.setup()
-        await web.TCPSite(runner, demo.HOST, 0).start()
+        await web.TCPSite(runner, server.HOST, 0).start()
 
     loop.run_until_complete(start())
     thread = Thread(target=loop.run_forever)
     thread.start()
-    yield f"http://{demo.HOST}:{runner.addresses[0][1]}"
+    yield f"http://{server.HOST}:{runner.addresses[0][1]}"
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.run_until_complete(runner.cleanup())
@@ -56,21 +59,21 @@ def address(small_model: Path) -> Iterator[str]:
 
 
 def post(address: str, data: bytes | Iterator[bytes], **headers: str) -> requests.Response:
-    return requests.post(f"{address}/listen", data=data, headers=headers, timeout=60)
+    return requests.post(f"{address}/classify", data=data, headers=headers, timeout=60)
 
 
-def test_an_answer_is_what_the_model_sees_and_says(address: str, small_model: Path) -> None:
+def test_an_answer_is_the_models_input_and_output(address: str, small_model: Path) -> None:
     """Oracle: front end and network, called by hand on the wave that soundfile and soxr give; tolerances: a shade of
     256, and the sixth digit."""
-    recogniser = load_recogniser(small_model)
-    waves = torch.cat(list(recogniser.pieces(sound())))
-    pictures = recogniser.front_end(waves)
-    expected = torch.softmax(recogniser.network.logits(pictures).double(), 1)
+    classifier = load_classifier(small_model)
+    waves = torch.cat(list(classifier.waves(sound())))
+    spectrograms = classifier.front_end(waves)
+    expected = torch.softmax(classifier.network.logits(spectrograms).double(), 1)
     answer = post(address, sound()).json()
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
-    shown = answer["picture"]
+    shown = answer["spectrogram"]
     cells = np.frombuffer(base64.b64decode(shown["cells"]), np.uint8).reshape(shown["bands"], shown["frames"])
-    whole = torch.cat([pictures[0, 0], pictures[1, 0]], dim=1)
+    whole = torch.cat([spectrograms[0, 0], spectrograms[1, 0]], dim=1)
     shades = 255 * (whole - whole.min()) / (whole.max() - whole.min())
     np.testing.assert_allclose(cells, shades, atol=0.51)
 
@@ -93,12 +96,12 @@ def test_what_is_no_sound_is_a_message(address: str) -> None:
         b"<html>": "cannot be read as audio",
         sound()[:40]: "cannot be read as audio",
         sound()[:44]: "no samples",
-        sound(demo.LONGEST_SECONDS + 1, 8_000): "is longer than 120 s",
+        sound(server.LONGEST_SECONDS + 1, 8_000): "is longer than 120 s",
     }.items():
         response = post(address, data)
         assert response.status_code == 400
         assert reason in response.json()["message"]
-    for data in (bytes(demo.LARGEST_BYTES + 1), (bytes(1 << 20) for _ in range(49))):  # the latter says no length
+    for data in (bytes(server.LARGEST_BYTES + 1), (bytes(1 << 20) for _ in range(49))):  # the latter says no length
         response = post(address, data)
         assert response.status_code == 413
         assert "more than 48 MiB" in response.json()["message"]
@@ -120,20 +123,20 @@ def test_strangers_are_turned_away(address: str) -> None:
         socket.create_connection(("127.0.0.2", int(port)))
 
 
-def test_one_sound_is_heard_at_a_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: how many are being heard at once, counted, of six that come together; the page is answered meanwhile."""
-    inside, most, pages, hear = [], [], [], demo.listen
+def test_one_sound_is_classified_at_a_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: how many are classified at once, counted, of six that come together; the page is answered meanwhile."""
+    inside, most, pages, classify = [], [], [], server.classify_sound
 
     def counted(*arguments: object) -> dict:
         inside.append(1)
         most.append(len(inside))
         pages.append(requests.get(address, timeout=60).status_code)
         try:
-            return hear(*arguments)
+            return classify(*arguments)
         finally:
             inside.pop()
 
-    monkeypatch.setattr(demo, "listen", counted)
+    monkeypatch.setattr(server, "classify_sound", counted)
     with ThreadPoolExecutor(6) as pool:
         assert all(response.ok for response in pool.map(lambda data: post(address, data), [sound()] * 6))
     assert most == [1] * 6
@@ -145,7 +148,7 @@ def test_a_defect_is_told_here_and_not_there(
 ) -> None:
     """Oracle: a model that fails: status 500 without the reason, which is in the log; the next sound is answered."""
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "listen", lambda *_: {}["a reason"])
+        patch.setattr(server, "classify_sound", lambda *_: {}["a reason"])
         response = post(address, sound())
     assert response.status_code == 500
     assert "a reason" not in response.text
@@ -159,54 +162,55 @@ def test_the_page_needs_nothing_else(address: str) -> None:
     assert "//" not in response.text.replace("// ", "")
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert requests.get(f"{address}/../demo.py", timeout=60).status_code == 404
-    assert requests.get(f"{address}/listen", timeout=60).status_code == 405
+    assert requests.get(f"{address}/classify", timeout=60).status_code == 405
 
 
 def test_a_port_that_is_taken_is_a_message(small_model: Path) -> None:
     """Oracle: a socket of ours holds the port; and a number that is none."""
-    cfg = OmegaConf.create({"model": str(small_model), "demo": {"port": 0}})
-    with socket.create_server((demo.HOST, 0)) as holder:
-        cfg.demo.port = holder.getsockname()[1]
+    given = ["stage=demo", f"model={small_model}"]
+    with socket.create_server((server.HOST, 0)) as holder:
+        settings = resolve([*given, f"demo.port={holder.getsockname()[1]}"])
         with pytest.raises(demo.UserError, match=r"cannot be had \(Address already in use.*choose another port"):
-            demo.run(cfg)
-    cfg.demo.port = 70_000
+            demo.run(settings)
     with pytest.raises(demo.UserError, match="from 0 to 65535"):
-        demo.run(cfg)
+        Demo(port=70_000)
 
 
 def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: Path) -> None:
     """Oracle: the address it prints answers; after requests that are broken off, no HTTP or nameless, and Ctrl-C, exit
     code 0, not a word more, and nothing on disk."""
     command = [sys.executable, "-m", "experiments.run", "stage=demo", f"model={small_model}", "demo.port=0"]
-    root = Path(demo.__file__).parent.parent
     with subprocess.Popen(
-        [*command, f"hydra.run.dir={tmp_path}"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as server:
-        line = next(line for line in server.stdout if "http" in line)
-        address = line.split()[1]
-        assert post(address, sound()).status_code == 200
-        assert post(address, b"no gzip", **{"Content-Encoding": "gzip"}).status_code == 400
-        place = demo.HOST, int(address.rsplit(":", 1)[1])
-        for body in (
-            b"Content-Length: 999\r\n\r\nbroken off",
-            b"Transfer-Encoding: chunked\r\n\r\nzz",
-            b"\xff\r\n\r\n",
-        ):
+        [*command, f"hydra.run.dir={tmp_path}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line = next(line for line in process.stdout if "http" in line)
+            address = line.split()[1]
+            assert post(address, sound()).status_code == 200
+            assert post(address, b"no gzip", **{"Content-Encoding": "gzip"}).status_code == 400
+            place = server.HOST, int(address.rsplit(":", 1)[1])
+            for body in (
+                b"Content-Length: 999\r\n\r\nbroken off",
+                b"Transfer-Encoding: chunked\r\n\r\nzz",
+                b"\xff\r\n\r\n",
+            ):
+                with socket.create_connection(place) as connection:
+                    connection.sendall(b"POST /classify HTTP/1.1\r\nHost: 127.0.0.1\r\n" + body)
             with socket.create_connection(place) as connection:
-                connection.sendall(b"POST /listen HTTP/1.1\r\nHost: 127.0.0.1\r\n" + body)
-        with socket.create_connection(place) as connection:
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            assert b"403" in connection.recv(100)
-        server.send_signal(signal.SIGINT)
-        rest, errors = server.communicate()
-    assert server.returncode == 0
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                assert b"403" in connection.recv(100)
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.communicate()
+        finally:
+            process.kill()
+    assert process.returncode == 0
     assert rest + errors == ""
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1100, "light")])
 def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, tmp_path: Path) -> None:
-    """Oracle: the server's own answer, in percent, second by second; pictures of many colours; a message for a file
+    """Oracle: the server's own answer, in percent, second by second; canvases of many colours; a message for a file
     that is none; a recording of the browser's beeping microphone; no page wider than the screen, no error in the
     console."""
     if (chromium := shutil.which("chromium")) is None:
@@ -231,12 +235,12 @@ def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, 
             assert [int(share.removesuffix(" %")) for share in shares] == [int(100 * p + 0.5) for p in row]
         page.locator("#second").press("ArrowLeft")
         assert page.inner_text("#when") == "From 0 to 1 s"
-        for canvas in ("picture", "strip"):
+        for canvas in ("spectrogram", "strip"):
             colours = (
                 "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer))"
             )
             assert page.locator(f"#{canvas}").evaluate(f"c => ({colours})(c).size") > (
-                200 if canvas == "picture" else 10
+                200 if canvas == "spectrogram" else 10
             )
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(path=tmp_path / "page.png", full_page=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.command.schema import resolve
-from experiments.runs.record import differences
+from experiments.run import resolve
+from experiments.runs.identity import differences
 from experiments.settings.stages import Quantize
 
 # Stage, overrides, and the settings that run.json had, of runs made by version 0.1.0.

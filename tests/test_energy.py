@@ -1,4 +1,4 @@
-"""What answers and trainings cost in electricity: the arithmetic by hand, with meters that read what they are told."""
+"""What inference and trainings cost in electricity: the arithmetic by hand, with meters whose readings are given."""
 
 import hashlib
 import io
@@ -15,11 +15,14 @@ from data.errors import UserError
 from data.front_ends import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments import energy
-from experiments.datasets.datamodule import Prepared
-from experiments.runs.energy import Metered, in_alternation, joined, measured, meter, read_energy, read_phases
+from experiments.datasets.datamodule import DataModule
+from experiments.inference.metering import SHAPE, classifying, is_complete, make_baseline, normalised
+from experiments.report.energy import energy_table
+from experiments.runs import energy
+from experiments.runs.energy import in_alternation, joined, measured, meter
+from experiments.runs.formats import Metered
 from experiments.runs.lineage import trainings
-from experiments.stages.energy import SHAPE, answering, make_baseline, normalised, table
+from experiments.runs.reader import read_energy, read_phases
 from students import build_student
 from students.complexity import tflite_complexity
 from students.quantize.calibrate import calibrate
@@ -37,15 +40,15 @@ def reading(kwh: float, seconds: float, *, estimated: bool = True) -> Metered:
 def test_rivals_take_turns_until_each_was_metered_long_enough() -> None:
     """Oracle: by hand: at 4 and 9 s a turn both have their 10 s after 3 turns, of one pass each: the cost of a pass is
     that of a turn."""
-    heard: list[str] = []
+    done: list[str] = []
 
     def read(action: Callable[[], object]) -> Metered:
         action()
-        return reading(2e-6, 4) if heard[-1] == "A" else reading(6e-6, 9)
+        return reading(2e-6, 4) if done[-1] == "A" else reading(6e-6, 9)
 
-    actions = {name: lambda name=name: heard.append(name) for name in "AB"}
+    actions = {name: lambda name=name: done.append(name) for name in "AB"}
     found = in_alternation(actions, 10, turn=0, read=read)
-    assert "".join(heard) == "ABABAB"
+    assert "".join(done) == "ABABAB"
     assert {name: f["passes"] for name, f in found.items()} == {"A": 3, "B": 3}
     assert [found["A"][key] for key in ("kWh", "seconds")] == pytest.approx([2e-6, 4])
     assert [found["B"][key] for key in ("kWh", "seconds")] == pytest.approx([6e-6, 9])
@@ -115,6 +118,16 @@ def test_the_meter_reads_more_for_more() -> None:
     assert much["cpu"]
 
 
+def test_what_was_metered_is_whole_or_metered_again() -> None:
+    """Oracle: by hand: a model that is missing, a cost that is not known, and passes that are not counted."""
+    whole = {name: {**reading(1.0, 2.0), "clips": 4, "passes": 3} for name in ("inference", "baseline")}
+    assert is_complete(whole, whole)
+    unknown, uncounted = {**whole["baseline"], "kWh": None}, reading(1.0, 2.0)
+    for baseline in (unknown, uncounted, {}):
+        assert not is_complete({"inference": whole["inference"], "baseline": baseline}, whole)
+    assert not is_complete({"inference": whole["inference"]}, whole)
+
+
 def test_normalised_is_above_one_where_less_is_needed() -> None:
     """Oracle: by hand, with the 0.068 kWh of the published baseline: half of it is twice as good."""
     assert normalised(reading(0.068, 1), reading(0.034, 1)) == 2
@@ -124,15 +137,15 @@ def test_normalised_is_above_one_where_less_is_needed() -> None:
 
 
 @pytest.fixture
-def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> Prepared:
-    return Prepared(miniature, miniature_waves, None)
+def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> DataModule:
+    return DataModule(miniature, miniature_waves, None)
 
 
-def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: Prepared) -> None:
+def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: DataModule) -> None:
     """Oracle: NeSsi's published table, 46,512 bytes and 29,234,920 multiply-accumulates, 3,200 more as counted here
     (tests/test_baseline.py says why); it is the same file every time."""
     front_end = build_front_end(32_000, BASELINE_MEL)
-    assert prepared.picture_shape(front_end) == SHAPE
+    assert prepared.spectrogram_shape(front_end) == SHAPE
     path = make_baseline(tmp_path / "a.tflite", front_end, prepared)
     cost = tflite_complexity(path)
     assert (cost.parameter_bytes, cost.macs) == (46_512, 29_234_920 + 3_200)
@@ -140,21 +153,21 @@ def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: Prepared
     assert make_baseline(tmp_path / "b.tflite", front_end, prepared).read_bytes() == path.read_bytes()
 
 
-def test_a_pass_hears_every_clip_once(prepared: Prepared) -> None:
-    """Oracle: the front end's pictures of the same clips in one batch."""
+def test_a_pass_is_over_every_clip_once(prepared: DataModule) -> None:
+    """Oracle: the front end's spectrograms of the same clips in one batch."""
 
-    class Listener:
-        heard: list[torch.Tensor] = []  # noqa: RUF012
+    class Recorder:
+        given: list[torch.Tensor] = []  # noqa: RUF012
 
-        def logits(self, pictures: torch.Tensor) -> None:
-            self.heard.append(pictures)
+        def logits(self, spectrograms: torch.Tensor) -> None:
+            self.given.append(spectrograms)
 
     rows, front_end = prepared.clips.indices("test")[:5], build_front_end(32_000, MEL)
-    model = Listener()
+    model = Recorder()
     store = prepared.store
-    answering(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
-    assert [len(pictures) for pictures in model.heard] == [1] * 5
-    torch.testing.assert_close(torch.cat(model.heard), front_end(store.read(rows)))
+    classifying(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
+    assert [len(spectrograms) for spectrograms in model.given] == [1] * 5
+    torch.testing.assert_close(torch.cat(model.given), front_end(store.read(rows)))
 
 
 def a_run(folder: Path, file: str, inputs: dict | None = None, settings: dict | None = None, kwh: float = 0) -> str:
@@ -226,7 +239,7 @@ def test_learning_from_labels_has_no_teacher(tmp_path: Path) -> None:
     assert {phase: entry["kWh"] for phase, entry in found.items()} == {"training/student": 3, "training/all": 3}
 
 
-def test_the_table_lists_each_training(tmp_path: Path, prepared: Prepared) -> None:
+def test_the_table_lists_each_training(tmp_path: Path, prepared: DataModule) -> None:
     """Oracle: by hand: 1e-6 kWh of 4 clips are 0.9 J each and twice the other's; each teacher has its line, what is not
     known its reason."""
     path = make_baseline(tmp_path / "b.tflite", build_front_end(32_000, BASELINE_MEL), prepared)
@@ -242,7 +255,8 @@ def test_the_table_lists_each_training(tmp_path: Path, prepared: Prepared) -> No
     }
     phases["training/all"] = unknown
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table(phases, dict.fromkeys(("inference", "baseline"), path), "device"))
+    costs = dict.fromkeys(("inference", "baseline"), tflite_complexity(path))
+    console.print(energy_table(phases, costs, "device", normalised(phases["baseline"], phases["inference"])))
     lines = {" ".join(line.replace("│", " ").split()) for line in console.export_text().splitlines()}
     assert {
         "multiply-accumulates 29,238,120 29,238,120",
@@ -266,7 +280,7 @@ def model(tmp_path: Path, generator: torch.Generator) -> Path:
     network = build_student("cp_mobile", size="6k").eval()
     integers = calibrate(fold(network), [torch.randn(4, 1, 64, 64, generator=generator)])
     (folder / "run.json").write_text(json.dumps({"settings": {"quantize": {"method": "ptq"}}, "inputs": {}}))
-    write_tflite(integers, tmp_path / "deaf.tflite", {})
+    write_tflite(integers, tmp_path / "bare.tflite", {})
     return write_tflite(integers, folder / "model.tflite", {"sample_rate": 32_000, "mel": MEL})
 
 
@@ -300,7 +314,7 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
     ("mistake", "message"),
     [
         ("model=none.tflite", "none.tflite is no file: quantise a student first"),
-        ("model=deaf.tflite", "deaf.tflite does not say how it hears"),
+        ("model=bare.tflite", "bare.tflite does not name its front end"),
         ("energy.seconds=nan", "energy.seconds=nan must be above 0"),
     ],
 )

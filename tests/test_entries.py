@@ -17,7 +17,7 @@ import students
 import teachers
 from data.errors import UserError
 from data.registry import discover
-from experiments.inference.classifier import load_recogniser
+from experiments.inference.classifier import load_classifier
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import EXAMPLE, About, read_about
 from experiments.submission.describe import System, description
@@ -112,7 +112,7 @@ def test_what_new_modules_declare_is_in_the_submission(throw_away: None, small_m
     """Oracle: the modules' text, in the description, in the report's table of systems and in its references."""
     settings = {"teacher.builder": "slim", "teacher.pretrained": True, "teacher.arguments.hours": 2}
     history = lineage("slender", settings)
-    meta = description(history, load_recogniser(small_model), about, LABEL)
+    meta = description(history, load_classifier(small_model), about, LABEL)
     assert meta["system"]["external_datasets"] == [
         {"name": "Birdsong", "url": "https://example.org", "total_audio_length": 120}
     ]
@@ -125,12 +125,12 @@ def test_what_new_modules_declare_is_in_the_submission(throw_away: None, small_m
 
 def test_a_builder_that_is_not_installed_is_an_error(small_model: Path, about: About) -> None:
     """Oracle: the messages, which name the run and the builder: nothing is left out silently."""
-    recogniser = load_recogniser(small_model)
+    classifier = load_classifier(small_model)
     gone = {"teacher.builder": "slim", "teacher.pretrained": True}
     with pytest.raises(UserError, match=r"runs/teacher/0 .*unknown teacher 'slim'"):
-        description(lineage("baseline", gone), recogniser, about, LABEL)
+        description(lineage("baseline", gone), classifier, about, LABEL)
     with pytest.raises(UserError, match=r"runs/student/a .*unknown student 'slender'"):
-        description(lineage("slender"), recogniser, about, LABEL)
+        description(lineage("slender"), classifier, about, LABEL)
     with pytest.raises(UserError, match="unknown student 'slender'"):
         references([System(LABEL, lineage("slender"), {})])
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.report import plots as figures
-from experiments.report.plots import INK, Point
+from experiments.report.plots import Point
 from experiments.report.render import png, svg
+from experiments.report.style import INK
 
 SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5), ("/low", 0.25), ("/high", 0.625))}
 

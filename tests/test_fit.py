@@ -24,7 +24,7 @@ from data.waves import WaveStore
 from experiments.datasets.datamodule import fitting_batch_size
 from experiments.distributed.fabric import compile_mode
 from experiments.inference.network import predict
-from experiments.settings.shared import Recipe
+from experiments.settings.parts import Recipe
 from experiments.training.loop import NotFiniteError, fit
 from experiments.training.optimization import learning_rate_factor, parameter_groups
 from experiments.training.state import TrainingState, load_state, save_state

@@ -1,4 +1,10 @@
-"""What is kept of a network's answers to the test split."""
+"""What is kept of a network's predictions for the test split."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,10 +12,12 @@ import pytest
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
+from data.errors import UserError
 from data.scenes import SCENES, ClipSet
-from experiments.evaluation.evaluate import is_edge, judge, metrics_under
-from experiments.evaluation.metrics import reliability
-from experiments.stages.score import read_predictions
+from experiments.evaluation.evaluate import evaluate_and_save, score_table
+from experiments.evaluation.metrics import is_edge, metrics_under, reliability
+from experiments.evaluation.predictions import predictions_text, read_predictions
+from experiments.runs.formats import confusion_in
 
 
 @pytest.fixture
@@ -24,7 +32,7 @@ def answers(miniature: ClipSet) -> tuple[np.ndarray, np.ndarray]:
 def test_the_tables_hold_what_was_answered(answers, miniature: ClipSet, tmp_path) -> None:
     """Oracle: our own reader of the challenge's tables, pandas, and scikit-learn's confusion matrix."""
     p, labels = answers
-    scores = judge(miniature, p, tmp_path)
+    scores = evaluate_and_save(miniature, p, tmp_path)
     names = [miniature.filenames[row] for row in miniature.indices("test")]
     np.testing.assert_allclose(read_predictions(tmp_path / "predictions.csv", names, SCENES), p, atol=1e-7)
     frame = pd.read_csv(tmp_path / "predictions.csv", sep="\t")
@@ -38,9 +46,52 @@ def test_the_tables_hold_what_was_answered(answers, miniature: ClipSet, tmp_path
     assert error == pytest.approx(scores["test/calibration_error"])
 
 
+def as_csv_writes(rows: Iterable[Iterable[object]], separator: str) -> bytes:
+    """What Python's csv module makes of rows, lines ending in LF."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def test_the_tables_bytes_are_those_of_the_csv_module(answers, miniature: ClipSet, tmp_path: Path) -> None:
+    """Oracle: Python's csv module: numbers as Python writes them, probabilities with eight digits; names of clips and
+    classes that need quotes, and a class that is called as a column is."""
+    p, labels = answers
+    scenes = (*('a "b"', "c\td", "e, f", "scene"), *SCENES[4:])
+    names = dict(zip(SCENES, scenes, strict=True))
+    odd = [clip._replace(filename=f'"{clip.filename}\t,', scene=names[clip.scene]) for clip in miniature.clips]
+    clips = dataclasses.replace(miniature, clips=odd, scenes=scenes)
+    evaluate_and_save(clips, p, tmp_path)
+    tested = [odd[row].filename for row in miniature.indices("test")]
+    table = [[name, scenes[row.argmax()], *(f"{x:.8g}" for x in row)] for name, row in zip(tested, p, strict=True)]
+    expected = as_csv_writes([["filename", "scene_label", *scenes], *table], "\t")
+    assert (tmp_path / "predictions.csv").read_bytes() == expected
+    counts = metrics.confusion_matrix(labels, p.argmax(1), labels=range(10)).tolist()
+    table = [["true scene", *scenes], *([scene, *row] for scene, row in zip(scenes, counts, strict=True))]
+    assert (tmp_path / "confusion.csv").read_bytes() == as_csv_writes(table, ",")
+    assert confusion_in(tmp_path / "confusion.csv") == (list(scenes), counts)
+    bins = reliability(p, labels)
+    assert (tmp_path / "reliability.csv").read_bytes() == as_csv_writes([bins[0]._fields, *bins], ",")
+
+
+def test_a_class_that_is_called_as_a_column_is_refused(answers) -> None:
+    """Oracle: the message; such a table could not be read."""
+    p, names = answers[0], ["x.wav"] * len(answers[0])
+    with pytest.raises(UserError, match="classes are named filename, scene_label, which are columns"):
+        predictions_text(names, p, ("filename", "scene_label", *SCENES[2:]))
+
+
+def test_a_table_is_scored_without_a_run(answers, miniature: ClipSet, tmp_path: Path) -> None:
+    """Oracle: the metrics of the run that wrote the table, to the eight digits that it has; no file is added."""
+    scores = evaluate_and_save(miniature, answers[0], tmp_path)
+    found = score_table(tmp_path / "predictions.csv", miniature)
+    assert found == pytest.approx(scores, rel=1e-6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion.csv", "predictions.csv", "reliability.csv"]
+
+
 def test_every_share_lies_in_its_interval(answers, miniature: ClipSet, tmp_path) -> None:
     """Oracle: a bootstrap's percentiles lie around the figure, and the whole set's are narrower than a device's."""
-    scores = judge(miniature, answers[0], tmp_path)
+    scores = evaluate_and_save(miniature, answers[0], tmp_path)
     edges = [name for name in scores if is_edge(name, scores)]
     assert {
         "test/accuracy/low",

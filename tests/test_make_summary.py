@@ -92,7 +92,7 @@ def test_one_seed_has_a_mean_and_no_interval(sweep: Path) -> None:
         ("runs/student/*-seed_3", ["none of these runs is finished", "s-hard_weight_0.2-seed_3"]),
         ("odd/*", ["cut/score.json is damaged or missing", "list/run.json is damaged", "nan/score.json is damaged"]),
         ("seedless/*", ["seedless/a depends on no seed"]),
-        ("blank/*", ["no figure of a test split", "blank/a"]),
+        ("blank/*", ["no metric of a test split", "blank/a"]),
     ],
 )
 def test_a_mistake_is_one_message(sweep: Path, runs: str, words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Hearing sound files: the same probabilities as scoring gives, and every file that cannot be read named."""
+"""Classifying sound files: the same probabilities as scoring gives, and every file that cannot be read named."""
 
 import json
 import os
@@ -10,18 +10,19 @@ import pytest
 import soundfile
 import torch
 from command import run
-from omegaconf import OmegaConf
 
 from data.errors import UserError
 from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments.datasets.datamodule import Prepared
-from experiments.inference.classifier import chosen_recogniser, load_recogniser
-from experiments.quantization.forms import of_integers
+from experiments.datasets.datamodule import DataModule
+from experiments.evaluation.predictions import read_predictions
+from experiments.inference.classifier import load_classifier
+from experiments.inference.sounds import classified_text, classify_files, sound_files
+from experiments.quantization.forms import STORED, integer_probabilities
+from experiments.run import resolve
 from experiments.stages import predict as predict_audio
-from experiments.stages.predict import hear, sound_files, table_of
-from experiments.stages.score import read_predictions
+from experiments.stages.context import model_of
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
@@ -35,19 +36,20 @@ def test_clips_get_the_probabilities_of_scoring(
     small_model: Path, miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path
 ) -> None:
     """Oracle: what stage=quantize scores on the test split, to the last bit, and that LiteRT's reference kernels give
-    the same (of_integers proves it); read back from the text by stage=score's reader, which knows the last digit."""
-    recogniser = load_recogniser(small_model)
-    prepared = Prepared(miniature, miniature_waves, None)
-    expected = of_integers(prepared, recogniser.front_end, small_model, None)["test"]
+    the same (integer_probabilities proves it); read back from the text by stage=score's reader, which knows the last
+    digit."""
+    classifier = load_classifier(small_model)
+    prepared = DataModule(miniature, miniature_waves, None)
+    expected = integer_probabilities(prepared, classifier.front_end, small_model, None)[STORED]
     names = [miniature.filenames[row] for row in miniature.indices("test")]
-    heard, failures = hear(recogniser, {name: miniature.root / name for name in names})
+    found, failures = classify_files(classifier, [(name, miniature.root / name) for name in names])
     assert not failures
-    np.testing.assert_array_equal(np.concatenate([h.probabilities for h in heard]), expected)
-    (tmp_path / "p.csv").write_text(table_of(heard, SCENES))
+    np.testing.assert_array_equal(np.concatenate([each.probabilities for each in found]), expected)
+    (tmp_path / "p.csv").write_text(classified_text(found, SCENES))
     np.testing.assert_allclose(read_predictions(tmp_path / "p.csv", names, SCENES), expected, rtol=1e-15)
 
 
-def test_a_folder_is_heard_and_what_cannot_be_read_is_named(tmp_path: Path, small_model: Path) -> None:
+def test_a_folder_is_classified_and_what_cannot_be_read_is_named(tmp_path: Path, small_model: Path) -> None:
     """Oracle: the seconds of each file, counted by hand; pandas reads the table; exit code 1 and both spoilt files for
     a folder with those, 0 for a file alone, whose rows are those that the folder gave."""
     (tmp_path / "in/deep").mkdir(parents=True)
@@ -80,25 +82,26 @@ def test_a_folder_is_heard_and_what_cannot_be_read_is_named(tmp_path: Path, smal
 
 
 def test_strange_names_stay_one_row_and_one_name(tmp_path: Path, small_model: Path) -> None:
-    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text, as its escape."""
-    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav"):
+    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text and a carriage
+    return as their escapes."""
+    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav", b"g\rh.wav"):
         noise(tmp_path / "x.wav", 0.1)
         os.rename(tmp_path / "x.wav", bytes(tmp_path) + b"/" + name)
-    heard, failures = hear(load_recogniser(small_model), sound_files(tmp_path)[0])
+    found, failures = classify_files(load_classifier(small_model), sound_files(tmp_path)[0].items())
     assert not failures
-    (tmp_path / "p.csv").write_bytes(table_of(heard, SCENES).encode())
-    found = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
-    assert sorted(found) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav"])
+    (tmp_path / "p.csv").write_bytes(classified_text(found, SCENES).encode())
+    names = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
+    assert sorted(names) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav", "g\\rh.wav"])
 
 
 def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:
     """Oracle: the messages, for no path, nothing there, a folder with other files, and one as the table."""
     for given, message in (
-        ({"audio": None}, "audio=FILE_OR_FOLDER"),
-        ({"audio": "x.wav", "predict": {"out": str(tmp_path)}}, "is a folder: name a file in it"),
+        ([], "audio=FILE_OR_FOLDER"),
+        (["predict.audio=x.wav", f"predict.out={tmp_path}"], "is a folder: name a file in it"),
     ):
         with pytest.raises(UserError, match=message):
-            predict_audio.run(OmegaConf.create(given))
+            predict_audio.run(resolve(["stage=predict", *given]))
     with pytest.raises(UserError, match="no such file or folder"):
         sound_files(tmp_path / "nowhere")
     (tmp_path / "notes.txt").touch()
@@ -112,19 +115,19 @@ def test_the_model_is_the_one_named_or_of_the_same_name(tmp_path: Path, small_mo
     folder.mkdir(parents=True)
     (folder / "model.tflite").write_bytes(small_model.read_bytes())
     (folder / "run.json").write_text(json.dumps({}))
-    pictures = torch.randn(2, 1, 64, 32)
-    expected = read_tflite(small_model)[0].logits(pictures)
-    for model in (None, str(small_model)):
-        cfg = OmegaConf.create({"model": model, "runs": str(tmp_path), "name": "mine", "swept": []})
-        assert torch.equal(chosen_recogniser(cfg).network.logits(pictures), expected)
+    spectrograms = torch.randn(2, 1, 64, 32)
+    expected = read_tflite(small_model)[0].logits(spectrograms)
+    for model in ("null", str(small_model)):
+        settings = resolve(["stage=predict", f"model={model}", f"runs={tmp_path}", "name=mine"])
+        assert torch.equal(load_classifier(model_of(settings)).network.logits(spectrograms), expected)
 
 
 def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) -> None:
-    """Oracle: the messages for metadata that lack the front end, or describe one of other pictures."""
+    """Oracle: the messages for metadata that lack the front end, or describe one of other spectrograms."""
     network, metadata = read_tflite(small_model)
-    with pytest.raises(UserError, match="does not say how it hears"):
-        load_recogniser(write_tflite(network, tmp_path / "m.tflite", {"scenes": SCENES, "sample_rate": 32_000}))
+    with pytest.raises(UserError, match="does not name its front end"):
+        load_classifier(write_tflite(network, tmp_path / "m.tflite", {"scenes": SCENES, "sample_rate": 32_000}))
     other = {**metadata, "mel": {"mels": 64, "hop": 500}}
     with pytest.raises(UserError, match=r"\(1, 64, 32\), a clip of 1 s has \(1, 64, 64\)"):
-        load_recogniser(write_tflite(network, tmp_path / "m.tflite", other))
+        load_classifier(write_tflite(network, tmp_path / "m.tflite", other))
     assert build_front_end(32_000, other["mel"]).frames(32_000) == 64

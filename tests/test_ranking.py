@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data.errors import UserError
 from experiments.evaluation.ranking import WEIGHTS, System, over_limits, pareto, rank
-from experiments.stages.rank import PUBLISHED, caveats, read_runs, read_systems
+from experiments.evaluation.systems import PUBLISHED, caveats, read_runs, read_systems
 from students.limits import LIMITS
 
 HEADER = "name,accuracy,parameter_bytes,macs,set,source\n"

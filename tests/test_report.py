@@ -14,9 +14,9 @@ from test_tracking import records
 
 from data.errors import UserError
 from data.scenes import ClipSet
-from experiments.evaluation.evaluate import judge
+from experiments.evaluation.evaluate import evaluate_and_save
 from experiments.report.comparison import comparison_of, labels_of
-from experiments.report.page import percent
+from experiments.report.numbers import percent
 from experiments.report.sections import section_of, write_report
 from experiments.runs.reader import ancestors, read_run
 
@@ -29,7 +29,7 @@ def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, .
     labels = clips.labels[clips.indices("test")]
     p = np.random.default_rng(seed).dirichlet(np.ones(10), size=len(labels))
     p[np.arange(len(labels)), labels] += 0.3
-    scores = judge(clips, p / p.sum(1, keepdims=True), folder)
+    scores = evaluate_and_save(clips, p / p.sum(1, keepdims=True), folder)
     scores |= {"float/accuracy": 0.5, "float/log_loss": 1.5, "test/agreement_with_float": 0.96}
     scores |= {"macs": 4_129_932, "parameter_bytes": 130_000, "peak_bytes": 84_512}
     scores |= {"within_limit/macs": 1.0, "within_limit/parameter_bytes": 0.0}
@@ -188,7 +188,7 @@ def test_long_names_are_letters_and_the_page_says_which(tmp_path: Path, miniatur
     (old / "score.json").write_text(json.dumps({"integer/accuracy": 0.5, "loss": 1.0}))
     runs = [short[0], read_run(old)]
     section = comparison_of(runs, {run.folder.resolve(): "x" for run in runs})
-    assert [picture.title for picture in section_of(runs[1], old).pictures] == [
+    assert [plot.title for plot in section_of(runs[1], old).plots] == [
         *("Confusions", "Reliability", "Training", "Layers")
     ]
     key, side_by_side = section.lead
@@ -201,7 +201,7 @@ def test_only_what_is_of_the_challenges_data_stands_among_the_published(finished
     run = read_run(finished)
     for kind, there in (("tau22", True), ("synthetic", False)):
         section = section_of(dataclasses.replace(run, config=f"data: {{kind: {kind}}}"), finished)
-        assert ("Accuracy over costs" in [picture.title for picture in section.pictures]) is there
+        assert ("Accuracy over costs" in [plot.title for plot in section.plots]) is there
 
 
 def test_energy_of_trainings_is_counted_once(tmp_path: Path, miniature: ClipSet) -> None:

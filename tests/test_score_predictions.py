@@ -14,7 +14,7 @@ from sklearn import metrics
 from data.errors import UserError
 from data.scenes import SCENES, ClipSet
 from experiments.evaluation.metrics import confusion
-from experiments.stages.score import read_predictions
+from experiments.evaluation.predictions import read_predictions
 
 NAMES = ["audio/a.wav", "audio/b.wav", "audio/c.wav"]
 

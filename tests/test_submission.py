@@ -26,18 +26,17 @@ from sklearn import metrics
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES, ClipSet
-from experiments.evaluation.predictions import table_text
-from experiments.inference.classifier import load_recogniser
-from experiments.inference.files import BATCH, probabilities_of_files
-from experiments.stages.submit import write_checked
+from experiments.evaluation.predictions import predictions_text
+from experiments.inference.classifier import BATCH, load_classifier
 from experiments.submission.about import EXAMPLE, read_about
 from experiments.submission.describe import System, augmentations, description, external_datasets
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import label_of, write_package
 from experiments.submission.lineage import read_lineage
 from experiments.submission.meta import meta_defects
-from experiments.submission.report_tables import training
+from experiments.submission.report_tables import references, tables_of, training
 from experiments.submission.technical_report import report_pdf
+from experiments.submission.validate import write_valid
 from teachers import list_teachers
 
 ENERGY = {"inference": 1.25e-5, "baseline": 2.5e-5}  # kWh
@@ -120,18 +119,18 @@ def test_the_package_holds_what_the_file_computes(package: Path, folder: Path, m
     assert loss == pytest.approx(scores["test/log_loss"], abs=1e-4)
 
 
-def test_files_are_heard_alike_alone_and_together(small_model: Path, miniature: ClipSet, tmp_path: Path) -> None:
+def test_files_are_classified_alike_alone_and_together(small_model: Path, miniature: ClipSet, tmp_path: Path) -> None:
     """Oracle: a clip's probabilities depend on no other clip; files that are none are all named."""
-    recogniser = load_recogniser(small_model)
+    classifier = load_classifier(small_model)
     paths = [miniature.root / name for name in miniature.filenames[: BATCH + 3]]
-    together = probabilities_of_files(recogniser, paths)
-    alone = [probabilities_of_files(recogniser, [path])[0] for path in (paths[1], paths[-1])]
+    together = classifier.classify_clips(paths)
+    alone = [classifier.classify_clips([path])[0] for path in (paths[1], paths[-1])]
     np.testing.assert_array_equal(alone, together[[1, -1]])
     broken = [tmp_path / "x.wav", tmp_path / "y.wav"]
     for path in broken:
         path.write_bytes(b"RIFF")
     with pytest.raises(UserError, match=r"2 of 4 sound files are unreadable(.|\n)*x\.wav(.|\n)*y\.wav"):
-        probabilities_of_files(recogniser, [paths[0], *broken, paths[1]])
+        classifier.classify_clips([paths[0], *broken, paths[1]])
 
 
 def test_the_description_says_what_the_runs_measured(package: Path, folder: Path) -> None:
@@ -179,7 +178,7 @@ def test_the_description_says_what_the_runs_measured(package: Path, folder: Path
 def described(run: Path, folder: Path) -> dict:
     """The description of a run's system."""
     lineage = read_lineage(run)
-    return description(lineage, load_recogniser(lineage.model), read_about(folder / "about.yaml", 1), LABEL)["system"]
+    return description(lineage, load_classifier(lineage.model), read_about(folder / "about.yaml", 1), LABEL)["system"]
 
 
 def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, runs: Path) -> None:
@@ -252,7 +251,7 @@ def test_a_student_that_learnt_from_labels_has_no_temperature(runs: Path) -> Non
     assert told["quantised"] == "after training"
 
 
-def test_what_a_student_heard_is_what_it_was_trained_with(runs: Path) -> None:
+def test_the_data_of_a_student_are_those_it_was_trained_with(runs: Path) -> None:
     """Oracle: quantised with another share of locations held out, which the student never saw."""
     student = (runs / "student/first/config.yaml").read_text()
     share = yaml.safe_load(student)["data"]["validation_fraction"]
@@ -298,15 +297,15 @@ def test_a_history_with_gaps_is_a_message(runs: Path, spoil: Callable[[Path], ob
         read_lineage(runs / "quantize/first")
 
 
-def test_impulse_responses_are_named_where_they_were_heard(folder: Path) -> None:
+def test_impulse_responses_are_named_where_they_were_used(folder: Path) -> None:
     """Oracle: histories made by hand: responses or none (the hash of nothing), applied or not."""
     lineage, about = read_lineage(folder / "runs/quantize/first"), read_about(folder / "about.yaml", 1)
     nothing = hashlib.sha256(b"").hexdigest()
-    for responses, chance, named in (("some", 0.6, True), (nothing, 0.6, False), ("some", 0.0, False)):
+    for responses, probability, named in (("some", 0.6, True), (nothing, 0.6, False), ("some", 0.0, False)):
         student = dataclasses.replace(
             lineage.student,
             inputs={**lineage.student.inputs, "impulses": responses},
-            settings={**lineage.student.settings, "student.augment.impulse_p": chance},
+            settings={**lineage.student.settings, "student.augment.impulse_p": probability},
         )
         ours = dataclasses.replace(lineage, student=student, teachers=(), data={"kind": "tau22"})
         assert ("device impulse response augmentation" in augmentations(ours)) is named
@@ -398,9 +397,9 @@ def test_a_package_with_defects_gets_no_name(tmp_path: Path) -> None:
     sound = packages.files()
     path = tmp_path / "submission.zip"
     with pytest.raises(UserError, match=r"no sound package(.|\n)*7\.wav: missing"):
-        write_checked(path, sound, [*packages.CLIPS, "7.wav"])
+        write_valid(path, sound, [*packages.CLIPS, "7.wav"])
     assert not path.exists()
-    assert len(write_checked(path, sound, packages.CLIPS)) == 1
+    assert len(write_valid(path, sound, packages.CLIPS)) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["submission.zip"]
 
 
@@ -416,14 +415,14 @@ def test_a_failed_force_leaves_no_package_of_before(package: Path, folder: Path,
     assert not list((tmp_path / "runs/submit/first").glob("submission*"))
 
 
-def test_figures_that_are_gone_are_one_line(runs: Path, folder: Path) -> None:
-    """Oracle: by hand: of 40 figures none is there, which is one thing to do."""
+def test_metrics_that_are_gone_are_one_line(runs: Path, folder: Path) -> None:
+    """Oracle: by hand: of 40 metrics none is there, which is one thing to do."""
     path = runs / "quantize/first/score.json"
     scores = json.loads(path.read_text())
     path.write_text(json.dumps({name: value for name, value in scores.items() if not name.startswith("test/")}))
     result = submit(runs.parent, "name=first", *(f"submit.{k}={folder / v}" for k, v in GIVEN.items()))
     assert result.returncode == 1
-    assert "40 figures of the test split cannot be told" in result.stderr
+    assert "40 metrics of the test split cannot be told" in result.stderr
     assert result.stderr.count("runs/quantize/first:") == 1
 
 
@@ -435,10 +434,11 @@ def test_long_words_and_lists_find_room_in_the_report(folder: Path) -> None:
         about, systems=[{"name": "W" * 200, "abbreviation": "W"}] * 4, external_datasets=datasets
     )
     labels = [label_of("Doe", "UNIX", number) for number in range(1, 5)]
-    recogniser = load_recogniser(lineage.model)
-    systems = [System(label, lineage, description(lineage, recogniser, about, label)) for label in labels]
+    classifier = load_classifier(lineage.model)
+    systems = [System(label, lineage, description(lineage, classifier, about, label)) for label in labels]
     assert meta_defects(systems[0].meta, labels[0]) == []
-    text = "".join(page.extract_text() for page in PdfReader(BytesIO(report_pdf(systems, about))).pages)
+    pdf = report_pdf(about, tables_of(systems), references(systems))
+    text = "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
     text = "".join(text.split())
     assert text.count("w99") == 4
     assert text.count("W") >= 800
@@ -545,7 +545,7 @@ def test_small_probabilities_are_kept(tmp_path: Path) -> None:
     """Oracle: pandas; a probability of 1e-9 read as 0 would cost a log loss of 34 instead of 21."""
     p = np.full((1, 10), 1e-9)
     p[0, 3] = 1 - 9e-9
-    read = pd.read_csv(BytesIO(table_text(["a.wav"], p, SCENES).encode()), sep="\t")
+    read = pd.read_csv(BytesIO(predictions_text(["a.wav"], p, SCENES).encode()), sep="\t")
     np.testing.assert_allclose(read[list(SCENES)].to_numpy(), p, rtol=1e-5)
     assert list(read["scene_label"]) == ["metro_station"]
 

@@ -11,8 +11,8 @@ from experiments.evaluation.seeds import (
     Setting,
     caveats,
     estimate,
-    figures_of,
     group,
+    metrics_of,
     paired,
     reference_of,
 )
@@ -142,7 +142,7 @@ def test_figures_are_those_of_the_test_split_and_the_loss_of_validation() -> Non
         "macs",
     ]
     setting = Setting("s", {0: Result("f", 0, {}, {}, dict.fromkeys(names, 0.0))})
-    assert figures_of([setting]) == [names[n] for n in (2, 3, 5, 7, 1)]
+    assert metrics_of([setting]) == [names[n] for n in (2, 3, 5, 7, 1)]
 
 
 def test_what_makes_figures_incomparable_is_said() -> None:
@@ -155,7 +155,7 @@ def test_what_makes_figures_incomparable_is_said() -> None:
     mixed = [result("a", 0, {"p": 1}), result("b", 0, {"p": 2}, logits="m"), result("c", 4, {"p": 2}, logits="m")]
     settings = group([*mixed, result("d", 5, {"p": 3}, clips="other")])
     assert caveats(settings, settings[0]) == [
-        "the runs are of different data (inputs clips): their figures are not comparable",
+        "the runs are of different data (inputs clips): their metrics are not comparable",
         "p=2: not of the same logits as p=1",
         "p=2: 1 seeds in common with p=1 (only one of them has 4)",
         "p=3: no seeds in common with p=1 (only one of them has 0, 5)",

@@ -6,6 +6,7 @@ Weights are random: speed does not depend on them. Every way gets the same spect
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from data.errors import UserError
 from data.front_ends import build_front_end
 from experiments.bench.teacher import DATA, RATE
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.distributed.fabric import compile_mode
 from students import build_student
 from students.quantize.calibrate import calibrate
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     """All rows: what, median, unit, rounds."""
     if arguments.rounds < 1:
         raise UserError(f"--rounds={arguments.rounds} must be at least 1")
-    student = resolve(["student=cp_mobile", DATA]).student
+    student = composed("student=cp_mobile", DATA).student
     front_end = build_front_end(RATE, student.mel)
     spectrograms = front_end(torch.randn(CLIPS, RATE) / 10)
     network = build_student(student.builder, size=arguments.size).eval()
@@ -66,7 +67,7 @@ def _ways(
         path = write_tflite(network_of_bits, folder / f"{bits}.tflite", {})
         for kernels in ("device", "host"):
             model = TFLiteModel(path, kernels=kernels)
-            alone[f"LiteRT, weights of {bits} bits, {kernels} kernels"] = lambda model=model: model.logits(some)
+            alone[f"LiteRT, weights of {bits} bits, {kernels} kernels"] = partial(model.logits, some)
     floats = write_float_tflite(fold(network), integers[8], folder / "float.tflite", {})
     alone["LiteRT, float, host kernels"] = lambda: float_logits(floats, some)
     alone["PyTorch, float, 1 thread"] = _one_by_one(network, some)

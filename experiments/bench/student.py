@@ -8,7 +8,7 @@ builds its mel bank anew for every batch (hear21passt's), and the network as PyT
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from data.waves import WaveStore
 from experiments.bench.data import repeated
 from experiments.bench.teacher import DATA, HARDWARE, RATE, naive_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.distributed.fabric import compile_mode, make_fabric
 from experiments.settings.shared import StudentSettings
 from experiments.training.loop import fit
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     size = arguments.batch or (256 if fabric.device.type == "cuda" else 64)
     if arguments.rounds < 1 or size < 2:
         raise UserError(f"--rounds={arguments.rounds} must be at least 1, --batch={size} at least 2")
-    student = resolve(["student=cp_mobile", DATA]).student
+    student = composed("student=cp_mobile", DATA).student
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         synthetic = write_synthetic(place / "synthetic")
@@ -94,7 +94,11 @@ def _whole(
     for way, compiled in ways.items():
         if way == "compiled" and compiled is None:
             continue
-        epochs: list[dict] = []
+        epochs: list[Mapping[str, float]] = []
+
+        def keep(row: Mapping[str, float], _: object, epochs: list[Mapping[str, float]] = epochs) -> None:
+            epochs.append(row)
+
         fit(
             fabric,
             build_student(student.builder, size=arguments.size),
@@ -106,7 +110,7 @@ def _whole(
             augmentation=student.augment,
             responses=responses,
             seed=0,
-            on_epoch=lambda row, _, epochs=epochs: epochs.append(row),
+            on_epoch=keep,
             compiled=compiled,
         )
         found[way] = [epoch["clips_per_second"] for epoch in epochs[1:]]

@@ -24,9 +24,10 @@ from data.errors import UserError, unknown
 from data.front_ends import build_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
 from experiments.command.composition import group_choices
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.distributed.fabric import make_fabric
-from experiments.settings.shared import Hardware, TeacherSettings
+from experiments.settings.parts import Hardware
+from experiments.settings.shared import TeacherSettings
 from teachers import build_teacher
 
 RATE, CLASSES = 32_000, 10
@@ -80,14 +81,14 @@ def _bench(name: str, batch: int | None, rounds: int) -> list[Row]:
         mine, other = found[f"{verb} ours"], found[f"{verb} naive"]
         rows.append(row(f"{name}: {text}, scenelet", mine, "clips/s"))
         rows.append(row(f"{name}: {text}, naive", other, "clips/s"))
-        rows.append(row(f"{name}: {text}, scenelet / naive", np.divide(mine, other), "times"))
+        rows.append(row(f"{name}: {text}, scenelet / naive", np.divide(mine, other).tolist(), "times"))
     minutes = [ALL_CLIPS / rate / 60 for rate in found["logits ours"]]
     return [*rows, row(f"{name}: logits of {ALL_CLIPS:,} clips at this rate", minutes, "min")]
 
 
 def settings_of(name: str) -> TeacherSettings:
     """What teacher=NAME means, with the recipe for the full data set."""
-    return resolve([f"teacher={name}", DATA]).teacher
+    return composed(f"teacher={name}", DATA).teacher
 
 
 def _network(teacher: TeacherSettings) -> nn.Module:
@@ -133,7 +134,7 @@ def _training(
 def _unfused(network: nn.Module) -> nn.Module:
     """The same network with its package's own attention, where it has one."""
     inner = getattr(network, "network", None)
-    if hasattr(inner, "set_attn_implementation"):
+    if inner is not None and hasattr(inner, "set_attn_implementation"):
         inner.set_attn_implementation("eager")
     for block in getattr(inner, "blocks", []):
         own = Attention(block.attn.proj.in_features, block.attn.heads, qkv_bias=True)

@@ -19,12 +19,11 @@ from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
 from experiments.command.launcher import RayLauncher
-from experiments.settings.shared import Settings
+from experiments.settings.shared import SPECIAL, Settings
 from experiments.settings.stages import ALL, STAGES
 
 CONF = Path(__file__).parent.parent / "conf"
 ROOT = "config"  # the file of CONF that names the others
-SPECIAL = ("steps", "own", "job", "given")  # of Settings: what no key of the command line gives as it is
 BLOCKS = ("mel", "augment", "fit", "data_student")  # folders of CONF whose files other files include
 
 

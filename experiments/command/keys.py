@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data.settings import in_words
-from experiments.command.composition import SPECIAL
-from experiments.settings.shared import Settings
+from experiments.settings.shared import SPECIAL, Settings
 from experiments.settings.stages import STAGES
 
 ALIASES = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "optimiser": "optimizer"}

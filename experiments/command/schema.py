@@ -12,38 +12,26 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError
 from data.settings import problems_of
-from experiments.command.arguments import read_arguments
 from experiments.command.composition import ROOT, composing
-from experiments.command.mistakes import explained
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES, require_stages
 
 Kind = TypeVar("Kind")
 
 
-def resolve(arguments: Sequence[str]) -> Settings:
-    """The settings that a command such as `student student=baseline epochs=3` gives its stages.
-
-    Args:
-        arguments: as on the command line, without flags.
+def composed(*overrides: str) -> Settings:
+    """The settings that some overrides of Hydra's, such as `student=baseline`, give all stages.
 
     Raises:
-        UserError: the command line would refuse them, or they are several jobs.
+        HydraException, OmegaConfBaseException: there is no such setting or choice.
+        UserError: a value is out of its range.
     """
-    command = read_arguments(arguments)
-    if command.flags:
-        raise UserError(f"{' '.join(command.flags)}: flags are for the command line")
-    try:
-        with composing():
-            return settings_of(compose(ROOT, command.for_hydra()))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explained(error, command)) from error
+    with composing():
+        return settings_of(compose(ROOT, list(overrides)))
 
 
 def settings_of(cfg: DictConfig) -> Settings:

@@ -41,10 +41,10 @@ def metric_intervals(
     """
     right, losses = (probabilities.argmax(1) == labels).astype(float), _losses(probabilities, labels)
     found = _intervals(right, losses, labels, probabilities.shape[1], recordings, seed)
-    recordings = np.asarray(recordings)
+    recorded = np.asarray(recordings)
     for name, items in subsets.items():
         one_class = np.zeros(items.sum(), dtype=int)
-        own = _intervals(right[items], losses[items], one_class, 1, recordings[items], seed)
+        own = _intervals(right[items], losses[items], one_class, 1, recorded[items], seed)
         found |= {f"accuracy/{name}": own["accuracy"]} if own else {}
     return {name: (low, high) for name, (low, high) in found.items() if low < high}
 
@@ -60,7 +60,12 @@ def difference_intervals(
 
 
 def _intervals(
-    right: np.ndarray, losses: np.ndarray, labels: np.ndarray, classes: int, recordings: Sequence[str], seed: int
+    right: np.ndarray,
+    losses: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    recordings: Sequence[str] | np.ndarray,
+    seed: int,
 ) -> dict[str, tuple[float, float]]:
     """Of means of what each item gives, over items in each class first (accuracy), or over all (log loss)."""
     _, member = np.unique(np.asarray(recordings), return_inverse=True)
@@ -81,10 +86,11 @@ def _intervals(
         accuracies.append(np.nanmean(drawn @ better / np.where(total > 0, total, np.nan), axis=1))
         means.append((drawn @ worse).sum(1) / total.sum(1))
     tails = [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2]
-    return {
-        name: tuple(float(edge) for edge in np.percentile(np.concatenate(values), tails))
-        for name, values in (("accuracy", accuracies), ("log_loss", means))
-    }
+    found = {}
+    for name, values in (("accuracy", accuracies), ("log_loss", means)):
+        low, high = np.percentile(np.concatenate(values), tails)
+        found[name] = float(low), float(high)
+    return found
 
 
 def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -1,33 +1,45 @@
-"""Metrics of a split, and what is kept of a network's predictions for the test split.
+"""Metrics of a split, and the tables that are kept of a network's predictions for the test split.
 
-Conventions: predictions.csv is as the challenge wants it (a tab between columns; filename, scene_label, a probability
-for each class), so that the score stage reads it; confusion.csv has counts, a row for each true class; reliability.csv
-has a row for each bin of confidence that is not empty. Metrics are named <split>/<metric> in every stage;
-test/<metric>/low and /high are the edges of 95 % intervals over recordings.
+Conventions: predictions.csv has the challenge's format (predictions.py), so that the score stage reads it;
+confusion.csv has counts, a row for each true class; reliability.csv has a row for each bin of confidence that is not
+empty. Metrics are named <split>/<metric> in every stage; <split>/<metric>/low and /high are the edges of 95 % intervals
+over recordings.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data.scenes import ClipSet
+from data.tables import table_text
 from experiments.evaluation.bootstrap import metric_intervals
-from experiments.evaluation.metrics import confusion, evaluate, reliability, softmax, subsets_of
-from experiments.evaluation.predictions import table_text
+from experiments.evaluation.metrics import Bin, confusion, evaluate, reliability, softmax, subsets_of
+from experiments.evaluation.predictions import predictions_text, read_predictions
 from experiments.runs.layout import CONFUSION, PREDICTIONS, RELIABILITY, write_text
 
 
-def split_metrics(clips: ClipSet, split: str, probabilities: np.ndarray) -> dict[str, float]:
-    """Metrics of a split from its probabilities (n, classes), in its order, each "<split>/<metric>"."""
+def split_metrics(
+    clips: ClipSet, split: str, probabilities: np.ndarray, *, intervals: bool = False
+) -> dict[str, float]:
+    """Metrics of a split, each named "<split>/<metric>".
+
+    Args:
+        clips: the data set.
+        split: its name.
+        probabilities: (n, classes) of its clips, in their order.
+        intervals: also their edges, "<split>/<metric>/low" and ".../high".
+    """
     rows = clips.indices(split)
-    devices = [clips.clips[row].device for row in rows]
-    scores = evaluate(
-        probabilities, clips.labels[rows], devices, scenes=clips.scenes, device_groups=clips.device_groups
-    )
-    return {f"{split}/{metric}": value for metric, value in scores.items()}
+    labels, members = clips.labels[rows], [clips.clips[row] for row in rows]
+    devices = [clip.device for clip in members]
+    metrics = evaluate(probabilities, labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
+    if intervals:
+        recordings = [clip.recording for clip in members]
+        subsets = subsets_of(labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
+        for metric, (low, high) in metric_intervals(probabilities, labels, recordings, subsets).items():
+            metrics |= {f"{metric}/low": low, f"{metric}/high": high}
+    return {f"{split}/{metric}": value for metric, value in metrics.items()}
 
 
 def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:
@@ -40,7 +52,7 @@ def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:
 
 
 def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, float]:
-    """Metrics of the test split with their intervals, each test/<metric>; its tables go to the folder.
+    """Metrics of the test split with their intervals; its predictions, confusion matrix and reliability are written.
 
     Args:
         clips: the data set.
@@ -48,34 +60,33 @@ def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -
         folder: of the run.
     """
     rows = clips.indices("test")
-    labels, tested = clips.labels[rows], [clips.clips[row] for row in rows]
-    devices, recordings = [clip.device for clip in tested], [clip.recording for clip in tested]
-    scores = split_metrics(clips, "test", probabilities)
-    subsets = subsets_of(labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
-    for metric, (low, high) in metric_intervals(probabilities, labels, recordings, subsets).items():
-        scores |= {f"test/{metric}/low": low, f"test/{metric}/high": high}
-
-    write_text(folder / PREDICTIONS, table_text([clip.filename for clip in tested], probabilities, clips.scenes))
-    counts = confusion(probabilities, labels).tolist()
-    confusions = ([scene, *row] for scene, row in zip(clips.scenes, counts, strict=True))
-    write_text(folder / CONFUSION, _table([["scene", *clips.scenes], *confusions]))
-    bins = reliability(probabilities, labels)
-    write_text(folder / RELIABILITY, _table([bins[0]._fields, *bins]))
-    return scores
+    metrics = split_metrics(clips, "test", probabilities, intervals=True)
+    names = [clips.clips[row].filename for row in rows]
+    write_text(folder / PREDICTIONS, predictions_text(names, probabilities, clips.scenes))
+    write_text(folder / CONFUSION, _confusion_text(confusion(probabilities, clips.labels[rows]), clips.scenes))
+    write_text(folder / RELIABILITY, _reliability_text(reliability(probabilities, clips.labels[rows])))
+    return metrics
 
 
-def is_edge(name: str, scores: Mapping[str, float]) -> bool:
-    """Whether a metric is an edge of another's interval; a class may be called "low" too."""
-    metric, _, edge = name.rpartition("/")
-    return edge in ("low", "high") and metric in scores
+def score_table(path: str | Path, clips: ClipSet) -> dict[str, float]:
+    """Metrics of the test split, with their intervals, of a table of predictions.
+
+    Args:
+        path: of the table; its format: see predictions.py.
+        clips: the data set.
+
+    Raises:
+        UserError: see read_predictions.
+    """
+    names = [clips.clips[row].filename for row in clips.indices("test")]
+    return split_metrics(clips, "test", read_predictions(path, names, clips.scenes), intervals=True)
 
 
-def metrics_under(prefix: str, scores: Mapping[str, float]) -> list[str]:
-    """The names that begin like this and are no edges."""
-    return [name for name in scores if name.startswith(prefix) and not is_edge(name, scores)]
+def _confusion_text(counts: np.ndarray, scenes: Sequence[str]) -> str:
+    first = "scene" if "scene" not in scenes else "true scene"  # a class may be called so
+    columns = dict(zip(scenes, counts.T.tolist(), strict=True))
+    return table_text({first: scenes, **columns}, separator=",")
 
 
-def _table(rows: Iterable[Iterable[object]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
+def _reliability_text(bins: Sequence[Bin]) -> str:
+    return table_text({name: [getattr(each, name) for each in bins] for name in Bin._fields}, separator=",")

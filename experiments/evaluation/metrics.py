@@ -89,10 +89,10 @@ def subsets_of(
     labels: np.ndarray, devices: Sequence[str], *, scenes: Sequence[str], device_groups: Mapping[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
     """Which items are of each scene/<scene>, device/<device> and group/<group>, bool (n,); empty ones are left out."""
-    devices = np.asarray(devices)
+    of = np.asarray(devices)
     subsets = {f"scene/{scene}": labels == number for number, scene in enumerate(scenes)}
-    subsets |= {f"device/{device}": devices == device for group in device_groups.values() for device in group}
-    subsets |= {f"group/{group}": np.isin(devices, list(members)) for group, members in device_groups.items()}
+    subsets |= {f"device/{device}": of == device for group in device_groups.values() for device in group}
+    subsets |= {f"group/{group}": np.isin(of, list(members)) for group, members in device_groups.items()}
     return {name: subset for name, subset in subsets.items() if subset.any()}
 
 
@@ -119,6 +119,17 @@ def evaluate(
         scores[f"accuracy/{name}"] = accuracy(probabilities[subset], labels[subset])
         scores[f"log_loss/{name}"] = log_loss(probabilities[subset], labels[subset])
     return scores
+
+
+def is_edge(name: str, scores: Mapping[str, float]) -> bool:
+    """Whether a name of score.json is an edge of the interval of another one; a class may be called "low" too."""
+    metric, _, edge = name.rpartition("/")
+    return edge in ("low", "high") and metric in scores
+
+
+def metrics_under(prefix: str, scores: Mapping[str, float]) -> list[str]:
+    """The names of score.json that begin with the prefix and are no edges of intervals."""
+    return [name for name in scores if name.startswith(prefix) and not is_edge(name, scores)]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,20 +1,20 @@
-"""What a network thinks of some clips as a table that people hand in: how it is written, and what can be wrong in one.
+"""Tables of predictions, as people hand them in: how they are written, read, and what can be wrong in one.
 
 Conventions: the challenge's format: tab-separated, header `filename scene_label airport bus ... tram` (classes in the
 order of data/scenes.py), a row for each clip, probabilities from 0 to 1 that sum to 1. A clip's name is the last part
 of its path.
 """
 
-import csv
-import io
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from data.tables import Table
+from data.errors import UserError, listed
+from data.tables import Table, read_table, table_text
 
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
 DIGITS = 8  # significant ones: the log loss of a probability of 1e-9 is not that of 0; rows sum to 1 within 1e-7
@@ -25,18 +25,60 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def header(scenes: Sequence[str]) -> list[str]:
-    """The columns, in their order."""
+    """The columns of the challenge's format, in their order."""
     return ["filename", "scene_label", *scenes]
 
 
-def table_text(filenames: Sequence[str], probabilities: np.ndarray, scenes: Sequence[str]) -> str:
-    """The table of probabilities (n, classes); every clip's label is its most probable scene."""
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
-    writer.writerow(header(scenes))
-    for name, row in zip(filenames, probabilities, strict=True):
-        writer.writerow([name, scenes[row.argmax()], *(f"{p:.{DIGITS}g}" for p in row)])
-    return out.getvalue()
+def predictions_text(
+    filenames: Sequence[str],
+    probabilities: np.ndarray,
+    scenes: Sequence[str],
+    *,
+    starts: Sequence[float] | None = None,
+    digits: int | None = DIGITS,
+) -> str:
+    """A table of probabilities as text; the label of a clip is its most probable scene.
+
+    Args:
+        filenames: of the clips.
+        probabilities: (n, classes).
+        scenes: the classes.
+        starts: seconds at which the clips begin in their files: a column `start`, which the challenge's format has not.
+        digits: significant ones of a probability; None: all of them.
+
+    Raises:
+        UserError: a class is named like another column, or a name holds a carriage return.
+    """
+    columns: dict[str, Sequence[object]] = {"filename": filenames}
+    if starts is not None:
+        columns["start"] = [f"{start:g}" for start in starts]
+    columns["scene_label"] = [scenes[number] for number in probabilities.argmax(axis=1)]
+    if clashing := [scene for scene in scenes if scene in columns]:
+        raise UserError(
+            f"classes are named {', '.join(clashing)}, which are columns of tables of predictions: rename them"
+        )
+    for scene, column in zip(scenes, probabilities.T.tolist(), strict=True):
+        columns[scene] = [repr(p) if digits is None else f"{p:.{digits}g}" for p in column]
+    return table_text(columns)
+
+
+def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
+    """Probabilities of the given clips, float64 (len(filenames), classes), in the order asked for.
+
+    Names are compared by their last part, so that `audio/x.wav` and `x.wav` are the same clip. Commas between columns
+    will do as well, and `scene_label` may be left out; a clip is in the table once, and none is guessed.
+
+    Raises:
+        UserError: the table is no such table, or clips are missing, unknown or there twice, or values are no
+            probabilities, or contradict scene_label; all of a kind are listed.
+    """
+    table = read_table(path, ["filename", *scenes])
+    values, wrong = check_predictions(table, scenes, filenames, of="the test split")
+    if wrong:
+        raise UserError(f"{path} has {len(wrong)} defects:\n{listed(wrong)}")
+    found = {last_part(name): row for row, name in enumerate(table["filename"])}
+    rows = values[[found[last_part(name)] for name in filenames]]
+    return rows / rows.sum(axis=1, keepdims=True)
 
 
 def check_predictions(
@@ -48,7 +90,7 @@ def check_predictions(
         table: with the columns filename and one for each class; scene_label is checked if it is there.
         scenes: the classes.
         filenames: the clips that must be there, each once; None: any will do.
-        of: what they are the clips of.
+        of: what they are the clips of, in words.
     """
     wrong: list[str] = []
     names = table["filename"]
@@ -72,7 +114,7 @@ def check_predictions(
 
 
 def last_part(name: str) -> str:
-    """What a clip is called without its folders: `audio/x.wav` and `x.wav` are the same clip."""
+    """The name of a clip without its folders."""
     return name.rsplit("/", 1)[-1]
 
 

@@ -1,9 +1,9 @@
-"""What several seeds say together: runs of equal settings as one group, its mean and spread, and paired differences.
+"""Statistics over seeds: runs of equal settings as one group, its mean and spread, and paired differences.
 
-Conventions: figures are as in score.json (accuracies in [0, 1], log losses in nats). A sample is seed -> figure.
-Intervals are two-sided, of a mean, by Student's t with n - 1 degrees of freedom; they take the seeds' figures (or
+Conventions: metrics are as in score.json (accuracies in [0, 1], log losses in nats). A sample is seed -> metric.
+Intervals are two-sided, of a mean, by Student's t with n - 1 degrees of freedom; they take the seeds' metrics (or
 their differences) as independent and normal. Each is at its level by itself: nothing is corrected for how many there
-are. They tell what other seeds would give on these very clips, not what other clips would.
+are. They are about other seeds on the same clips, not about other clips.
 Source of the paired interval: Student, "The Probable Error of a Mean", Biometrika 1908.
 """
 
@@ -20,8 +20,8 @@ from data.errors import UserError, listed
 
 LEVEL = 0.95
 MOST_KEYS = 4  # that differ: with more, the runs' own name is the shorter label
-DATA = ("waves", "clips")  # inputs without which figures are not of the same thing
-FIGURE = re.compile(r"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|validation/log_loss")
+DATA = ("waves", "clips")  # inputs that must be equal for metrics to be comparable
+METRIC = re.compile(r"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|validation/log_loss")
 
 Sample = Mapping[int, float]
 
@@ -54,9 +54,9 @@ class Setting:
         """Of its first run."""
         return next(iter(self.runs.values())).name
 
-    def sample(self, figure: str) -> dict[int, float]:
-        """seed -> figure, of the runs that have it."""
-        return {seed: run.scores[figure] for seed, run in self.runs.items() if figure in run.scores}
+    def sample(self, metric: str) -> dict[int, float]:
+        """seed -> metric, of the runs that have it."""
+        return {seed: run.scores[metric] for seed, run in self.runs.items() if metric in run.scores}
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Estimate:
 def group(results: Sequence[Result]) -> list[Setting]:
     """Settings in the order of their first run.
 
-    Runs of equal settings and equal seed that are of different names (they learnt from other logits, say, or other
-    clips) are told apart by name.
+    Runs of equal settings and equal seed that have different names (which used other logits, say, or other clips) are
+    told apart by name.
 
     Raises:
         UserError: one seed twice, of one setting and one name.
@@ -111,10 +111,10 @@ def reference_of(settings: Sequence[Setting], wanted: str | None) -> Setting:
     return found[0]
 
 
-def figures_of(settings: Sequence[Setting]) -> list[str]:
-    """The figures worth a row, those of the validation split last."""
+def metrics_of(settings: Sequence[Setting]) -> list[str]:
+    """The names of the metrics that a summary shows, those of the validation split last."""
     names = dict.fromkeys(name for s in settings for run in s.runs.values() for name in run.scores)
-    return sorted(filter(FIGURE.fullmatch, names), key=lambda name: name.startswith("validation"))
+    return sorted(filter(METRIC.fullmatch, names), key=lambda name: name.startswith("validation"))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -136,11 +136,12 @@ def paired(sample: Sample, reference: Sample) -> Estimate:
 
 
 def caveats(settings: Sequence[Setting], reference: Setting) -> list[str]:
-    """What a reader must know: other data, other inputs than the seed's, names for want of settings, lone seeds."""
+    """Warnings in words: other data, inputs that differ besides the seed, settings that only names tell apart, seeds
+    without a partner."""
     found = []
     runs = [run for s in settings for run in s.runs.values()]
     if other := [name for name in DATA if _differs(runs, name)]:
-        found.append(f"the runs are of different data (inputs {', '.join(other)}): their figures are not comparable")
+        found.append(f"the runs are of different data (inputs {', '.join(other)}): their metrics are not comparable")
     for same in _split(settings, lambda s: json.dumps(next(iter(s.runs.values())).settings, sort_keys=True)):
         if len(same) > 1:
             found.append(
@@ -195,8 +196,8 @@ def _differs(runs: Sequence[Result], name: str) -> bool:
 def _labels(groups: Sequence[Sequence[Result]]) -> list[str]:
     """The keys that differ and their values; the runs' name where settings do not tell or would be too many."""
     flats = [part[0].settings for part in groups]
-    keys = dict.fromkeys(key for flat in flats for key in flat)
-    keys = [key for key in keys if len({json.dumps(flat.get(key, "-")) for flat in flats}) > 1]
+    known = dict.fromkeys(key for flat in flats for key in flat)
+    keys = [key for key in known if len({json.dumps(flat.get(key, "-")) for flat in flats}) > 1]
     short = [key.split(".", 1)[-1] for key in keys]  # student.distill.x -> distill.x
     short = short if len(set(short)) == len(short) else keys
     values = [[_word(flat[key]) if key in flat else "-" for key in keys] for flat in flats]

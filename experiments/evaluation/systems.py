@@ -4,7 +4,6 @@ Conventions: the table has the columns name, accuracy (a share from 0 to 1), par
 (development: its test split; evaluation) and source. The published systems of 2023 come with the code.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from data.errors import UserError, listed
 from data.tables import read_table
 from experiments.evaluation.ranking import WEIGHTS, Standing, System
 from experiments.runs.layout import RECORD, SCORES
+from experiments.runs.reader import read_values
 
 PUBLISHED = Path(__file__).parent.parent / "published_2023.csv"
 SETS = {"development": "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
@@ -23,7 +23,7 @@ def read_systems(path: str | Path) -> list[System]:
     """The systems of a table.
 
     Raises:
-        UserError: it is no such table, or empty, or has names twice, figures out of range or unknown sets: all listed.
+        UserError: it is no such table, or empty, or has names twice, metrics out of range or unknown sets: all listed.
     """
     columns = read_table(path, ["name", *WEIGHTS])
     systems, wrong = [], []
@@ -31,13 +31,13 @@ def read_systems(path: str | Path) -> list[System]:
         texts = {key: text.strip() for key, text in zip(columns, values, strict=True)}
         name, kind = texts["name"], texts.get("set", "")
         at = f"system {number}, {name!r}"
-        figures = {key: _figure(key, texts[key]) for key in WEIGHTS}
-        wrong += [f"{at}: {value}" for value in figures.values() if isinstance(value, str)]
+        metrics = {key: _figure(key, texts[key]) for key in WEIGHTS}
+        wrong += [f"{at}: {value}" for value in metrics.values() if isinstance(value, str)]
         if not name or not name.isprintable():
             wrong.append(f"{at}: it needs a name")
         if kind not in SETS:
             wrong.append(f"{at}: set {kind!r} is none of {', '.join(filter(None, SETS))}")
-        systems.append(System(name, **figures, set=kind, source=texts.get("source", "")))
+        systems.append(_system(name, metrics, kind, texts.get("source", "")))
     names = [system.name for system in systems]
     wrong += [f"{name!r}: there {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1]
     if not systems:
@@ -55,19 +55,19 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
     """
     systems, wrong = [], []
     for folder in {path.resolve(): path for path in folders}.values():
-        try:
-            scores = json.loads((folder / SCORES).read_text())
-            figures = {key: _figure(key, str(scores[name])) for key, name in METRICS.items()}
-        except OSError:
+        if not (folder / SCORES).is_file():
             wrong.append(f"{folder}: it has no {SCORES}")
             continue
-        except (ValueError, KeyError, TypeError):
+        try:
+            scores = read_values(folder / SCORES)
+            metrics = {key: _figure(key, str(scores[name])) for key, name in METRICS.items()}
+        except (UserError, KeyError):
             wrong.append(f"{folder}: its {SCORES} lacks one of {', '.join(METRICS.values())}, or is damaged")
             continue
-        wrong += [f"{folder}: {value}" for value in figures.values() if isinstance(value, str)]
+        wrong += [f"{folder}: {value}" for value in metrics.values() if isinstance(value, str)]
         if not (folder / RECORD).is_file():
             wrong.append(f"{folder}: it is unfinished")
-        systems.append(System(str(folder), **figures, set="development", source="own run", own=True))
+        systems.append(_system(str(folder), metrics, "development", "own run", own=True))
     if wrong:
         raise UserError(
             f"rank.runs must name finished runs of stage=quantize:\n{listed(wrong)}\nrun stage=quantize again"
@@ -77,8 +77,14 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
 
 def as_system(name: str, scores: Mapping[str, float]) -> System:
     """A run of one's own among those that are ranked."""
-    figures = {figure: scores[key] for figure, key in METRICS.items()}
-    return System(name, **figures, set="development", source="own run", own=True)
+    metrics = {metric: scores[key] for metric, key in METRICS.items()}
+    return _system(name, metrics, "development", "own run", own=True)
+
+
+def _system(name: str, metrics: Mapping[str, float | str], kind: str, source: str, *, own: bool = False) -> System:
+    """A system of its metrics; those that are texts say what is wrong with them, and the system is not used."""
+    accuracy, size, macs = (0 if isinstance(value := metrics[key], str) else value for key in METRICS)
+    return System(name, accuracy, int(size), int(macs), set=kind, source=source, own=own)
 
 
 def caveats(standings: Sequence[Standing]) -> list[str]:

@@ -1,11 +1,17 @@
-"""A network of integers from its file, with the front end it learnt with: sounds in, probabilities out.
+"""A network of integers from its file, with the front end that it was trained with: from sounds to probabilities.
 
-Conventions: waves are float32 (n, samples) in [-1, 1] at the model's rate, one clip of PART_SECONDS a row; pictures
-(n, 1, mels, frames); probabilities float64 (n, classes). The integers are executed in torch, which gives what a
-device's kernels give, to the last bit (stage=quantize proves it of every file), and is quicker.
+Conventions: waves are float32 (n, samples) in [-1, 1] at the model's rate, a clip of PART_SECONDS a row; spectrograms
+(log-mels) are float32 (n, 1, mels, frames), probabilities float64 (n, classes). The integers are executed in torch,
+which gives what a device's kernels give, to the last bit (the quantize stage checks it for every file), and is quicker.
+A sound is read, resampled, cut and rounded to 16 bits as the wave store does it (data/audio.py), so that it has the
+same probabilities whether it was packed or not. Only some hundred clips are in memory at once.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +19,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.errors import UserError
+from data.audio import decode
+from data.errors import UserError, listed
 from data.front_ends import FrontEnd, build_front_end
 from data.pieces import read_pieces
 from data.scenes import PART_SECONDS
+from data.waves import to_float
 from experiments.evaluation.metrics import softmax
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
 from students.quantize.read import read_tflite
 
+BATCH = 32  # files that a thread decodes in one go, and whose clips are classified together
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class Recogniser:
-    """What is needed to hear scenes.
+class Classifier:
+    """What is needed to classify sounds.
 
     Attributes:
-        network, front_end: from waves to logits.
-        scenes: the classes.
-        sample_rate: Hz.
+        network: from spectrograms to logits.
+        front_end: from waves to spectrograms.
+        scenes: the classes, in the order of the probabilities.
+        sample_rate: Hz, of the waves.
     """
 
     network: IntegerNetwork
@@ -38,23 +51,97 @@ class Recogniser:
     scenes: tuple[str, ...]
     sample_rate: int
 
-    def pieces(self, sound: str | Path | bytes, *, longest: float | None = None) -> Iterator[torch.Tensor]:
-        """A sound as waves, some at a time; see data/pieces.py."""
+    def waves(self, sound: str | Path | bytes, *, longest: float | None = None) -> Iterator[torch.Tensor]:
+        """The clips of a sound of any length as waves, some at a time.
+
+        Args:
+            sound: a file's path, or its content.
+            longest: seconds; None: any length.
+
+        Raises:
+            UserError: see data/pieces.py.
+        """
         return read_pieces(sound, self.sample_rate, PART_SECONDS, longest=longest)
 
     @torch.no_grad()
-    def pictures(self, waves: torch.Tensor) -> torch.Tensor:
-        """What the network sees."""
+    def spectrograms(self, waves: torch.Tensor) -> torch.Tensor:
+        """The input of the network, of waves."""
         return self.front_end(waves)
 
     @torch.no_grad()
-    def probabilities(self, pictures: torch.Tensor) -> np.ndarray:
-        """What the network says."""
-        return softmax(self.network.logits(pictures).numpy())
+    def probabilities(self, spectrograms: torch.Tensor) -> np.ndarray:
+        """The probabilities of the classes, of spectrograms."""
+        return softmax(self.network.logits(spectrograms).numpy())
+
+    def classify_file(self, sound: str | Path | bytes) -> np.ndarray:
+        """Probabilities of the clips of a sound of any length: a file's path, or its content.
+
+        Raises:
+            UserError: it cannot be read, see data/pieces.py.
+        """
+        return np.concatenate([self.probabilities(self.spectrograms(waves)) for waves in self.waves(sound)])
+
+    def classify_clips(
+        self, paths: Sequence[str | Path], progress: Callable[[int], None] = lambda done: None
+    ) -> np.ndarray:
+        """Probabilities of files that are one clip each; shorter ones are padded with silence, longer ones cut, and a
+        warning says how many.
+
+        Args:
+            paths: of the files.
+            progress: is given the number of files that are done, again and again.
+
+        Raises:
+            UserError: files are unreadable; every one is counted and the first are listed.
+        """
+        found, failures, oddities = [], [], Counter()
+
+        def read(some: Sequence[str | Path]) -> tuple[torch.Tensor, list[str], Counter]:
+            decoded = decode(some, self.sample_rate, PART_SECONDS)
+            # Copied, because the thread overwrites its arrays with the next call.
+            wave, scale = torch.from_numpy(decoded.wave.copy()), torch.from_numpy(decoded.scale.copy())
+            return to_float(wave, scale), decoded.failures, decoded.oddities
+
+        batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+        threads = os.cpu_count() or 1
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(0, len(batches), threads):
+                for waves, unreadable, odd in pool.map(read, batches[start : start + threads]):
+                    failures += unreadable
+                    oddities += odd
+                    if not failures:
+                        found.append(self.probabilities(self.spectrograms(waves)))
+                progress(min(len(paths), (start + threads) * BATCH))
+        if failures:
+            raise UserError(f"{len(failures)} of {len(paths)} sound files are unreadable:\n{listed(sorted(failures))}")
+        for text, count in oddities.items():
+            log.warning("%d of %d files %s", count, len(paths), text)
+        return np.concatenate([np.empty((0, len(self.scenes))), *found])
+
+
+def load_classifier(path: str | Path) -> Classifier:
+    """The classifier of a model.tflite that the quantize stage wrote.
+
+    Raises:
+        UserError: the file is missing or damaged, lacks front end or classes, or is of clips of another length.
+    """
+    network, metadata = read_tflite(path)
+    front_end = front_end_of(path, metadata)
+    scenes = metadata.get("scenes")
+    if not (isinstance(scenes, list) and scenes and all(isinstance(scene, str) for scene in scenes)):
+        raise UserError(f"{path} does not name its classes: quantise the student again")
+    rate = front_end.sample_rate
+    shape, clip = network.quantities[INPUT].shape, (1, front_end.mels, front_end.frames(round(PART_SECONDS * rate)))
+    if clip != shape:
+        raise UserError(
+            f"{path} takes spectrograms of {shape}, a clip of {PART_SECONDS:g} s has {clip}: "
+            "it was trained with another data.clip_seconds"
+        )
+    return Classifier(network, front_end, tuple(scenes), rate)
 
 
 def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
-    """The front end that a file's metadata tell of.
+    """The front end that the metadata of a file describe.
 
     Raises:
         UserError: they do not.
@@ -62,24 +149,4 @@ def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
     try:
         return build_front_end(int(metadata["sample_rate"]), metadata["mel"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not say how it hears ({error!r}): run stage=quantize again") from error
-
-
-def load_recogniser(path: str | Path) -> Recogniser:
-    """The recogniser of a file that stage=quantize wrote.
-
-    Raises:
-        UserError: the file is missing or damaged, or is of clips of another length.
-    """
-    network, metadata = read_tflite(path)
-    front_end = front_end_of(path, metadata)
-    if not (scenes := tuple(metadata.get("scenes", ()))):
-        raise UserError(f"{path} does not name its classes: run stage=quantize again")
-    rate = front_end.sample_rate
-    samples, shape = round(PART_SECONDS * rate), network.quantities[INPUT].shape
-    if (ours := (1, front_end.mels, front_end.frames(samples))) != shape:
-        raise UserError(
-            f"{path} takes pictures of {shape}, a clip of {PART_SECONDS:g} s has {ours}: "
-            "it was trained with another data.clip_seconds"
-        )
-    return Recogniser(network, front_end, scenes, rate)
+        raise UserError(f"{path} does not name its front end ({error!r}): quantise the student again") from error

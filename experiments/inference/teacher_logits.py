@@ -92,6 +92,7 @@ def write_logits(
     batches = data.batches(None, batch_size=BATCH, device=fabric.device)
     writer = LogitsWriter(path, clips.filenames, clips.scenes, identity, shifts) if is_first() else None
     missing = exchange(fabric, None if writer is None else sorted({row // BATCH for row in writer.missing.tolist()}))[0]
+    assert missing is not None  # the first process has the writer
     together = COMMIT * fabric.world_size
     for start in range(0, len(missing), together):
         numbers = missing[start : start + together][fabric.global_rank :: fabric.world_size]

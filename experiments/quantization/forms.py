@@ -1,9 +1,7 @@
 """One student in several numeric forms, each applied to the test split: its metrics, and how far it is from the float
 form.
 
-Conventions: the forms are "float" (the trained network), "ptq" (integers before they were trained), "stored" (what is
-in the file, as a microcontroller computes it) and "host" (the file by a PC's kernels). Metrics of the stored form are
-named test/<metric>, because it is the run's result; those of the others <form>/<metric>.
+Conventions: those of evaluation/forms.py, which says what the forms are and how their metrics are named.
 """
 
 from collections.abc import Mapping
@@ -17,14 +15,13 @@ from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.bootstrap import difference_intervals
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
+from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, metric_prefix
 from experiments.evaluation.metrics import softmax
 from experiments.inference.network import predict
 from students.quantize.integer import IntegerNetwork
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel, has_micro
 
-FLOAT, PTQ, STORED, HOST = "float", "ptq", "stored", "host"
-PREFIXES = {STORED: "test"}  # of the metrics' names, where they are not the form's own name
 BATCH = 32
 PROOFS = 16  # clips
 
@@ -45,7 +42,7 @@ def compare(data: DataModule, probabilities: Mapping[str, np.ndarray], folder: P
         scores |= {name.replace("test", form, 1): value for name, value in metrics.items()}
     recordings, whole = [clips.clips[row].recording for row in rows], probabilities[FLOAT]
     for form in probabilities.keys() - {FLOAT}:
-        found, prefix = probabilities[form], PREFIXES.get(form, form)
+        found, prefix = probabilities[form], metric_prefix(form)
         scores[f"{prefix}/agreement_with_float"] = float((found.argmax(1) == whole.argmax(1)).mean())
         for metric, (low, high) in difference_intervals(found, whole, clips.labels[rows], recordings).items():
             about = f"{prefix}/minus_float/{metric}"

@@ -1,19 +1,20 @@
-"""Several runs side by side: what a page says of them before it shows each.
+"""Several runs side by side, as the first section of a page.
 
-Conventions: those of run_page.py. Runs are called by the shortest names that tell them apart; where these are too long
-for a legend or a column, by letters, and a table says which is which.
+Conventions: those of sections.py. Runs are called by the shortest names that tell them apart; where these are too long
+for a legend or a column, by letters, and a table says which letter is which run.
 """
 
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.evaluation.evaluate import metrics_under
 from experiments.evaluation.systems import PUBLISHED, as_system, read_systems
 from experiments.report import plots
-from experiments.report.page import Grid, Link, Picture, Section, interval, percent, word
+from experiments.report.numbers import interval, nats, percent, word
+from experiments.report.page import Grid, Link, Plot, Section
 from experiments.report.ranking import trade_off_of
-from experiments.report.sections import COSTS, fitting, is_rankable, shares_of
+from experiments.report.sections import COSTS, accuracy_plots, fitting, is_rankable
+from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
 
 PAGE = "comparison"
@@ -22,42 +23,42 @@ SHORT = 12  # digits of a fingerprint
 
 
 def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Section:
-    """Tables and pictures of several runs.
+    """Tables and plots of several runs.
 
     Args:
         runs: two or more.
-        anchors: the places of their sections, by folder.
+        anchors: the ids of their sections, by folder.
 
     Raises:
         UserError: files of a run do not fit together.
     """
     labels = labels_of(runs)
     named = dict(zip(labels, runs, strict=True))
-    told = all(run.name in label for label, run in named.items())
-    keys = [] if told else [Grid("Runs", ["", "folder"], [[label, str(run.folder)] for label, run in named.items()])]
+    by_name = all(run.name in label for label, run in named.items())
+    keys = [] if by_name else [Grid("Runs", ["", "folder"], [[label, str(run.folder)] for label, run in named.items()])]
     with fitting(", ".join(str(run.folder) for run in runs)):
-        pictures = shares_of({label: run.scores for label, run in named.items()}, PAGE)
+        drawn = accuracy_plots({label: run.scores for label, run in named.items()}, PAGE)
         if any(run.reliability for run in runs):
             bins = {label: run.reliability for label, run in named.items()}
-            pictures.append(Picture("Reliability", "Accuracy over confidence.", plots.reliability(bins), PAGE))
+            drawn.append(Plot("Reliability", "Accuracy over confidence.", plots.reliability(bins), PAGE))
         if any(run.history for run in runs):
-            caption = "Dotted: the loss that is minimised; losses of unlike kinds are unlike."
+            caption = "Dotted: the loss that is minimised; losses of different kinds cannot be compared."
             curves = plots.curves({label: run.history for label, run in named.items()})
-            pictures.append(Picture("Training", caption, curves, PAGE))
+            drawn.append(Plot("Training", caption, curves, PAGE))
         integers = {label: run for label, run in named.items() if is_rankable(run)}
         if integers:
             own = [as_system(label, run.scores) for label, run in integers.items()]
             others = read_systems(PUBLISHED) if all(run.is_of_challenge for run in integers.values()) else []
-            pictures.append(trade_off_of([*others, *own], PAGE))
+            drawn.append(trade_off_of([*others, *own], PAGE))
         different = _differences(runs) if len({run.stage for run in runs}) == 1 else []
         return Section(
             "Comparison",
             f"{len(runs)} runs, each in full below.",
             lead=[*keys, Grid("Side by side", ["", *labels], _side_by_side(runs))],
-            pictures=pictures,
+            plots=drawn,
             grids=[Grid("Settings and inputs that differ", ["", *labels], different)] if different else [],
             links=[
-                Link(label if told else f"{label}: {run.stage} {run.name}", f"#{anchors[run.folder.resolve()]}")
+                Link(label if by_name else f"{label}: {run.stage} {run.name}", f"#{anchors[run.folder.resolve()]}")
                 for label, run in named.items()
             ],
             links_are="Runs",
@@ -75,13 +76,17 @@ def labels_of(runs: Sequence[RunFiles]) -> list[str]:
 
 
 def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
-    rows = [["accuracy (macro)", *(percent(run.scores.get("test/accuracy")) for run in runs)]]
-    rows.append(["95 % over recordings", *(interval(run.scores, "test/accuracy") for run in runs)])
-    for figure in ("log_loss", "calibration_error"):
-        rows.append([figure.replace("_", " "), *(word(run.scores.get(f"test/{figure}"), 3) for run in runs)])
-    for key in dict.fromkeys(key for run in runs for key in metrics_under("test/accuracy/group/", run.scores)):
-        words = f"accuracy, {key.rsplit('/', 1)[-1]} devices"
-        rows.append([words, *(percent(run.scores.get(key)) for run in runs)])
+    metrics = [metric_rows(run.scores) for run in runs]
+    wholes = [found.get(WHOLE) for found in metrics]
+    rows = [
+        ["accuracy (macro)", *(percent(whole.accuracy) if whole else "" for whole in wholes)],
+        ["95 % over recordings", *(interval(whole.interval) if whole else "" for whole in wholes)],
+        ["log loss", *(nats(whole.log_loss) if whole else "" for whole in wholes)],
+        ["calibration error", *(nats(whole.calibration_error) if whole else "" for whole in wholes)],
+    ]
+    for subset in dict.fromkeys(subset for found in metrics for subset in found if subset.startswith("group/")):
+        cells = [percent(found[subset].accuracy) if subset in found else "" for found in metrics]
+        rows.append([f"accuracy, {subset.removeprefix('group/')} devices", *cells])
     for cost, words in COSTS.items():
         rows.append([words, *(word(run.scores.get(cost)) for run in runs)])
     trained = [run.training_kwh for run in runs]

@@ -1,23 +1,25 @@
-"""A page of results: what it is made of, and how it is written; what is on it, run_page.py says.
+"""A page of results as HTML: what it consists of, and how it is written.
 
-Conventions: shares are in [0, 1] and shown in percent. A page needs no network: styles and pictures are inside.
+Conventions: a page needs no network: styles and plots are inside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from experiments.report.render import svg
 from experiments.runs.layout import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGES = Path(__file__).parent.parent / "pages"
 
 
 class Tile(NamedTuple):
-    """One figure that a reader needs first; `verdict` is "ok", "over" or ""."""
+    """A number at the top of a section; `verdict` is "ok", "over" or ""."""
 
     label: str
     value: str
@@ -25,22 +27,22 @@ class Tile(NamedTuple):
     verdict: str = ""
 
 
-class Picture(NamedTuple):
-    """A figure with what it says, of which run or page."""
+class Plot(NamedTuple):
+    """A plot with its title and caption; `of` is the run or page that it belongs to."""
 
     title: str
     caption: str
-    figure: Figure
+    figure: "Figure"
     of: str
 
     @property
     def svg(self) -> str:
-        """As it stands in the page."""
+        """The plot as SVG for the page."""
         return svg(self.figure, f"{self.of}: {self.title}")
 
 
 class Grid(NamedTuple):
-    """A table of words; the first column names the row."""
+    """A table of texts; the first column names the row."""
 
     title: str
     columns: Sequence[str]
@@ -48,20 +50,20 @@ class Grid(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Words, and where they lead; "" is nowhere."""
+    """A text and the address that it leads to; "" is none."""
 
     words: str
     address: str = ""
 
 
 class Section(NamedTuple):
-    """A run, or the comparison of several; `anchor` is its place in the page, where links may lead."""
+    """A run, or the comparison of several; `anchor` is its id on the page, which links may lead to."""
 
     title: str
     summary: str
     tiles: Sequence[Tile] = ()
-    lead: Sequence[Grid] = ()  # before the pictures
-    pictures: Sequence[Picture] = ()
+    lead: Sequence[Grid] = ()  # before the plots
+    plots: Sequence[Plot] = ()
     grids: Sequence[Grid] = ()
     details: Sequence[tuple[str, str]] = ()  # title and text, closed at first
     links: Sequence[Link] = ()
@@ -70,30 +72,8 @@ class Section(NamedTuple):
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write sections as one page that needs no network."""
+    """Write sections as one page; returns its path."""
     environment = Environment(loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     write_text(path, environment.get_template("report.html").render(title=title, sections=sections))
     return path
-
-
-def percent(share: float | None) -> str:
-    """0.256 -> 25.6 %"""
-    return "" if share is None else f"{100 * share:.1f} %"
-
-
-def interval(scores: Mapping[str, float], figure: str, factor: float = 100, digits: int = 1) -> str:
-    """ "17.2 to 34.1", where the figure has an interval."""
-    if f"{figure}/low" not in scores:
-        return ""
-    low, high = (factor * scores[f"{figure}/{edge}"] for edge in ("low", "high"))
-    return f"{low:.{digits}f} to {high:.{digits}f}"
-
-
-def word(value: Any, digits: int = 4) -> str:
-    """A value of a table: integers with commas, others with `digits` digits; nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:.{digits}f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
-    return f"{value:,.0f}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -1,59 +1,35 @@
-"""Pictures of results: training curves, confusions, devices, calibration, costs; for reports, papers and dashboards.
+"""Plots of results: training curves, confusion matrices, accuracies, calibration, layers, costs.
 
-Conventions: every function takes what a run's files hold and gives a matplotlib Figure WIDTH inches wide, so that its
-words can be read on a phone. A run has one colour, by its place among the runs. Nothing is drawn in black or white
-but in INK, which becomes the colour of a page's own words (render.py), so that one picture fits light and dark. Names
-are text, never formulas. The first colours: Okabe & Ito, "Color Universal Design", 2008.
+Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH inches wide, so that its
+text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas. Style:
+see style.py. matplotlib, which takes a while to import, is imported when something is drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.metrics import metrics_under
+from experiments.report.style import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
 
-INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
-COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
-WIDTH, HEIGHT = 3.6, 2.4  # inches
-FONT = 8.0
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 MANY = 20  # classes: with more, their names are smaller, and counts are not written
-STYLE = {
-    "font.size": FONT,
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "svg.fonttype": "none",  # words stay words: they can be searched, read aloud, and have the page's letters
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.grid": True,
-    "grid.color": INK,
-    "grid.alpha": 0.15,
-    "legend.frameon": False,
-    "legend.fontsize": 7,
-    "figure.constrained_layout.use": True,
-}
-
 
 P = ParamSpec("P")
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def _styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
     """Draw in our style, whatever that of the process is."""
 
     @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def styled(*args: P.args, **kwargs: P.kwargs) -> "Figure":
+        import matplotlib
+
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
@@ -72,7 +48,7 @@ class Point(NamedTuple):
 
 
 @_styled
-def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     """Losses (above) and validation accuracy (below) over epochs; runs by name, each a sequence of rows, maybe none."""
     figure, (above, below) = _axes(2, height=1.6 * HEIGHT)
     alone = len(histories) == 1
@@ -92,8 +68,11 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 @_styled
-def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure:
-    """What each class (rows) was taken for (columns): shares of the row, and counts in the cells."""
+def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figure":
+    """The confusion matrix: a row for each true class, a column for each predicted one; a cell is as dark as its share
+    of the row, and has its count in it."""
+    from matplotlib.patches import Rectangle
+
     table, n = np.asarray(counts, dtype=float), len(scenes)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, axis = _axes(height=0.9 * WIDTH)
@@ -106,7 +85,7 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure
             if table[row, column] and n <= MANY:
                 axis.text(column, row, f"{int(table[row, column])}", ha="center", va="center", fontsize=6.5)
     words, size = [scene.replace("_", " ") for scene in scenes], min(FONT, FONT * MANY / max(n, 1))
-    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="taken for")
+    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="predicted")
     axis.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
     axis.set_yticks(range(n), words, fontsize=size)
     axis.tick_params(length=0)
@@ -114,7 +93,7 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Figure
 
 
 @_styled
-def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
+def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> "Figure":
     """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
     found = dict.fromkeys(key for run in scores.values() for key in metrics_under(prefix, run))
@@ -136,8 +115,8 @@ def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> Figure:
 
 
 @_styled
-def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal it means what it says.
+def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
+    """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal both are equal.
 
     Args:
         runs: by name, each the rows of reliability.csv, maybe none.
@@ -156,13 +135,15 @@ def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 @_styled
-def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -> Figure:
+def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -> "Figure":
     """Bytes and multiply-accumulates of each layer of an integer network, coloured by the bits of its weights.
 
     Args:
         rows: of layers.json.
         macs: by layer.
     """
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     figure, (left, right) = _axes(1, 2, height=0.6 + 0.15 * max(len(rows), 10))
     right.sharey(left)
     places = np.arange(len(rows))
@@ -172,7 +153,7 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
         (right, "multiply-acc.", [macs.get(str(row["layer"]), 0) for row in rows]),
     ):
         for number, width in enumerate(bits):
-            mine = [i for i in places if rows[i]["bits"] == width]
+            mine = [i for i in range(len(rows)) if rows[i]["bits"] == width]
             axis.barh(mine, [values[i] for i in mine], color=_colour(number), alpha=0.75, label=f"{width} bits")
         axis.set(title=title)
         axis.grid(visible=False, axis="y")
@@ -186,9 +167,11 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
 
 
 @_styled
-def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> Figure:
+def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
     """Accuracy over bytes (above) and over multiply-accumulates (below), limits dashed; points on the front have a
     ring."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
     figure, axes = _axes(2, height=1.7 * HEIGHT)
     groups = list(dict.fromkeys(point.group for point in points))
     for axis, cost, title in zip(axes, ("parameter_bytes", "macs"), ("bytes", "multiply-accumulates"), strict=True):
@@ -209,7 +192,9 @@ def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> Figure:
     return figure
 
 
-def _axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple[Figure, Any]:
+def _axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.subplots(rows, columns)
 
@@ -218,7 +203,7 @@ def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def _legend(figure: Figure, axis: Axes) -> None:
+def _legend(figure: "Figure", axis: "Axes") -> None:
     """Above all axes, where it hides nothing, in as many columns as there is room for."""
     handles, labels = axis.get_legend_handles_labels()
     columns = max(1, min(len(labels), int(44 / (max(map(len, labels), default=1) + 6))))

@@ -1,4 +1,4 @@
-"""A finished run's page, and the end of what is recorded of it elsewhere."""
+"""The end of a run: its scores and record, its page, and what is recorded of it elsewhere."""
 
 import logging
 from collections.abc import Mapping
@@ -27,3 +27,21 @@ def publish(run: Run, scores: Mapping[str, float]) -> None:
     except (UserError, OSError) as error:
         log.warning("no report: %s", error)
     run.stop_tracking(scores, media)
+
+
+def is_done(run: Run, *files: str) -> bool:
+    """Whether a run's results are there already; then its page is too.
+
+    Raises:
+        UserError: results of other settings or inputs are there.
+    """
+    done = run.is_done(*files)
+    if done and is_first() and not (run.folder / REPORT).is_file():
+        publish(run, {})
+    return done
+
+
+def finish(run: Run, scores: Mapping[str, float]) -> None:
+    """Write the scores, mark the run complete, and publish it."""
+    run.finish(scores)
+    publish(run, scores)

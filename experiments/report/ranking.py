@@ -10,14 +10,15 @@ from rich.table import Table
 
 from experiments.evaluation.ranking import WEIGHTS, Standing, System, over_limits, pareto
 from experiments.report import plots
-from experiments.report.page import Grid, Picture, Section, percent, write_page
+from experiments.report.numbers import percent
+from experiments.report.page import Grid, Plot, Section, write_page
 from experiments.runs.layout import REPORT
 from students.limits import LIMITS
 
 COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *(f.name for f in dataclasses.fields(System)))
 
 
-def row(standing: Standing) -> dict[str, Any]:
+def row_of(standing: Standing) -> dict[str, Any]:
     """A line of ranking.csv."""
     system = dataclasses.asdict(standing.system)
     ranks = {f"rank_{figure}": value for figure, value in standing.ranks.items()}
@@ -45,7 +46,7 @@ def table(standings: Sequence[Standing]) -> Table:
     return out
 
 
-def trade_off_of(systems: Sequence[System], page: str) -> Picture:
+def trade_off_of(systems: Sequence[System], page: str) -> Plot:
     """One's own systems among others, over what they cost; the front is of those within the limits."""
     allowed = [system for system in systems if not over_limits(system)]
     front = {system.name for system, best in zip(allowed, pareto(allowed), strict=True) if best}
@@ -54,8 +55,8 @@ def trade_off_of(systems: Sequence[System], page: str) -> Picture:
         name = Path(s.name).name.split(",")[0] if s.own or s.name in front else ""
         group = "own" if s.own else f"published, {s.set or 'unknown'} set"
         points.append(plots.Point(name, s.accuracy, s.parameter_bytes, s.macs, group, s.name in front))
-    caption = "A ring: no other is as good in all three and better in one. Accuracies of different sets are not alike."
-    return Picture("Accuracy over costs", caption, plots.trade_off(points, LIMITS), page)
+    caption = "A ring: no other is as good in all three and better in one. Accuracies of different sets do not compare."
+    return Plot("Accuracy over costs", caption, plots.trade_off(points, LIMITS), page)
 
 
 def write_ranking_page(folder: Path, standings: Sequence[Standing], remarks: Sequence[str]) -> None:
@@ -74,6 +75,6 @@ def write_ranking_page(folder: Path, standings: Sequence[Standing], remarks: Seq
     columns = ["", "points", "accuracy", "bytes", "multiply-accumulates", "Pareto front", "source"]
     title = f"ranking {folder.name}"
     summary = " ".join(f"{remark}." for remark in remarks)
-    pictures = [trade_off_of([standing.system for standing in standings], title)] if standings else []
+    drawn = [trade_off_of([standing.system for standing in standings], title)] if standings else []
     grids = [Grid("0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates", columns, rows)]
-    write_page(folder / REPORT, title, [Section(title, summary, pictures=pictures, grids=grids)])
+    write_page(folder / REPORT, title, [Section(title, summary, plots=drawn, grids=grids)])

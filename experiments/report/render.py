@@ -1,36 +1,47 @@
-"""Figures as pictures: SVG that is part of a page, PNG for whoever cannot show it.
+"""Plots as files: SVG that is part of a page, PNG for PDFs and dashboards.
 
-Conventions: equal figures make equal bytes.
+Conventions: equal plots make equal bytes. matplotlib, which takes a while to import, is imported when it is needed.
 """
 
 import html
 import io
 import re
+from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.figure import Figure
+from experiments.report.style import INK, STYLE
 
-from experiments.report.plots import INK, STYLE
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def svg(figure: Figure, name: str) -> str:
-    """The figure as SVG for a page: as wide as its place, with the page's letters and the colour of its words; `name`
-    keeps its ids apart from those of other figures, and is what a screen reader says."""
+def svg(figure: "Figure", name: str) -> str:
+    """The plot as SVG for a page: as wide as its place, in the page's font and text colour.
+
+    Args:
+        figure: the plot.
+        name: keeps its ids apart from those of other plots, and is read aloud by screen readers.
+    """
+    import matplotlib
+
     out = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text, salt = out.getvalue(), re.sub(r"\W", "-", name)
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    view = re.search(r'viewBox="[^"]+"', text)[0]
+    found = re.search(r'viewBox="[^"]+"', text)
+    assert found is not None  # matplotlib writes one
+    view = found[0]
     text = re.sub(r"<svg .*?>", f'<svg role="img" aria-label="{html.escape(name)}" {view}>', text, count=1, flags=re.S)
-    # Both would be of the whole page: a style for every element, and names that other figures have too.
+    # Both would be of the whole page: a style for every element, and names that other plots have too.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>| font-family: [^;]*;", "", text, flags=re.S)
     text = re.sub(r'\bid="', f'id="{salt}-', text)
     return re.sub(r'(?:xlink:)?(href="#|url\(#)', rf"\g<1>{salt}-", text)
 
 
-def png(figure: Figure, dpi: int = 200) -> bytes:
-    """The figure as a picture on white."""
+def png(figure: "Figure", dpi: int = 200) -> bytes:
+    """The plot as PNG on white."""
+    import matplotlib
+
     out = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(out, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})

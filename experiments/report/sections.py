@@ -1,8 +1,7 @@
-"""What a person looks at instead of logs: one page on a run, that needs nothing but itself.
+"""One run as a section of a page: its metrics, plots and tables, from the files of its folder alone.
 
-Conventions: a page is made from the files of finished runs alone (run_files.py), never from a data set or a network;
-accuracies are shown in percent, log losses in nats, energy in watt-hours. Pictures are SVG inside the page, and its
-words and colours follow the reader's choice of light or dark.
+Conventions: accuracies are shown in percent, log losses in nats, energy in watt-hours. A section shows what the run has
+files for; neither a data set nor a network is needed.
 """
 
 import os
@@ -13,22 +12,30 @@ from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, metric_prefix
+from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
-from experiments.report.page import Grid, Link, Picture, Section, Tile, interval, percent, word, write_page
+from experiments.report.numbers import interval, nats, percent, word
+from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
 from experiments.report.ranking import trade_off_of
+from experiments.report.tables import WHOLE, metric_rows
+from experiments.runs.identity import flat
 from experiments.runs.layout import REPORT
-from experiments.runs.reader import RunFiles, ancestors, flat, read_run
+from experiments.runs.reader import RunFiles, ancestors, read_run
 from students.limits import LIMITS
 
-FORMS = {"test": "as stored", "float": "float", "ptq": "integer, before", "host": "host's kernels"}
+FORMS = {STORED: "as stored", FLOAT: "float", PTQ: "integer, before", HOST: "host's kernels"}
 JOULES = 3.6e6  # in a kWh
 COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
 
 
 def write_report(folder: Path) -> tuple[RunFiles, Section]:
-    """Write the report of a finished run into its folder; returns what is on it."""
+    """Write the report of a finished run into its folder; returns the run and what is on the page.
+
+    Raises:
+        UserError: files of the run are damaged, or do not fit together.
+    """
     run = read_run(folder)
     section = section_of(run, folder)
     write_page(folder / REPORT, section.title, [section])
@@ -46,7 +53,7 @@ def section_of(run: RunFiles, here: Path, anchors: Mapping[Path, str] = MappingP
     Args:
         run: which.
         here: the folder in which the page lies; links are relative to it.
-        anchors: the places on the page, by folder of the runs that have sections on it.
+        anchors: the ids on the page, by folder of the runs that have sections on it.
 
     Raises:
         UserError: the run's files do not fit together.
@@ -56,7 +63,7 @@ def section_of(run: RunFiles, here: Path, anchors: Mapping[Path, str] = MappingP
             label_of(run),
             summary_of(run),
             tiles=tiles_of(run),
-            pictures=pictures_of(run),
+            plots=plots_of(run),
             grids=grids_of(run),
             details=[
                 ("config.yaml: what was asked", run.config),
@@ -81,44 +88,42 @@ def fitting(what: object) -> Iterator[None]:
 
 def summary_of(run: RunFiles) -> str:
     """One sentence, of what the run has."""
-    s = run.scores
-    if "energy/normalised" in s:
+    scores = run.scores
+    if "energy/normalised" in scores:
         return (
-            f"One pass over {s['energy/clips']:,.0f} test clips takes {1000 * s['energy/inference/kWh']:.3g} Wh here "
-            f"({run.settings.get('kernels')} kernels, one thread); the challenge's baseline takes "
-            f"{s['energy/normalised']:.2f} times as much."
+            f"One pass over {scores['energy/clips']:,.0f} test clips takes "
+            f"{1000 * scores['energy/inference/kWh']:.3g} Wh here ({run.settings.get('kernels')} kernels, one thread); "
+            f"the challenge's baseline takes {scores['energy/normalised']:.2f} times as much."
         )
-    if "test/accuracy" not in s:
-        return f"A run of stage={run.stage}."
-    chance = f"; guessing would be right on {100 / len(run.scenes):.0f} %" if run.scenes else ""
+    if (whole := metric_rows(scores).get(WHOLE)) is None:
+        return f"A run of the {run.stage} stage."
+    guess = f"; guessing would be right on {100 / len(run.scenes):.0f} %" if run.scenes else ""
     clips = f"{sum(map(sum, run.counts)):,} " if run.counts else ""
-    within = f" (95 %: {interval(s, 'test/accuracy')})" if "test/accuracy/low" in s else ""
+    within = f" (95 %: {interval(whole.interval)})" if whole.interval else ""
     return (
-        f"Of the {clips}test clips it is right on {percent(s['test/accuracy'])}{within}, the mean over scenes, "
-        f"with a log loss of {s['test/log_loss']:.3f} nats{chance}."
+        f"Of the {clips}test clips it is right on {percent(whole.accuracy)}{within}, the mean over scenes, "
+        f"with a log loss of {nats(whole.log_loss)} nats{guess}."
     )
 
 
 def tiles_of(run: RunFiles) -> list[Tile]:
-    """The figures that a reader needs first."""
-    s, found = run.scores, []
-    if "test/accuracy" in s:
-        accuracy, loss = (
-            f"95 %: {words}" if (words := interval(s, *about)) else ""
-            for about in (("test/accuracy",), ("test/log_loss", 1, 3))
-        )
-        found.append(Tile("macro accuracy", percent(s["test/accuracy"]), accuracy))
-        found.append(Tile("log loss", f"{s['test/log_loss']:.3f}", loss))
-        found.append(Tile("calibration error", f"{s['test/calibration_error']:.3f}"))
-    if "test/agreement_with_float" in s:
-        found.append(Tile("same class as float", percent(s["test/agreement_with_float"])))
+    """The numbers that stand at the top."""
+    scores, found = run.scores, []
+    if whole := metric_rows(scores).get(WHOLE):
+        accuracy, loss = interval(whole.interval), interval(whole.loss_interval, 1, 3)
+        found.append(Tile("macro accuracy", percent(whole.accuracy), f"95 %: {accuracy}" if accuracy else ""))
+        found.append(Tile("log loss", nats(whole.log_loss), f"95 %: {loss}" if loss else ""))
+        found.append(Tile("calibration error", nats(whole.calibration_error)))
+    if (agreement := scores.get(f"{metric_prefix(STORED)}/agreement_with_float")) is not None:
+        found.append(Tile("same class as float", percent(agreement)))
     for cost, words in COSTS.items():
-        if cost in s:
+        if cost in scores:
             note = f"of {LIMITS[cost]:,}" if cost in LIMITS else ""
-            verdict = {1: "ok", 0: "over", None: ""}[s.get(f"within_limit/{cost}")]
-            found.append(Tile(words, f"{s[cost]:,.0f}", note, verdict))
-    if "energy/normalised" in s:
-        found.append(Tile("the baseline's energy over the model's", f"{s['energy/normalised']:.2f}"))
+            holds = scores.get(f"within_limit/{cost}")
+            verdict = "" if holds is None else "ok" if holds else "over"
+            found.append(Tile(words, f"{scores[cost]:,.0f}", note, verdict))
+    if "energy/normalised" in scores:
+        found.append(Tile("the baseline's energy over the model's", f"{scores['energy/normalised']:.2f}"))
     for phase, used in run.energy.items():
         if used["kWh"] is None:
             continue
@@ -127,45 +132,58 @@ def tiles_of(run: RunFiles) -> list[Tile]:
     return found
 
 
-def pictures_of(run: RunFiles) -> list[Picture]:
-    """The pictures that the run's files allow."""
+def plots_of(run: RunFiles) -> list[Plot]:
+    """The plots that the run's files allow."""
     name, found = label_of(run), []
     if run.counts:
         figure = plots.confusions(run.counts, run.scenes)
-        found.append(Picture("Confusions", "Rows: what it was; columns: what it was taken for.", figure, name))
-    found += shares_of({run.name: run.scores}, name)
+        found.append(Plot("Confusions", "Rows: true scenes; columns: predicted scenes.", figure, name))
+    found += accuracy_plots({run.name: run.scores}, name)
     if run.reliability:
-        caption = "On the dashed line a confidence is as often right as it says; larger points are more clips."
-        found.append(Picture("Reliability", caption, plots.reliability({run.name: run.reliability}), name))
+        caption = "On the dashed line, confidence and accuracy are equal; larger points are more clips."
+        found.append(Plot("Reliability", caption, plots.reliability({run.name: run.reliability}), name))
     if run.history:
         caption = "The training loss is the one that is minimised; a distillation loss is no log loss."
-        found.append(Picture("Training", caption, plots.curves({run.name: run.history}), name))
+        found.append(Plot("Training", caption, plots.curves({run.name: run.history}), name))
     if is_rankable(run) and run.is_of_challenge:
         found.append(trade_off_of([*read_systems(PUBLISHED), as_system(run.name, run.scores)], name))
     if run.layers:
         figure = plots.layers(run.layers, run.macs)
-        found.append(Picture("Layers", "Bytes of weights and biases, and work for one clip.", figure, name))
+        found.append(Plot("Layers", "Bytes of weights and biases, and multiply-accumulates of one clip.", figure, name))
     return found
 
 
 def is_rankable(run: RunFiles) -> bool:
-    """Whether it is an integer network with all figures that ranks are of; runs of other versions have other ones."""
+    """Whether it is an integer network with all metrics that ranks are of; runs of other versions have other ones."""
     return bool(run.layers) and run.scores.keys() >= {*METRICS.values()}
 
 
 def grids_of(run: RunFiles) -> list[Grid]:
     """The tables that the run's files allow."""
-    s, found = run.scores, []
-    forms = [form for form in FORMS if f"{form}/accuracy" in s]
-    if len(forms) > 1:
-        rows = [[FORMS[form], *_figures(s, form), percent(s.get(f"{form}/agreement_with_float"))] for form in forms]
+    found = []
+    wholes = {form: metric_rows(run.scores, metric_prefix(form)).get(WHOLE) for form in FORMS}
+    if sum(whole is not None for whole in wholes.values()) > 1:
+        rows = [
+            [
+                FORMS[form],
+                percent(whole.accuracy),
+                nats(whole.log_loss),
+                percent(run.scores.get(f"{metric_prefix(form)}/agreement_with_float")),
+            ]
+            for form, whole in wholes.items()
+            if whole is not None
+        ]
         found.append(Grid("Forms of the student", ["", "accuracy", "log loss", "same class as float"], rows))
-    if subsets := metrics_under("test/accuracy/", s):
-        rows = [["all (macro)", *_figures(s, "test"), interval(s, "test/accuracy")]]
-        for key in subsets:
-            subset = key.removeprefix("test/accuracy/")
-            words = subset.replace("/", " ").replace("_", " ")
-            rows.append([words, percent(s[key]), f"{s[f'test/log_loss/{subset}']:.3f}", interval(s, key)])
+    if len(subsets := metric_rows(run.scores)) > 1:
+        rows = [
+            [
+                subset.replace("/", " ").replace("_", " ") or "all (macro)",
+                percent(row.accuracy),
+                nats(row.log_loss),
+                interval(row.interval),
+            ]
+            for subset, row in subsets.items()
+        ]
         found.append(Grid("Test split", ["", "accuracy", "log loss", "accuracy, 95 % over recordings"], rows))
     if len(run.energy) > 1:
         found.append(Grid("Energy", ["", "Wh", "seconds", "J a clip", ""], [*map(_energy_row, run.energy.items())]))
@@ -176,18 +194,14 @@ def grids_of(run: RunFiles) -> list[Grid]:
     return found
 
 
-def shares_of(scores: Mapping[str, Mapping[str, float]], page: str) -> list[Picture]:
+def accuracy_plots(scores: Mapping[str, Mapping[str, float]], page: str) -> list[Plot]:
     """Accuracy by device, group and scene, of runs by name."""
     found = []
     for kind, title in (("device", "Devices"), ("group", "Groups of devices"), ("scene", "Scenes")):
         if any(metrics_under(f"test/accuracy/{kind}/", run) for run in scores.values()):
-            caption = "Accuracy on the test clips of each; lines are 95 % intervals over recordings, where they tell."
-            found.append(Picture(title, caption, plots.shares(scores, kind), page))
+            caption = "Accuracy on the test clips of each; lines: 95 % intervals over recordings, where there are any."
+            found.append(Plot(title, caption, plots.shares(scores, kind), page))
     return found
-
-
-def _figures(scores: Mapping[str, float], form: str) -> list[str]:
-    return [percent(scores[f"{form}/accuracy"]), f"{scores[f'{form}/log_loss']:.3f}"]
 
 
 def _energy_row(phase: tuple[str, Mapping[str, Any]]) -> list[str]:
@@ -195,8 +209,8 @@ def _energy_row(phase: tuple[str, Mapping[str, Any]]) -> list[str]:
     known, clips = used["kWh"] is not None, used.get("clips")
     each = f"{JOULES * used['kWh'] / clips:.3g}" if known and clips else ""
     notes = [f"not known: {why}" for why in used.get("missing", [])] + ["an estimate"] * bool(used.get("estimated"))
-    figures = [f"{1000 * used['kWh']:.3g}", f"{used['seconds']:.3g}"] if known else ["not known", ""]
-    return [name.replace("/", ", "), *figures, each, "; ".join(notes)]
+    metered = [f"{1000 * used['kWh']:.3g}", f"{used['seconds']:.3g}"] if known else ["not known", ""]
+    return [name.replace("/", ", "), *metered, each, "; ".join(notes)]
 
 
 def _words(tree: Mapping[str, Any]) -> str:

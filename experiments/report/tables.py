@@ -1,107 +1,192 @@
-"""The tables that stages print: accuracy and log loss by form or member, costs, and layers."""
+"""Metrics by subset as typed rows, of which every table of accuracy and log loss is made, and the tables that stages
+print.
+
+Conventions: accuracies are shares in [0, 1] and shown in percent, log losses are in nats. The tables on terminals, on
+pages, on dashboards and in PDFs show the rows of `metric_rows`; none reads score.json by itself.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.evaluation.evaluate import metrics_under
+from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, cost_prefix, metric_prefix
+from experiments.evaluation.metrics import metrics_under
+from experiments.report.numbers import interval, nats, percent
 from experiments.runs.reader import RunFiles
 from students.limits import LIMITS, Complexity
 
-TITLES = {"float": "float", "ptq": "integer, before", "test": "integer", "host": "host"}  # of the columns
-HALVES = "16-bit floats"  # where nothing is integer
+WHOLE = ""  # the subset of all clips
+FORMS = {FLOAT: "float", PTQ: "integer, before", STORED: "integer", HOST: "host"}  # titles of columns
+HALVES = "16-bit floats"  # the stored form where nothing is integer
 ENSEMBLE = "ensemble"  # its row among the members'
+
+Edges = tuple[float, float]  # of a 95 % interval over recordings
+
+
+class MetricRow(NamedTuple):
+    """The metrics of a subset of a split; None is what score.json does not have.
+
+    Attributes:
+        subset: WHOLE, scene/<scene>, device/<device> or group/<group>.
+        accuracy: share of right clips; of WHOLE the mean over scenes.
+        log_loss: nats.
+        interval: of the accuracy.
+        loss_interval, calibration_error: of WHOLE only.
+    """
+
+    subset: str
+    accuracy: float
+    log_loss: float | None = None
+    interval: Edges | None = None
+    loss_interval: Edges | None = None
+    calibration_error: float | None = None
+
+
+def metric_rows(scores: Mapping[str, float], prefix: str = "test") -> dict[str, MetricRow]:
+    """The metrics of a split, or of a form of a network (see evaluation/forms.py), by subset, WHOLE first.
+
+    Args:
+        scores: of a score.json.
+        prefix: what the metrics' names begin with, before a slash.
+    """
+
+    def edges(metric: str) -> Edges | None:
+        low, high = (scores.get(f"{prefix}/{metric}/{edge}") for edge in ("low", "high"))
+        return None if low is None or high is None else (low, high)
+
+    found: dict[str, MetricRow] = {}
+    if (accuracy := scores.get(f"{prefix}/accuracy")) is not None:
+        found[WHOLE] = MetricRow(
+            WHOLE,
+            accuracy,
+            scores.get(f"{prefix}/log_loss"),
+            edges("accuracy"),
+            edges("log_loss"),
+            scores.get(f"{prefix}/calibration_error"),
+        )
+    for name in metrics_under(f"{prefix}/accuracy/", scores):
+        subset = name.removeprefix(f"{prefix}/accuracy/")
+        loss = scores.get(f"{prefix}/log_loss/{subset}")
+        found[subset] = MetricRow(subset, scores[name], loss, edges(f"accuracy/{subset}"))
+    return found
+
+
+def split_table(scores: Mapping[str, float]) -> Table:
+    """Accuracy and log loss of the test split: of all clips, with intervals, and by scene, device and group."""
+    out = _table("test split", ["", "accuracy", "log loss"])
+    for subset, row in metric_rows(scores).items():
+        if subset != WHOLE:
+            out.add_row(escape(subset.replace("/", " ")), percent(row.accuracy), nats(row.log_loss))
+            continue
+        out.add_row("all (macro)", percent(row.accuracy), nats(row.log_loss))
+        if row.interval and row.loss_interval:
+            edges = f"{interval(row.interval)} %", interval(row.loss_interval, 1, 3)
+            out.add_row("95 % interval over recordings", *edges)
+        out.add_row("calibration error", nats(row.calibration_error), "", end_section=True)
+    return out
+
+
+def confusion_table(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Table:
+    """How many clips of each scene (rows) were classified as each scene (columns)."""
+    out = _table("true scenes (rows) and predicted scenes (columns)", ["", *map(str, range(len(scenes)))])
+    for number, (scene, row) in enumerate(zip(scenes, counts, strict=True)):
+        out.add_row(escape(f"{number} {scene}"), *(str(count) if count else "." for count in row))
+    return out
 
 
 def quantization_tables(run: RunFiles) -> list[Table]:
     """Of a finished run of the quantize stage: the layers, where their bits differ, and the forms side by side."""
     mixed = len({layer["bits"] for layer in run.layers}) > 1
-    return [*([table_of_layers(run.layers)] if mixed else []), table(run.scores)]
+    return [*([layers_table(run.layers)] if mixed else []), forms_table(run.scores)]
 
 
-def table_of_layers(layers: Sequence[Mapping[str, Any]]) -> Table:
+def layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """Bits, bytes and sensitivities, layer by layer."""
     out = Table(title="layers: bits, bytes, divergence (nats) if rounded alone")
     for column in layers[0]:
         out.add_column(column.replace("_", " "), justify="left" if column == "layer" else "right")
     for layer in layers:
-        out.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in layer.values()))
+        values = [layer.get(column, "") for column in layers[0]]
+        out.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in values))
     return out
 
 
-def table(scores: Mapping[str, float]) -> Table:
-    """Float and integer student side by side: accuracy and log loss by subset, differences to the float one
-    with their 95 % intervals over recordings, then costs against the limits."""
-    out = Table(title="test split: accuracy and log loss")
-    names = [name for name in TITLES if f"{name}/accuracy" in scores]
-    titles = TITLES if "host" in names else {**TITLES, "test": HALVES}
-    for column in ("", *(titles[name] for name in names)):
-        out.add_column(column, justify="left" if not column else "right")
-    figures = [key.removeprefix("float/") for key in scores if key.startswith("float/accuracy")]
-    for figure in figures:
-        subset = figure.removeprefix("accuracy").strip("/").replace("/", " ") or "all (macro)"
-        loss = figure.replace("accuracy", "log_loss", 1)
-        cells = [f"{100 * scores[f'{n}/{figure}']:5.1f} %  {scores[f'{n}/{loss}']:.3f}" for n in names]
-        out.add_row(escape(subset), *cells, end_section=figure == figures[-1])
-    agreements = [scores.get(f"{n}/agreement_with_float") for n in names]
-    cells = ["" if share is None else f"{100 * share:5.1f} %" for share in agreements]
-    out.add_row("same class as float", *cells)
-    for figure, factor, digits in (("accuracy", 100, 1), ("log_loss", 1, 3)):
-        cells = ["" if n == "float" else _interval(scores, f"{n}/minus_float/{figure}", factor, digits) for n in names]
-        out.add_row(f"minus float: {figure.replace('_', ' ')}", *cells, end_section=figure == "log_loss")
+def forms_table(scores: Mapping[str, float]) -> Table:
+    """The forms of a student side by side: accuracy and log loss by subset, differences to the float form with their
+    95 % intervals over recordings, then costs and the task's limits."""
+    rows = {form: metric_rows(scores, metric_prefix(form)) for form in FORMS}
+    forms = [form for form in FORMS if rows[form]]
+    titles = FORMS if HOST in forms else {**FORMS, STORED: HALVES}
+    out = _table("test split: accuracy and log loss", ["", *(titles[form] for form in forms)])
+    subsets = list(rows[FLOAT])
+    for subset in subsets:
+        cells = [_both(rows[form].get(subset)) for form in forms]
+        words = subset.replace("/", " ") or "all (macro)"
+        out.add_row(escape(words), *cells, end_section=subset == subsets[-1])
+    agreements = [scores.get(f"{metric_prefix(form)}/agreement_with_float") for form in forms]
+    out.add_row("same class as float", *("" if share is None else f"{100 * share:5.1f} %" for share in agreements))
+    for metric, factor, digits in (("accuracy", 100, 1), ("log_loss", 1, 3)):
+        names = [f"{metric_prefix(form)}/minus_float/{metric}" for form in forms]
+        cells = [_difference(scores, name, factor, digits) for name in names]
+        out.add_row(f"minus float: {metric.replace('_', ' ')}", *cells, end_section=metric == "log_loss")
     for cost in (field.name for field in dataclasses.fields(Complexity)):
         limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
-        prefixes = ["" if n == "test" else f"{n}/" for n in names]
-        cells = [
-            f"{int(scores[p + cost]):,}{_verdict(scores.get(f'{p}within_limit/{cost}'))}" if p + cost in scores else ""
-            for p in prefixes
-        ]
-        out.add_row(cost.replace("_", " ") + limit, *cells)
+        out.add_row(cost.replace("_", " ") + limit, *(_cost(scores, cost_prefix(form), cost) for form in forms))
     return out
-
-
-def _interval(scores: Mapping[str, float], name: str, factor: int, digits: int) -> str:
-    if name not in scores:
-        return ""
-    value, low, high = (f"{factor * scores[name + end]:+.{digits}f}" for end in ("", "/low", "/high"))
-    return f"{value} ({low} to {high})"
-
-
-def _verdict(holds: float | None) -> str:
-    return "" if holds is None else "  ok" if holds else "  over"
 
 
 def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[Table]:
-    """Members and ensemble side by side: overall metrics of both splits, then accuracy by device."""
-    everyone = [*names, ENSEMBLE]
-    overall = Table(title="accuracy (macro), log loss, calibration error")
-    for column in ("", "weight", "temperature", "validation", "test"):
-        overall.add_column(column, justify="left" if not column else "right")
-    for name in everyone:
-        prefix = _prefix(name)
-        cells = [f"{scores[f'{prefix}{key}']:.3f}" if prefix else "" for key in ("weight", "temperature")]
-        for split in ("validation", "test"):
-            accuracy, loss, error = (
-                scores[f"{prefix}{split}/{figure}"] for figure in ("accuracy", "log_loss", "calibration_error")
-            )
-            cells.append(f"{100 * accuracy:5.1f} %  {loss:.3f}  {error:.3f}")
-        overall.add_row(escape(name), *cells)
-    devices = Table(title="accuracy by device: validation | test")
-    kinds = [key.split("/accuracy/")[1] for key in metrics_under("test/accuracy/device/", scores)]
-    for column in ("", *everyone):
-        devices.add_column(column, justify="left" if not column else "right")
-    for kind in kinds:
-        cells = []
-        for name in everyone:
-            values = [scores.get(f"{_prefix(name)}{split}/accuracy/{kind}") for split in ("validation", "test")]
-            cells.append(" | ".join("-" if value is None else f"{100 * value:5.1f} %" for value in values))
-        devices.add_row(escape(kind.removeprefix("device/")), *cells)
+    """Members and ensemble side by side: overall metrics of both splits, then accuracy by device.
+
+    Args:
+        scores: of the ensemble's score.json; those of a member are named <member>/<name>.
+        names: of the members.
+    """
+    splits = ("validation", "test")
+    prefixes = {**{name: f"{name}/" for name in names}, ENSEMBLE: ""}
+    rows = {name: {split: metric_rows(scores, prefix + split) for split in splits} for name, prefix in prefixes.items()}
+    overall = _table("accuracy (macro), log loss, calibration error", ["", "weight", "temperature", *splits])
+    for name, prefix in prefixes.items():
+        chosen = [nats(scores.get(f"{prefix}{key}")) for key in ("weight", "temperature")] if prefix else ["", ""]
+        wholes = [rows[name][split].get(WHOLE) for split in splits]
+        cells = [f"{_both(whole)}  {nats(whole.calibration_error)}" if whole else "" for whole in wholes]
+        overall.add_row(escape(name), *chosen, *cells)
+    devices = _table("accuracy by device: validation | test", ["", *prefixes])
+    for subset in rows[ENSEMBLE]["test"]:
+        if subset.startswith("device/"):
+            pairs = [[rows[name][split].get(subset) for split in splits] for name in prefixes]
+            words = [" | ".join(f"{100 * row.accuracy:5.1f} %" if row else "-" for row in pair) for pair in pairs]
+            devices.add_row(escape(subset.removeprefix("device/")), *words)
     return [table for table in (overall, devices) if table.row_count]
 
 
-def _prefix(name: str) -> str:
-    """Of the figures' names in score.json; the ensemble's own are named as those of any run."""
-    return "" if name == ENSEMBLE else f"{name}/"
+def _table(title: str, columns: Sequence[str]) -> Table:
+    """An empty table: the first column names the rows, the others hold numbers."""
+    out = Table(title=title)
+    for number, column in enumerate(columns):
+        out.add_column(escape(column), justify="right" if number else "left")
+    return out
+
+
+def _both(row: MetricRow | None) -> str:
+    """Accuracy and log loss in one cell."""
+    return "" if row is None else f"{100 * row.accuracy:5.1f} %  {nats(row.log_loss)}"
+
+
+def _difference(scores: Mapping[str, float], name: str, factor: int, digits: int) -> str:
+    found = [scores.get(name + end) for end in ("", "/low", "/high")]
+    if None in found:
+        return ""
+    value, low, high = (f"{factor * number:+.{digits}f}" for number in found if number is not None)
+    return f"{value} ({low} to {high})"
+
+
+def _cost(scores: Mapping[str, float], prefix: str, cost: str) -> str:
+    """A cost, and whether it is within the limit."""
+    if (value := scores.get(prefix + cost)) is None:
+        return ""
+    holds = scores.get(f"{prefix}within_limit/{cost}")
+    return f"{int(value):,}{'' if holds is None else '  ok' if holds else '  over'}"

@@ -14,20 +14,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from experiments.distributed.processes import is_first
+from experiments.runs.formats import Metered
 from experiments.runs.layout import ENERGY, write_text
-from experiments.runs.record import is_first
+from experiments.runs.reader import read_phases
 
 COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
 SECONDS = 15  # between two readings of the meters
 ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
 TURN = 5.0  # seconds; codecarbon looks at the load once a second, and knows little of what is shorter
 
-KEYS = {"kWh", "seconds", "estimated"}  # without which a phase is none
-
-Metered = dict[str, Any]
 Action = Callable[[], object]
 
 log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ def in_alternation(
 
     while not sums or any(found["seconds"] < seconds for found in sums.values()):
         for name, action in actions.items():
-            sums[name] = joined(sums.get(name), read(lambda name=name, action=action: several(name, action)))
+            sums[name] = joined(sums.get(name), read(partial(several, name, action)))
     return {
         name: {**found, **{key: found[key] / passes[name] for key in ("kWh", "seconds")}, "passes": passes[name]}
         for name, found in sums.items()
@@ -97,26 +96,6 @@ def joined(before: Metered | None, found: Metered) -> Metered:
         return found
     sums = {key: before[key] + found[key] for key in ("kWh", "seconds")}
     return {**found, **sums, "estimated": before["estimated"] or found["estimated"]}
-
-
-def read_phases(folder: Path) -> dict[str, Metered]:
-    """The folder's energy.json; nothing where nothing was metered, or the file is damaged."""
-    try:
-        phases = json.loads((folder / ENERGY).read_text())
-    except (OSError, ValueError):
-        return {}
-    found = phases.values() if isinstance(phases, dict) else [None]
-    return phases if all(isinstance(phase, dict) and set(phase) >= KEYS for phase in found) else {}
-
-
-def read_energy(folder: Path) -> dict[str, float]:
-    """kWh and seconds of each phase of which they are known, as flat names."""
-    return {
-        f"energy/{phase}/{key}": found[key]
-        for phase, found in read_phases(folder).items()
-        for key in ("kWh", "seconds")
-        if found[key] is not None
-    }
 
 
 def _start() -> Callable[[], Metered]:

@@ -1,18 +1,20 @@
-"""What it cost to train what is in a file: the runs that lead to it, found by their files' fingerprints, and their kWh.
+"""The trainings that led to a model file, and what they cost in energy.
 
-Conventions: a stage's entry has kWh and seconds, both None where a part of it is not known, `runs` (folder to kWh) and
-`missing` (in words). Nothing is guessed: a run that is not found, or that metered nothing, is named. Published weights
-that a teacher began with cost what they cost elsewhere, and are not counted.
+Conventions: a run is found by the fingerprints of files: a run.json has those of the files that the run read, and the
+run that wrote a file lies in runs/<stage>/<any name>. The entry of a stage has kWh and seconds, both None where a part
+is not known, `runs` (folder to kWh) and `missing` (in words). Nothing is guessed: a run that is not found, or that
+metered nothing, is named. What published weights cost, with which a teacher began, is not counted.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.files import file_sha256
-from experiments.runs.energy import Metered, read_phases
-from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, RECORD
+from experiments.runs.formats import Metered, Record
+from experiments.runs.identity import flat
+from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL
+from experiments.runs.reader import find_record, read_phases
 
 DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no members
 UNKNOWN: Metered = {"kWh": None, "seconds": None, "estimated": False}
@@ -21,19 +23,19 @@ SHORT = 12  # digits of a fingerprint that are shown
 
 def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str, Metered]:
     """The phases training/quantize (if it trained), training/student and training/teacher (if there was one), and
-    training/all.
+    training/all, their sum.
 
     Args:
         model: the file.
-        metadata: what it says of itself.
+        metadata: that of the file.
         runs: the folder of all runs.
     """
     found: dict[str, Metered] = {}
-    quantized, missing = _makers(runs / "quantize", MODEL, [file_sha256(model)])
-    trained = [folder for folder in quantized if _record(folder)["settings"].get("quantize", {}).get("method") == "qat"]
+    quantized, missing = _writers(runs / "quantize", MODEL, [file_sha256(model)])
+    trained = [folder for folder in quantized if flat(_record(folder).settings).get("quantize.method") == "qat"]
     if trained or missing:
         found["training/quantize"] = _entry("quantize", trained, missing)
-    students, missing = _makers(runs / "student", CHECKPOINT, [str(metadata.get("checkpoint_sha256"))])
+    students, missing = _writers(runs / "student", CHECKPOINT, [str(metadata.get("checkpoint_sha256"))])
     found["training/student"] = _entry("student", students, missing)
     teachers, missing = teachers_behind(runs, _inputs([*trained, *students], "logits"))
     if not students:
@@ -44,32 +46,38 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
 
 
 def teachers_behind(runs: Path, logits: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The trainings behind some logits: of an ensemble's members, and of whom `only=logits` listened with."""
+    """The runs that trained the teachers of some logits, also of an ensemble's members and of runs with `only=logits`,
+    which use the checkpoint of another run; and in words what was not found.
+
+    Args:
+        runs: the folder of all runs.
+        logits: fingerprints of the files.
+    """
     ensembles, direct = written(runs / "ensemble", LOGITS, logits)
-    members = [digest for folder in ensembles for name, digest in _record(folder)["inputs"].items() if name not in DATA]
-    folders, missing = _makers(runs / "teacher", LOGITS, [*direct, *members])
-    listeners = [folder for folder in folders if "only" in _record(folder)["settings"]]
-    trained, unknown = _makers(runs / "teacher", CHECKPOINT, _inputs(listeners, "checkpoint"))
-    return list(dict.fromkeys([*(f for f in folders if f not in listeners), *trained])), [*missing, *unknown]
+    members = [digest for folder in ensembles for name, digest in _record(folder).inputs.items() if name not in DATA]
+    folders, missing = _writers(runs / "teacher", LOGITS, [*direct, *members])
+    untrained = [folder for folder in folders if "only" in _record(folder).settings]
+    trained, unknown = _writers(runs / "teacher", CHECKPOINT, _inputs(untrained, "checkpoint"))
+    return list(dict.fromkeys([*(f for f in folders if f not in untrained), *trained])), [*missing, *unknown]
 
 
 def written(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """The finished runs of a stage that wrote files of these fingerprints, and those that nobody wrote."""
+    """The finished runs of a stage that wrote files of these fingerprints, and the fingerprints of no run's file."""
     wanted = list(dict.fromkeys(digests))
     paths = sorted(stage.glob(f"*/{file}")) if wanted else []  # to read them takes a while
-    folders = {file_sha256(path): path.parent for path in paths if _record(path.parent)}
+    folders = {file_sha256(path): path.parent for path in paths if find_record(path.parent) is not None}
     return [folders[digest] for digest in wanted if digest in folders], [d for d in wanted if d not in folders]
 
 
-def _makers(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """The finished runs of a stage that wrote files of these fingerprints, and in words what nobody wrote."""
+def _writers(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """As `written`, with what was not found in words."""
     folders, missing = written(stage, file, digests)
     return folders, [f"no run in {stage} has the {file} {digest[:SHORT]}" for digest in missing]
 
 
 def _inputs(folders: Iterable[Path], name: str) -> list[str]:
-    """Fingerprints of what runs learnt from; there may be several under a name."""
-    return [digest for folder in folders for digest in str(_record(folder)["inputs"].get(name, "")).split()]
+    """The fingerprints that an input of some runs has, which may be several, separated by spaces."""
+    return [digest for folder in folders for digest in _record(folder).inputs.get(name, "").split()]
 
 
 def _entry(stage: str, folders: Iterable[Path], missing: Iterable[str]) -> Metered:
@@ -87,10 +95,6 @@ def _sum(parts: Sequence[Metered]) -> Metered:
     return {**sums, "estimated": any(part["estimated"] for part in parts)}
 
 
-def _record(folder: Path) -> Mapping[str, Any]:
-    """What a run's result depends on; nothing for a run that is not finished, or damaged."""
-    try:
-        record = json.loads((folder / RECORD).read_text())
-        return record if isinstance(record["settings"], dict) and isinstance(record["inputs"], dict) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+def _record(folder: Path) -> Record:
+    """Of a run; an empty one if it is not finished, or damaged."""
+    return find_record(folder) or Record({}, {}, [])

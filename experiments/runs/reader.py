@@ -1,26 +1,39 @@
-"""A run's folder read back: everything that is there of a finished run, checked, for whoever shows or compares it.
+"""Run folders read back and checked: the only way from the files of a run to their values.
 
-Conventions: a file that a stage does not write (a teacher has no layers) is an empty value here; one that is there
-and is not what it should be is an error that names it.
+Conventions: a file that a stage does not write (a teacher has no layers) is an empty value. One that is there and does
+not hold what it should, values of other types among it, is a UserError that names it, unless a function says otherwise.
 """
 
-import csv
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from data.errors import UserError, listed
+from data.readers import readers
+from experiments.runs.formats import (
+    DAMAGE,
+    Metered,
+    Record,
+    Row,
+    bins_in,
+    confusion_in,
+    history_in,
+    layers_in,
+    mapping_in,
+    operators_in,
+    phases_in,
+    record_in,
+    scores_in,
+)
+from experiments.runs.identity import flat
 from experiments.runs.layout import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
 
-CHALLENGE = "tau22"  # the kind of data set that is the challenge's
-
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[Row]
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class RunFiles:
         folder: runs/<stage>/<name>.
         scores: flat name to number.
         history: a row an epoch.
-        settings, inputs: what the result depends on; flat name to value, and to fingerprint.
+        settings, inputs: what the result depends on; dotted name to value, and name to fingerprint.
         sources: the files of other runs that it was made from.
         config: the resolved config, as text.
         energy: by phase; kWh of what is not known are None.
@@ -47,7 +60,7 @@ class RunFiles:
     inputs: Mapping[str, str]
     sources: Sequence[Path]
     config: str
-    energy: Mapping[str, Mapping[str, Any]]
+    energy: Mapping[str, Metered]
     layers: Rows
     operators: Rows
     scenes: Sequence[str]
@@ -74,21 +87,26 @@ class RunFiles:
         """The settings of `data` that the run was asked for; nothing if the config does not say."""
         try:
             found = yaml.safe_load(self.config)["data"]
-        except (yaml.YAMLError, LookupError, TypeError):
+        except (yaml.YAMLError, *DAMAGE):
             return {}
         return found if isinstance(found, Mapping) else {}
 
     @property
     def is_of_challenge(self) -> bool:
-        """Whether the figures are of the challenge's data, which published ones are of."""
-        return self.data.get("kind") == CHALLENGE
+        """Whether the metrics are of the challenge's data, which published ones are of."""
+        return is_of_challenge(str(self.data.get("kind")))
 
     @property
     def training_kwh(self) -> float | None:
-        """Of the training, or of all that led to the model where stage=energy found them; None if not known."""
+        """Of the training, or of all that led to the model where the energy stage found them; None if not known."""
         whole = self.energy.get("training/all")
         known = [phase["kWh"] for phase in ([whole] if whole else self.energy.values())]
         return sum(known) if known and None not in known else None
+
+
+def is_of_challenge(kind: str) -> bool:
+    """Whether a kind of data set is the challenge's own; an unknown one is not."""
+    return kind in readers() and readers()[kind].is_challenge
 
 
 def is_run(folder: Path) -> bool:
@@ -106,66 +124,99 @@ def read_run(folder: Path) -> RunFiles:
         raise UserError(f"{folder} is no finished run: {RECORD} or {SCORES} is missing there; run its stage first")
     wrong: list[str] = []
 
-    def read(name: str, parse: Callable[[str], Any], empty: Any) -> Any:
+    def read(name: str, parse: Callable[[Path], Kind], empty: Kind) -> Kind:
         try:
-            return parse((folder / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return empty
-        except (OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, csv.Error) as error:
+            return parse(folder / name) if (folder / name).exists() else empty
+        except UserError as error:
+            wrong.append(str(error))
+        except DAMAGE as error:
             wrong.append(f"{folder / name}: {type(error).__name__}: {error}")
-            return empty
+        return empty
 
-    record = read(RECORD, _record, ({}, {}, []))
-    scenes, counts = read(CONFUSION, _confusion, ([], []))
+    record = read(RECORD, record_in, Record({}, {}, []))
+    nothing: tuple[list[str], list[list[int]]] = ([], [])
+    scenes, counts = read(CONFUSION, confusion_in, nothing)
     found = RunFiles(
-        folder,
-        read(SCORES, _scores, {}),
-        read(HISTORY, lambda text: [_numbers(json.loads(line)) for line in text.splitlines()], []),
-        *record,
-        read(CONFIG, str, ""),
-        read(ENERGY, _energy, {}),
-        read(
-            LAYERS, lambda text: [{**r, "bits": int(r["bits"]), "bytes": int(r["bytes"])} for r in json.loads(text)], []
-        ),
-        read(OPERATORS, lambda text: [{**r, "macs": int(r["macs"])} for r in json.loads(text)], []),
-        scenes,
-        counts,
-        read(RELIABILITY, lambda text: [_numbers(row) for row in csv.DictReader(text.splitlines())], []),
+        folder=folder,
+        scores=read(SCORES, scores_in, {}),
+        history=read(HISTORY, history_in, []),
+        settings=flat(record.settings),
+        inputs=record.inputs,
+        sources=record.sources,
+        config=read(CONFIG, lambda path: path.read_text(encoding="utf-8"), ""),
+        energy=read(ENERGY, phases_in, {}),
+        layers=read(LAYERS, layers_in, []),
+        operators=read(OPERATORS, operators_in, []),
+        scenes=scenes,
+        counts=counts,
+        reliability=read(RELIABILITY, bins_in, []),
     )
     if wrong:
         raise UserError(f"files of {folder} are damaged:\n{listed(wrong)}\nrun the stage again with force=true")
     return found
 
 
-def read_scores(path: Path) -> dict[str, float]:
-    """A score.json.
+def read_record(folder: Path) -> Record:
+    """The run.json of a folder.
 
     Raises:
         UserError: it is missing or damaged.
     """
+    return _checked(folder / RECORD, record_in)
+
+
+def find_record(folder: Path) -> Record | None:
+    """The run.json of a folder; None if it is missing or damaged."""
     try:
-        return _scores(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is missing or damaged ({error}): run the stage again with force=true") from error
+        return record_in(folder / RECORD)
+    except DAMAGE:
+        return None
 
 
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value, of dicts in dicts."""
-    if isinstance(tree, Mapping):
-        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}
+def read_scores(path: Path) -> dict[str, float]:
+    """The metrics of a score.json: finite numbers by flat name.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return _checked(path, scores_in)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """As read_scores, but of values of any type: for those who check them one by one.
+
+    Raises:
+        UserError: the file is missing, or no JSON object.
+    """
+    return _checked(path, mapping_in)
+
+
+def read_phases(folder: Path) -> dict[str, Metered]:
+    """The phases of a folder's energy.json; nothing where nothing was metered, or the file is damaged."""
+    try:
+        return phases_in(folder / ENERGY)
+    except DAMAGE:
+        return {}
+
+
+def read_energy(folder: Path) -> dict[str, float]:
+    """kWh and seconds of each phase of which they are known, by flat name, as they stand in score.json."""
+    return {
+        f"energy/{phase}/{key}": found[key]
+        for phase, found in read_phases(folder).items()
+        for key in ("kWh", "seconds")
+        if found[key] is not None
+    }
 
 
 def ancestors(folder: Path) -> list[Path]:
-    """The folders of the finished runs that a run was made from, the eldest first; what cannot be read ends a line."""
+    """The folders of the finished runs that a run was made from, the eldest first; a record that cannot be read ends a
+    line."""
     found: dict[Path, None] = {}
 
     def climb(here: Path, below: frozenset[Path]) -> None:
-        try:
-            sources = _record((here / RECORD).read_text(encoding="utf-8"))[2]
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            return
-        for parent in dict.fromkeys(source.parent for source in sources):
+        record = find_record(here)
+        for parent in dict.fromkeys(source.parent for source in (record.sources if record else [])):
             if is_run(parent) and parent.resolve() not in below:
                 climb(parent, below | {parent.resolve()})
                 found.setdefault(parent)
@@ -174,34 +225,9 @@ def ancestors(folder: Path) -> list[Path]:
     return list(found)
 
 
-def _record(text: str) -> tuple[dict[str, Any], dict[str, str], list[Path]]:
-    record = json.loads(text)
-    return flat(record["settings"]), dict(record["inputs"]), [Path(path) for path in record.get("sources", [])]
-
-
-def _scores(text: str) -> dict[str, float]:
-    scores = json.loads(text)
-    if odd := [
-        name for name, value in scores.items() if not isinstance(value, int | float) or not math.isfinite(value)
-    ]:
-        raise ValueError(f"no numbers: {', '.join(odd)}")
-    return scores
-
-
-def _energy(text: str) -> dict[str, dict[str, Any]]:
-    return {
-        phase: {**used, "kWh": None if used["kWh"] is None else float(used["kWh"])}
-        for phase, used in json.loads(text).items()
-    }
-
-
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {str(name): float(value) for name, value in row.items()}
-
-
-def _confusion(text: str) -> tuple[list[str], list[list[int]]]:
-    (_, *scenes), *rows = csv.reader(text.splitlines())
-    counts = [[int(value) for value in row[1:]] for row in rows]
-    if len(counts) != len(scenes) or any(len(row) != len(scenes) for row in counts):
-        raise ValueError("the table is not square")
-    return scenes, counts
+def _checked(path: Path, parse: Callable[[Path], Kind]) -> Kind:
+    try:
+        return parse(path)
+    except DAMAGE as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged or missing ({what}): run its stage again with force=true") from error

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from data.errors import UserError, listed
-from experiments.settings.shared import Tracking
 from experiments.distributed.processes import is_first
+from experiments.runs.identity import differences
 from experiments.runs.layout import (
     CHECKPOINT,
     CONFIG,
@@ -29,8 +29,9 @@ from experiments.runs.layout import (
     SCORES,
     write_text,
 )
-from experiments.runs.reader import flat
+from experiments.runs.reader import find_record, read_record
 from experiments.runs.tracking import Tracker, commit
+from experiments.settings.parts import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +88,12 @@ class Run:
         Raises:
             UserError: its record is damaged.
         """
-        path = self.folder / RECORD
-        try:
-            before = json.loads(path.read_text())
-            settings, inputs = before["settings"], before["inputs"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({error}): run the stage again with force=true") from error
-        sources = [Path(source) for source in before.get("sources", [])]
+        before = read_record(self.folder)
         return Run(
             self.folder,
-            settings=settings,
-            inputs=inputs,
-            sources=sources,
+            settings=before.settings,
+            inputs=before.inputs,
+            sources=before.sources,
             force=self.force,
             tracking=self._tracking,
             config=self._config,
@@ -112,12 +107,9 @@ class Run:
         """
         if self.force or not self.is_finished:
             return False
-        try:
-            record = json.loads((self.folder / RECORD).read_text())
-            before = {key: record[key] for key in self.identity}
-        except (ValueError, KeyError, TypeError):
+        if (before := find_record(self.folder)) is None:  # damaged: run again
             return False
-        if found := differences(before, self.identity):
+        if found := differences({"settings": before.settings, "inputs": before.inputs}, self.identity):
             raise UserError(
                 f"{self.folder} holds a result of other settings or inputs:\n{listed(found)}\n"
                 "choose another name=..., or replace it with force=true"
@@ -189,10 +181,3 @@ class Run:
         if self._tracker is not None:
             paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
             self._tracker.finish(scores, [path for path in paths if path.exists()], media)
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What two identities have not in common, in words."""
-    before, now = flat(before), flat(now)
-    keys = sorted(before.keys() | now.keys())
-    return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data.errors import unknown
 
@@ -55,7 +55,7 @@ class Tracker:
         """
         if kind not in KINDS:
             unknown("tracking.kind", kind, KINDS)
-        self._run = None
+        self._run: Any = None  # W&B's own kind of run
         if kind == "none":
             return
         import wandb
@@ -64,25 +64,29 @@ class Tracker:
         if wanted == "disabled":
             return
         reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if has_key() else "no key"
-        about = {
-            "project": project,
-            "entity": entity,
-            "group": stage,
-            "name": f"{stage}/{name}",
-            "dir": folder,
-            "config": dict(config),
-        }
-        settings = wandb.Settings(silent=True, console="off", reinit="create_new")
+
+        def begin(mode: Literal["online", "offline"]) -> Any:
+            return wandb.init(
+                project=project,
+                entity=entity,
+                group=stage,
+                name=f"{stage}/{name}",
+                dir=folder,
+                config=dict(config),
+                mode=mode,
+                settings=wandb.Settings(silent=True, console="off", reinit="create_new"),
+            )
+
         if reason is None:
             try:
-                self._run = wandb.init(**about, mode="online", settings=settings)
+                self._run = begin("online")
             except wandb.errors.Error as error:
                 reason = str(error).splitlines()[0]
         if self._run is None:
             log.info(
                 "W&B: %s, recording offline; send it later with: wandb sync %s/wandb/offline-run-*", reason, folder
             )
-            self._run = wandb.init(**about, mode="offline", settings=settings)
+            self._run = begin("offline")
         _open.append(self._run)
         for path in sources:
             self._record(path, used=True)

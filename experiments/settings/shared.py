@@ -15,7 +15,9 @@ from data.augmentation import Augmentation
 from data.errors import UserError
 from data.ranges import require_format
 from data.settings import setting
-from experiments.settings.training import Distillation, Recipe
+from experiments.settings.parts import Distillation, Hardware, Recipe, Tracking
+
+SPECIAL = ("steps", "own", "job", "given")  # of Settings: what no key of the command line gives as it is
 
 Own = TypeVar("Own")
 
@@ -94,45 +96,6 @@ class StudentSettings:
     augment: Augmentation = setting("", default_factory=Augmentation)
     fit: Recipe = setting("")
     distill: Distillation = setting("", default_factory=Distillation)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tracking:
-    """Where metrics go besides the run's own folder."""
-
-    kind: str = setting("wandb (offline without a key) or none", choices=("wandb", "none"))
-    project: str = setting("of Weights & Biases", default="scenelet")
-    entity: str | None = setting("person or team; null: W&B's default", default=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """Where to compute; see lightning.fabric.Fabric."""
-
-    accelerator: str = setting("cpu, cuda, ... or auto", suggested=("auto", "cpu", "cuda", "mps"), default="auto")
-    strategy: str = setting("of several devices: ddp", suggested=("auto", "ddp"), default="auto")
-    devices: int = setting("on this machine", default=1)
-    num_nodes: int = setting("machines; start the command on each by torchrun or SLURM", default=1)
-    precision: str = setting(
-        "32-true, bf16-mixed, 16-mixed; auto: bf16-mixed on CUDA, 32-true elsewhere",
-        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
-        default="auto",
-    )
-    sync_batchnorm: bool = setting("statistics over all devices' shares of a batch (CUDA)", default=False)
-    compile: Any = setting(
-        "torch.compile: true, false, cuda-graphs; auto: where it pays",
-        choices=("auto", True, False, "cuda-graphs"),
-        default="auto",
-    )
-
-    def __post_init__(self) -> None:
-        if min(self.devices, self.num_nodes) < 1:
-            raise UserError(f"fabric.devices={self.devices} and fabric.num_nodes={self.num_nodes} must be at least 1")
-
-    @property
-    def processes(self) -> int:
-        """One a device, on all machines."""
-        return self.devices * self.num_nodes
 
 
 @dataclass(frozen=True, kw_only=True)

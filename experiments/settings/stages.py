@@ -12,7 +12,7 @@ from typing import Any
 
 from data.errors import UserError, unknown
 from data.settings import setting
-from experiments.settings.training import ROUNDED, Recipe
+from experiments.settings.parts import ROUNDED, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,13 @@
-"""What stages have in common: from the settings to folders, runs and data sets, and what ends a run."""
+"""What stages have in common: from the settings to folders and runs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.distributed.processes import is_first
-from experiments.report.publish import publish
-from experiments.runs.layout import MODEL, REPORT, Layout
+from experiments.runs.layout import MODEL, Layout
 from experiments.runs.record import Run
-from experiments.settings.shared import Settings
+from experiments.settings.shared import SPECIAL, Settings
 from experiments.settings.stages import STAGES
 
 
@@ -55,32 +53,13 @@ def new_run(
     )
 
 
-def is_done(run: Run, *files: str) -> bool:
-    """Whether a run's results are there already; then its page is too.
-
-    Raises:
-        UserError: results of other settings or inputs are there.
-    """
-    done = run.is_done(*files)
-    if done and is_first() and not (run.folder / REPORT).is_file():
-        publish(run, {})
-    return done
-
-
-def finish(run: Run, scores: Mapping[str, float]) -> None:
-    """Write the scores, mark the run complete, and publish it."""
-    run.finish(scores)
-    publish(run, scores)
-
-
 def as_mapping(settings: Settings) -> dict[str, Any]:
     """All settings as plain values under the names that the command line has for them."""
-    skipped = ("steps", "own", "job", "given")
     found: dict[str, Any] = {"stage": {"steps": list(settings.steps)}}
     found |= {
         each.name: _plain(getattr(settings, each.name))
         for each in dataclasses.fields(settings)
-        if each.name not in skipped
+        if each.name not in SPECIAL
     }
     found |= {
         name: _plain(settings.own[stage.own])

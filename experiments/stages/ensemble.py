@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,13 @@ from data.logits import LogitsWriter, read_identity, read_several
 from experiments.datasets.datamodule import prepare, warn_of_leaks
 from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics, split_metrics
 from experiments.evaluation.metrics import softmax
+from experiments.report.publish import finish, is_done
 from experiments.report.tables import ENSEMBLE, ensemble_tables
 from experiments.runs.layout import LOGITS, SCORES, logits_files
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Ensemble
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from teachers.ensemble import MEANS, combine, fit_temperature, fit_weights
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,8 @@ def _weights(wanted: object, members: np.ndarray, labels: np.ndarray, mean: str)
 
 def _numbers(wanted: object) -> np.ndarray:
     try:
+        assert isinstance(wanted, Iterable)
         assert not isinstance(wanted, str)
-        return np.array([float(w) for w in wanted])  # type: ignore[attr-defined]
+        return np.array([float(w) for w in wanted])
     except (AssertionError, TypeError, ValueError):
         raise UserError(f"ensemble.weights={wanted} must be equal, fit, or a list of numbers like [2,1]") from None

@@ -20,14 +20,14 @@ from experiments.quantization.bits import HALF, choose_bits, layer_rows
 from experiments.quantization.checks import require_form, require_valid
 from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
+from experiments.report.publish import finish, is_done
 from experiments.report.tables import quantization_tables
-from experiments.runs.energy import read_energy
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, logits_files, write_text
-from experiments.runs.reader import read_run
+from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss

@@ -3,20 +3,17 @@
 Conventions: systems over the limits are named and not ranked, as the organisers do.
 """
 
-import csv
-import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from data.errors import UserError, listed
+from data.tables import write_table
 from experiments.evaluation.ranking import over_limits, rank
 from experiments.evaluation.systems import PUBLISHED, caveats, read_runs, read_systems
-from experiments.report.ranking import COLUMNS, row, table, write_ranking_page
+from experiments.report.ranking import COLUMNS, row_of, table, write_ranking_page
 from experiments.runs.layout import SCORES, matches, write_text
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Rank
@@ -42,9 +39,10 @@ def run(settings: Settings) -> None:
 
     folder = layout_of(settings).folder("rank")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [row(standing) for standing in standings]
+    rows = [row_of(standing) for standing in standings]
     content = {"systems": rows, "over_limits": excluded, "warnings": warnings}
-    write_text(folder / "ranking.csv", _as_csv(rows))
+    columns = {column: [row[column] for row in rows] for column in COLUMNS}
+    write_table(folder / "ranking.csv", columns, separator=",")
     write_text(folder / "ranking.json", json.dumps(content, indent=1))
     places = [f"{s.system.name} would be number {s.place} of {len(standings)}" for s in standings if s.system.own]
     warnings = [*(f"not ranked: {name} has {why}" for name, why in excluded.items()), *warnings]
@@ -64,11 +62,3 @@ def _runs(settings: Settings) -> list[Path]:
         return matches("rank.runs", named)
     path = layout_of(settings).existing("quantize", SCORES)
     return [path.parent] if path.exists() else []
-
-
-def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -12,10 +12,11 @@ from experiments.distributed.fabric import computing, make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.network import predict
-from experiments.runs.energy import read_energy
+from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CHECKPOINT, logits_files
+from experiments.runs.reader import read_energy
 from experiments.settings.shared import Settings
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, read_targets, require_choice, student_loss

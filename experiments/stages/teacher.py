@@ -18,11 +18,12 @@ from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.evaluation.metrics import softmax
 from experiments.inference.teacher_logits import is_current, require_room, shifts_of, write_logits
-from experiments.runs.energy import read_energy
+from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
+from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings
-from experiments.stages.context import finish, is_done, layout_of, new_run
+from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import spectrogram_shape, trainer_of
 from experiments.training import checkpoint
 from experiments.training.optimization import parameter_groups

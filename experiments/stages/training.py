@@ -9,7 +9,8 @@ import torch
 from data.augmentation import Augmentation
 from data.errors import UserError
 from data.front_ends import build_front_end
-from experiments.settings.shared import Recipe, Settings, StudentSettings
+from experiments.settings.parts import Recipe
+from experiments.settings.shared import Settings, StudentSettings
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
 

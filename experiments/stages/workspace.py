@@ -22,7 +22,7 @@ def run(settings: Settings) -> None:
 
     try:
         entity = settings.tracking.entity or wandb.Api().default_entity
-        address = workspace(entity, settings.tracking.project).save().url
+        address = workspace(str(entity), settings.tracking.project).save().url
     except Exception as error:  # of many kinds, from two packages and the network
         raise UserError(
             f"Weights & Biases does not take the workspace ({error}): check key, entity and network"

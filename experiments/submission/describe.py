@@ -1,4 +1,4 @@
-"""The description of a submitted system, from its runs: sizes, costs, training, data, energy and figures.
+"""The description of a submitted system, from its runs: sizes, costs, training, data, energy and metrics.
 
 Conventions: those of meta.py. What the runs know is taken from them; who submits and what it is called, from About.
 Energy of training is that of the student, of all teachers and of training it as integers; not known if a part is not.
@@ -13,16 +13,17 @@ import numpy as np
 
 from data.augmentation import descriptions
 from data.scenes import DEVICES, SCENES
-from experiments.inference.classifier import Recogniser
+from experiments.inference.classifier import Classifier
+from experiments.report.tables import WHOLE, MetricRow, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
-from experiments.submission.builders import is_pretrained, pretraining_of, student_of
+from experiments.submission.builders import features_of, is_pretrained, pretraining_of, student_of
 from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
 
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
-NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see prepare.py
+NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see datasets/datamodule.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
 
 
@@ -35,12 +36,12 @@ class System:
     meta: Mapping[str, Any]
 
 
-def description(lineage: Lineage, recogniser: Recogniser, about: About, label: str) -> dict[str, Any]:
-    """The content of the meta.yaml; a figure that the runs lack is None.
+def description(lineage: Lineage, classifier: Classifier, about: About, label: str) -> dict[str, Any]:
+    """The content of the meta.yaml; a number that the runs lack is None.
 
     Args:
         lineage: where the system comes from.
-        recogniser: of its file.
+        classifier: of its file.
         about: what no run knows.
         label: of the system; its last part is its number among `about.systems`.
 
@@ -48,13 +49,14 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         UserError: the builder of the student or of a teacher is not installed.
     """
     scores, datasets = lineage.quantized.scores, external_datasets(lineage, about)
+    metrics = metric_rows(scores)
     named = about.systems[int(label.rsplit("_", 1)[1]) - 1] if about.systems else default_name(lineage)
     return {
         "submission": {"label": label, **named, "authors": about.authors},
         "system": {
             "description": {
-                "input_sampling_rate": f"{recogniser.sample_rate / 1000:g}kHz",
-                "acoustic_features": "log-mel energies",
+                "input_sampling_rate": f"{classifier.sample_rate / 1000:g}kHz",
+                "acoustic_features": features_of(lineage.student).features,
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
                 "machine_learning_method": student_of(lineage.student).family,
@@ -68,7 +70,7 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
             "complexity": {
                 "total_model_size": scores.get("parameter_bytes"),
                 "total_parameters": scores.get("parameters"),
-                "total_parameters_non_zero": _not_zero(recogniser.network),
+                "total_parameters_non_zero": _not_zero(classifier.network),
                 "memory_use": scores.get("peak_bytes"),
                 "macs": scores.get("macs"),
             },
@@ -82,9 +84,9 @@ def description(lineage: Lineage, recogniser: Recogniser, about: About, label: s
         },
         "results": {
             "development_dataset": {
-                "overall": _figures(scores, ""),
-                "class_wise": {scene: _figures(scores, f"/scene/{scene}") for scene in SCENES},
-                "device_wise": {device: _figures(scores, f"/device/{device}") for device in DEVICES},
+                "overall": _metrics(metrics.get(WHOLE)),
+                "class_wise": {scene: _metrics(metrics.get(f"scene/{scene}")) for scene in SCENES},
+                "device_wise": {device: _metrics(metrics.get(f"device/{device}")) for device in DEVICES},
             }
         },
     }
@@ -121,13 +123,13 @@ def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]
 
 
 def energy_note(lineage: Lineage) -> str:
-    """Of how many clips the energy of inference is, and which figures are estimates."""
+    """Of how many clips the energy of inference is, and which energies are estimates."""
     phases = {"training": "training/all", "inference": "inference", "baseline_inference": "baseline"}
     estimated = [name for name, phase in phases.items() if lineage.energy.get(phase, {}).get("estimated")]
     clips = lineage.energy.get("inference", {}).get("clips")
     of = f"inference and baseline_inference are of {clips if clips else 'an unknown number of'} clips"
     how = f"estimates, as the machine had no meter of its processor: {', '.join(estimated)}"
-    return f"{of}; {how if estimated else 'all figures are metered'}"
+    return f"{of}; {how if estimated else 'all energies are metered'}"
 
 
 def _has_responses(run: RunFiles) -> bool:
@@ -135,8 +137,9 @@ def _has_responses(run: RunFiles) -> bool:
     return run.inputs.get("impulses", NO_RESPONSES) != NO_RESPONSES
 
 
-def _figures(scores: Mapping[str, float], subset: str) -> dict[str, float | None]:
-    accuracy, loss = scores.get(f"test/accuracy{subset}"), scores.get(f"test/log_loss{subset}")
+def _metrics(row: MetricRow | None) -> dict[str, float | None]:
+    """As the organisers want them; None is what the run does not have."""
+    accuracy, loss = (None, None) if row is None else (row.accuracy, row.log_loss)
     return {
         "accuracy": None if accuracy is None else round(100 * accuracy, PERCENT_DIGITS),
         "logloss": None if loss is None else round(loss, LOSS_DIGITS),

@@ -11,14 +11,14 @@ from typing import Any
 
 from data.errors import UserError, listed
 from data.files import file_sha256
-from experiments.runs.energy import Metered
+from experiments.runs.formats import Metered
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
 from experiments.runs.lineage import teachers_behind, trainings, written
 from experiments.runs.reader import RunFiles, is_run, read_run
 
-NEEDED = {  # stage: setting -> type; what the description and the report are made of
+NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},
-    "student": {"student.builder": str} | dict.fromkeys([f"student.mel.{k}" for k in ("mels", "window", "hop")], int),
+    "student": {"student.builder": str},
     "teacher": {"teacher.builder": str, "teacher.pretrained": bool},
 }
 AGAIN = "run its stage again with force=true"

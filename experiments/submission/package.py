@@ -85,7 +85,7 @@ def _read(archive: zipfile.ZipFile, package: Package) -> None:
         if team_of(label) is None:
             package.defects.append(f"{label!r} is no label of a system: it must be {LABEL_WORDS}")
     labels = [label for label in labels if team_of(label)]
-    teams = sorted({team_of(label) for label in labels})
+    teams = sorted({team for label in labels if (team := team_of(label))})
     if not 1 <= len(labels) <= SYSTEMS:
         package.defects.append(
             f"it holds {counted(len(labels), 'system')} in folders {TASK}/LABEL; 1 to {SYSTEMS} are allowed"

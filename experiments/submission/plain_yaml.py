@@ -37,9 +37,15 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for name, _ in node.value:
             if (key := self.construct_object(name, deep=True)) in seen:
-                raise UserError(f"{key!r} is there twice, again in line {name.start_mark.line + 1}")
+                raise UserError(f"{key!r} is there twice, again in line {_line(name)}")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _line(found: yaml.Node | yaml.Event) -> int:
+    """Where something begins, from 1."""
+    assert found.start_mark is not None  # the parser sets it
+    return found.start_mark.line + 1
 
 
 def _require_plain(text: str) -> None:
@@ -47,10 +53,10 @@ def _require_plain(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise UserError(f"it has an alias (*{event.anchor}) in line {event.start_mark.line + 1}: write it out")
+            raise UserError(f"it has an alias (*{event.anchor}) in line {_line(event)}: write it out")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEPTH:
-            raise UserError(f"it nests deeper than {DEPTH} levels in line {event.start_mark.line + 1}")
+            raise UserError(f"it nests deeper than {DEPTH} levels in line {_line(event)}")

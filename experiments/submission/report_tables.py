@@ -1,6 +1,6 @@
 """The tables of a submission's technical report, as rows of words: a column a system, or two.
 
-Conventions: the first row is the header. Figures are those of the descriptions (meta.py) and of the runs' score.json;
+Conventions: the first row is the header. Metrics are those of the descriptions (meta.py) and of the runs' score.json;
 what was not measured, or does not apply, is a dash.
 """
 
@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
+from experiments.report.numbers import nats
+from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
-from experiments.submission.builders import student_of, teacher_of
+from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
 from students.limits import LIMITS
 
 Rows = list[list[str]]
 DASH = "-"
-SETS = {"tau22": "TAU Urban Acoustic Scenes 2022 Mobile, development", "synthetic": "synthetic miniature"}
+MEL = "student.mel."
 # What the reader of such a report looks for; the authors add theirs.
 TASK = "I. Martín-Morató et al., Low-complexity acoustic scene classification in DCASE 2022 challenge, DCASE 2022."
 DATA = "T. Heittola, A. Mesaros, T. Virtanen, Acoustic scene classification in DCASE 2020 challenge: generalization across devices and low complexity solutions, DCASE 2020."  # noqa: E501
@@ -25,12 +27,26 @@ METHODS = {"ptq": "after training", "qat": "in training"}
 DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a neural network, arXiv:1503.02531, 2015."
 
 
+def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
+    """All tables with their captions, by the section of the report that they belong to."""
+    energies = "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter."
+    return {
+        "system": [("The systems.", overview(systems)), ("How they were trained.", training(systems))],
+        "data": [("Which data the systems were trained on.", data(systems))],
+        "results": [("Accuracy (%) and log loss on the development test split.", metrics_by_subset(systems))],
+        "complexity": [("Costs, and the task's limits.", complexity(systems))],
+        "energy": [(energies, energy(systems))],
+    }
+
+
 def overview(systems: Sequence[System]) -> Rows:
     """What each system is."""
 
     def mel(s: System) -> str:
-        mels, window, hop = (s.lineage.student.settings[f"student.mel.{key}"] for key in ("mels", "window", "hop"))
-        return f"{mels} log-mel bands, window {window}, hop {hop} samples"
+        """The front end and its settings."""
+        settings = {k.removeprefix(MEL): v for k, v in s.lineage.student.settings.items() if k.startswith(MEL)}
+        words = [f"{key} {_word(value)}" for key, value in settings.items() if key != "kind" and value is not None]
+        return ", ".join([features_of(s.lineage.student).features, *words])
 
     def teachers(s: System) -> str:
         found = [f"{t.settings['teacher.builder']} ({teacher_of(t).family}, {t.name})" for t in s.lineage.teachers]
@@ -103,7 +119,7 @@ def data(systems: Sequence[System]) -> Rows:
     return _rows(
         systems,
         {
-            "data set": lambda s: SETS.get(s.lineage.data["kind"], s.lineage.data["kind"]),
+            "data set": lambda s: dataset_of(s.lineage.data).title,
             "train subset (%)": of("subset"),
             "share of locations held out": of("validation_fraction"),
             "beyond it": beyond,
@@ -112,19 +128,18 @@ def data(systems: Sequence[System]) -> Rows:
     )
 
 
-def figures_by_subset(systems: Sequence[System]) -> Rows:
+def metrics_by_subset(systems: Sequence[System]) -> Rows:
     """Accuracy and log loss over all and by scene, device and group; two columns a system."""
-    subsets = {"all (macro)": ""}
-    subsets |= {scene: f"/scene/{scene}" for scene in SCENES}
-    subsets |= {f"device {device}": f"/device/{device}" for device in DEVICES}
-    subsets |= {f"{group} devices": f"/group/{group}" for group in DEVICE_GROUPS}
+    subsets = {"all (macro)": WHOLE}
+    subsets |= {scene: f"scene/{scene}" for scene in SCENES}
+    subsets |= {f"device {device}": f"device/{device}" for device in DEVICES}
+    subsets |= {f"{group} devices": f"group/{group}" for group in DEVICE_GROUPS}
+    metrics = [metric_rows(s.lineage.quantized.scores) for s in systems]
     rows = [["", *(cell for s in systems for cell in (f"{_short(s)}: %", "log loss"))]]
     for name, subset in subsets.items():
-        row = [name]
-        for scores in (s.lineage.quantized.scores for s in systems):
-            accuracy, loss = scores.get(f"test/accuracy{subset}"), scores.get(f"test/log_loss{subset}")
-            row += [DASH if accuracy is None else f"{100 * accuracy:.1f}", DASH if loss is None else f"{loss:.3f}"]
-        rows.append(row)
+        found = [row.get(subset) for row in metrics]
+        cells = [[f"{100 * row.accuracy:.1f}", nats(row.log_loss) or DASH] if row else [DASH, DASH] for row in found]
+        rows.append([name, *(cell for pair in cells for cell in pair)])
     return rows
 
 
@@ -168,6 +183,9 @@ def references(systems: Sequence[System]) -> list[str]:
     """What the systems are made of, each once."""
     found = [TASK, DATA]
     for s in systems:
+        dataset = dataset_of(s.lineage.data)
+        found += [dataset.citation] if dataset.citation and not dataset.is_challenge else []  # TASK and DATA are its
+        found.append(features_of(s.lineage.student).citation)
         found.append(student_of(s.lineage.student).citation)
         found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
         found += [DISTILLATION] if s.lineage.teachers else []

@@ -19,86 +19,82 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-from experiments.submission.about import About
-from experiments.submission.describe import System
-from experiments.submission.report_tables import (
-    Rows,
-    complexity,
-    data,
-    energy,
-    figures_by_subset,
-    overview,
-    references,
-    training,
-)
+from experiments.submission.about import SECTIONS, About
+
+Rows = Sequence[Sequence[str]]  # of a table; the first row is the header, the first column names the rows
+Captioned = tuple[str, Rows]
+Plot = tuple[str, bytes]  # caption and PNG
 
 FONT = "DejaVuSerif"  # Matplotlib's: it has the letters of most of Europe's names, which PDF's own fonts have not
 STYLES = {"normal": "", "bold": "-Bold", "italic": "-Italic", "boldItalic": "-BoldItalic"}
 MARGIN = 2 * cm
 WIDTH = A4[0] - 2 * MARGIN
 MISSING = colors.HexColor("#b3261e")
-Picture = tuple[str, bytes]  # caption and PNG
 WANTED = {  # section: what the authors are asked for
     "abstract": "what was built, how small it is and how well it does, in some sentences",
     "introduction": "the problem, what others did, and what is new here",
     "system": "the network, its teachers and how it learns from them",
     "data": "what it was trained on, how it was split, and what was held out",
-    "results": "what the figures say, and where the system fails",
+    "results": "what the metrics say, and where the system fails",
     "complexity": "how the size was brought down, and what that cost",
     "energy": "the hardware that was measured on",
 }
 
 
-def report_pdf(systems: Sequence[System], about: About, figures: Sequence[Picture] = ()) -> bytes:
-    """The whole report.
+def report_pdf(
+    about: About,
+    tables: Mapping[str, Sequence[Captioned]],
+    references: Sequence[str],
+    plots: Sequence[Plot] = (),
+) -> bytes:
+    """The whole report as the bytes of a PDF.
 
     Args:
-        systems: of the package.
         about: title, authors and prose.
-        figures: among the results.
+        tables: of each section, see report_tables.py; a section may have none.
+        references: what the systems are made of; those of the authors come after them.
+        plots: among the results.
     """
     fonts()
     styles = _styles()
     story: list[Flowable] = [Paragraph(escape(about.title), styles["title"]), *_authors(about, styles)]
-
-    def section(key: str, *content: tuple[str, Rows]) -> None:
-        number = "" if key == "abstract" else f"{len([k for k in written if k != 'abstract']) + 1}. "
-        written.append(key)
-        story.append(Paragraph(f"{number}{key.capitalize()}", styles["heading"]))
-        if key in about.texts:
-            story.extend(Paragraph(escape(part), styles["text"]) for part in about.texts[key].split("\n\n"))
-        else:
-            story.append(Paragraph(f"[To be written by the authors: {WANTED[key]}]", styles["missing"]))
-        for caption, rows in content:
-            story.append(
-                KeepTogether([Paragraph(caption, styles["caption"]), _table(rows, styles), Spacer(0, 0.3 * cm)])
-            )
-
-    written: list[str] = []
-    section("abstract")
-    section("introduction")
-    section("system", ("The systems.", overview(systems)), ("How they were trained.", training(systems)))
-    section("data", ("What the systems heard.", data(systems)))
-    section("results", ("Accuracy (%) and log loss on the development test split.", figures_by_subset(systems)))
-    if figures:
-        story.append(_gallery(figures, styles))
-    section("complexity", ("Costs, and the task's limits.", complexity(systems)))
-    section(
-        "energy",
-        (
-            "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter.",
-            energy(systems),
-        ),
-    )
+    for number, section in enumerate(SECTIONS):
+        story += _section(section, number, about, tables.get(section, ()), styles)
+        if section == "results" and plots:
+            story.append(_gallery(plots, styles))
     story.append(Paragraph("References", styles["heading"]))
-    for number, reference in enumerate([*references(systems), *about.references], 1):
+    for number, reference in enumerate([*references, *about.references], 1):
         story.append(Paragraph(f"[{number}] {escape(reference)}", styles["reference"]))
     buffer = io.BytesIO()
-    names = ", ".join(f"{author['firstname']} {author['lastname']}" for author in about.authors)
-    margins = dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), MARGIN)
-    document = SimpleDocTemplate(buffer, pagesize=A4, title=about.title, author=names, invariant=1, **margins)
+    document = SimpleDocTemplate(
+        buffer,
+        pagesize=A4,
+        title=about.title,
+        author=", ".join(f"{author['firstname']} {author['lastname']}" for author in about.authors),
+        invariant=1,
+        leftMargin=MARGIN,
+        rightMargin=MARGIN,
+        topMargin=MARGIN,
+        bottomMargin=MARGIN,
+    )
     document.build(story)
     return buffer.getvalue()
+
+
+def _section(
+    section: str, number: int, about: About, tables: Sequence[Captioned], styles: Mapping[str, ParagraphStyle]
+) -> list[Flowable]:
+    """A heading, what the authors wrote or a line that asks for it, and tables; the abstract, number 0, has none."""
+    story: list[Flowable] = [
+        Paragraph(f"{f'{number}. ' if number else ''}{section.capitalize()}", styles["heading"]),
+    ]
+    if section in about.texts:
+        story += [Paragraph(escape(part), styles["text"]) for part in about.texts[section].split("\n\n")]
+    else:
+        story.append(Paragraph(f"[To be written by the authors: {WANTED[section]}]", styles["missing"]))
+    for caption, rows in tables:
+        story.append(KeepTogether([Paragraph(caption, styles["caption"]), _table(rows, styles), Spacer(0, 0.3 * cm)]))
+    return story
 
 
 def fonts() -> None:
@@ -148,7 +144,6 @@ def _authors(about: About, styles: Mapping[str, ParagraphStyle]) -> list[Flowabl
 
 
 def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
-    """The first row is the header, the first column names the rows."""
     cells = [
         [Paragraph(escape(cell), styles["head" if number == 0 else "cell"]) for cell in row]
         for number, row in enumerate(rows)
@@ -156,16 +151,19 @@ def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
     columns = len(rows[0])
     first = WIDTH * max(0.25, 1 / columns)
     rest = [(WIDTH - first) / (columns - 1)] * (columns - 1)
-    ruled = [("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black), ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black)]
+    ruled: list[tuple[Any, ...]] = [
+        ("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black),
+    ]
     ruled += [("LINEBELOW", (0, -1), (-1, -1), 0.8, colors.black), ("VALIGN", (0, 0), (-1, -1), "TOP")]
     ruled += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
     return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1, splitInRow=1)
 
 
-def _gallery(figures: Sequence[Picture], styles: Mapping[str, ParagraphStyle]) -> Table:
+def _gallery(plots: Sequence[Plot], styles: Mapping[str, ParagraphStyle]) -> Table:
     """Two side by side, each with its caption below."""
     width = WIDTH / 2 - 0.2 * cm
-    cells = [[_image(png, width), Paragraph(escape(caption), styles["caption"])] for caption, png in figures]
+    cells = [[_image(png, width), Paragraph(escape(caption), styles["caption"])] for caption, png in plots]
     rows = [cells[start : start + 2] + [""] * (2 - len(cells[start : start + 2])) for start in range(0, len(cells), 2)]
     return Table(rows, [WIDTH / 2] * 2, style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))
 

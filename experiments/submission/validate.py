@@ -1,14 +1,14 @@
-"""stage=validate: look through a challenge package as the organisers will, and list everything that is wrong with it.
+"""Check a challenge package as the organisers will, and list every defect.
 
 Conventions: nothing in the package is trusted. Every file is checked on its own, and the clips of the systems against
 those of the evaluation folder or, without one, against the official names and those of the first system. A defect is a
-sentence. No defect means that the layout, the tables and the descriptions are as layout.py, prediction_table.py and
-meta.py say, and that the report is a PDF with a page; not that any of it is true.
+sentence. No defect means that the layout, the tables and the descriptions are as layout.py, evaluation/predictions.py
+and meta.py say, and that the report is a PDF with a page; not that any of it is true.
 """
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from experiments.submission.layout import (
     is_official,
     meta_path,
     output_path,
+    write_package,
 )
 from experiments.submission.meta import meta_defects
 from experiments.submission.package import read_package
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Passed:
-    """A system that is described as it should be: label, name, clips and figures that the package states."""
+    """A system without defects: label, name and clips, and the metrics that the package states."""
 
     label: str
     name: str
@@ -51,6 +52,27 @@ class Passed:
     accuracy: float
     bytes: float
     macs: int
+
+
+def write_valid(path: Path, files: Mapping[str, bytes], names: Sequence[str]) -> list[Passed]:
+    """Write a package of some clips, under its name only if no defect is found in it; returns its systems.
+
+    Args:
+        path: the zip file.
+        files: content by path in the package.
+        names: of the clips.
+
+    Raises:
+        UserError: it has defects, as a description of a thousand authors has; they are listed.
+    """
+    draft = path.with_suffix(".tmp")
+    write_package(draft, files)
+    try:
+        passed = require_valid(draft, names)
+    except UserError as error:
+        raise UserError(f"what was made of these runs is no sound package, and not kept as one: {error}") from None
+    draft.replace(path)
+    return passed
 
 
 def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[Passed]:
@@ -66,7 +88,7 @@ def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[Pa
 
 
 def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[Passed]]:
-    """Every defect of a package, and its systems that have none.
+    """The defects of a package, and its systems that have none.
 
     Args:
         path: the zip file.
@@ -85,7 +107,7 @@ def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[s
         if names and filenames is None:
             filenames, of = names, f"{label}, which has others"
         defects += found + wrong
-        if OUTPUT in files and META in files and not found + wrong:
+        if OUTPUT in files and meta is not None and not found + wrong:
             system, overall = meta["system"], meta["results"]["development_dataset"]["overall"]
             costs = system["complexity"]["total_model_size"], system["complexity"]["macs"]
             systems.append(Passed(label, meta["submission"]["name"], names, overall["accuracy"], *costs))
@@ -102,7 +124,7 @@ def _check_output(
     if (lines := data.count(b"\n")) > ROWS:
         return [], [f"{path} has {lines:,} lines, more than {ROWS:,}; it is not looked into"]
     found = []
-    # data/tables.py is more patient than the readers of a challenge.
+    # data/tables.py accepts more than the challenge's format.
     if b"\r" in data.replace(b"\r\n", b""):
         found.append(f"{path}: a line ends in CR alone; lines must end in LF or CRLF")
     if data.endswith((b"\n\n", b"\n\r\n")):

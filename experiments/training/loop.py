@@ -24,7 +24,7 @@ from data.front_ends import FrontEnd
 from experiments.distributed.fabric import exchange, in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
-from experiments.settings.shared import Recipe
+from experiments.settings.parts import Recipe
 from experiments.training.optimization import OPTIMIZERS, learning_rate_factor
 from experiments.training.state import TrainingState, seed_of
 

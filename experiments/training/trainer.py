@@ -25,7 +25,7 @@ from experiments.distributed.processes import is_first
 from experiments.runs.energy import measured
 from experiments.runs.layout import NOT_FINITE, write_text
 from experiments.runs.record import Run
-from experiments.settings.shared import Hardware, Recipe
+from experiments.settings.parts import Hardware, Recipe
 from experiments.training.loop import Layers, Loss, NotFiniteError, fit
 from experiments.training.optimization import parameter_groups
 from experiments.training.state import TrainingState, load_state, save_state

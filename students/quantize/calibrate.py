@@ -153,6 +153,7 @@ def _range(values: np.ndarray, edges: tuple[float, float], percentile: float | s
         return _least_error(values, *edges)
     if percentile == 100:
         return edges
+    assert not isinstance(percentile, str)  # calibrate has checked it
     tail = (100 - percentile) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)

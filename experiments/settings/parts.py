@@ -1,4 +1,7 @@
-"""How a network is trained: the recipe and the distillation loss, whose values stand in conf/fit/ and conf/student/."""
+"""Groups of settings that code below the stages takes as they are: recipe, distillation loss, hardware, tracking.
+
+The values of recipes stand in conf/fit/, conf/teacher/ and conf/student/.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -114,7 +117,47 @@ class Distillation:
             )
 
 
-def _is_shares(weights: Any) -> bool:
-    """Whether they are numbers by which a mean can be weighted: a list, none negative and not all zero."""
-    numbers = isinstance(weights, Sequence) and all(type(each) in (int, float) for each in weights)
-    return numbers and all(each >= 0 for each in weights) and any(weights)
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where to compute; see lightning.fabric.Fabric."""
+
+    accelerator: str = setting("cpu, cuda, ... or auto", suggested=("auto", "cpu", "cuda", "mps"), default="auto")
+    strategy: str = setting("of several devices: ddp", suggested=("auto", "ddp"), default="auto")
+    devices: int = setting("on this machine", default=1)
+    num_nodes: int = setting("machines; start the command on each by torchrun or SLURM", default=1)
+    precision: str = setting(
+        "32-true, bf16-mixed, 16-mixed; auto: bf16-mixed on CUDA, 32-true elsewhere",
+        choices=("auto", "32-true", "bf16-mixed", "16-mixed"),
+        default="auto",
+    )
+    sync_batchnorm: bool = setting("statistics over all devices' shares of a batch (CUDA)", default=False)
+    compile: Any = setting(
+        "torch.compile: true, false, cuda-graphs; auto: where it pays",
+        choices=("auto", True, False, "cuda-graphs"),
+        default="auto",
+    )
+
+    def __post_init__(self) -> None:
+        if min(self.devices, self.num_nodes) < 1:
+            raise UserError(f"fabric.devices={self.devices} and fabric.num_nodes={self.num_nodes} must be at least 1")
+
+    @property
+    def processes(self) -> int:
+        """One a device, on all machines."""
+        return self.devices * self.num_nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where metrics go besides the run's own folder."""
+
+    kind: str = setting("wandb (offline without a key) or none", choices=("wandb", "none"))
+    project: str = setting("of Weights & Biases", default="scenelet")
+    entity: str | None = setting("person or team; null: W&B's default", default=None)
+
+
+def _is_shares(weights: object) -> bool:
+    """Whether they are numbers of which a mean can be weighted: a list, none negative and not all zero."""
+    if not isinstance(weights, Sequence) or not all(type(each) in (int, float) for each in weights):
+        return False
+    return all(each >= 0 for each in weights) and any(weights)

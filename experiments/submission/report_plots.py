@@ -1,4 +1,4 @@
-"""The pictures of a submission's technical report: where its systems err, on which devices, how sure they are."""
+"""The plots of a submission's technical report: accuracy by device, calibration, training, confusion matrices."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from experiments.report.render import png
 from experiments.submission.describe import System
 
 
-def pictures(systems: Sequence[System]) -> list[tuple[str, bytes]]:
-    """Caption and PNG of each picture that the runs' files allow."""
+def plots_of(systems: Sequence[System]) -> list[tuple[str, bytes]]:
+    """Caption and PNG of each plot that the runs' files allow."""
     runs = {system.label: system.lineage.quantized for system in systems}
     scores = {label: run.scores for label, run in runs.items()}
     found = [("Accuracy by device, with 95 % intervals over recordings.", plots.shares(scores, "device"))]
@@ -18,6 +18,6 @@ def pictures(systems: Sequence[System]) -> list[tuple[str, bytes]]:
         found.append(("Training of the students.", plots.curves(histories)))
     for label, run in runs.items():
         if run.counts:
-            caption = f"{label}: what each scene (rows) was taken for (columns)."
+            caption = f"{label}: true scenes (rows) and predicted scenes (columns)."
             found.append((caption, plots.confusions(run.counts, run.scenes)))
     return [(caption, png(figure)) for caption, figure in found]

@@ -1,0 +1,19 @@
+"""The numeric forms of one student, and under which names their metrics and costs stand in score.json.
+
+Conventions: "float" is the trained network, "ptq" the integers before they were trained, "stored" what is in the file,
+as a microcontroller computes it, and "host" the file by a PC's kernels. The stored form is the run's result: its
+metrics are named as those of any run, test/<metric>, and its costs <cost>; those of the others <form>/<name>.
+"""
+
+FLOAT, PTQ, STORED, HOST = "float", "ptq", "stored", "host"
+PREFIXES = {STORED: "test"}  # of the metrics' names, where they are not the form's own name
+
+
+def metric_prefix(form: str) -> str:
+    """What the names of a form's metrics begin with, before a slash."""
+    return PREFIXES.get(form, form)
+
+
+def cost_prefix(form: str) -> str:
+    """What the names of a form's costs begin with."""
+    return "" if form == STORED else f"{form}/"

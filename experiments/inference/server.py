@@ -1,0 +1,121 @@
+"""A page on this machine that classifies a sound, dropped or recorded, second by second.
+
+Conventions: the server is reached from this machine alone, by its own page alone: it is bound to 127.0.0.1, a request
+must name this host (another name that resolves to this address is refused) and come from no other site's page. What
+is sent stays in memory until it is answered. GET / is the page, GET /about the model's scenes and the limits, POST
+/classify takes a sound file and answers as `classify_sound` does, or with a `message`. Sounds are classified one at a
+time.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from aiohttp import web
+
+from data.audio import FORMATS
+from data.errors import UserError
+from data.front_ends import band_centres
+from data.scenes import PART_SECONDS
+from experiments.inference.classifier import Classifier
+
+HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")  # of this machine, in requests
+PAGE = Path(__file__).parent.parent / "pages" / "demo.html"
+LONGEST_SECONDS = 120
+LARGEST_BYTES = 48 << 20  # two minutes of stereo at 48 kHz as floats
+# The page needs nothing but itself; blob: is what it makes of a recording.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob:; "
+    "connect-src 'self'; img-src data:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(classifier: Classifier) -> web.Application:
+    """The server of a classifier."""
+    app, turn = web.Application(client_max_size=LARGEST_BYTES, middlewares=[_guard]), asyncio.Lock()
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=PAGE.read_text(encoding="utf-8"), content_type="text/html")
+
+    async def about(_: web.Request) -> web.Response:
+        limits = {"bytes": LARGEST_BYTES, "seconds": LONGEST_SECONDS, "formats": list(FORMATS)}
+        return web.json_response({"scenes": classifier.scenes, "clip_seconds": PART_SECONDS, "limits": limits})
+
+    async def classify(request: web.Request) -> web.Response:
+        if (request.content_length or 0) > LARGEST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES)
+        sound = await request.read()
+        async with turn:
+            answer = await asyncio.to_thread(lambda: json.dumps(classify_sound(classifier, sound)))
+        return web.json_response(text=answer)
+
+    app.add_routes([web.get("/", page), web.get("/about", about), web.post("/classify", classify)])
+    return app
+
+
+def classify_sound(classifier: Classifier, sound: bytes) -> dict[str, Any]:
+    """The probabilities of a sound file's content, and its spectrogram as the page draws it.
+
+    Returns:
+        `probabilities`: (clips, classes); `spectrogram`: its `frames`, over all clips, its `bands`, the frequency of
+        each in `hz`, and `cells`, (bands, frames) bytes from its lowest to its highest value, as base64.
+
+    Raises:
+        UserError: it is no sound that is accepted.
+    """
+    waves = torch.cat(list(classifier.waves(sound, longest=LONGEST_SECONDS)))
+    spectrograms = classifier.spectrograms(waves)
+    whole = spectrograms[:, 0].transpose(0, 1).flatten(1)
+    low, high = whole.min(), whole.max()
+    cells = ((whole - low) / (high - low).clamp_min(1e-6) * 255).round().byte()
+    spectrogram = {
+        "bands": whole.shape[0],
+        "frames": whole.shape[1],
+        "hz": band_centres(classifier.front_end).round(1).tolist(),
+        "cells": base64.b64encode(cells.numpy().tobytes()).decode(),
+    }
+    return {"probabilities": classifier.probabilities(spectrograms).round(6).tolist(), "spectrogram": spectrogram}
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse requests that are not of the page, and answer mistakes with messages."""
+    host = request.headers.get("Host", "")
+    response: web.StreamResponse
+    if host.rsplit(":", 1)[0] not in NAMES:
+        response = _refusal(403, f"this page is called http://{HOST}, not {host}")
+    elif request.headers.get("Origin", f"http://{host}") != f"http://{host}":
+        response = _refusal(403, "another site's page may not ask")
+    else:
+        try:
+            response = await handler(request)
+        except UserError as error:
+            response = _refusal(400, str(error))
+        except web.HTTPRequestEntityTooLarge:
+            response = _refusal(413, f"the sound has more than {LARGEST_BYTES >> 20} MiB: cut it, or compress it")
+        except web.HTTPException as error:
+            response = _refusal(error.status, error.reason)
+        except (web.RequestPayloadError, ConnectionResetError):
+            response = _refusal(400, "the request is damaged, or was broken off")
+        except Exception:
+            log.exception("a defect, please report it")
+            response = _refusal(500, "the program has a defect: it says more where it was started")
+    response.headers.update(HEADERS)
+    return response
+
+
+def _refusal(status: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=status)

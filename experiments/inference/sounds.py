@@ -1,0 +1,79 @@
+"""Sound files of any length, named by a path, and their probabilities as a table.
+
+Conventions: the table is that of evaluation/predictions.py with a column `start`, seconds: a row for each clip of
+PART_SECONDS, probabilities with every digit. Of files that are one clip each it is a table that can be scored.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data.audio import SUFFIXES, is_sound
+from data.errors import UserError
+from data.scenes import PART_SECONDS
+from experiments.evaluation.predictions import predictions_text
+from experiments.inference.classifier import Classifier
+
+
+class Classified(NamedTuple):
+    """A file by its name in the table, and the probabilities (clips, classes) of its clips."""
+
+    name: str
+    probabilities: np.ndarray
+
+
+def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
+    """The sounds that a path names, by the name they have in the table; and, of a folder, what else is in it.
+
+    A file is taken whatever its name; of a folder, and the folders in it, those files whose names end like a sound's.
+    Hidden ones are left out.
+
+    Raises:
+        UserError: there is no such file or folder, or no sound in it.
+    """
+    root = Path(audio)
+    if root.is_file():
+        return {_printable(root.name): root}, []
+    if not root.is_dir():
+        raise UserError(f"predict.audio={audio}: there is no such file or folder")
+    found = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+    found = {_printable(name): path for name, path in found.items() if not any(p[0] == "." for p in name.split("/"))}
+    sounds = {name: path for name, path in found.items() if is_sound(path)}
+    if not sounds:
+        raise UserError(
+            f"predict.audio={audio} holds no sound: none of its {len(found)} files ends in one of {', '.join(SUFFIXES)}"
+        )
+    return sounds, [name for name in found if name not in sounds]
+
+
+def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
+    """The probabilities of each file, and what is wrong with those that cannot be read.
+
+    Args:
+        classifier: see load_classifier.
+        files: name and path of each.
+    """
+    found, failures = [], []
+    for name, path in files:
+        try:
+            found.append(Classified(name, classifier.classify_file(path)))
+        except UserError as error:
+            failures.append(str(error))
+    return found, failures
+
+
+def classified_text(found: Sequence[Classified], scenes: Sequence[str]) -> str:
+    """The table of some files, at least one."""
+    names = [name for name, probabilities in found for _ in probabilities]
+    starts = [number * PART_SECONDS for _, probabilities in found for number in range(len(probabilities))]
+    probabilities = np.concatenate([probabilities for _, probabilities in found])
+    return predictions_text(names, probabilities, scenes, starts=starts, digits=None)
+
+
+def _printable(name: str) -> str:
+    """A name as text that a table can hold: bytes that are no text, which file systems allow, and carriage returns as
+    escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace").replace("\r", "\\r")

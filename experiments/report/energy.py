@@ -1,0 +1,52 @@
+"""The energy of a model's inference and training as the table that the energy stage prints."""
+
+from collections.abc import Mapping
+
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.runs.formats import Metered
+from students.limits import Complexity
+
+JOULES = 3.6e6  # in a kWh
+MODEL, BASELINE = "inference", "baseline"  # phases: a pass of the model, and one of the challenge's baseline
+
+
+def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity], kernels: str, ratio: float) -> Table:
+    """Inference of the model and of the baseline side by side, then the trainings that led to the model.
+
+    Args:
+        phases: of energy.json.
+        costs: of MODEL and BASELINE.
+        kernels: that both were run with.
+        ratio: the baseline's energy over the model's.
+    """
+    both = [phases[MODEL], phases[BASELINE]]
+    clips, estimated = both[0]["clips"], both[0]["estimated"]
+    out = Table(title=f"energy of {clips} test clips, {kernels} kernels, one thread{', estimated' * estimated}")
+    for column in ("", "model", "baseline"):
+        out.add_column(column, justify="right" if column else "left")
+    complexities = [costs[MODEL], costs[BASELINE]]
+    out.add_row("multiply-accumulates", *(f"{cost.macs:,}" for cost in complexities))
+    out.add_row("bytes of parameters", *(f"{cost.parameter_bytes:,}" for cost in complexities), end_section=True)
+    out.add_row("passes over the clips", *(str(found["passes"]) for found in both))
+    out.add_row("ms a clip", *(f"{1000 * found['seconds'] / clips:.2f}" for found in both))
+    out.add_row("J a clip", *(f"{JOULES * found['kWh'] / clips:.3g}" for found in both))
+    out.add_row("kWh a pass", *(f"{found['kWh']:.3g}" for found in both))
+    out.add_row("baseline's over model's", f"{ratio:.3f}", "1", end_section=True)
+    for phase, found in phases.items():
+        if phase not in (MODEL, BASELINE):
+            for what, kwh in _parts(phase, found).items():
+                known = "not known" if kwh is None else f"{kwh:.3g}{' *' * found['estimated']}"
+                out.add_row(escape(f"kWh of {what}"), known, "")
+    notes = [f"not known: {why}" for found in phases.values() for why in found.get("missing", [])]
+    if any(found["estimated"] for found in phases.values()):
+        notes.append("* an estimate: that machine gave no meter of its processor, and kWh follow the time")
+    out.caption = escape("\n".join(notes)) or None
+    return out
+
+
+def _parts(phase: str, found: Metered) -> dict[str, float | None]:
+    """The runs of a phase with their kWh; the phase itself where no run is known, or not all of them."""
+    runs = found.get("runs", {})
+    return {**runs, phase.replace("/", ", "): found["kWh"]} if not runs or found["kWh"] is None else runs

@@ -1,0 +1,135 @@
+"""The systems of a package, from the runs that they are made of: checked, described and applied to the clips."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data.errors import UserError, counted, listed
+from data.files import file_sha256
+from data.packing import read_stamps
+from data.scenes import SCENES
+from experiments.evaluation.predictions import predictions_text
+from experiments.inference.classifier import Classifier, load_classifier
+from experiments.runs.reader import is_of_challenge, is_run
+from experiments.submission.about import About
+from experiments.submission.builders import pretraining_of
+from experiments.submission.describe import System, description, energy_note
+from experiments.submission.layout import label_of
+from experiments.submission.lineage import Lineage, read_lineage
+from experiments.submission.meta import Defect, meta_defects, meta_text
+
+
+class Entry(NamedTuple):
+    """A system and its classifier."""
+
+    system: System
+    classifier: Classifier
+
+
+def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry]:
+    """The systems of some runs, numbered in their order.
+
+    Args:
+        folders: of runs of the quantize stage.
+        about: what no run knows.
+        team: <surname>_<institute>.
+
+    Raises:
+        UserError: runs cannot be submitted; every reason is listed.
+    """
+    found, wrong, models = [], [], {}
+    for number, folder in enumerate(folders, 1):
+        try:
+            lineage = read_lineage(folder)
+            classifier = load_classifier(lineage.model)
+        except UserError as error:
+            wrong.append(str(error))
+            continue
+        if (same := models.setdefault(file_sha256(lineage.model), folder)) is not folder:
+            wrong.append(f"{folder}: its model is that of {same}, byte for byte; systems must differ")
+        if classifier.scenes != SCENES:
+            wrong.append(f"{folder}: its classes are {list(classifier.scenes)}, the challenge's are {list(SCENES)}")
+            continue
+        surname, institute = team.split("_")
+        label = label_of(surname, institute, number)
+        try:
+            meta = description(lineage, classifier, about, label)
+        except UserError as error:
+            wrong.append(str(error))
+            continue
+        wrong += [f"{folder}: {reason}" for reason in _reasons(meta_defects(meta, label), lineage)]
+        found.append(Entry(System(label, lineage, meta), classifier))
+    if wrong:
+        raise UserError(f"these runs cannot be submitted:\n{listed(wrong, shown=len(wrong))}")
+    return found
+
+
+def description_file(system: System) -> bytes:
+    """The content of a system's meta.yaml."""
+    return meta_text(system.meta, energy_note(system.lineage)).encode()
+
+
+def predictions_file(entry: Entry, files: Sequence[Path], progress: Callable[[int], None]) -> bytes:
+    """The content of a system's table of predictions.
+
+    Args:
+        entry: the system.
+        files: the clips.
+        progress: is given the number of clips that are done, again and again.
+    """
+    probabilities = entry.classifier.classify_clips(files, progress)
+    return predictions_text([file.name for file in files], probabilities, SCENES).encode()
+
+
+def fingerprints(entries: Sequence[Entry]) -> dict[str, str]:
+    """Of each system's model and description."""
+    found = {}
+    for system, _ in entries:
+        found[system.label] = file_sha256(system.lineage.model)
+        found[f"{system.label} description"] = hashlib.sha256(description_file(system)).hexdigest()
+    return found
+
+
+def evaluation_fingerprint(files: Sequence[Path]) -> str:
+    """Of the names, sizes and times of change of the files."""
+    stamps = read_stamps(Path(), [str(file.resolve()) for file in files])
+    names = "\n".join(file.name for file in files)
+    return hashlib.sha256(names.encode() + stamps.tobytes()).hexdigest()
+
+
+def entry_warnings(entries: Sequence[Entry]) -> list[str]:
+    """What the authors must know of their systems: metrics of other data, weights whose data nobody declares."""
+    found = []
+    for system, _ in entries:
+        if not is_of_challenge(kind := system.lineage.kind):
+            found.append(f"{system.label}: its metrics are of data={kind}, not of the challenge's")
+        for teacher in system.lineage.teachers:
+            if not (known := pretraining_of(teacher)).is_complete:
+                weights = teacher.settings.get("teacher.weights") or known.source or "published weights"
+                found.append(f"{teacher.name} began with {weights}: name in external_datasets what that learnt from")
+    return found
+
+
+def _reasons(defects: Sequence[Defect], lineage: Lineage) -> list[str]:
+    """What the runs lack, and what to do about it."""
+    results = [defect for defect in defects if defect.path.startswith("results")]
+    found = [f"{d.text}{_help(d.path, lineage)}" for d in defects if d not in results]
+    if results:
+        found.append(
+            f"{counted(len(results), 'metric')} of the test split cannot be told, as {results[0].path}: it must have "
+            "clips of every scene and device; of an older run, run stage=quantize again with force=true"
+        )
+    return found
+
+
+def _help(path: str, lineage: Lineage) -> str:
+    folder = lineage.quantized.folder
+    if path == "system.energy_consumption.training":
+        missing = [why for phase in lineage.energy.values() for why in phase.get("missing", [])]
+        return "".join(f"; {why}" for why in missing) + "; what was not metered must be trained again (force=true)"
+    if path.startswith("system.energy_consumption"):
+        stale = is_run(folder.resolve().parent.parent / "energy" / folder.name)
+        again = " force=true, as another file was measured under this name" if stale else ""
+        return f"; measure it with stage=energy name={folder.name}{again}"
+    return ""

@@ -1,0 +1,54 @@
+"""What the stages that only look at results do not load."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import packages
+import pytest
+from command import ROOT
+from test_report import make_run
+
+from data.scenes import ClipSet
+from experiments.evaluation.predictions import predictions_text
+
+PROGRAM = """
+import runpy, sys
+runpy.run_module("experiments.run", run_name="__main__", alter_sys=True)
+print("loaded:", *(name for name in ("torch", "torchaudio", "lightning_fabric", "transformers") if name in sys.modules))
+print("drawn:", "matplotlib" in sys.modules)
+"""
+
+
+def run(folder: Path, *arguments: str) -> list[str]:
+    """The lines of a command that says at its end which heavy packages are loaded."""
+    command = [sys.executable, "-c", PROGRAM, *arguments, "tracking=none"]
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=settings, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("stage", ["rank", "validate", "score", "report"])
+def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: sys.modules after each stage has done its work on small files; matplotlib is there where something was
+    drawn, so not where a result is reused or a package is only checked."""
+    packages.zipped(tmp_path / "good.zip", packages.files())
+    make_run(tmp_path / "runs/quantize/default", miniature)
+    rows = miniature.indices("test")
+    p = np.random.default_rng(0).dirichlet(np.ones(10), size=len(rows))
+    names = [miniature.filenames[row] for row in rows]
+    (tmp_path / "p.csv").write_text(predictions_text(names, p, miniature.scenes))
+    arguments = {
+        "rank": [],
+        "validate": ["validate.package=good.zip"],
+        "score": ["score.predictions=p.csv", f"data.root={miniature.root}"],
+        "report": [],
+    }
+    *_, loaded, drawn = run(tmp_path, f"stage={stage}", *arguments[stage])
+    assert loaded == "loaded:"
+    assert drawn == f"drawn: {stage != 'validate'}"
+    if stage == "score":
+        assert run(tmp_path, f"stage={stage}", *arguments[stage])[-2:] == ["loaded:", "drawn: False"]
