@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from data.errors import UserError, require
+from data.errors import UserError
 from experiments.command.arguments import Command, read_arguments
 from experiments.command.composition import CONF, ROOT, register
 from experiments.command.console import answering, flush, logging_put_back, start_logging, variables
@@ -75,8 +75,8 @@ def _run(command: Command) -> None:
     Raises:
         UserError: see run_stages, and what Hydra refuses.
     """
-    if "hydra/launcher=ray" in command.overrides:
-        require("ray", "cluster")
+    if "hydra/launcher=ray" in command.overrides and importlib.util.find_spec("ray") is None:
+        raise UserError("hydra/launcher=ray needs Ray: pip install '.[cluster]'")
     register()
     sys.argv = [sys.argv[0], *command.for_hydra()]
     # Exceptions are to come here instead of being printed; two jobs' epochs are no repetition.

@@ -69,6 +69,8 @@ class Command:
     def for_hydra(self) -> list[str]:
         """Its arguments: the overrides, with `given` set to the keys of the command line and, of a sweep, `swept` to
         those that have several values; then the flags, which may not stand between them."""
+        if "--hydra-help" in self.flags:  # which takes no settings but Hydra's
+            return ["--hydra-help"]
         parsed = self.parsed
         swept = [each.key_or_group for each in parsed if self.is_sweep and each.is_sweep_override()]
         # Groups are no settings; hydra/launcher=ray, which is one, could not stand in a list either.

@@ -62,8 +62,10 @@ def _wrong_setting(override: Override, base: DictConfig) -> Iterator[str]:
         group, inner, _ = key.partition(".")
         if inner and (elsewhere := _choices_with(key)):
             yield f"{key!r} is a setting of {' and '.join(f'{group}={choice}' for choice in elsewhere)} alone"
+        elif close := closest(key, known):
+            yield f"{key!r} is no setting; did you mean {' or '.join(close)}?"
         else:
-            yield f"{key!r} is no setting{meant(closest(key, known))}"
+            yield f"{key!r} is no setting"
         return
     for value in _values(override):
         try:

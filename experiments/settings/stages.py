@@ -186,7 +186,7 @@ STAGES: Mapping[str, Stage] = {
         "make one logits file of several, and compare them", f"{_S}.ensemble", Ensemble, ("logits", *_CLIPS, *_RECORDED)
     ),
     "student": Stage(
-        "train a student on the logits of the same name, or of logits=[FILES]",
+        "train a student on logits of the same name, or logits=[FILES]",
         f"{_S}.student",
         reads=("student", *_TRAINING, "distill", "logits", "limits"),
         shared=True,
