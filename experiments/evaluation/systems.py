@@ -15,7 +15,8 @@ from experiments.runs.layout import RECORD, SCORES
 from experiments.runs.reader import read_values
 
 PUBLISHED = Path(__file__).parent.parent / "published_2023.csv"
-SETS = {"development": "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
+DEVELOPMENT = "development"
+SETS = {DEVELOPMENT: "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
 METRICS = {"accuracy": "test/accuracy", "parameter_bytes": "parameter_bytes", "macs": "macs"}  # names in score.json
 
 
@@ -23,7 +24,7 @@ def read_systems(path: str | Path) -> list[System]:
     """The systems of a table.
 
     Raises:
-        UserError: it is no such table, or empty, or has names twice, figures out of range or unknown sets: all listed.
+        UserError: it is no such table, or empty, or has names twice, numbers out of range or unknown sets: all listed.
     """
     columns = read_table(path, ["name", *WEIGHTS])
     systems, wrong = [], []
@@ -31,13 +32,12 @@ def read_systems(path: str | Path) -> list[System]:
         texts = {key: text.strip() for key, text in zip(columns, values, strict=True)}
         name, kind = texts["name"], texts.get("set", "")
         at = f"system {number}, {name!r}"
-        figures = {key: _figure(key, texts[key]) for key in WEIGHTS}
-        wrong += [f"{at}: {value}" for value in figures.values() if isinstance(value, str)]
+        accuracy, costs = _numbers(texts, at, wrong)
         if not name or not name.isprintable():
             wrong.append(f"{at}: it needs a name")
         if kind not in SETS:
             wrong.append(f"{at}: set {kind!r} is none of {', '.join(filter(None, SETS))}")
-        systems.append(System(name, **figures, set=kind, source=texts.get("source", "")))
+        systems.append(System(name, accuracy, *costs, set=kind, source=texts.get("source", "")))
     names = [system.name for system in systems]
     wrong += [f"{name!r}: there {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1]
     if not systems:
@@ -60,29 +60,34 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
             continue
         try:
             scores = read_values(folder / SCORES)
-            figures = {key: _figure(key, str(scores[name])) for key, name in METRICS.items()}
+            texts = {key: str(scores[name]) for key, name in METRICS.items()}
         except (UserError, KeyError):
             wrong.append(f"{folder}: its {SCORES} lacks one of {', '.join(METRICS.values())}, or is damaged")
             continue
-        wrong += [f"{folder}: {value}" for value in figures.values() if isinstance(value, str)]
+        accuracy, costs = _numbers(texts, str(folder), wrong)
         if not (folder / RECORD).is_file():
             wrong.append(f"{folder}: it is unfinished")
-        systems.append(System(str(folder), **figures, set="development", source="own run", own=True))
+        systems.append(_own_system(str(folder), accuracy, *costs))
     if wrong:
         raise UserError(
-            f"rank.runs must name finished runs of stage=quantize:\n{listed(wrong)}\nrun stage=quantize again"
+            f"rank.runs must name finished runs of the quantize stage:\n{listed(wrong)}\nquantise the students again"
         )
     return systems
 
 
 def as_system(name: str, scores: Mapping[str, float]) -> System:
-    """A run of one's own among those that are ranked."""
-    figures = {figure: scores[key] for figure, key in METRICS.items()}
-    return System(name, **figures, set="development", source="own run", own=True)
+    """A run of one's own as a system.
+
+    Args:
+        name: of the run.
+        scores: of its score.json; METRICS must be among them.
+    """
+    accuracy, size, macs = (scores[METRICS[key]] for key in ("accuracy", "parameter_bytes", "macs"))
+    return _own_system(name, accuracy, int(size), int(macs))
 
 
 def caveats(standings: Sequence[Standing]) -> list[str]:
-    """What a reader must know: accuracies of several sets stand in one column, and whose are of which."""
+    """Warnings in words: accuracies of several sets stand in one column, and which are of which set."""
     names = {kind: [s.system.name for s in standings if s.system.set == kind] for kind in SETS}
     names = {kind: found for kind, found in names.items() if found}
     found = []
@@ -96,14 +101,26 @@ def caveats(standings: Sequence[Standing]) -> list[str]:
     return found
 
 
-def _figure(key: str, text: str) -> float | int | str:
-    """The number that a text gives; or, as a text, what is wrong with it."""
+def _own_system(name: str, accuracy: float, parameter_bytes: int, macs: int) -> System:
+    return System(name, accuracy, parameter_bytes, macs, set=DEVELOPMENT, source="own run", own=True)
+
+
+def _numbers(texts: Mapping[str, str], at: str, wrong: list[str]) -> tuple[float, list[int]]:
+    """Accuracy and costs from texts; for what is wrong, a message is added to the list, and the value is NaN or 0."""
+    accuracy, costs = _float(texts["accuracy"]), []
+    if not 0 <= accuracy <= 1:
+        wrong.append(f"{at}: accuracy {texts['accuracy']!r} is no share from 0 to 1 (58.7 % is 0.587)")
+    for key in ("parameter_bytes", "macs"):
+        value = _float(texts[key])
+        right = math.isfinite(value) and value.is_integer() and value >= 1
+        if not right:
+            wrong.append(f"{at}: {key} {texts[key]!r} is no whole number of at least 1")
+        costs.append(int(value) if right else 0)
+    return accuracy, costs
+
+
+def _float(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
-    if key == "accuracy":
-        return value if 0 <= value <= 1 else f"accuracy {text!r} is no share from 0 to 1 (58.7 % is 0.587)"
-    if not (math.isfinite(value) and value.is_integer() and value >= 1):
-        return f"{key} {text!r} is no whole number of at least 1"
-    return int(value)
+        return math.nan

@@ -1,8 +1,8 @@
-"""Figures for a dashboard: one module between the stages and Weights & Biases.
+"""Recording of metrics with Weights & Biases; no other module records any.
 
-Without a key everything is recorded offline, in the run's own folder, and `wandb sync` sends it later. There is never
-a prompt. Logits, checkpoints and models are artifacts, named stage-run-kind; a run says which it used and which it
-made, so that W&B draws the line from a teacher's checkpoint to an integer network.
+Conventions: without a key everything is recorded offline, in the run's own folder, and `wandb sync` sends it later;
+there is never a prompt. Logits, checkpoints and models are artifacts, named stage-run-kind; those that a run used and
+those that it made are recorded, so that W&B links a teacher's checkpoint with an integer network.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from typing import Any
 from data.errors import unknown
 
 KINDS = ("wandb", "none")
-LONGEST_NAME = 128  # of an artifact, says W&B
+LONGEST_NAME = 128  # of an artifact, by W&B's rules
 
 log = logging.getLogger(__name__)
 _open: list[Any] = []  # W&B's runs that are not finished
@@ -64,31 +64,36 @@ class Tracker:
         if wanted == "disabled":
             return
         reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if has_key() else "no key"
-        about = {
-            "project": project,
-            "entity": entity,
-            "group": stage,
-            "name": f"{stage}/{name}",
-            "dir": folder,
-            "config": dict(config),
-        }
-        settings = wandb.Settings(silent=True, console="off", reinit="create_new")
+
+        def begin(mode: str) -> Any:
+            settings = wandb.Settings(silent=True, console="off", reinit="create_new")
+            return wandb.init(
+                project=project,
+                entity=entity,
+                group=stage,
+                name=f"{stage}/{name}",
+                dir=folder,
+                config=dict(config),
+                mode=mode,
+                settings=settings,
+            )
+
         if reason is None:
             try:
-                self._run = wandb.init(**about, mode="online", settings=settings)
+                self._run = begin("online")
             except wandb.errors.Error as error:
                 reason = str(error).splitlines()[0]
         if self._run is None:
             log.info(
                 "W&B: %s, recording offline; send it later with: wandb sync %s/wandb/offline-run-*", reason, folder
             )
-            self._run = wandb.init(**about, mode="offline", settings=settings)
+            self._run = begin("offline")
         _open.append(self._run)
         for path in sources:
             self._record(path, used=True)
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Record one row of figures."""
+        """Record one row of metrics."""
         if self._run is not None:
             self._run.log(dict(row))
 
@@ -100,7 +105,7 @@ class Tracker:
     def finish(
         self, summary: Mapping[str, float], products: Sequence[Path] = (), media: Mapping[str, Any] | None = None
     ) -> None:
-        """Record the run's results, the files it made, tables and pictures by name (W&B's own kinds), and stop."""
+        """Record the run's results, the files it made, tables and plots by name (W&B's own kinds), and stop."""
         if self._run is not None:
             if media:
                 self._run.log(dict(media))

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypdf import PdfReader
-
 from data.errors import UserError, counted, listed
 from data.scenes import SCENES
 from data.tables import parse_table
@@ -38,8 +36,6 @@ ROWS = 2 * OFFICIAL_FILES  # of a table that is read
 PDF_START, PDF_END = b"%PDF-", b"%%EOF"
 PDF_TAIL = 1024  # bytes at the end, within which the end must be marked
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # which quotes what it finds odd in a file
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -163,6 +159,8 @@ def _printable(text: str) -> str:
 
 
 def _check_report(data: bytes) -> list[str]:
+    from pypdf import PdfReader  # of an extra
+
     try:
         if data.startswith(PDF_START) and PDF_END in data[-PDF_TAIL:] and PdfReader(io.BytesIO(data)).pages[0]:
             return []
