@@ -71,7 +71,7 @@ def write_valid(path: Path, files: Mapping[str, bytes], names: Sequence[str]) ->
     return passed
 
 
-def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[Passed]:
+def require_valid(path: str | Path, filenames: Sequence[str] | None = None) -> list[Passed]:
     """The systems of a package.
 
     Raises:
@@ -83,7 +83,7 @@ def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[Pa
     return systems
 
 
-def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[Passed]]:
+def validate(path: str | Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[Passed]]:
     """The defects of a package, and its systems that have none.
 
     Args:
@@ -94,7 +94,7 @@ def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[s
     Raises:
         UserError: there is no such file.
     """
-    package, of, official = read_package(path), "the evaluation set", filenames is None
+    package, of, official = read_package(Path(path)), "the evaluation set", filenames is None
     defects, systems = package.defects, []
     for label, files in package.systems.items():
         output = files.get(OUTPUT)
