@@ -1,4 +1,4 @@
-"""Pictures, read back from matplotlib's own objects and from their SVG."""
+"""Plots, read back from matplotlib's own objects and from their SVG."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from experiments.report import plots as figures
+from experiments.report import plots
 from experiments.report.plots import Point
 from experiments.report.render import png, svg
 from experiments.report.style import INK
@@ -14,9 +14,9 @@ from experiments.report.style import INK
 SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5), ("/low", 0.25), ("/high", 0.625))}
 
 
-def test_bars_and_whiskers_are_the_figures() -> None:
+def test_bars_and_whiskers_are_the_shares() -> None:
     """Oracle: the shares given, in percent; whiskers from 25 to 62.5 around 50."""
-    (axis,) = figures.shares({"one": SCORES, "two": SCORES}, "device").axes
+    (axis,) = plots.shares({"one": SCORES, "two": SCORES}, "device").axes
     assert [bar.get_width() for bar in axis.patches] == [50] * 4
     ends = {round(x, 6) for lines in axis.collections for path in lines.get_paths() for x in path.vertices[:, 0]}
     assert ends == {25.0, 62.5}
@@ -25,7 +25,7 @@ def test_bars_and_whiskers_are_the_figures() -> None:
 
 def test_a_cell_is_as_dark_as_its_share_of_the_row() -> None:
     """Oracle: 3 of 4 and 1 of 4 by hand; a class without clips is empty, and no division by zero."""
-    (axis,) = figures.confusions([[3, 1], [0, 0]], ["bus", "tram"]).axes
+    (axis,) = plots.confusions([[3, 1], [0, 0]], ["bus", "tram"]).axes
     alphas = [square.get_alpha() for square in axis.patches]
     assert alphas[0] == pytest.approx(3 * alphas[1])
     assert alphas[2:] == [0, 0]
@@ -35,18 +35,18 @@ def test_a_cell_is_as_dark_as_its_share_of_the_row() -> None:
 def test_layers_have_their_bytes_and_their_work() -> None:
     """Oracle: the rows given; a layer without operators does no work."""
     rows = [{"layer": "a", "bits": 4, "bytes": 10}, {"layer": "b", "bits": 8, "bytes": 30}]
-    left, right = figures.layers(rows, {"b": 500}).axes
+    left, right = plots.layers(rows, {"b": 500}).axes
     assert [bar.get_width() for bar in left.patches] == [10, 30]
     assert [bar.get_width() for bar in right.patches] == [0, 500]
     assert len({bar.get_facecolor() for bar in left.patches}) == 2
 
 
-def test_a_picture_in_a_page_is_all_its_own() -> None:
-    """Oracle: XML's own parser; two pictures share no id, every reference has its target, words are words, and no
+def test_a_plot_in_a_page_is_all_its_own() -> None:
+    """Oracle: XML's own parser; two plots share no id, every reference has its target, words are words, and no
     colour of paper or ink is left."""
     points = [Point("x & <y> $5_{", 0.5, 12_310, 4_354_304, "own", on_front=True)]
     limits = {"parameter_bytes": 128_000, "macs": 30_000_000}
-    texts = [svg(figures.trade_off(points, limits), name) for name in ('a "quoted" one', "another")]
+    texts = [svg(plots.trade_off(points, limits), name) for name in ('a "quoted" one', "another")]
     ids = []
     for text in texts:
         tree = ET.fromstring(text)
@@ -60,12 +60,12 @@ def test_a_picture_in_a_page_is_all_its_own() -> None:
     assert not ids[0] & ids[1]
 
 
-def test_the_same_figures_are_the_same_picture() -> None:
+def test_equal_plots_are_equal_files() -> None:
     """Oracle: equal bytes, of SVG and PNG."""
     rows = [
         {"epoch": e, "loss": 1 / e, "validation/log_loss": 2 / e, "validation/accuracy": 0.1 * e} for e in (1, 2, 3)
     ]
-    first, second = (figures.curves({"run": rows}) for _ in range(2))
+    first, second = (plots.curves({"run": rows}) for _ in range(2))
     assert svg(first, "n") == svg(second, "n")
     assert png(first, 50) == png(second, 50)
 
@@ -73,7 +73,7 @@ def test_the_same_figures_are_the_same_picture() -> None:
 def test_points_are_as_large_as_their_share_of_clips() -> None:
     """Oracle: areas grow linearly from the smallest point by the share of clips."""
     rows = [{"confidence": 0.3, "accuracy": 0.2, "items": 1}, {"confidence": 0.9, "accuracy": 0.7, "items": 3}]
-    (axis,) = figures.reliability({"run": rows}).axes
+    (axis,) = plots.reliability({"run": rows}).axes
     (points,) = axis.collections
     np.testing.assert_allclose(points.get_offsets(), [[30, 20], [90, 70]])
     small, large = points.get_sizes()

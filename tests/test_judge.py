@@ -84,7 +84,7 @@ def test_a_class_that_is_called_as_a_column_is_refused(answers) -> None:
 def test_a_table_is_scored_without_a_run(answers, miniature: ClipSet, tmp_path: Path) -> None:
     """Oracle: the metrics of the run that wrote the table, to the eight digits that it has; no file is added."""
     scores = evaluate_and_save(miniature, answers[0], tmp_path)
-    found = score_table(tmp_path / "predictions.csv", miniature)
+    found = score_table(str(tmp_path / "predictions.csv"), miniature)
     assert found == pytest.approx(scores, rel=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion.csv", "predictions.csv", "reliability.csv"]
 

@@ -45,6 +45,9 @@ def test_clips_get_the_probabilities_of_scoring(
     found, failures = classify_files(classifier, [(name, miniature.root / name) for name in names])
     assert not failures
     np.testing.assert_array_equal(np.concatenate([each.probabilities for each in found]), expected)
+    path = miniature.root / names[0]
+    for sound in (str(path), path, path.read_bytes()):
+        np.testing.assert_array_equal(load_classifier(str(small_model)).classify_file(sound), expected[:1])
     (tmp_path / "p.csv").write_text(classified_text(found, SCENES))
     np.testing.assert_allclose(read_predictions(tmp_path / "p.csv", names, SCENES), expected, rtol=1e-15)
 

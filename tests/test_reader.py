@@ -42,7 +42,7 @@ FOREIGN = {
 def test_what_is_no_file_of_ours_is_named(tmp_path: Path, miniature: ClipSet, name: str, text: str) -> None:
     """Oracle: the message names the file; texts that are no JSON, no table, or hold other types, by hand."""
     folder = make_run(tmp_path / "runs/quantize/a", miniature)
-    assert read_run(folder).folder == folder
+    assert read_run(str(folder)).folder == folder
     (folder / name).write_text(text)
     with pytest.raises(UserError, match=f"files of {folder} are damaged:\n  {folder / name}"):
         read_run(folder)

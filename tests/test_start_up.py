@@ -52,3 +52,14 @@ def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_pat
     assert drawn == f"drawn: {stage != 'validate'}"
     if stage == "score":
         assert run(tmp_path, f"stage={stage}", *arguments[stage])[-2:] == ["loaded:", "drawn: False"]
+
+
+def test_stages_of_an_extra_name_it_where_it_is_not_installed(tmp_path: Path) -> None:
+    """Oracle: the message, in processes in which the extra's packages cannot be imported."""
+    program = f"import sys\nsys.modules |= dict.fromkeys(('pypdf', 'reportlab'))\n{PROGRAM}"
+    for stage in ("validate", "submit"):
+        command = [sys.executable, "-c", program, f"stage={stage}", "validate.package=x.zip"]
+        settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=settings, check=False)
+        assert "the package pypdf is not installed: pip install '.[submit]'" in done.stderr
+        assert "Traceback" not in done.stderr

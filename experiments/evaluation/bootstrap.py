@@ -37,7 +37,7 @@ def metric_intervals(
 
     Returns:
         metric -> (low, high); nothing where there is one recording only, or where all draws agree (all items are right,
-        or none is): that says how few they are, and not how sure.
+        or none is), which is due to their small number.
     """
     right, losses = (probabilities.argmax(1) == labels).astype(float), _losses(probabilities, labels)
     found = _intervals(right, losses, labels, probabilities.shape[1], recordings, seed)

@@ -1,9 +1,8 @@
-"""Who wins: the challenge's ranking of systems by accuracy, memory and multiply-accumulates, and which of them nobody
-beats in everything.
+"""The challenge's ranking of systems by accuracy, memory and multiply-accumulates, and their Pareto front.
 
 Conventions: accuracies are macro-averaged shares in [0, 1], memory is bytes of parameters, multiply-accumulates are of
 one clip. Ranks begin at 1; systems that are equal share the smallest of their ranks, and the next one's counts them
-all (1, 2, 2, 4): the task says that ties share a rank, and leaves open what comes after them.
+all (1, 2, 2, 4): by the task's rules ties share a rank; what comes after them is left open.
 Source: DCASE 2023 Task 1, "Ranking". The values that its worked example prints do not follow from its formula (0.5625
 for the ranks 1, 1, 1); the formula is followed.
 """
@@ -20,14 +19,14 @@ WEIGHTS = {"accuracy": 0.5, "parameter_bytes": 0.25, "macs": 0.25}
 
 @dataclass(frozen=True)
 class System:
-    """What a system achieves, and at what cost.
+    """A system: its accuracy and its costs.
 
     Attributes:
         name: of the system.
         accuracy: macro-averaged share of clips that are right.
         parameter_bytes, macs: its costs.
         set: clips that the accuracy is of, "development" (its test split) or "evaluation"; "" if that is not known.
-        source: who says so.
+        source: where the numbers are from.
         own: whether it is one's own.
     """
 
@@ -42,14 +41,14 @@ class System:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a system stands.
+    """The place of a system in the ranking.
 
     Attributes:
         system: which.
         place: among all, from 1.
-        points: weighted mean of its ranks, what the place is decided by.
-        ranks: by figure, see WEIGHTS.
-        pareto: whether no other system beats it, see `pareto`.
+        points: weighted mean of its ranks, by which places are given.
+        ranks: by the names of WEIGHTS.
+        pareto: whether it is on the Pareto front, see `pareto`.
     """
 
     system: System
@@ -60,7 +59,7 @@ class Standing:
 
 
 def over_limits(system: System) -> list[str]:
-    """In words, which of the task's limits the system breaks; [] if none."""
+    """The task's limits that a system breaks, in words."""
     return [
         f"{getattr(system, cost):,} {cost.replace('_', ' ')}, at most {limit:,}"
         for cost, limit in LIMITS.items()
@@ -74,14 +73,16 @@ def rank(systems: Sequence[System]) -> list[Standing]:
     points = np.sum([weight * ranks[metric] for metric, weight in WEIGHTS.items()], axis=0)
     places, front = _ranks(points), pareto(systems)
     standings = [
-        Standing(s, int(places[i]), float(points[i]), {f: int(r[i]) for f, r in ranks.items()}, front[i])
+        Standing(
+            s, int(places[i]), float(points[i]), {name: int(values[i]) for name, values in ranks.items()}, front[i]
+        )
         for i, s in enumerate(systems)
     ]
     return sorted(standings, key=lambda standing: standing.place)
 
 
 def pareto(systems: Sequence[System]) -> list[bool]:
-    """For each system whether no other is better in one of its figures (see WEIGHTS) and as good in the others."""
+    """For each system whether no other is better in accuracy or in a cost and as good in the others."""
     losses = _losses(systems)
     return [not ((losses <= own[:, None]).all(axis=0) & (losses < own[:, None]).any(axis=0)).any() for own in losses.T]
 
@@ -93,5 +94,5 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _losses(systems: Sequence[System]) -> np.ndarray:
-    """(figures, systems), in the order of WEIGHTS: the less the better."""
+    """Numbers that are better the less they are, in the order of WEIGHTS: (3, systems)."""
     return np.array([[-s.accuracy, s.parameter_bytes, s.macs] for s in systems], float).reshape(-1, len(WEIGHTS)).T

@@ -15,7 +15,8 @@ from experiments.runs.layout import RECORD, SCORES
 from experiments.runs.reader import read_values
 
 PUBLISHED = Path(__file__).parent.parent / "published_2023.csv"
-SETS = {"development": "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
+DEVELOPMENT = "development"
+SETS = {DEVELOPMENT: "the development set's test split", "evaluation": "the evaluation set", "": "a set not named"}
 METRICS = {"accuracy": "test/accuracy", "parameter_bytes": "parameter_bytes", "macs": "macs"}  # names in score.json
 
 
@@ -23,7 +24,7 @@ def read_systems(path: str | Path) -> list[System]:
     """The systems of a table.
 
     Raises:
-        UserError: it is no such table, or empty, or has names twice, metrics out of range or unknown sets: all listed.
+        UserError: it is no such table, or empty, or has names twice, numbers out of range or unknown sets: all listed.
     """
     columns = read_table(path, ["name", *WEIGHTS])
     systems, wrong = [], []
@@ -31,13 +32,12 @@ def read_systems(path: str | Path) -> list[System]:
         texts = {key: text.strip() for key, text in zip(columns, values, strict=True)}
         name, kind = texts["name"], texts.get("set", "")
         at = f"system {number}, {name!r}"
-        metrics = {key: _figure(key, texts[key]) for key in WEIGHTS}
-        wrong += [f"{at}: {value}" for value in metrics.values() if isinstance(value, str)]
+        accuracy, size, macs = _numbers(texts, at, wrong)
         if not name or not name.isprintable():
             wrong.append(f"{at}: it needs a name")
         if kind not in SETS:
             wrong.append(f"{at}: set {kind!r} is none of {', '.join(filter(None, SETS))}")
-        systems.append(_system(name, metrics, kind, texts.get("source", "")))
+        systems.append(System(name, accuracy, size, macs, set=kind, source=texts.get("source", "")))
     names = [system.name for system in systems]
     wrong += [f"{name!r}: there {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1]
     if not systems:
@@ -60,35 +60,34 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
             continue
         try:
             scores = read_values(folder / SCORES)
-            metrics = {key: _figure(key, str(scores[name])) for key, name in METRICS.items()}
+            texts = {key: str(scores[name]) for key, name in METRICS.items()}
         except (UserError, KeyError):
             wrong.append(f"{folder}: its {SCORES} lacks one of {', '.join(METRICS.values())}, or is damaged")
             continue
-        wrong += [f"{folder}: {value}" for value in metrics.values() if isinstance(value, str)]
+        accuracy, size, macs = _numbers(texts, str(folder), wrong)
         if not (folder / RECORD).is_file():
             wrong.append(f"{folder}: it is unfinished")
-        systems.append(_system(str(folder), metrics, "development", "own run", own=True))
+        systems.append(_own_system(str(folder), accuracy, size, macs))
     if wrong:
         raise UserError(
-            f"rank.runs must name finished runs of stage=quantize:\n{listed(wrong)}\nrun stage=quantize again"
+            f"rank.runs must name finished runs of the quantize stage:\n{listed(wrong)}\nquantise the students again"
         )
     return systems
 
 
 def as_system(name: str, scores: Mapping[str, float]) -> System:
-    """A run of one's own among those that are ranked."""
-    metrics = {metric: scores[key] for metric, key in METRICS.items()}
-    return _system(name, metrics, "development", "own run", own=True)
+    """A run of one's own as a system.
 
-
-def _system(name: str, metrics: Mapping[str, float | str], kind: str, source: str, *, own: bool = False) -> System:
-    """A system of its metrics; those that are texts say what is wrong with them, and the system is not used."""
-    accuracy, size, macs = (0 if isinstance(value := metrics[key], str) else value for key in METRICS)
-    return System(name, accuracy, int(size), int(macs), set=kind, source=source, own=own)
+    Args:
+        name: of the run.
+        scores: of its score.json; METRICS must be among them.
+    """
+    accuracy, size, macs = (scores[METRICS[key]] for key in ("accuracy", "parameter_bytes", "macs"))
+    return _own_system(name, accuracy, int(size), int(macs))
 
 
 def caveats(standings: Sequence[Standing]) -> list[str]:
-    """What a reader must know: accuracies of several sets stand in one column, and whose are of which."""
+    """Warnings in words: accuracies of several sets stand in one column, and which are of which set."""
     names = {kind: [s.system.name for s in standings if s.system.set == kind] for kind in SETS}
     names = {kind: found for kind, found in names.items() if found}
     found = []
@@ -102,14 +101,27 @@ def caveats(standings: Sequence[Standing]) -> list[str]:
     return found
 
 
-def _figure(key: str, text: str) -> float | int | str:
-    """The number that a text gives; or, as a text, what is wrong with it."""
+def _own_system(name: str, accuracy: float, parameter_bytes: int, macs: int) -> System:
+    return System(name, accuracy, parameter_bytes, macs, set=DEVELOPMENT, source="own run", own=True)
+
+
+def _numbers(texts: Mapping[str, str], at: str, wrong: list[str]) -> tuple[float, int, int]:
+    """Accuracy and costs from texts; for what is wrong, a message is added to the list, and the value is NaN or 0."""
+    accuracy, costs = _float(texts["accuracy"]), []
+    if not 0 <= accuracy <= 1:
+        wrong.append(f"{at}: accuracy {texts['accuracy']!r} is no share from 0 to 1 (58.7 % is 0.587)")
+    for key in ("parameter_bytes", "macs"):
+        value = _float(texts[key])
+        right = math.isfinite(value) and value.is_integer() and value >= 1
+        if not right:
+            wrong.append(f"{at}: {key} {texts[key]!r} is no whole number of at least 1")
+        costs.append(int(value) if right else 0)
+    size, macs = costs
+    return accuracy, size, macs
+
+
+def _float(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
-    if key == "accuracy":
-        return value if 0 <= value <= 1 else f"accuracy {text!r} is no share from 0 to 1 (58.7 % is 0.587)"
-    if not (math.isfinite(value) and value.is_integer() and value >= 1):
-        return f"{key} {text!r} is no whole number of at least 1"
-    return int(value)
+        return math.nan

@@ -1,1 +1,1 @@
-"""What a person looks at: pages, pictures, dashboards."""
+"""Results for people: pages, plots, tables, dashboards."""

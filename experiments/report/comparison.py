@@ -13,13 +13,28 @@ from experiments.report import plots
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section
 from experiments.report.ranking import trade_off_of
-from experiments.report.sections import COSTS, accuracy_plots, fitting, is_rankable
+from experiments.report.sections import COSTS, accuracy_plots, fitting, is_rankable, section_of
 from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
 
 PAGE = "comparison"
 LONGEST = 16  # characters of a run's name in a legend
 SHORT = 12  # digits of a fingerprint
+
+
+def sections_of(runs: Sequence[RunFiles], here: Path) -> list[Section]:
+    """A section for each run, after that of their comparison if there are several.
+
+    Args:
+        runs: one or more.
+        here: the folder in which the page lies.
+
+    Raises:
+        UserError: files of a run do not fit together.
+    """
+    anchors = {run.folder.resolve(): f"run-{number}" for number, run in enumerate(runs, 1)}
+    each = [section_of(run, here, anchors) for run in runs]
+    return [comparison_of(runs, anchors), *each] if len(runs) > 1 else each
 
 
 def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Section:

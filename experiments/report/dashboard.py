@@ -5,7 +5,6 @@ tables/<kind>, plots figures/<title>. The workspace stage uploads the layout, on
 """
 
 import io
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +20,6 @@ GROUPS = ("real", "seen", "unseen")
 PLOTS = ("confusions", "devices", "scenes", "reliability", "layers")
 TABLES = ("test", "confusions", "layers")
 DPI = 110
-
-log = logging.getLogger(__name__)
 
 
 def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:

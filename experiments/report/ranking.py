@@ -1,18 +1,20 @@
 """A ranking of systems as tables, as a page, and as a plot of accuracy over costs."""
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from data.tables import write_table
 from experiments.evaluation.ranking import WEIGHTS, Standing, System, over_limits, pareto
 from experiments.report import plots
 from experiments.report.numbers import percent
 from experiments.report.page import Grid, Plot, Section, write_page
-from experiments.runs.layout import REPORT
+from experiments.runs.layout import REPORT, write_text
 from students.limits import LIMITS
 
 COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *(f.name for f in dataclasses.fields(System)))
@@ -21,12 +23,12 @@ COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *(f.nam
 def row_of(standing: Standing) -> dict[str, Any]:
     """A line of ranking.csv."""
     system = dataclasses.asdict(standing.system)
-    ranks = {f"rank_{figure}": value for figure, value in standing.ranks.items()}
+    ranks = {f"rank_{name}": value for name, value in standing.ranks.items()}
     return {"place": standing.place, "points": standing.points, **ranks, "pareto": standing.pareto, **system}
 
 
-def table(standings: Sequence[Standing]) -> Table:
-    """Figures with their ranks; own systems are marked >, those on the Pareto front *."""
+def ranking_table(standings: Sequence[Standing]) -> Table:
+    """Accuracy and costs with their ranks; own systems are marked >, those on the Pareto front *."""
     out = Table(title="0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates")
     for column in ("place", "system", "points", "accuracy", "bytes", "MACs", "front"):
         out.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
@@ -59,7 +61,25 @@ def trade_off_of(systems: Sequence[System], page: str) -> Plot:
     return Plot("Accuracy over costs", caption, plots.trade_off(points, LIMITS), page)
 
 
+def write_ranking(
+    folder: Path, standings: Sequence[Standing], excluded: Mapping[str, str], warnings: Sequence[str]
+) -> None:
+    """Write ranking.csv and ranking.json.
+
+    Args:
+        folder: of the run.
+        standings: the ranking.
+        excluded: systems over the limits, and why they are not ranked.
+        warnings: in words.
+    """
+    rows = [row_of(standing) for standing in standings]
+    content = {"systems": rows, "over_limits": dict(excluded), "warnings": list(warnings)}
+    write_table(folder / "ranking.csv", {column: [row[column] for row in rows] for column in COLUMNS}, separator=",")
+    write_text(folder / "ranking.json", json.dumps(content, indent=1))
+
+
 def write_ranking_page(folder: Path, standings: Sequence[Standing], remarks: Sequence[str]) -> None:
+    """Write report.html: the remarks, a plot of accuracy over costs, and the table."""
     rows = [
         [
             f"{'> ' if standing.system.own else ''}{standing.place}. {standing.system.name}",

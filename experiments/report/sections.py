@@ -30,15 +30,15 @@ JOULES = 3.6e6  # in a kWh
 COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
 
 
-def write_report(folder: Path) -> tuple[RunFiles, Section]:
+def write_report(folder: str | Path) -> tuple[RunFiles, Section]:
     """Write the report of a finished run into its folder; returns the run and what is on the page.
 
     Raises:
         UserError: files of the run are damaged, or do not fit together.
     """
     run = read_run(folder)
-    section = section_of(run, folder)
-    write_page(folder / REPORT, section.title, [section])
+    section = section_of(run, run.folder)
+    write_page(run.folder / REPORT, section.title, [section])
     return run, section
 
 

@@ -1,10 +1,10 @@
-"""What a computation costs in electricity, by codecarbon.
+"""The energy of a computation, metered by codecarbon.
 
 Conventions: energy in kWh, time in seconds, of the whole machine. What was metered is a dict as it stands in
 `energy.json`, by phase (a stage's name): kWh, seconds, cpu, gpu, estimated, codecarbon (its version); the file adds up
 over the parts of a training that was stopped and went on. codecarbon's offline tracker needs no network; where the
-hardware has no power meter, kWh are an estimate, reckoned from the processor's model, its load and the memory's size,
-and the file says so: under an even load they are then proportional to the time.
+hardware has no power meter, kWh are an estimate from the processor's model, its load and the memory's size, and
+`estimated` is true: under an even load they are then proportional to the time.
 Source: the DCASE 2023 Task 1 rules ask for kWh of training and inference by codecarbon, and for kWh of the baseline
 over kWh of the submission.
 """
@@ -25,7 +25,7 @@ from experiments.runs.reader import read_phases
 COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
 SECONDS = 15  # between two readings of the meters
 ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
-TURN = 5.0  # seconds; codecarbon looks at the load once a second, and knows little of what is shorter
+TURN = 5.0  # seconds; codecarbon samples the load once a second, which is too seldom for shorter computations
 
 Action = Callable[[], object]
 
@@ -114,7 +114,7 @@ def _start() -> Callable[[], Metered]:
 
     def stop() -> Metered:
         tracker.stop()
-        # codecarbon says it nowhere in public; the parts of the hardware it reads know their ways.
+        # No public function of codecarbon gives the modes; the parts of the hardware that it reads have them.
         modes = {getattr(part, "_mode", None) for part in tracker._hardware} - {None}
         found = tracker.final_emissions_data
         return {

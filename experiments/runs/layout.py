@@ -14,7 +14,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_whole
 
-RECORD = "run.json"  # written last: it says that the run is complete
+RECORD = "run.json"  # written last: where it is, the run is complete
 CONFIG, HISTORY = "config.yaml", "history.jsonl"
 CHECKPOINT, LOGITS, MODEL = "checkpoint.safetensors", "logits.h5", "model.tflite"
 RESUME = "resume.pt"  # of a training that is not finished
@@ -23,7 +23,7 @@ REPORT, PACKAGE = "report.html", "submission.zip"
 PREDICTIONS, CONFUSION, RELIABILITY = "predictions.csv", "confusion.csv", "reliability.csv"  # of the test split
 LAYERS, OPERATORS = "layers.json", "operators.json"
 ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
-# What one run must not leave to the next of its name.
+# What is deleted when a run of the same name begins.
 RESULTS = (
     *(RECORD, SCORES, REPORT, NOT_FINITE, CHECKPOINT, LOGITS, MODEL),
     *(PREDICTIONS, CONFUSION, RELIABILITY, LAYERS, OPERATORS, ONNX, PROGRAM, PACKAGE),
@@ -40,7 +40,7 @@ class Layout:
     Attributes:
         root: folder of all runs.
         name: of the run.
-        job: of a sweep: what tells this job from the others.
+        job: of a sweep: the settings in which this job differs from the others.
     """
 
     root: Path

@@ -109,17 +109,19 @@ def is_of_challenge(kind: str) -> bool:
     return kind in readers() and readers()[kind].is_challenge
 
 
-def is_run(folder: Path) -> bool:
+def is_run(folder: str | Path) -> bool:
     """Whether a finished run is there."""
+    folder = Path(folder)
     return (folder / RECORD).is_file() and (folder / SCORES).is_file()
 
 
-def read_run(folder: Path) -> RunFiles:
-    """Read a finished run.
+def read_run(folder: str | Path) -> RunFiles:
+    """Read a finished run: runs/<stage>/<name>.
 
     Raises:
         UserError: there is none, or files of it are damaged; all of them are listed.
     """
+    folder = Path(folder)
     if not is_run(folder):
         raise UserError(f"{folder} is no finished run: {RECORD} or {SCORES} is missing there; run its stage first")
     wrong: list[str] = []
@@ -173,13 +175,13 @@ def find_record(folder: Path) -> Record | None:
         return None
 
 
-def read_scores(path: Path) -> dict[str, float]:
+def read_scores(path: str | Path) -> dict[str, float]:
     """The metrics of a score.json: finite numbers by flat name.
 
     Raises:
         UserError: it is missing or damaged.
     """
-    return _checked(path, scores_in)
+    return _checked(Path(path), scores_in)
 
 
 def read_values(path: Path) -> dict[str, Any]:

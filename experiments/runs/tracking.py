@@ -1,8 +1,8 @@
-"""Figures for a dashboard: one module between the stages and Weights & Biases.
+"""Recording of metrics with Weights & Biases; no other module records any.
 
-Without a key everything is recorded offline, in the run's own folder, and `wandb sync` sends it later. There is never
-a prompt. Logits, checkpoints and models are artifacts, named stage-run-kind; a run says which it used and which it
-made, so that W&B draws the line from a teacher's checkpoint to an integer network.
+Conventions: without a key everything is recorded offline, in the run's own folder, and `wandb sync` sends it later;
+there is never a prompt. Logits, checkpoints and models are artifacts, named stage-run-kind; those that a run used and
+those that it made are recorded, so that W&B links a teacher's checkpoint with an integer network.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from typing import Any, Literal
 from data.errors import unknown
 
 KINDS = ("wandb", "none")
-LONGEST_NAME = 128  # of an artifact, says W&B
+LONGEST_NAME = 128  # of an artifact, by W&B's rules
 
 log = logging.getLogger(__name__)
 _open: list[Any] = []  # W&B's runs that are not finished
@@ -92,7 +92,7 @@ class Tracker:
             self._record(path, used=True)
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Record one row of figures."""
+        """Record one row of metrics."""
         if self._run is not None:
             self._run.log(dict(row))
 
@@ -104,7 +104,7 @@ class Tracker:
     def finish(
         self, summary: Mapping[str, float], products: Sequence[Path] = (), media: Mapping[str, Any] | None = None
     ) -> None:
-        """Record the run's results, the files it made, tables and pictures by name (W&B's own kinds), and stop."""
+        """Record the run's results, the files it made, tables and plots by name (W&B's own kinds), and stop."""
         if self._run is not None:
             if media:
                 self._run.log(dict(media))

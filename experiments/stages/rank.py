@@ -3,23 +3,28 @@
 Conventions: systems over the limits are named and not ranked, as the organisers do.
 """
 
-import json
 import logging
 from pathlib import Path
 
 from rich.console import Console
 
 from data.errors import UserError, listed
-from data.tables import write_table
 from experiments.evaluation.ranking import over_limits, rank
 from experiments.evaluation.systems import PUBLISHED, caveats, read_runs, read_systems
-from experiments.report.ranking import COLUMNS, row_of, table, write_ranking_page
-from experiments.runs.layout import SCORES, matches, write_text
+from experiments.report.ranking import ranking_table, write_ranking, write_ranking_page
+from experiments.runs.layout import SCORES, matches
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Rank
 from experiments.stages.context import layout_of
 
 log = logging.getLogger(__name__)
+
+
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    layout_of(settings)
+    if (path := settings.of(Rank).systems) is not None:
+        read_systems(path)
 
 
 def run(settings: Settings) -> None:
@@ -39,16 +44,12 @@ def run(settings: Settings) -> None:
 
     folder = layout_of(settings).folder("rank")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [row_of(standing) for standing in standings]
-    content = {"systems": rows, "over_limits": excluded, "warnings": warnings}
-    columns = {column: [row[column] for row in rows] for column in COLUMNS}
-    write_table(folder / "ranking.csv", columns, separator=",")
-    write_text(folder / "ranking.json", json.dumps(content, indent=1))
+    write_ranking(folder, standings, excluded, warnings)
     places = [f"{s.system.name} would be number {s.place} of {len(standings)}" for s in standings if s.system.own]
     warnings = [*(f"not ranked: {name} has {why}" for name, why in excluded.items()), *warnings]
     write_ranking_page(folder, standings, [*places, *(f"{warning[0].upper()}{warning[1:]}" for warning in warnings)])
     if standings:
-        Console().print(table(standings))
+        Console().print(ranking_table(standings))
     for warning in warnings:
         log.warning("%s", warning)
     for place in places:

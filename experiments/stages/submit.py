@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from data.errors import UserError, counted, listed
+from data.errors import UserError, counted, listed, require
 from data.files import file_sha256
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import MODEL, PACKAGE, matches
@@ -27,7 +27,6 @@ from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import SYSTEMS, meta_path, other_than_official, output_path, report_path
 from experiments.submission.report_plots import plots_of
 from experiments.submission.report_tables import references, tables_of
-from experiments.submission.technical_report import report_pdf, unprinted
 from experiments.submission.validate import write_valid
 
 log = logging.getLogger(__name__)
@@ -35,6 +34,8 @@ log = logging.getLogger(__name__)
 
 def check(settings: Settings) -> None:
     """See settings/stages.py."""
+    for package in ("pypdf", "reportlab"):
+        require(package, "submit")
     layout_of(settings)
     about, evaluation = _required(settings.of(Submit))
     if not Path(about).is_file():
@@ -45,6 +46,8 @@ def check(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Pack the systems of `submit.runs`; write submission.zip, in which our own validator finds no defect."""
+    from experiments.submission.technical_report import report_pdf, unprinted  # needs packages of an extra
+
     own, folders = settings.of(Submit), _folders(settings)
     about_file, evaluation = _required(own)
     about, files = read_about(about_file, len(folders)), evaluation_files(evaluation)

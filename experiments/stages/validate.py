@@ -1,29 +1,31 @@
 """The validate stage: check a challenge package, and print what it holds."""
 
+import logging
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.errors import UserError
+from data.errors import UserError, require
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit, Validate
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import other_than_official
-from experiments.submission.validate import log, require_valid
+from experiments.submission.validate import require_valid
+
+log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
     """See settings/stages.py."""
-    if settings.of(Validate).package is None:
-        raise UserError("the validate stage needs a package: validate.package=FILE.zip")
+    require("pypdf", "submit")
+    _package(settings)
 
 
 def run(settings: Settings) -> None:
     """Check `validate.package`, against the files of `submit.evaluation` if that is set; print what it holds."""
-    package = settings.of(Validate).package
-    assert package is not None
+    package = _package(settings)
     folder = settings.of(Submit).evaluation
     filenames = None if folder is None else [file.name for file in evaluation_files(folder)]
     systems = require_valid(Path(package), filenames)
@@ -33,11 +35,18 @@ def run(settings: Settings) -> None:
     for column in ("clips", "accuracy", "bytes", "MACs"):
         table.add_column(column, justify="right")
     for s in systems:
-        figures = (f"{len(s.clips):,}", f"{s.accuracy:.1f} %", f"{s.bytes:,.0f}", f"{s.macs:,}")
-        table.add_row(s.label, escape(s.name), *figures)
+        numbers = (f"{len(s.clips):,}", f"{s.accuracy:.1f} %", f"{s.bytes:,.0f}", f"{s.macs:,}")
+        table.add_row(s.label, escape(s.name), *numbers)
     Console().print(table)
     if filenames is None:
         log.info("no list of files to compare with: give submit.evaluation=FOLDER")
     if doubt := other_than_official(systems[0].clips):
         log.warning("%s", doubt)
     log.info("%s: no defect found", package)
+
+
+def _package(settings: Settings) -> str:
+    package = settings.of(Validate).package
+    if package is None:
+        raise UserError("the validate stage needs a package: validate.package=FILE.zip")
+    return package

@@ -1,23 +1,28 @@
 """The workspace stage: upload a layout for the project's page at Weights & Biases."""
 
-import importlib.util
+import logging
 
-from data.errors import UserError
-from experiments.report.dashboard import log, workspace
+from data.errors import UserError, require
+from experiments.report.dashboard import workspace
 from experiments.runs.tracking import has_key
 from experiments.settings.shared import Settings
+
+log = logging.getLogger(__name__)
+
+
+def check(settings: Settings) -> None:
+    """See settings/stages.py."""
+    require("wandb_workspaces", "workspace")
+    if not has_key():
+        raise UserError("the workspace stage needs a key of Weights & Biases: wandb login, or set WANDB_API_KEY")
 
 
 def run(settings: Settings) -> None:
     """Upload the workspace to the project of `tracking`.
 
     Raises:
-        UserError: the package is not there, there is no key, or W&B refuses.
+        UserError: W&B refuses.
     """
-    if importlib.util.find_spec("wandb_workspaces") is None:
-        raise UserError("stage=workspace needs wandb-workspaces: pip install --editable '.[workspace]'")
-    if not has_key():
-        raise UserError("stage=workspace needs a key of Weights & Biases: wandb login, or set WANDB_API_KEY")
     import wandb
 
     try:

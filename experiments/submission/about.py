@@ -1,4 +1,4 @@
-"""What no run can know of a submission: who submits it, what they call it, and what they say of it.
+"""What is not in the runs of a submission: its authors, its names, and the prose of its report.
 
 Conventions: a YAML file, `submit.about=FILE`; EXAMPLE is one. Texts of the report's sections may be left out: then the
 report marks where they belong.

@@ -1,7 +1,7 @@
-"""From a quantised run back to the student it was made of, to the teachers of both, and to what all of them cost.
+"""The runs that a quantised run was made from, its student and the teachers of both, and what all of them cost.
 
-Conventions: what a run was made of is found by content: a run.json holds the fingerprint of each file that the run
-read, and the run that made the file lies in runs/<stage>/<any name>. Nothing is guessed: what is not found is an error.
+Conventions: they are found by fingerprints: a run.json has that of each file that the run read, and the run that wrote
+the file lies in runs/<stage>/<any name>. Nothing is guessed: what is not found is an error.
 """
 
 from collections.abc import Mapping
@@ -32,9 +32,9 @@ class Lineage:
         quantized, student: the runs.
         teachers: of the student, and of training it as integers.
         energy: by phase: inference and baseline, as stage=energy metered this very file; training/..., see
-            training_energy.py.
+            runs/lineage.py.
         data: the settings of `data` that the student was trained with.
-        kind: of the data set that the figures are of.
+        kind: of the data set that the metrics are of.
     """
 
     quantized: RunFiles
@@ -68,9 +68,11 @@ def read_lineage(folder: Path) -> Lineage:
     """
     quantized = _run(folder, "quantize")
     if not (folder / MODEL).is_file():
-        raise UserError(f"{folder} has no {MODEL}: only a run of stage=quantize that made integers can be submitted")
+        raise UserError(
+            f"{folder} has no {MODEL}: only a run of the quantize stage that made integers can be submitted"
+        )
     if not quantized.layers:
-        raise UserError(f"{folder} has no {LAYERS} that tells the bits of its layers: {AGAIN}")
+        raise UserError(f"{folder} has no {LAYERS} with the bits of its layers: {AGAIN}")
     runs = folder.resolve().parent.parent
     checkpoint = str(quantized.inputs.get("checkpoint", ""))
     students, _ = written(runs / "student", CHECKPOINT, [checkpoint])
@@ -104,7 +106,7 @@ def _run(folder: Path, stage: str) -> RunFiles:
 
 
 def _inference(folder: Path) -> dict[str, Metered]:
-    """What the answers of the run's file and of the baseline cost; of several measurements that of the run's name."""
+    """The energy of inference by the run's file and by the baseline; of several measurements that of the run's name."""
     model, measured = file_sha256(folder / MODEL), folder.resolve().parent.parent / "energy"
     for path in sorted(measured.glob("*"), key=lambda path: (path.name != folder.resolve().name, path.name)):
         if is_run(path) and (run := read_run(path)).inputs.get("model") == model:

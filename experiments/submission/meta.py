@@ -1,9 +1,9 @@
-"""The description of a submitted system: which fields the organisers ask for, and what can be wrong in them.
+"""The description of a submitted system: the fields that the organisers ask for, and the defects they can have.
 
 Conventions: fields are named by their dotted path. Accuracies are in percent, macro over all; log losses natural;
 sizes and memory in bytes, energy in kWh, audio lengths in minutes. A text that does not apply is null.
 Source: the fields are those that the organisers' checker of 2023 requires, see layout.py; their ranges follow from
-the task's rules, and some laws hold between the figures.
+the task's rules, and some laws hold between the numbers.
 """
 
 import re
@@ -70,8 +70,8 @@ def meta_defects(meta: Any, label: str) -> list[Defect]:
 
 
 def text_wanted(value: Any, longest: int = LONGEST) -> str | None:
-    """What a text must be that says something, and nothing that moves a terminal's cursor or is no character, if it is
-    not."""
+    """What a text must be, in words, if it is not: not empty, not too long, and without characters that move a
+    terminal's cursor or are no characters."""
     whole = isinstance(value, str) and value.strip() and len(value) <= longest
     if whole and not any(unicodedata.category(c) in UNPRINTABLE and c not in "\n\t" for c in value):
         return None

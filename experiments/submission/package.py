@@ -132,7 +132,7 @@ def _defects_of(member: zipfile.ZipInfo) -> list[str]:
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kind: str, defects: list[str]) -> bytes | None:
-    """A member's bytes, of which there are no more than its checked size says; None if they cannot be read."""
+    """A member's bytes, at most as many as its checked size; None if they cannot be read."""
     try:
         with archive.open(member) as file:
             return file.read(BYTES[kind] + 1)

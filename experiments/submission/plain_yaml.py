@@ -1,4 +1,4 @@
-"""YAML from strangers: read with PyYAML's safe loader, less what a plain description has no use for.
+"""Reading of YAML that is not trusted, with PyYAML's safe loader, less what a plain description has no use for.
 
 Conventions: UTF-8; no aliases (ten lines of them unfold to gigabytes), no key twice in a mapping (the last would win),
 no deep nesting. What is returned is made of dict, list, str, int, float, bool, None, dates and bytes.
@@ -25,7 +25,7 @@ def read_yaml(data: bytes) -> Any:
         return yaml.load(text, Loader=_Loader)
     except UserError:
         raise
-    except Exception as error:  # PyYAML raises whatever a value leads to that is not what its tag says
+    except Exception as error:  # PyYAML raises errors of many kinds for values that do not fit their tags
         why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"no readable YAML ({why})") from error
 

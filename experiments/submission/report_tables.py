@@ -79,12 +79,12 @@ def training(systems: Sequence[System]) -> Rows:
         return lambda s: _word(_first(s.lineage.student, keys))
 
     def taught(key: str) -> Callable[[System], str]:
-        """Of the trainings that listened to teachers: the student's, then that as integers, each value once."""
+        """Of the trainings with teachers: the student's, then that as integers, each value once."""
 
         def values(s: System) -> str:
-            listeners = {"student.distill": s.lineage.student, "distill": s.lineage.quantized}
+            trainings = {"student.distill": s.lineage.student, "distill": s.lineage.quantized}
             found = [
-                _word(run.settings.get(f"{at}.{key}")) for at, run in listeners.items() if run.inputs.get("logits")
+                _word(run.settings.get(f"{at}.{key}")) for at, run in trainings.items() if run.inputs.get("logits")
             ]
             return ", then ".join(dict.fromkeys(found)) or DASH
 
@@ -160,7 +160,7 @@ def complexity(systems: Sequence[System]) -> Rows:
 
 
 def energy(systems: Sequence[System]) -> Rows:
-    """kWh of training and of inference, and the baseline's on the same machine; an estimate says so."""
+    """kWh of training and of inference, and the baseline's on the same machine; estimates are marked."""
 
     def of(phase: str) -> Callable[[System], str]:
         def word(s: System) -> str:

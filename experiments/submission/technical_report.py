@@ -1,6 +1,6 @@
 """The technical report of a submission as a PDF: its tables from the runs, its prose from the authors.
 
-Conventions: A4, one column. Where the authors wrote nothing yet, a coloured line says what belongs there. Equal
+Conventions: A4, one column. Where the authors wrote nothing yet, a coloured line asks for what belongs there. Equal
 content makes equal bytes. Accuracies in percent, log losses natural, sizes in bytes, energy in kWh.
 """
 

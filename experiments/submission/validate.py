@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypdf import PdfReader
-
 from data.errors import UserError, counted, listed
 from data.scenes import SCENES
 from data.tables import parse_table
@@ -38,8 +36,6 @@ ROWS = 2 * OFFICIAL_FILES  # of a table that is read
 PDF_START, PDF_END = b"%PDF-", b"%%EOF"
 PDF_TAIL = 1024  # bytes at the end, within which the end must be marked
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # which quotes what it finds odd in a file
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def write_valid(path: Path, files: Mapping[str, bytes], names: Sequence[str]) ->
     return passed
 
 
-def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[Passed]:
+def require_valid(path: str | Path, filenames: Sequence[str] | None = None) -> list[Passed]:
     """The systems of a package.
 
     Raises:
@@ -87,7 +83,7 @@ def require_valid(path: Path, filenames: Sequence[str] | None = None) -> list[Pa
     return systems
 
 
-def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[Passed]]:
+def validate(path: str | Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[Passed]]:
     """The defects of a package, and its systems that have none.
 
     Args:
@@ -98,7 +94,7 @@ def validate(path: Path, filenames: Sequence[str] | None = None) -> tuple[list[s
     Raises:
         UserError: there is no such file.
     """
-    package, of, official = read_package(path), "the evaluation set", filenames is None
+    package, of, official = read_package(Path(path)), "the evaluation set", filenames is None
     defects, systems = package.defects, []
     for label, files in package.systems.items():
         output = files.get(OUTPUT)
@@ -163,6 +159,8 @@ def _printable(text: str) -> str:
 
 
 def _check_report(data: bytes) -> list[str]:
+    from pypdf import PdfReader  # of an extra
+
     try:
         if data.startswith(PDF_START) and PDF_END in data[-PDF_TAIL:] and PdfReader(io.BytesIO(data)).pages[0]:
             return []
