@@ -196,8 +196,8 @@ def _differs(runs: Sequence[Result], name: str) -> bool:
 def _labels(groups: Sequence[Sequence[Result]]) -> list[str]:
     """The keys that differ and their values; the runs' name where settings do not tell or would be too many."""
     flats = [part[0].settings for part in groups]
-    keys = dict.fromkeys(key for flat in flats for key in flat)
-    keys = [key for key in keys if len({json.dumps(flat.get(key, "-")) for flat in flats}) > 1]
+    known = dict.fromkeys(key for flat in flats for key in flat)
+    keys = [key for key in known if len({json.dumps(flat.get(key, "-")) for flat in flats}) > 1]
     short = [key.split(".", 1)[-1] for key in keys]  # student.distill.x -> distill.x
     short = short if len(set(short)) == len(short) else keys
     values = [[_word(flat[key]) if key in flat else "-" for key in keys] for flat in flats]

@@ -32,12 +32,12 @@ def read_systems(path: str | Path) -> list[System]:
         texts = {key: text.strip() for key, text in zip(columns, values, strict=True)}
         name, kind = texts["name"], texts.get("set", "")
         at = f"system {number}, {name!r}"
-        accuracy, costs = _numbers(texts, at, wrong)
+        accuracy, size, macs = _numbers(texts, at, wrong)
         if not name or not name.isprintable():
             wrong.append(f"{at}: it needs a name")
         if kind not in SETS:
             wrong.append(f"{at}: set {kind!r} is none of {', '.join(filter(None, SETS))}")
-        systems.append(System(name, accuracy, *costs, set=kind, source=texts.get("source", "")))
+        systems.append(System(name, accuracy, size, macs, set=kind, source=texts.get("source", "")))
     names = [system.name for system in systems]
     wrong += [f"{name!r}: there {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1]
     if not systems:
@@ -64,10 +64,10 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
         except (UserError, KeyError):
             wrong.append(f"{folder}: its {SCORES} lacks one of {', '.join(METRICS.values())}, or is damaged")
             continue
-        accuracy, costs = _numbers(texts, str(folder), wrong)
+        accuracy, size, macs = _numbers(texts, str(folder), wrong)
         if not (folder / RECORD).is_file():
             wrong.append(f"{folder}: it is unfinished")
-        systems.append(_own_system(str(folder), accuracy, *costs))
+        systems.append(_own_system(str(folder), accuracy, size, macs))
     if wrong:
         raise UserError(
             f"rank.runs must name finished runs of the quantize stage:\n{listed(wrong)}\nquantise the students again"
@@ -105,18 +105,20 @@ def _own_system(name: str, accuracy: float, parameter_bytes: int, macs: int) -> 
     return System(name, accuracy, parameter_bytes, macs, set=DEVELOPMENT, source="own run", own=True)
 
 
-def _numbers(texts: Mapping[str, str], at: str, wrong: list[str]) -> tuple[float, list[int]]:
+def _numbers(texts: Mapping[str, str], at: str, wrong: list[str]) -> tuple[float, int, int]:
     """Accuracy and costs from texts; for what is wrong, a message is added to the list, and the value is NaN or 0."""
-    accuracy, costs = _float(texts["accuracy"]), []
+    accuracy = _float(texts["accuracy"])
     if not 0 <= accuracy <= 1:
         wrong.append(f"{at}: accuracy {texts['accuracy']!r} is no share from 0 to 1 (58.7 % is 0.587)")
-    for key in ("parameter_bytes", "macs"):
-        value = _float(texts[key])
-        right = math.isfinite(value) and value.is_integer() and value >= 1
-        if not right:
-            wrong.append(f"{at}: {key} {texts[key]!r} is no whole number of at least 1")
-        costs.append(int(value) if right else 0)
-    return accuracy, costs
+    return accuracy, _cost("parameter_bytes", texts, at, wrong), _cost("macs", texts, at, wrong)
+
+
+def _cost(key: str, texts: Mapping[str, str], at: str, wrong: list[str]) -> int:
+    value = _float(texts[key])
+    if math.isfinite(value) and value.is_integer() and value >= 1:
+        return int(value)
+    wrong.append(f"{at}: {key} {texts[key]!r} is no whole number of at least 1")
+    return 0
 
 
 def _float(text: str) -> float:

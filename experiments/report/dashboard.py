@@ -29,8 +29,10 @@ def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:
     from PIL import Image
 
     tables = {} if run is None else tables_of(run)
-    tables |= {f"tables/{_key(grid.title)}": (list(grid.columns), list(grid.rows)) for grid in section.lead}
-    media = {name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()}
+    tables |= {f"tables/{_key(grid.title)}": (list(grid.columns), [*map(list, grid.rows)]) for grid in section.lead}
+    media: dict[str, Any] = {
+        name: wandb.Table(columns=[*columns], data=[*rows]) for name, (columns, rows) in tables.items()
+    }
     for plot in section.plots:
         file = io.BytesIO(png(plot.figure, DPI))
         media[f"figures/{_key(plot.title)}"] = wandb.Image(Image.open(file), caption=plot.caption)

@@ -118,7 +118,8 @@ def tiles_of(run: RunFiles) -> list[Tile]:
     for cost, words in COSTS.items():
         if cost in scores:
             note = f"of {LIMITS[cost]:,}" if cost in LIMITS else ""
-            verdict = {1: "ok", 0: "over", None: ""}[scores.get(f"within_limit/{cost}")]
+            holds = scores.get(f"within_limit/{cost}")
+            verdict = "" if holds is None else "ok" if holds else "over"
             found.append(Tile(words, f"{scores[cost]:,.0f}", note, verdict))
     if "energy/normalised" in scores:
         found.append(Tile("the baseline's energy over the model's", f"{scores['energy/normalised']:.2f}"))

@@ -157,8 +157,8 @@ def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[T
     devices = _table("accuracy by device: validation | test", ["", *prefixes])
     for subset in rows[ENSEMBLE]["test"]:
         if subset.startswith("device/"):
-            cells = [[rows[name][split].get(subset) for split in splits] for name in prefixes]
-            words = [" | ".join(f"{100 * row.accuracy:5.1f} %" if row else "-" for row in pair) for pair in cells]
+            pairs = [[rows[name][split].get(subset) for split in splits] for name in prefixes]
+            words = [" | ".join(f"{100 * row.accuracy:5.1f} %" if row else "-" for row in pair) for pair in pairs]
             devices.add_row(escape(subset.removeprefix("device/")), *words)
     return [table for table in (overall, devices) if table.row_count]
 

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from experiments.distributed.processes import is_first
@@ -82,7 +83,7 @@ def in_alternation(
 
     while not sums or any(found["seconds"] < seconds for found in sums.values()):
         for name, action in actions.items():
-            sums[name] = joined(sums.get(name), read(lambda name=name, action=action: several(name, action)))
+            sums[name] = joined(sums.get(name), read(partial(several, name, action)))
     return {
         name: {**found, **{key: found[key] / passes[name] for key in ("kWh", "seconds")}, "passes": passes[name]}
         for name, found in sums.items()

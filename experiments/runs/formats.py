@@ -124,7 +124,7 @@ def _phase(found: Mapping[str, Any]) -> Metered:
     counts = {key: _number(found[key]) for key in ("clips", "passes") if found.get(key) is not None}
     if any(count <= 0 for count in counts.values()):
         raise ValueError("clips and passes must be above 0")
-    known = {"kWh": kwh, "seconds": seconds}
+    known: dict[str, Any] = {"kWh": kwh, "seconds": seconds}
     known |= {"runs": runs} if "runs" in found else {}
     known |= {"missing": [_text(why) for why in missing]} if "missing" in found else {}
     return {**found, **known}

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data.errors import unknown
 
@@ -55,7 +55,7 @@ class Tracker:
         """
         if kind not in KINDS:
             unknown("tracking.kind", kind, KINDS)
-        self._run = None
+        self._run: Any = None  # W&B's own
         if kind == "none":
             return
         import wandb
@@ -65,7 +65,7 @@ class Tracker:
             return
         reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if has_key() else "no key"
 
-        def begin(mode: str) -> Any:
+        def begin(mode: Literal["online", "offline"]) -> Any:
             settings = wandb.Settings(silent=True, console="off", reinit="create_new")
             return wandb.init(
                 project=project,

@@ -16,7 +16,7 @@ from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
 from experiments.runs.lineage import teachers_behind, trainings, written
 from experiments.runs.reader import RunFiles, is_run, read_run
 
-NEEDED = {  # stage: setting -> type; what the description and the report are made of
+NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},
     "student": {"student.builder": str} | dict.fromkeys([f"student.mel.{k}" for k in ("mels", "window", "hop")], int),
     "teacher": {"teacher.builder": str, "teacher.pretrained": bool},

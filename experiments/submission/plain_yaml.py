@@ -47,10 +47,14 @@ def _require_plain(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise UserError(f"it has an alias (*{event.anchor}) in line {event.start_mark.line + 1}: write it out")
+            raise UserError(f"it has an alias (*{event.anchor}) in line {_line(event)}: write it out")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEPTH:
-            raise UserError(f"it nests deeper than {DEPTH} levels in line {event.start_mark.line + 1}")
+            raise UserError(f"it nests deeper than {DEPTH} levels in line {_line(event)}")
+
+
+def _line(event: yaml.Event) -> int:
+    return 0 if event.start_mark is None else event.start_mark.line + 1

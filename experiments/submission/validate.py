@@ -103,7 +103,7 @@ def validate(path: str | Path, filenames: Sequence[str] | None = None) -> tuple[
         if names and filenames is None:
             filenames, of = names, f"{label}, which has others"
         defects += found + wrong
-        if OUTPUT in files and META in files and not found + wrong:
+        if OUTPUT in files and meta is not None and not found + wrong:
             system, overall = meta["system"], meta["results"]["development_dataset"]["overall"]
             costs = system["complexity"]["total_model_size"], system["complexity"]["macs"]
             systems.append(Passed(label, meta["submission"]["name"], names, overall["accuracy"], *costs))
