@@ -1,1 +1,1 @@
-"""Nouns of sound and of files: clips, waves, log-mels, impulse responses and the logits contract."""
+"""Sound files, data sets and splits, waves, front ends, augmentation, and the logits that teachers hand to students."""

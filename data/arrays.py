@@ -15,7 +15,7 @@ from data.waves import to_float
 
 
 class WaveArrays:
-    """Clips of one length in memory; offers what batches are drawn from, as WaveStore does.
+    """Clips of one length in memory, as a WaveSource.
 
     Attributes:
         sample_rate: Hz.

@@ -23,6 +23,7 @@ import soxr
 
 from data.errors import UserError
 from data.pcm24 import frames_within, read_pcm24
+from data.ranges import RATES
 from data.scratch import scratch
 
 FORMATS = {  # soundfile's name -> how names of such files end
@@ -40,7 +41,6 @@ FORMATS = {  # soundfile's name -> how names of such files end
     "WAVEX": (".wav",),
 }
 SUFFIXES = tuple(sorted({suffix for suffixes in FORMATS.values() for suffix in suffixes}))
-RATES = (1_000, 384_000)  # Hz
 LOUDEST = 1000.0  # times full scale; what is above has another unit: 16-bit integers stored as floats, for one
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767
@@ -177,8 +177,11 @@ def decode(paths: Sequence[str | Path], sample_rate: int, seconds: float) -> Dec
 
     Quiet 24-bit clips would lose bits at a common scale.
     """
-    length, read, failures = round(seconds * sample_rate), [], []
-    oddities, rates = Counter(), Counter()
+    length = round(seconds * sample_rate)
+    read: list[int] = []
+    failures: list[str] = []
+    oddities: Counter[str] = Counter()
+    rates: Counter[int] = Counter()
     block = scratch("block", (len(paths), length), np.float32)
     for number, path in enumerate(paths):
         try:
@@ -218,7 +221,7 @@ def to_integers(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 class _Memory(io.BytesIO):
-    """Bytes as a file in which libsndfile may seek to where a spoilt header sends it: an exception in its callbacks
+    """Bytes as a file in which libsndfile may seek to where a damaged header sends it: an exception in its callbacks
     would be printed, not raised."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

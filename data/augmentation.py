@@ -1,46 +1,69 @@
-"""How much of each augmentation: the settings, kept free of heavy imports; what they do is in data/augment.py."""
+"""The settings of augmentation: how much of what is done to training clips, and how a submission calls it.
 
-from dataclasses import dataclass
+Conventions: every field describes itself in its metadata: `about` says in one line what it is and in which unit; a
+field that switches an augmentation on has its `word` too, as the organisers of DCASE Task 1 list augmentations. A
+switch is off when it is 0 or false. What is done is in data/augment.py; this module imports nothing heavy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from data.errors import UserError
 
 
+def setting(default: Any, about: str, word: str | None = None) -> Any:
+    """A field of such a dataclass, with its description and, if it is a switch, its word."""
+    return field(default=default, metadata={"about": about} if word is None else {"about": about, "word": word})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How much of what.
+    """How much of each augmentation; by default there is none.
 
-    Attributes:
-        crop: whether clips are replaced by random crops of their recordings (data/recordings.py), before all else.
-        crop_seconds: length of the crops; None: of a clip.
-        roll: largest shift, samples, either way.
-        impulse_p: chance of a device-a clip to be filtered by an impulse response.
-        mixstyle_p: chance of a batch to get Freq-MixStyle.
-        mixstyle_alpha: mixing weights come from Beta(alpha, alpha).
-        frequency_mask: largest width, bands.
-        time_mask: largest width, frames.
-        mixup_p: chance of a batch to be mixed, clip with clip, labels and all, after everything else.
-        mixup_alpha: mixing weights come from Beta(alpha, alpha).
+    Raises:
+        UserError: a value is out of range.
     """
 
-    crop: bool = False
-    crop_seconds: float | None = None
-    roll: int = 0
-    impulse_p: float = 0.0
-    mixstyle_p: float = 0.0
-    mixstyle_alpha: float = 0.3
-    frequency_mask: int = 0
-    time_mask: int = 0
-    mixup_p: float = 0.0
-    mixup_alpha: float = 0.3
+    roll: int = setting(0, "largest shift in time, either way, samples", "time rolling")
+    impulse_p: float = setting(
+        0.0,
+        "probability that a clip of the reference device is filtered by an impulse response",
+        "device impulse response augmentation",
+    )
+    mixstyle_p: float = setting(0.0, "probability that Freq-MixStyle is applied to a batch", "freq-mixstyle")
+    mixstyle_alpha: float = setting(0.3, "Freq-MixStyle's weights come from Beta(alpha, alpha)")
+    frequency_mask: int = setting(0, "largest width of the frequency mask, bands", "frequency masking")
+    time_mask: int = setting(0, "largest width of the time mask, frames", "time masking")
+    mixup_p: float = setting(0.0, "probability that the clips of a batch are mixed, with their labels", "mixup")
+    mixup_alpha: float = setting(0.3, "mixup's weights come from Beta(alpha, alpha)")
+    crop: bool = setting(
+        False, "whether clips are replaced by random crops of their recordings, before all else", "random cropping"
+    )
+    crop_seconds: float | None = setting(None, "length of the crops, seconds; null: that of a clip")
 
     def __post_init__(self) -> None:
         if min(self.roll, self.frequency_mask, self.time_mask) < 0:
             raise UserError("augment.roll, augment.frequency_mask and augment.time_mask must be at least 0")
         for name in ("impulse_p", "mixstyle_p", "mixup_p"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"augment.{name}={getattr(self, name)} is a chance from 0 to 1")
+                raise UserError(f"augment.{name}={getattr(self, name)} must be a probability, from 0 to 1")
         for name in ("mixstyle_alpha", "mixup_alpha"):
             if not getattr(self, name) > 0:
                 raise UserError(f"augment.{name}={getattr(self, name)} must be above 0")
         if self.crop_seconds is not None and not (self.crop and self.crop_seconds > 0):
             raise UserError(f"augment.crop_seconds={self.crop_seconds} must be above 0 and needs augment.crop=true")
+
+
+def descriptions(
+    settings: Mapping[str, Any], *, prefix: str = "", kind: type[Augmentation] = Augmentation
+) -> list[str]:
+    """The words of the augmentations that are on, in the order of the fields.
+
+    Args:
+        settings: flat, such as {"roll": 4000, "mixstyle_p": 0.4}, or the recorded settings of a run.
+        prefix: of the names in there, such as "student.augment."; other names are passed over.
+        kind: the dataclass whose fields are meant.
+    """
+    words = {each.name: each.metadata["word"] for each in fields(kind) if "word" in each.metadata}
+    return [word for name, word in words.items() if settings.get(f"{prefix}{name}")]

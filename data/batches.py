@@ -1,14 +1,14 @@
 """Wave store and logits in, batches on the device out.
 
-Conventions: a batch's tensors share their first axis B and live on the device. The order of the clips and the crops
-are drawn on the device, an epoch at a time, before any sound is read: where the sound lies (`residency`) changes
+Conventions: a batch's tensors share their first axis B and are on the device. The order of the clips and the crops
+are drawn on the device, an epoch at a time, before any wave is read: where the waves are kept (`residency`) changes
 nothing but the speed.
 """
 
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -20,7 +20,7 @@ from data.augment import Mixing
 from data.errors import UserError
 from data.recordings import Crops, Recordings, crop
 from data.residency import Raw, resident
-from data.waves import WaveStore
+from data.waves import WaveSource
 
 AHEAD = 3  # batches that the prefetching thread may be ahead
 
@@ -50,13 +50,15 @@ class Batch:
         Args:
             known: the shifts that the targets are of, samples, (shifts,).
         """
+        if self.targets is None:
+            raise ValueError("the batch has no targets")
         if shifts is None:
             shifts = torch.zeros_like(self.rows)
         nearest = (known - shifts[:, None]).abs().argmin(1)
         return replace(self, targets=self.targets[torch.arange(len(nearest), device=nearest.device), nearest])
 
     def mixed(self, mixing: Mixing, classes: int) -> "Batch":
-        """The batch with labels and targets mixed as its pictures were."""
+        """The batch with labels and targets mixed as its spectrograms were."""
         labels = mixing(F.one_hot(self.labels, classes).float())
         return replace(self, labels=labels, targets=None if self.targets is None else mixing(self.targets))
 
@@ -79,15 +81,15 @@ class Batches:
         targets: the teachers' logits of all clips of the set, (N, classes), or (N, shifts, classes), or None.
         target_shifts: samples; those of the targets, if there are several.
         batch_size: clips a batch.
-        device: where batches live.
-        residency: where the split's waves lie meanwhile; see data/residency.py.
+        device: that batches are on.
+        residency: where the split's waves are kept meanwhile; see data/residency.py.
         recordings: gives `shuffled` random crops of the split's recordings instead of the clips.
         classes: how many there are; None: as many as the labels name.
     """
 
     def __init__(
         self,
-        store: WaveStore,
+        store: WaveSource,
         rows: np.ndarray,
         labels: np.ndarray,
         from_reference_device: np.ndarray,
@@ -149,18 +151,21 @@ class Batches:
     def _read(self, order: torch.Tensor, size: int, crops: Crops | None = None) -> Iterator[Batch]:
         # Positions go to where the waves are once an epoch, not once a batch: that would stop the GPU each time.
         wanted = order[None] if crops is None else crops.parts
-        places = [positions.to(self._waves.home).split(size) for positions in wanted]
+        places = [positions.to(self._waves.place).split(size) for positions in wanted]
         raws = self._ahead(list(zip(*places, strict=True)))
         for start, raw in zip(range(0, len(order), size), raws, strict=True):
             part = slice(start, start + size)
             rows = self._rows[order[part]]
-            waves = [each.signal(self._device) for each in raw]
-            waves = waves[0] if crops is None else crop(waves, crops.offset[part], self._recordings.length)
+            parts = [each.signal(self._device) for each in raw]
+            if crops is None or self._recordings is None:
+                waves = parts[0]
+            else:
+                waves = crop(parts, crops.offset[part], self._recordings.length)
             targets = None if self._targets is None else self._targets[rows]
             yield Batch(rows, waves, self._labels[rows], self._reference[rows], targets)
 
     def _ahead(self, places: Sequence[Sequence[torch.Tensor]]) -> Iterator[list[Raw]]:
-        """What lies at each of the places, read by a thread that runs ahead where reading takes time of its own."""
+        """The waves at each of the places, read by a thread that runs ahead where reading takes time of its own."""
 
         def gather(place: Sequence[torch.Tensor]) -> list[Raw]:
             return [self._waves.gather(positions) for positions in place]
@@ -168,7 +173,8 @@ class Batches:
         if not self._waves.slow:
             yield from map(gather, places)
             return
-        reader, waiting, rest = ThreadPoolExecutor(1), deque(), iter(places)
+        reader, rest = ThreadPoolExecutor(1), iter(places)
+        waiting: deque[Future[list[Raw]]] = deque()
         try:
             waiting.extend(reader.submit(gather, place) for place in islice(rest, AHEAD))
             while waiting:

@@ -1,4 +1,4 @@
-"""Fetch the real data set: archives that are checked, taken up again where they stopped, and unpacked with care.
+"""Fetch the real data set: archives that are checked, gone on with where they stopped, and unpacked safely.
 
 Conventions: what is under way lies in `<root>/.download`; while that folder exists the data set is incomplete, and the
 next run goes on. An archive is removed once it is unpacked. Sizes and md5 sums come from the record itself.
@@ -21,13 +21,9 @@ from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from data.errors import UserError, listed
-from data.tau22 import HELP, META, PAGE, TOP, UNFINISHED
+from data.official_layout import HELP, META, TERMS, TOP, UNFINISHED
 
 RECORD = "https://zenodo.org/api/records/6337421"
-TERMS = (
-    "TAU Urban Acoustic Scenes 2022 Mobile, (c) Tampere University and its licensors: free for experimental and "
-    f"non-commercial use only, any commercial use is prohibited, and its source must be acknowledged. Terms: {PAGE}"
-)
 UNPACKED_SHARE = 1.5  # 24-bit audio unpacks to less than this much of its archive's size
 SUBSET_URL = "https://github.com/CPJKU/dcase2024_task1_baseline/releases/download/files/"
 SUBSET_SHA256 = {
@@ -117,21 +113,22 @@ def unpack(path: Path, root: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            targets = {member.filename: _target(member) for member in members}
-            if bad := [name for name, target in targets.items() if target is None]:
+            places = {member.filename: _target(member) for member in members}
+            if bad := [name for name, place in places.items() if place is None]:
                 raise UserError(f"{path} would write outside of {root}; nothing of it was unpacked:\n{listed(bad)}")
+            targets = {name: root / place for name, place in places.items() if place is not None}
             needed, free = sum(member.file_size for member in members), shutil.disk_usage(root).free
-            needed -= sum((root / t).stat().st_size for t in targets.values() if (root / t).is_file())
+            needed -= sum(target.stat().st_size for target in targets.values() if target.is_file())
             if needed > free:
                 raise UserError(f"{path} unpacks to {needed / 1e9:.1f} GB, {root} has {free / 1e9:.1f} GB free")
             for member in members:
-                target = root / targets[member.filename]
+                target = targets[member.filename]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, open(target, "wb") as file:
                     shutil.copyfileobj(source, file, BLOCK)
     except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
         path.unlink(missing_ok=True)
-        raise UserError(f"{path} is no zip archive ({error}): it was removed, run stage=data again") from error
+        raise UserError(f"{path} is no zip archive ({error}): it was removed, fetch the data set again") from error
 
 
 def _target(member: zipfile.ZipInfo) -> PurePosixPath | None:
@@ -193,23 +190,23 @@ def _fetch(archive: Archive, folder: Path) -> Path:
             _go_on(archive, part)
             if _size(part) < archive.size:
                 raise UserError(
-                    f"{archive.url} ended at byte {_size(part)} of {archive.size}: run stage=data again later"
+                    f"{archive.url} ended at byte {_size(part)} of {archive.size}: fetch the data set again later"
                 )
         except BROKEN as error:
             fruitless = 0 if _size(part) > before else fruitless + 1
             if fruitless == ATTEMPTS:
                 raise UserError(
-                    f"{archive.name} could not be fetched whole ({error}): what is there is kept; run stage=data "
-                    "again and it goes on"
+                    f"{archive.name} could not be fetched whole ({error}): what is there is kept; fetch the "
+                    "data set again and it goes on"
                 ) from error
             log.info("%s: connection lost (%s), going on at byte %d", archive.name, error, _size(part))
         except (requests.RequestException, OSError) as error:
-            raise UserError(f"{archive.url} cannot be fetched ({error}): run stage=data again, it goes on") from error
+            raise UserError(f"{archive.url} cannot be fetched ({error}): try again, it goes on") from error
     if (found := pooch.file_hash(str(part), alg="md5")) != archive.md5:
         part.unlink()
         raise UserError(
-            f"{archive.name} is not what the record says (md5 {found}, not {archive.md5}): the file was removed, run "
-            "stage=data again"
+            f"{archive.name} is not what the record says (md5 {found}, not {archive.md5}): the file was removed, "
+            "fetch the data set again"
         )
     part.replace(path)
     return path

@@ -1,4 +1,4 @@
-"""The one kind of error that a user can mend: it says what is wrong, with the value, and what to do.
+"""The one kind of error that a user can correct: it says what is wrong, with the value, and what to do.
 
 The command line prints the message alone; a traceback is for defects of ours.
 """

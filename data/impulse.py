@@ -1,7 +1,7 @@
-"""How a microphone colours sound: measured impulse responses, as one array.
+"""Measured impulse responses of microphones, as one array.
 
 Conventions: responses are float32 (R, L), at the waves' sample rate, cut to RESPONSE_SECONDS with a short fade and
-scaled to unit energy, so that on average a response colours a clip without changing its level (MicIRP's peak at 1
+scaled to unit energy, so that on average a response filters a clip without changing its level (MicIRP's peak at 1
 would add some 6 dB).
 Source: MicIRP (Xaudia, Creative Commons); use in Morocutti et al., "Device-Robust Acoustic Scene Classification via
 Impulse Response Augmentation", EUSIPCO 2023.

@@ -1,7 +1,7 @@
-"""What a teacher thinks of every clip, on file: the only thing that teachers and students share.
+"""A teacher's logits of every clip, in one file: the only thing that teachers and students share.
 
 Conventions: `logits` is float32 (N, classes), columns in the order of the attribute `scenes`, rows keyed by
-`filename`. A teacher that listened to several shifts of each clip adds `by_shift`, float32 (N, shifts, classes), and
+`filename`. A teacher that was given several shifts of each clip adds `by_shift`, float32 (N, shifts, classes), and
 the attribute `shifts`, in samples; its `logits` are the mean over them. Readers join by filename and compare the scenes
 on every read; nothing is ever joined by row. While it is being filled the file is called `*.partial.h5`; the finished
 name holds finished logits only.
@@ -10,6 +10,7 @@ name holds finished logits only.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -45,13 +46,13 @@ class LogitsWriter:
             scenes: the classes, in the order of the columns.
             identity: what the logits depend on (teacher, its config, sha256 of its weights, digest of the waves); a
                 partial file of another identity is thrown away.
-            shifts: samples; of the copies of each clip that the teacher hears.
+            shifts: samples; of the copies of each clip that the teacher is given.
         """
         self.path = Path(path)
         self.partial = self.path.with_suffix(".partial.h5")
         self._filenames = list(filenames)
         self._attributes = {"format": FORMAT, "scenes": json.dumps(list(scenes)), **identity}
-        self._columns = {"logits": (np.float32, (len(scenes),))}
+        self._columns: dict[str, tuple[type, tuple[int, ...]]] = {"logits": (np.float32, (len(scenes),))}
         if len(shifts) > 1:
             self._attributes["shifts"] = json.dumps(list(shifts))
             self._columns[BY_SHIFT] = (np.float32, (len(shifts), len(scenes)))
@@ -115,36 +116,53 @@ def read_logits(
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f"{path} does not exist: run stage=teacher with the same name first, or name files by logits=[...]"
-        )
+        raise UserError(f"{path} does not exist: train a teacher of this name first, or name files of logits")
     store = Store(path)
     if (found := store.attributes.get("format")) != FORMAT:
-        raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: run stage=teacher again")
+        raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: write the logits again")
     store.require("logits")
     theirs, shape = (
         json.loads(store.attributes.get("scenes", "[]")),
         store[column].shape if column in store.columns else None,
     )
     if shape is None or shape[-1] != len(theirs):
-        raise UserError(f"{path} has {column} of the shape {shape} for {len(theirs)} scenes: run stage=teacher again")
+        raise UserError(f"{path} has {column} of the shape {shape} for {len(theirs)} scenes: write the logits again")
     if theirs != list(scenes):
         raise UserError(
             f"{path} has the scenes {theirs}, the data set has {list(scenes)}: logits are comparable only if both "
-            "have the same scenes in the same order; run stage=teacher on this data set"
+            "have the same scenes in the same order; write logits of this data set"
         )
     row = {name: i for i, name in enumerate(store.filenames)}
     if missing := [name for name in filenames if name not in row]:
         raise UserError(
-            f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\n"
-            "run stage=teacher on this data set"
+            f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\nwrite logits of this data set"
         )
     logits = store[column][[row[name] for name in filenames]]
     if not np.isfinite(logits).all():
-        raise UserError(
-            f"{path} holds values that are not numbers: the teacher's training failed; run stage=teacher again"
-        )
+        raise UserError(f"{path} holds values that are not numbers: the teacher's training failed; train it again")
     return logits
+
+
+class Logits(NamedTuple):
+    """The content of a logits file: the clips' names, the classes, and logits float32 (clips, classes)."""
+
+    filenames: list[str]
+    scenes: tuple[str, ...]
+    logits: np.ndarray
+
+
+def load_logits(path: str | Path) -> Logits:
+    """Everything in a finished logits file.
+
+    Raises:
+        UserError: the file is missing, damaged or unfinished; see read_logits.
+    """
+    store = Store(Path(path))
+    try:
+        scenes = tuple(json.loads(str(store.attributes["scenes"])))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} does not name its scenes ({error!r}): it is no file of logits") from error
+    return Logits(store.filenames, scenes, read_logits(path, store.filenames, scenes))
 
 
 def read_identity(path: str | Path) -> dict[str, object]:
@@ -158,12 +176,12 @@ def common_shifts(paths: Sequence[str | Path]) -> tuple[int, ...]:
     Raises:
         UserError: a file has none, or others.
     """
-    found = [json.loads(read_identity(path).get("shifts", "[]")) for path in paths]
+    found = [json.loads(str(read_identity(path).get("shifts", "[]"))) for path in paths]
     for path, shifts in zip(paths, found, strict=True):
         if not shifts:
             raise UserError(
-                f"{path} has no logits of single shifts: write it with stage=teacher only=logits teacher.shifts=3 (or "
-                "more), or leave student.distill.shifts=mean"
+                f"{path} has no logits of single shifts: write it with teacher.shifts=3 (or more), or leave "
+                "student.distill.shifts=mean"
             )
         if shifts != found[0]:
             raise UserError(f"{path} has the shifts {shifts}, {paths[0]} has {found[0]}: write them with equal ones")
@@ -206,7 +224,7 @@ def mean_logits(
     return np.tensordot(shares, several, axes=1).astype(np.float32)
 
 
-def convex(key: str, weights: Sequence[float], count: int, *, of: str) -> np.ndarray:
+def convex(key: str, weights: Sequence[float] | np.ndarray, count: int, *, of: str) -> np.ndarray:
     """Weights brought to the sum 1, float64 (count,).
 
     Args:

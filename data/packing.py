@@ -1,4 +1,4 @@
-"""Decode every clip of a data set once, on all cores, into one file that survives being killed at any moment.
+"""Decode every clip of a data set once, on all cores, into one file that a process may go on with if another is killed.
 
 Conventions: the file is `waves_<rate>.h5` (data/store.py) with the columns `wave` int16 (N, samples), `scale` float32,
 `stamp` int64 (N, 2) (size and time of modification of the clip's file) and `checksum` (of the wave). What is finished
@@ -24,8 +24,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.audio import RATES, RESAMPLER, Decoded, decode
+from data.audio import RESAMPLER, Decoded, decode
 from data.errors import UserError, listed
+from data.ranges import require_format
 from data.scenes import ClipSet
 from data.store import Store, create
 
@@ -33,7 +34,6 @@ FORMAT = "scenelet waves 2"
 COLUMNS = {"scale": (np.float32, ()), "stamp": (np.int64, (2,)), "checksum": (np.uint32, ())}
 TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
 COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
-LONGEST = 600  # seconds; a clip is held in memory whole, by every thread
 SPARE_BYTES = 1 << 20  # for the header of a new file
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,7 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
         UserError: sound files are missing or unreadable (all of them listed), or the disk is full. Finished clips are
         kept.
     """
-    if not RATES[0] <= sample_rate <= RATES[1]:
-        raise UserError(f"data.sample_rate={sample_rate} must be from {RATES[0]} to {RATES[1]} Hz")
-    if not (clip_seconds * sample_rate >= 1 and clip_seconds <= LONGEST):
-        raise UserError(f"data.clip_seconds={clip_seconds} must be from one sample to {LONGEST} seconds")
+    require_format(sample_rate, clip_seconds)
     path = Path(folder) / f"waves_{sample_rate}.h5"
     stamps = read_stamps(clips.root, clips.filenames)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +144,7 @@ def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) 
     if needed > free:
         raise UserError(
             f"{path} needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB: free space there, or choose "
-            "another folder with cache=..."
+            "another folder for the cache"
         )
     log.info("%s takes %.1f of %.1f GB that are free", path, needed / 1e9, free / 1e9)
     path.unlink(missing_ok=True)
@@ -177,14 +174,17 @@ def _open(path: Path, source: str) -> Store:
 
 def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:
     missing, started = store.missing, time.perf_counter()
-    oddities, rates, failures, finished = Counter(), Counter(), [], 0
+    oddities: Counter[str] = Counter()
+    rates: Counter[int] = Counter()
+    failures: list[str] = []
+    finished = 0
 
     def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
         decoded = decode([root / store.filenames[row] for row in rows], sample_rate, clip_seconds)
         rows = rows[decoded.read]
         checksum = np.array([zlib.crc32(wave) for wave in decoded.wave])
         store.put(rows, wave=decoded.wave, scale=decoded.scale, checksum=checksum, stamp=stamps[rows])
-        return rows, replace(decoded, wave=None)
+        return rows, replace(decoded, wave=decoded.wave[:0])  # the rest is this thread's to overwrite
 
     task = max(1, min(TASK, TASK_BYTES // store["wave"][0].nbytes))
     tasks = np.array_split(missing, math.ceil(len(missing) / task))
@@ -226,7 +226,7 @@ def _in_pool(work: Callable[[np.ndarray], Result], tasks: Sequence[np.ndarray]) 
             failed = [future for future in done if future.exception()]
             if results := [future.result() for future in done.difference(failed)]:
                 yield results
-            if failed:
-                raise failed[0].exception()
+            for future in failed:
+                future.result()  # raises
     finally:
         pool.shutdown(cancel_futures=True)

@@ -18,7 +18,7 @@ from data.scenes import Clip
 
 @dataclass(frozen=True)
 class Crops:
-    """Where some crops lie.
+    """Where some crops begin, and which clips they need.
 
     Attributes:
         parts: positions of the clips that each crop may touch, in order, int64 (P, B).
@@ -60,9 +60,9 @@ class Recordings:
 
     def draw(self, positions: torch.Tensor, generator: torch.Generator) -> Crops:
         """A random crop of the run of each clip, all its beginnings equally likely; `positions` are int64 (B,)."""
-        chance = torch.rand(len(positions), generator=generator, device=generator.device, dtype=torch.float64)
+        uniform = torch.rand(len(positions), generator=generator, device=generator.device, dtype=torch.float64)
         run, start = self._length[positions], self._start[positions]
-        begin = (chance * (run * self._samples - self.length + 1).clamp(min=1)).long()
+        begin = (uniform * (run * self._samples - self.length + 1).clamp(min=1)).long()
         ahead = torch.arange(-(-self.length // self._samples) + 1, device=positions.device)
         # Behind the run's last part comes its first again: a crop takes samples of it only if the run is too short.
         parts = start + (begin // self._samples + ahead[:, None]) % run

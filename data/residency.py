@@ -1,6 +1,6 @@
-"""Where the waves of a split lie while batches are drawn from them: on the device, in memory, or on the disk.
+"""Where the waves of a split are kept while batches are drawn from them: on the device, in memory, or on the disk.
 
-Conventions: a home holds int16 waves (n, samples) and a scale each; batches are gathered where the waves are, carried
+Conventions: what is kept are int16 waves (n, samples) and a scale each; batches are gathered where the waves are, moved
 to the device as integers, and become floats there. `disk` reads the memory map of the wave store, which the operating
 system keeps in memory as far as there is room: it needs no loading, and all processes of a machine share it.
 """
@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from data.errors import UserError, unknown
-from data.waves import WaveStore, to_float
+from data.waves import WaveSource, to_float
 
 RESIDENCIES = ("device", "memory", "disk", "auto")
 SHARE = 0.6  # of the free memory that waves may take; the rest is for networks and batches
@@ -37,23 +37,24 @@ class Waves:
     """The waves of some rows of a store.
 
     Attributes:
-        home: where they lie, and where positions are expected.
+        place: the device that they are on, and on which positions are expected.
         slow: whether gathering them is worth a thread of its own.
     """
 
-    def __init__(self, store: WaveStore, rows: np.ndarray, residency: str, device: torch.device | str) -> None:
-        self.home = torch.device(device if residency == "device" else "cpu")
-        self.slow = residency == "disk" or self.home != torch.device(device)
-        self._pin = torch.device(device).type == "cuda" and self.home.type == "cpu"
-        self._scale = torch.from_numpy(store.scale[rows]).to(self.home)
-        self._map, self._rows = (store.wave, rows) if residency == "disk" else (None, None)
+    def __init__(self, store: WaveSource, rows: np.ndarray, residency: str, device: torch.device | str) -> None:
+        self.place = torch.device(device if residency == "device" else "cpu")
+        self.slow = residency == "disk" or self.place != torch.device(device)
+        self._pin = torch.device(device).type == "cuda" and self.place.type == "cpu"
+        self._scale = torch.from_numpy(store.scale[rows]).to(self.place)
+        self._rows = rows
+        self._map: np.ndarray | None = store.wave if residency == "disk" else None
         if residency != "disk":
-            self._wave = torch.empty((len(rows), store.samples), dtype=torch.int16, device=self.home)
+            self._wave = torch.empty((len(rows), store.samples), dtype=torch.int16, device=self.place)
             for start in range(0, len(rows), CHUNK):
                 self._wave[start : start + CHUNK] = torch.from_numpy(store.wave[rows[start : start + CHUNK]])
 
     def gather(self, positions: torch.Tensor) -> Raw:
-        """The waves at some positions, int64 (B,) on `home`, of the rows."""
+        """The waves at some positions, int64 (B,) on `place`, of the rows."""
         scale = self._scale[positions]
         if self._map is None:
             wave = self._wave[positions]
@@ -62,7 +63,7 @@ class Waves:
         return Raw(wave.pin_memory(), scale.pin_memory()) if self._pin else Raw(wave, scale)
 
 
-def resident(store: WaveStore, rows: np.ndarray, residency: str, device: torch.device | str) -> Waves:
+def resident(store: WaveSource, rows: np.ndarray, residency: str, device: torch.device | str) -> Waves:
     """The waves of some rows of a store, where `residency` says.
 
     `auto` is `device` on a GPU that has room for them, else `disk`.

@@ -1,4 +1,4 @@
-"""Which clips to hold out from training: whole locations, so that nothing heard in training is validated on.
+"""Which clips to hold out from training: whole locations, so that no place of training is validated on.
 
 Conventions: a split is a label of each clip (data/scenes.py, SPLITS). All choices depend on the set of clips and the
 seed only, not on the clips' order. A recording lies in one location, so it is never divided either.
@@ -55,11 +55,12 @@ def validation_locations(clips: Iterable[Clip], *, fraction: float, seed: int) -
     """Choose the locations to hold out: about `fraction` of the clips of every city and of every scene.
 
     In every city that has two locations or more, at least one is held out and at least one stays, so that both sides
-    know every city, as in the DCASE baseline; and no scene loses its last location, unless the rule of the cities
+    contain every city, as in the DCASE baseline; and no scene loses its last location, unless the rule of the cities
     demands it.
     """
     cities = _places(clips)
-    clips_of, places_of = Counter(), Counter()
+    clips_of: Counter[str] = Counter()
+    places_of: Counter[str] = Counter()
     for place in (place for places in cities.values() for place in places.values()):
         clips_of.update(dict(place))
         places_of.update(scene for scene, _ in place)
@@ -100,7 +101,8 @@ def location_folds(clips: Iterable[Clip], *, folds: int, seed: int) -> list[set[
     cities = _places(clips)
     if not 2 <= folds <= (most := sum(map(len, cities.values()))):
         raise UserError(f"data.folds={folds} must be from 2 to the number of train locations, {most}")
-    rng, parts = random.Random(seed), [set() for _ in range(folds)]
+    rng = random.Random(seed)
+    parts: list[set[str]] = [set() for _ in range(folds)]
     load: Counter = Counter()  # (fold, city or scene or None) -> clips
     for city in sorted(cities):
         locations = sorted(cities[city])

@@ -16,11 +16,12 @@ import numpy as np
 from data.errors import UserError, listed
 from data.files import replacing
 
-Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]
+Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]  # name -> type, and shape of one row
+Rows = Sequence[int] | np.ndarray
 
 
 def create(path: Path, filenames: Sequence[str], columns: Columns, attributes: Mapping[str, object]) -> None:
-    """Lay out an empty store: `columns` maps a name to (dtype, shape of one row).
+    """Lay out an empty store.
 
     Raises:
         UserError: the folder cannot be written, or has no room for the file.
@@ -90,8 +91,8 @@ class Store:
             raise UserError(f"{self.path} does not exist") from None
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise UserError(
-                f"{self.path} is damaged or no store of ours ({error}): "
-                "if a stage made it, delete it and run that stage again"
+                f"{self.path} is damaged, or was not written by this program ({error}): if it was, delete it and "
+                "make it again"
             ) from error
 
     def __getitem__(self, column: str) -> np.ndarray:
@@ -122,14 +123,14 @@ class Store:
             names = listed([self.filenames[i] for i in missing])
             raise UserError(
                 f"{self.path} is unfinished, {len(missing)} of {len(self)} rows are missing:\n{names}\n"
-                "run the stage that writes it again, it goes on where it was stopped"
+                "write it again: what is there is kept"
             )
 
-    def reset(self, rows: Sequence[int]) -> None:
+    def reset(self, rows: Rows) -> None:
         """Mark rows as not done."""
         self._mark(rows, 0)
 
-    def put(self, rows: Sequence[int], **values: np.ndarray) -> None:
+    def put(self, rows: Rows, **values: np.ndarray) -> None:
         """Write rows to their places, one array a column; they count only once they are committed.
 
         Several threads may put different rows at the same time.
@@ -143,9 +144,9 @@ class Store:
                 array = array if in_order else array[order]
                 for start, row, count in runs:
                     place = self._offsets[name] + row * array[0].nbytes
-                    _write(file.fileno(), array[start : start + count], place)
+                    _write(file.fileno(), array[start : start + count].data, place)
 
-    def commit(self, rows: Sequence[int]) -> None:
+    def commit(self, rows: Rows) -> None:
         """Mark rows done, once what was put is on the disk.
 
         Raises:
@@ -155,12 +156,12 @@ class Store:
             os.fsync(file.fileno())
         self._mark(rows, 1)
 
-    def fill(self, rows: Sequence[int], **values: np.ndarray) -> None:
+    def fill(self, rows: Rows, **values: np.ndarray) -> None:
         """Put rows and commit them."""
         self.put(rows, **values)
         self.commit(rows)
 
-    def _mark(self, rows: Sequence[int], done: int) -> None:
+    def _mark(self, rows: Rows, done: int) -> None:
         with open(self.path, "r+b", buffering=0) as file:
             for _, row, count in _runs(np.sort(rows)):
                 _write(file.fileno(), bytes([done]) * count, self._offsets["done"] + row)
@@ -173,7 +174,7 @@ def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:
     return [(int(s), int(rows[s]), int(n)) for s, n in zip(starts, lengths, strict=True)]
 
 
-def _write(descriptor: int, data: np.ndarray | bytes, place: int) -> None:
+def _write(descriptor: int, data: bytes | memoryview, place: int) -> None:
     """All of the data: on a disk that is filling up, a call may write a part of them before it fails."""
     rest = memoryview(data).cast("B")
     while rest:

@@ -1,4 +1,4 @@
-"""Every clip of a data set, ready to be read in any order as fast as memory.
+"""The packed waves of a data set, read in any order through a memory map.
 
 Conventions: wave * scale is the signal in [-1, 1], float32 (B, samples); rows are positions in the data set. The file
 is made by data/packing.py.
@@ -6,6 +6,7 @@ is made by data/packing.py.
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,25 @@ import torch
 from data.errors import UserError
 from data.packing import COLUMNS, FORMAT
 from data.store import Store
+
+
+class WaveSource(Protocol):
+    """What batches are drawn from: clips of one length, in a store or in memory (data/arrays.py).
+
+    Attributes:
+        sample_rate: Hz.
+        samples: length of a clip.
+        wave, scale: int16 (N, samples) and float32 (N,); wave * scale is the signal in [-1, 1].
+    """
+
+    sample_rate: int
+    samples: int
+    wave: np.ndarray
+    scale: np.ndarray
+
+    def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Waves of the given rows: float32 (len(rows), samples) in [-1, 1], on `device`."""
+        ...
 
 
 class WaveStore:
@@ -34,7 +54,7 @@ class WaveStore:
         """
         store = Store(Path(path))
         if (found := store.attributes.get("format")) != FORMAT:
-            raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: delete it and run stage=data again")
+            raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: delete it and pack the data set again")
         store.require("wave", *COLUMNS)
         self.sample_rate = int(store.attributes["sample_rate"])
         self.wave, self.scale, self.filenames = store["wave"], store["scale"], store.filenames

@@ -1,15 +1,17 @@
-"""The command line: python -m experiments.run stage=STAGE key=value ..., or scenelet STAGE key=value ...
+"""The command line: scenelet STAGE key=value ..., or python -m experiments.run stage=STAGE key=value ...
 
 The stages and their settings are declared in settings/stages.py. Heavy packages are imported when a stage runs, so
 that --help and every mistake are answered at once.
 """
 
+import glob
 import importlib
 import importlib.util
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,15 +21,22 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError
-from experiments.command.advice import advice, deepest_message
-from experiments.command.arguments import with_keys
+from experiments.command.arguments import Command, read_arguments
+from experiments.command.composition import CONF, ROOT, register
+from experiments.command.console import answering, flush, logging_put_back, start_logging, variables
 from experiments.command.help import answered
-from experiments.command.schema import register, settings_of
+from experiments.command.keys import is_read
+from experiments.command.mistakes import explained
+from experiments.command.schema import composed, settings_of
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
+from experiments.runs.layout import Layout
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
 
+__all__ = ["STAGES", "main", "resolve", "run_stages"]
+
+NAMED_FILES = ("logits", "checkpoint", "model")
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
 log = logging.getLogger(__name__)
@@ -39,36 +48,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: without the program's name; None: those of the process.
+
+    Raises:
+        SystemExit: the command did not succeed.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    _start_logging()
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions come here instead of being printed by Hydra
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # two jobs' epochs are no repetition
+    given, before = list(sys.argv[1:] if arguments is None else arguments), sys.argv
     try:
-        register()
-        if answered(given):
-            return
-        given = with_keys(given)
-        if "hydra/launcher=ray" in given and importlib.util.find_spec("ray") is None:
-            raise UserError("hydra/launcher=ray needs Ray: pip install --editable '.[cluster]'")
-        sys.argv[1:] = given
-        _run_hydra()
-    except (UserError, ConnectionError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address
+        with answering():
+            if answered(given):
+                return
+        _run(read_arguments(given))
+    except (UserError, OSError) as error:  # the latter: no Ray at hydra.launcher.ray.init.address, or a full disk
+        if isinstance(error, BrokenPipeError):
+            raise
         _stop(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        _stop(f"{deepest_message(error)}\n{advice(given)}")
     except KeyboardInterrupt:
         _stop("interrupted; finished stages and epochs are kept: give the same command again to go on", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output, as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    finally:
+        sys.argv = before
+        flush()
 
 
-@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def _run(command: Command) -> None:
+    """Have Hydra run the jobs of a command, or answer.
+
+    Raises:
+        UserError: see run_stages, and what Hydra refuses.
+    """
+    if "hydra/launcher=ray" in command.overrides and importlib.util.find_spec("ray") is None:
+        raise UserError("hydra/launcher=ray needs Ray: pip install '.[cluster]'")
+    register()
+    sys.argv = [sys.argv[0], *command.for_hydra()]
+    # Exceptions are to come here instead of being printed; two jobs' epochs are no repetition.
+    ours = variables(HYDRA_FULL_ERROR="1", RAY_USAGE_STATS_ENABLED="0", RAY_DEDUP_LOGS="0")
+    with ours, answering() if command.is_question else logging_put_back():
+        if not command.is_question:
+            start_logging()
+            for notice in command.notices():
+                log.warning("%s", notice)
+        outer = HydraConfig.instance().cfg
+        try:
+            _run_hydra()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explained(error, command)) from error
+        finally:
+            HydraConfig.instance().cfg = outer  # a sweep leaves its own
+
+
+@hydra.main(config_path=str(CONF), config_name=ROOT, version_base="1.3")
 def _run_hydra(cfg: DictConfig) -> None:
     """One job of Hydra's, in a process that may be a worker of Ray's."""
-    _start_logging()
+    start_logging()
     try:
         if "ray" in HydraConfig.get().launcher._target_:
             if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
@@ -88,12 +118,31 @@ def _run_hydra(cfg: DictConfig) -> None:
         tracking.give_up()
 
 
+def resolve(arguments: Sequence[str]) -> Settings:
+    """The settings that a command such as `student student=baseline epochs=3` gives its stages.
+
+    Args:
+        arguments: as on the command line, without flags.
+
+    Raises:
+        UserError: the command line would refuse them, or they are several jobs.
+    """
+    command = read_arguments(arguments)
+    if command.flags:
+        raise UserError(f"{' '.join(command.flags)}: flags are for the command line")
+    try:
+        return composed(*command.for_hydra())
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explained(error, command)) from error
+
+
 def run_stages(settings: Settings) -> None:
     """Check the settings of all stages of a command, then run the stages one after the other.
 
     Raises:
         UserError: something is wrong with the settings (found before the first stage starts), or with what they name.
     """
+    _require_files(settings, Layout(Path(settings.runs), settings.name, settings.job))
     stages = {step: STAGES[step] for step in settings.steps if STAGES[step].shared or is_first()}
     modules = {step: importlib.import_module(stage.module) for step, stage in stages.items()}
     for module in modules.values():
@@ -104,11 +153,24 @@ def run_stages(settings: Settings) -> None:
         module.run(settings)
 
 
-def _start_logging() -> None:
-    """Progress to standard output; a job asks for it again, because it may begin its life in a worker process."""
-    logging.basicConfig(level=logging.INFO if is_first() else logging.ERROR, format="%(message)s", stream=sys.stdout)
-    for verbose in ("filelock", "numexpr", "matplotlib"):
-        logging.getLogger(verbose).setLevel(logging.WARNING)
+def _require_files(settings: Settings, layout: Layout) -> None:
+    """Check that the files which the settings name are there, except those that a stage of this command writes. With
+    a single stage that is its own business.
+
+    Raises:
+        UserError: one is not.
+    """
+    if len(settings.steps) == 1:
+        return
+    written = [layout.folder(step).resolve() for step in settings.steps]
+    named = {key: getattr(settings, key) for key in NAMED_FILES if is_read(key, settings.steps)}
+    for stage in (STAGES[step] for step in settings.steps):
+        if stage.input is not None and stage.own is not None:
+            named[stage.input] = getattr(settings.of(stage.own), stage.input.partition(".")[2])
+    for key, value in named.items():
+        for path in map(Path, value if isinstance(value, list) else [value] if value else []):
+            if not (glob.has_magic(str(path)) or path.exists() or path.resolve().parent in written):
+                raise UserError(f"{key}={path} does not exist, and no stage of this command writes it")
 
 
 def _stop(message: str, code: int = 1) -> None:

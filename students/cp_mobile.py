@@ -107,7 +107,7 @@ def round_channels(width: float) -> int:
 
 
 def _convolution(
-    inputs: int, outputs: int, kernel: int, stride: tuple[int, int] = (1, 1), *, groups: int = 1, relu: bool = True
+    inputs: int, outputs: int, kernel: int, stride: tuple[int, ...] = (1, 1), *, groups: int = 1, relu: bool = True
 ) -> nn.Sequential:
     layers = [
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
@@ -138,7 +138,7 @@ class _Block(nn.Module):
     """Expand, filter, project; a shortcut where the width stays: as it is, or average-pooled where the stride is not
     1."""
 
-    def __init__(self, channels: int, inner: int, width: int, stride: tuple[int, int], *, grn: bool) -> None:
+    def __init__(self, channels: int, inner: int, width: int, stride: tuple[int, ...], *, grn: bool) -> None:
         super().__init__()
         self.path = nn.Sequential(
             _convolution(channels, inner, 1),

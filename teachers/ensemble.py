@@ -22,7 +22,7 @@ HIGHEST_TEMPERATURE = 20.0  # temperatures are sought from its inverse to it
 TINY = 1e-12  # smaller weights are left out: 0 has no logarithm
 
 
-def combine(members: np.ndarray, weights: Sequence[float], mean: str) -> np.ndarray:
+def combine(members: np.ndarray, weights: Sequence[float] | np.ndarray, mean: str) -> np.ndarray:
     """The ensemble's logits (N, classes).
 
     Args:
@@ -35,12 +35,12 @@ def combine(members: np.ndarray, weights: Sequence[float], mean: str) -> np.ndar
     """
     if mean not in MEANS:
         unknown("ensemble.mean", mean, MEANS)
-    weights = convex("ensemble.weights", weights, len(members), of="member")
+    shares = convex("ensemble.weights", weights, len(members), of="member")
     if mean == "logits":
-        return np.tensordot(weights, members, axes=1)
-    counted = weights > TINY
-    shares = np.log(weights[counted])[:, None, None]
-    return logsumexp(log_softmax(members[counted].astype(np.float64), axis=2) + shares, axis=0)
+        return np.tensordot(shares, members, axes=1)
+    counted = shares > TINY
+    logarithms = np.log(shares[counted])[:, None, None]
+    return logsumexp(log_softmax(members[counted].astype(np.float64), axis=2) + logarithms, axis=0)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

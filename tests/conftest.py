@@ -1,6 +1,10 @@
 """What tests share: a miniature set on disk, and the real clips where SCENELET_DATA points to them."""
 
 import os
+
+# Networks of tests are so small that a second thread costs more than it gives; read when PyTorch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from pathlib import Path
 
@@ -12,9 +16,9 @@ from torch import nn
 
 from data.front_ends import build_front_end
 from data.packing import pack
+from data.readers.synthetic import write_synthetic
+from data.readers.tau22 import read_tau22
 from data.scenes import SCENES, ClipSet
-from data.synthetic import write_synthetic
-from data.tau22 import read_tau22
 from data.waves import WaveStore
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate
@@ -56,15 +60,19 @@ def miniature_waves(miniature: ClipSet, tmp_path_factory: pytest.TempPathFactory
     return WaveStore(pack(miniature, tmp_path_factory.mktemp("waves")))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def trained(trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which stage=all has run on the miniature; each module has its own, to do with as it likes."""
-    return Path(shutil.copytree(trained_once, tmp_path_factory.mktemp("trained"), dirs_exist_ok=True))
+    """A folder in which stage=all has run on the miniature; each test has its own, to do with as it likes. Only packed
+    waves are shared: what a command packs otherwise goes to a folder or a file of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(trained_once / "runs", folder / "runs")
+    (folder / "cache").symlink_to(trained_once / "cache")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
-    """What `trained` is a copy of."""
+    """What `trained` is a copy of; what the command said is in stdout.txt."""
     folder = tmp_path_factory.mktemp("trained_once")
     result = run(folder, "stage=all", f"data.root={miniature.root}", "name=first", *QUICK)
     assert result.returncode == 0, result.stderr

@@ -1,5 +1,11 @@
 """Each augmentation against its law."""
 
+import itertools
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +13,9 @@ from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve
 from scipy.stats import beta, kstest
 
-from data.augment import Augment, _beta, filter_by, freq_mixstyle, mask, time_roll
+from data.augment import STEPS, Augmenter, Sounds, Step, _beta, filter_by, freq_mixstyle, mask, time_roll
+from data.augmentation import Augmentation, descriptions, setting
+from data.errors import UserError
 
 
 @pytest.fixture
@@ -16,7 +24,7 @@ def waves(generator: torch.Generator) -> torch.Tensor:
 
 
 @pytest.fixture
-def pictures(generator: torch.Generator) -> torch.Tensor:
+def spectrograms(generator: torch.Generator) -> torch.Tensor:
     return torch.randn(6, 1, 16, 20, generator=generator) * 3 + 1
 
 
@@ -61,66 +69,207 @@ def test_the_length_of_the_transform_is_the_next_with_small_factors() -> None:
         assert next_fast_len(padded, real=True) == next_smooth(padded)
 
 
-def test_mixing_styles_with_oneself_changes_nothing(pictures: torch.Tensor) -> None:
+def test_mixing_styles_with_oneself_changes_nothing(spectrograms: torch.Tensor) -> None:
     """Oracle: the identity. Tolerance 1e-5."""
-    mixed = freq_mixstyle(pictures, torch.arange(6), torch.rand(6))
-    torch.testing.assert_close(mixed, pictures, atol=1e-5, rtol=0)
+    mixed = freq_mixstyle(spectrograms, torch.arange(6), torch.rand(6))
+    torch.testing.assert_close(mixed, spectrograms, atol=1e-5, rtol=0)
 
 
-def test_mixed_pictures_have_exactly_the_mixed_statistics(pictures: torch.Tensor) -> None:
+def test_mixed_spectrograms_have_exactly_the_mixed_statistics(spectrograms: torch.Tensor) -> None:
     """Oracle: w * own + (1 - w) * partner's mean and deviation per band. Tolerance 1e-4."""
     partners, weights = torch.tensor([1, 2, 3, 4, 5, 0]), torch.linspace(0, 1, 6)
-    mixed = freq_mixstyle(pictures, partners, weights)
+    mixed = freq_mixstyle(spectrograms, partners, weights)
     w = weights[:, None]
     for statistic in (lambda x: x.mean((1, 3)), lambda x: x.std((1, 3), unbiased=False)):
-        expected = w * statistic(pictures) + (1 - w) * statistic(pictures)[partners]
+        expected = w * statistic(spectrograms) + (1 - w) * statistic(spectrograms)[partners]
         torch.testing.assert_close(statistic(mixed), expected, atol=1e-4, rtol=0)
 
 
-def test_masks_hide_the_named_cells_and_no_others(pictures: torch.Tensor) -> None:
+def test_masks_hide_the_named_cells_and_no_others(spectrograms: torch.Tensor) -> None:
     """Oracle: slices."""
     starts, widths = torch.tensor([0, 3, 15, 4, 0, 9]), torch.tensor([16, 2, 1, 0, 1, 7])
-    hidden = mask(pictures, starts, widths, axis=2)
+    hidden = mask(spectrograms, starts, widths, axis=2)
     for clip, (start, width) in enumerate(zip(starts, widths, strict=True)):
-        expected = pictures[clip].clone()
+        expected = spectrograms[clip].clone()
         expected[:, start : start + width] = 0
         assert torch.equal(hidden[clip], expected)
-    assert torch.equal(mask(pictures.mT, starts, widths, axis=3), hidden.mT)
+    assert torch.equal(mask(spectrograms.mT, starts, widths, axis=3), hidden.mT)
 
 
 def test_only_clips_of_the_reference_device_are_filtered(waves: torch.Tensor, generator: torch.Generator) -> None:
     """Oracle: a response that silences; p = 1."""
-    from_a = torch.tensor([True, False, True, False, False, True])
-    out = Augment(impulse_p=1.0).waves(waves, None, from_a, torch.zeros(3, 50), generator)
-    assert torch.equal(out.abs().amax(1) == 0, from_a)
-    # No clip of device a in a batch is no error.
-    assert torch.equal(
-        Augment(impulse_p=1.0).waves(waves, None, ~from_a & from_a, torch.zeros(3, 50), generator), waves
-    )
+    from_a, always = torch.tensor([True, False, True, False, False, True]), Augmenter(Augmentation(impulse_p=1.0))
+    out = always.augment_waves(Sounds(waves, from_a, torch.zeros(3, 50)), generator)
+    assert torch.equal(out.waves.abs().amax(1) == 0, from_a)
+    # No clip of device a in a batch is no error, and neither are no responses.
+    for sounds in (Sounds(waves, ~from_a & from_a, torch.zeros(3, 50)), Sounds(waves, from_a)):
+        assert torch.equal(always.augment_waves(sounds, generator).waves, waves)
 
 
 def test_augmentations_that_are_off_change_nothing(
-    waves: torch.Tensor, pictures: torch.Tensor, generator: torch.Generator
+    waves: torch.Tensor, spectrograms: torch.Tensor, generator: torch.Generator
 ) -> None:
-    """Oracle: equality."""
-    off = Augment()
-    assert torch.equal(
-        off.waves(waves, off.shifts(6, generator), torch.ones(6, dtype=bool), torch.randn(2, 9), generator), waves
-    )
-    assert torch.equal(off.pictures(pictures, generator), pictures)
+    """Oracle: equality, and the generator, of which nothing is drawn."""
+    off, before = Augmenter(Augmentation()), generator.get_state()
+    sounds = off.augment_waves(Sounds(waves, torch.ones(6, dtype=bool), torch.randn(2, 9)), generator)
+    assert torch.equal(sounds.waves, waves)
+    assert sounds.shifts is None
+    assert torch.equal(off.augment_spectrograms(spectrograms, generator), spectrograms)
+    assert off.draw_mixing(6, generator) is None
+    assert torch.equal(generator.get_state(), before)
 
 
-def test_the_same_seed_gives_the_same_augmentation(waves: torch.Tensor, pictures: torch.Tensor) -> None:
+def test_the_same_seed_gives_the_same_augmentation(waves: torch.Tensor, spectrograms: torch.Tensor) -> None:
     """Oracle: equality of two runs, and inequality with another seed."""
-    everything = Augment(roll=100, impulse_p=0.5, mixstyle_p=1.0, frequency_mask=4, time_mask=5)
+    everything = Augmenter(Augmentation(roll=100, impulse_p=0.5, mixstyle_p=1.0, frequency_mask=4, time_mask=5))
 
     def run(seed: int) -> torch.Tensor:
         g = torch.Generator().manual_seed(seed)
-        out = everything.waves(waves, everything.shifts(6, g), torch.ones(6, dtype=bool), torch.eye(3, 50), g)
-        return torch.cat([out.flatten(), everything.pictures(pictures, g).flatten()])
+        out = everything.augment_waves(Sounds(waves, torch.ones(6, dtype=bool), torch.eye(3, 50)), g).waves
+        return torch.cat([out.flatten(), everything.augment_spectrograms(spectrograms, g).flatten()])
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
+
+
+SETTINGS = {
+    "roll": (0, 400),
+    "impulse_p": (0.0, 0.6),
+    "mixstyle_p": (0.0, 0.5, 1.0),
+    "frequency_mask": (0, 5, 48),
+    "time_mask": (0, 7),
+    "mixup_p": (0.0, 0.5, 1.0),
+}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_draw_is_made_in_the_order_of_earlier_versions(
+    waves: torch.Tensor, spectrograms: torch.Tensor, seed: int
+) -> None:
+    """Oracle: the draws written out one after the other, as in the version before augmentations were classes: equal
+    waves, spectrograms, mixtures and states of the generator, to the last bit, for every combination of settings."""
+    from_a, responses, size = torch.tensor([True, False, True, True, False, True]), torch.eye(3, 50), 6
+    for values in itertools.product(*SETTINGS.values()):
+        a = Augmentation(**dict(zip(SETTINGS, values, strict=True)))
+        g, h = (torch.Generator().manual_seed(seed) for _ in range(2))
+        shifts, sound, picture, mixing = None, waves, spectrograms, None
+        if a.roll:
+            shifts = torch.randint(-a.roll, a.roll + 1, (size,), generator=g)
+            sound = time_roll(sound, shifts)
+        if a.impulse_p:
+            chosen = (from_a & (torch.rand(size, generator=g) < a.impulse_p)).nonzero().flatten()
+            picks = responses[torch.randint(0, 3, (size,), generator=g)]
+            if len(chosen):
+                sound = sound.index_copy(0, chosen, filter_by(sound[chosen], picks[chosen]))
+        if a.mixstyle_p and torch.rand(1, generator=g).item() < a.mixstyle_p:
+            weights = _beta(0.3, size, g)
+            picture = freq_mixstyle(picture, torch.randperm(size, generator=g), weights)
+        for axis, widest in ((2, a.frequency_mask), (3, a.time_mask)):
+            if widest:
+                widths = torch.randint(0, min(widest, picture.shape[axis]) + 1, (size,), generator=g)
+                starts = (torch.rand(size, generator=g) * (picture.shape[axis] - widths + 1)).long()
+                picture = mask(picture, starts, widths, axis=axis)
+        if a.mixup_p and torch.rand(1, generator=g).item() < a.mixup_p:
+            mixing = torch.randperm(size, generator=g), _beta(0.3, size, g)
+
+        augmenter = Augmenter(a)
+        sounds = augmenter.augment_waves(Sounds(waves, from_a, responses), h)
+        assert torch.equal(sounds.waves, sound)
+        assert (sounds.shifts is None) == (shifts is None)
+        assert shifts is None or torch.equal(sounds.shifts, shifts)
+        assert torch.equal(augmenter.augment_spectrograms(spectrograms, h), picture)
+        found = augmenter.draw_mixing(size, h)
+        assert (found is None) == (mixing is None)
+        if mixing is not None:
+            assert torch.equal(found.partners, mixing[0])
+            assert torch.equal(found.weights, mixing[1])
+        assert torch.equal(g.get_state(), h.get_state())
+
+
+def test_draws_of_a_seed_are_those_of_earlier_versions() -> None:
+    """Oracle: integers that commit 3a5d0b9 drew with this seed: shifts, masked bands and frames, partners of mixup."""
+    settings = Augmentation(roll=400, impulse_p=0.6, mixstyle_p=0.5, frequency_mask=5, time_mask=7, mixup_p=1.0)
+    augmenter, g, size = Augmenter(settings), torch.Generator().manual_seed(7), 5
+    sounds = Sounds(torch.ones(size, 1_000), torch.ones(size, dtype=bool), torch.ones(2, 3))
+    shifts = augmenter.augment_waves(sounds, g).shifts
+    found = augmenter.augment_spectrograms(torch.arange(1.0, 81.0).view(1, 1, 8, 10).repeat(size, 1, 1, 1), g)[:, 0]
+    hidden = [(found == 0).all(other).nonzero().tolist() for other in (2, 1)]
+    partners = augmenter.draw_mixing(size, g).partners
+    assert shifts.tolist() == [50, 99, 192, -245, -270]
+    bands = {0: [3], 1: [6], 2: [6], 3: [2, 3, 4, 5, 6], 4: [5, 6, 7]}
+    frames = {0: [1], 1: [1, 2, 3], 2: [4, 5, 6, 7, 8, 9], 3: [7], 4: [5, 6, 7, 8, 9]}
+    for places, expected in zip(hidden, (bands, frames), strict=True):
+        assert places == [[clip, place] for clip, some in expected.items() for place in some]
+    assert partners.tolist() == [2, 3, 4, 0, 1]
+
+
+def test_every_setting_is_read_by_the_augmentation_that_it_turns_on_and_describes_itself() -> None:
+    """Oracle: the fields themselves: none without a description, no switch without the organisers' word, none that
+    nothing reads (crops are drawn in data/recordings.py)."""
+    described = {each.name: each.metadata for each in fields(Augmentation)}
+    assert all(metadata["about"] for metadata in described.values())
+    switches = [name for name, metadata in described.items() if "word" in metadata]
+    assert switches == [*(step.switch for step in STEPS), "crop"]
+    read = [name for step in STEPS for name in step.reads]
+    assert sorted([*read, "crop", "crop_seconds"]) == sorted(described)
+
+
+def test_descriptions_are_of_what_is_on() -> None:
+    """Oracle: the organisers' words, by hand."""
+    assert descriptions({}) == descriptions(asdict(Augmentation())) == []
+    settings = {"roll": 4000, "impulse_p": 0.6, "mixstyle_alpha": 0.3, "time_mask": 0, "mixup_p": 0.1, "crop": True}
+    words = ["time rolling", "device impulse response augmentation", "mixup", "random cropping"]
+    assert descriptions(settings) == words
+    recorded = {f"student.augment.{name}": value for name, value in settings.items()}
+    assert descriptions({**recorded, "frequency_mask": 48}, prefix="student.augment.") == words
+    rest = {"mixstyle_p": 0.4, "frequency_mask": 48, "time_mask": 3}
+    assert descriptions(rest) == ["freq-mixstyle", "frequency masking", "time masking"]
+
+
+def test_a_new_augmentation_is_a_class_and_its_settings(waves: torch.Tensor) -> None:
+    """Oracle: an augmentation that the test adds: it inverts half of the waves, in a place of its own among the others,
+    and is described in reports; those before it draw what they did."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class More(Augmentation):
+        invert_p: float = setting(0.0, "probability that a wave is inverted", "polarity inversion")
+
+    class Invert(Step):
+        switch, reads = "invert_p", ("invert_p",)
+
+        def augment_waves(self, sounds: Sounds, generator: torch.Generator) -> Sounds:
+            chosen = torch.rand(len(sounds.waves), generator=generator) < self.settings.invert_p
+            return replace(sounds, waves=torch.where(chosen[:, None], -sounds.waves, sounds.waves))
+
+    settings, sounds = More(roll=100, invert_p=0.5), Sounds(waves, torch.ones(6, dtype=bool))
+    plain = Augmenter(settings).augment_waves(sounds, torch.Generator().manual_seed(0))
+    found = Augmenter(settings, (*STEPS, Invert)).augment_waves(sounds, torch.Generator().manual_seed(0))
+    assert {float(sign) for sign in (found.waves / plain.waves).unique()} == {-1.0, 1.0}
+    assert torch.equal(found.shifts, plain.shifts)
+    assert descriptions(asdict(settings), kind=More) == ["time rolling", "polarity inversion"]
+
+
+WRONG = {
+    "a shift": ({"roll": -1}, "augment.roll, augment.frequency_mask and augment.time_mask must be at least 0"),
+    "a probability": ({"mixup_p": 1.5}, r"augment.mixup_p=1.5 must be a probability, from 0 to 1"),
+    "an exponent": ({"mixstyle_alpha": 0.0}, r"augment.mixstyle_alpha=0.0 must be above 0"),
+    "a crop of nothing": ({"crop": True, "crop_seconds": 0.0}, r"augment.crop_seconds=0.0 must be above 0"),
+    "a length of no crop": ({"crop_seconds": 5.0}, r"augment.crop_seconds=5.0 .* needs augment.crop=true"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_settings_out_of_range_are_refused(name: str) -> None:
+    """Oracle: the message."""
+    values, message = WRONG[name]
+    with pytest.raises(UserError, match=message):
+        Augmentation(**values)
+
+
+def test_importing_the_settings_imports_nothing_heavy() -> None:
+    """Oracle: the interpreter's own list of modules, in a new process."""
+    code = "import sys, data.augmentation; sys.exit(bool({'torch', 'numpy', 'scipy'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0
 
 
 def test_mixing_weights_are_beta_distributed(generator: torch.Generator) -> None:

@@ -6,23 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from data.front_ends import build_front_end
 from experiments.bench import __main__ as bench
-from experiments.bench.teacher import RATE, _config, _network, _unfused, naive_front_end
+from experiments.bench.teacher import RATE, _network, _unfused, naive_front_end, settings_of
 
 
 @pytest.mark.parametrize("name", ["passt_small", "ast_small", "cp_resnet"])
 def test_the_naive_way_gives_the_same_logits(name: str) -> None:
     """Oracle: the packages' own front ends and forward passes. Tolerance 1e-3 of logits of about 1."""
-    cfg = OmegaConf.to_container(_config(name))
+    teacher = settings_of(name)
     waves = torch.randn(2, RATE, generator=torch.Generator().manual_seed(0)) / 10
-    network = _network(cfg).eval()
+    network = _network(teacher).eval()
     theirs = _unfused(deepcopy(network))
     with torch.no_grad():
-        ours = network(build_front_end(RATE, cfg["mel"])(waves))
-        found = theirs(naive_front_end(cfg["mel"]).eval()(waves))
+        ours = network(build_front_end(RATE, teacher.mel)(waves))
+        found = theirs(naive_front_end(teacher.mel).eval()(waves))
     assert ours.std() > 0.01
     torch.testing.assert_close(found, ours, atol=1e-3, rtol=0)
 

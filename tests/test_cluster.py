@@ -10,13 +10,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from command import LAUNCHER, ROOT
 
 from data.scenes import ClipSet
 
 pytest.importorskip("ray", reason="needs Ray: pip install --editable '.[cluster]'")
 pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="needs Ray: pip install --editable '.[cluster]'")
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow  # starts Ray, which takes half a minute, and a command for every job
 SWEEP = ["-m", "seed=1,2", "tracking=none"]
 TINY = [
     "epochs=1",
@@ -41,7 +42,7 @@ def workers(output: str, words: str) -> set[int]:
 
 def sweep(folder: Path, environment: dict[str, str], *arguments: str) -> tuple[int, int, str, str]:
     """Process id, exit code, standard output and error of a command that sweeps over two seeds."""
-    command = [sys.executable, "-m", "experiments.run", *SWEEP, *arguments]
+    command = [sys.executable, *LAUNCHER, *SWEEP, *arguments]
     settings = {**environment, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, cwd=folder, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

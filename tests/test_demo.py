@@ -23,9 +23,9 @@ from command import ROOT
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.front_ends import band_centres, build_front_end
-from experiments.command.schema import resolve
 from experiments.inference import server
 from experiments.inference.classifier import load_classifier
+from experiments.run import resolve
 from experiments.settings.stages import Demo
 from experiments.stages import demo
 

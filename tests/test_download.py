@@ -16,7 +16,7 @@ import pytest
 from data import download
 from data.download import download_tau22, fetch_subset_lists, unpack
 from data.errors import UserError
-from data.tau22 import TOP, UNFINISHED
+from data.official_layout import TOP, UNFINISHED
 
 
 class Server:
@@ -122,7 +122,7 @@ def test_the_data_set_comes_whole_and_the_terms_are_shown(
 def test_a_download_that_stopped_goes_on_where_it_stopped(server: Server, tmp_path: Path, ranges: bool) -> None:
     """Oracle: the bytes that the server is asked for: what came is not asked for again, unless the server cannot."""
     server.break_at = 10_000
-    with pytest.raises(UserError, match=r"set.audio.1.zip could not be fetched whole .* run stage=data again"):
+    with pytest.raises(UserError, match=r"set.audio.1.zip could not be fetched whole .* fetch the data set again"):
         fetch(server, tmp_path / "set")
     assert (tmp_path / "set" / UNFINISHED).is_dir()
     server.break_at, server.asked, server.ranges = None, [], ranges
@@ -154,7 +154,7 @@ def test_a_wrong_md5_is_found_and_mended_by_the_next_run(server: Server, tmp_pat
 def test_a_wrong_size_in_the_record_ends_with_a_message(server: Server, tmp_path: Path) -> None:
     """Oracle: sizes 7 bytes above those of the files; one request for the first file, and not one after another."""
     server.wrong_by = 7
-    with pytest.raises(UserError, match=r"ended at byte \d+ of \d+: run stage=data again later"):
+    with pytest.raises(UserError, match=r"ended at byte \d+ of \d+: fetch the data set again later"):
         fetch(server, tmp_path / "set")
     assert [name for name, _ in server.asked] == ["record", "set.meta.zip"]
 

@@ -14,16 +14,20 @@ from sklearn import metrics
 from torch import nn
 from torch.nn import functional as F
 
-from data.augment import Augment, Mixing
+from data.augment import Mixing, Roll, Sounds
+from data.augmentation import Augmentation
 from data.batches import Batch, Batches
 from data.errors import UserError
 from data.front_ends.log_mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
+from experiments.datasets.datamodule import fitting_batch_size
 from experiments.distributed.fabric import compile_mode
 from experiments.inference.network import predict
+from experiments.settings.parts import Recipe
 from experiments.training.loop import NotFiniteError, fit
-from experiments.training.optimization import Recipe, fitting_batch_size, learning_rate_factor, parameter_groups
+from experiments.training.optimization import learning_rate_factor, parameter_groups
+from experiments.training.state import TrainingState, load_state, save_state
 from students import build_student
 
 RECIPE = Recipe(
@@ -48,7 +52,7 @@ SHORT = Recipe(
     floor=1.0,
     keep="last",
 )
-AUGMENT = Augment(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8)
+AUGMENTATION = Augmentation(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8)
 
 
 def test_the_schedule_is_the_published_one() -> None:
@@ -111,7 +115,7 @@ def train(
     seed: int,
     loss=None,
     recipe: Recipe = SHORT,
-    augment: Augment = AUGMENT,
+    augmentation: Augmentation = AUGMENTATION,
     network: nn.Module | None = None,
     fabric: Fabric | None = None,
     clips_to_learn: Batches | None = None,
@@ -127,7 +131,7 @@ def train(
         batches(store, clips, "validation", 20),
         loss=loss or (lambda y, b: F.cross_entropy(y, b.labels)),
         recipe=recipe,
-        augment=augment,
+        augmentation=augmentation,
         responses=torch.randn(4, 100, generator=torch.Generator().manual_seed(1)),
         seed=seed,
         **{"on_epoch": lambda row, _: rows.append(row), **more},
@@ -194,7 +198,7 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(miniature: ClipSet, m
         network = nn.Sequential(nn.Conv2d(1, 10, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         before = network[0].weight.detach().clone()
         recipe = Recipe(**{**vars(SHORT), "accumulate": parts})
-        settings = {"recipe": recipe, "network": network, "augment": Augment(mixup_p=1.0)}
+        settings = {"recipe": recipe, "network": network, "augmentation": Augmentation(mixup_p=1.0)}
         train(miniature_waves, miniature, seed=0, **settings)
         found.append(network[0].weight.detach())
     torch.testing.assert_close(*found, atol=1e-6, rtol=0)
@@ -224,14 +228,16 @@ def test_a_training_that_goes_on_ends_like_one_that_was_not_stopped(
 ) -> None:
     """Oracle: bit equality of the weights, with an average of weights and mixup; the state goes by way of a file."""
     recipe = Recipe(**{**vars(SHORT), "epochs": 3, "keep": "best", "ema": 0.9})
-    settings = {"seed": 1, "recipe": recipe, "augment": replace(AUGMENT, mixup_p=0.5)}
+    settings = {"seed": 1, "recipe": recipe, "augmentation": replace(AUGMENTATION, mixup_p=0.5)}
 
-    def save(row: dict, state: dict) -> None:
-        torch.save(state, tmp_path / f"{row['epoch']}.pt")
+    def save(row: dict, state: TrainingState) -> None:
+        folder = tmp_path / f"{row['epoch']}"
+        folder.mkdir()
+        save_state(folder, {}, state)
 
     whole, _ = train(miniature_waves, miniature, **settings, on_epoch=save)
     for epoch in (1, 2, 3):
-        state = torch.load(tmp_path / f"{epoch}.pt", weights_only=True)
+        state = load_state(tmp_path / f"{epoch}", {}, torch.device("cpu"))
         rest, rows = train(miniature_waves, miniature, **settings, state=state)
         assert len(rows) == 3 - epoch
         for name, value in whole.state_dict().items():
@@ -261,7 +267,7 @@ def test_an_average_of_weights_follows_them_at_its_decay(miniature: ClipSet, min
     assert (next(network.parameters()) - seen[-1]).abs().max() > 1e-5
 
 
-def test_mixed_clips_have_mixed_answers(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+def test_mixed_clips_have_mixed_labels_and_targets(miniature: ClipSet, miniature_waves: WaveStore) -> None:
     """Oracle: rows of labels that sum to 1 and have two classes at most; the cross-entropy of soft labels is linear in
     them, so a weight of 1 gives the plain loss."""
     seen: list[torch.Tensor] = []
@@ -270,7 +276,7 @@ def test_mixed_clips_have_mixed_answers(miniature: ClipSet, miniature_waves: Wav
         seen.append(batch.labels)
         return F.cross_entropy(logits, batch.labels)
 
-    train(miniature_waves, miniature, seed=0, loss=loss, augment=Augment(mixup_p=1.0))
+    train(miniature_waves, miniature, seed=0, loss=loss, augmentation=Augmentation(mixup_p=1.0))
     labels = torch.cat(seen)
     torch.testing.assert_close(labels.sum(1), torch.ones(len(labels)))
     assert ((labels > 0).sum(1) <= 2).all()
@@ -340,7 +346,9 @@ def test_only_a_long_training_is_compiled_by_itself() -> None:
         compile_mode("yes", cpu, clips=1)
 
 
-def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(
+    miniature: ClipSet, miniature_waves: WaveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Oracle: targets that say of which clip and which of the shifts -4000, 0, 4000 they are; the shift itself, read
     off an impulse in the wave that the front end sees."""
     rows = miniature.indices("train")[:16]
@@ -369,12 +377,15 @@ def test_a_rolled_clip_gets_the_target_of_the_nearest_shift(miniature: ClipSet, 
 
     drawn = []
 
-    class Noting(Augment):
-        def shifts(self, size: int, generator: torch.Generator) -> torch.Tensor:
-            drawn.append(super().shifts(size, generator))
-            return drawn[-1]
+    roll = Roll.augment_waves
 
-    train(miniature_waves, miniature, seed=0, loss=loss, augment=Noting(roll=4000), clips_to_learn=some)
+    def noting(step: Roll, sounds: Sounds, generator: torch.Generator) -> Sounds:
+        rolled = roll(step, sounds, generator)
+        drawn.append(rolled.shifts)
+        return rolled
+
+    monkeypatch.setattr(Roll, "augment_waves", noting)
+    train(miniature_waves, miniature, seed=0, loss=loss, augmentation=Augmentation(roll=4000), clips_to_learn=some)
     for (rows_, place, of), own in zip(seen, drawn, strict=True):
         assert torch.equal(of, rows_)
         assert torch.equal(place - 1, (own / 4000).round().long())
@@ -394,15 +405,20 @@ def test_half_precision_scales_the_loss_and_skips_what_overflows(
     halves the scale, and the weights stay; with 2^8 the network comes close to that of float32 (learning rate 1e-3, two
     steps: within 3e-3 everywhere, and moved)."""
     recipe = replace(SHORT, epochs=1, clip=1.0)
-    states: list[dict] = []
-    settings = {"seed": 0, "recipe": recipe, "augment": Augment(), "on_epoch": lambda _, state: states.append(state)}
+    states: list[TrainingState] = []
+    settings = {
+        "seed": 0,
+        "recipe": recipe,
+        "augmentation": Augmentation(),
+        "on_epoch": lambda _, state: states.append(state),
+    }
     start = small().state_dict()
     network, _ = train(miniature_waves, miniature, **settings, network=small(), fabric=half(2.0**30))
     assert all(torch.equal(value, start[name]) for name, value in network.named_parameters())
-    assert states[0]["precision"]["scale"] == 2.0**25
+    assert states[0].precision["scale"] == 2.0**25
     whole, _ = train(miniature_waves, miniature, **settings, network=small())
     network, _ = train(miniature_waves, miniature, **settings, network=small(), fabric=half(2.0**8))
-    assert states[2]["precision"]["scale"] == 2.0**8
+    assert states[2].precision["scale"] == 2.0**8
     for name, value in network.named_parameters():
         assert (value - start[name]).abs().max() > 1e-4, name
         torch.testing.assert_close(value, whole.get_parameter(name), atol=3e-3, rtol=0)

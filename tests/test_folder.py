@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from data.folder import read_folder
+from data.readers.folder import read_folder
 
 HEADER = "filename,label,device,location,split"
 

@@ -53,7 +53,7 @@ def test_what_does_not_belong_is_refused(tmp_path: Path) -> None:
         read_logits(path, [NAMES[0], "audio/other.wav"], SCENES)
     with pytest.raises(UserError, match="same scenes in the same order"):
         read_logits(path, NAMES, SCENES[::-1])
-    with pytest.raises(UserError, match="run stage=teacher with the same name first"):
+    with pytest.raises(UserError, match="train a teacher of this name first"):
         read_logits(tmp_path / "absent.h5", NAMES, SCENES)
     spoilt = write(tmp_path / "nan.h5", values=np.where(VALUES == 7, np.nan, VALUES))
     with pytest.raises(UserError, match="not numbers"):
@@ -111,5 +111,5 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
         create(path, NAMES, {"logits": (np.float32, (width,))}, attributes)
         Store(path).fill(range(5), logits=VALUES[:, :width])
     for number, column in ((0, "logits"), (1, "logits"), (2, BY_SHIFT)):
-        with pytest.raises(UserError, match="run stage=teacher again"):
+        with pytest.raises(UserError, match="write the logits again"):
             read_logits(tmp_path / f"{number}.h5", NAMES, SCENES, column)

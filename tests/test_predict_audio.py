@@ -15,12 +15,12 @@ from data.errors import UserError
 from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments.command.schema import resolve
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.predictions import read_predictions
 from experiments.inference.classifier import load_classifier
 from experiments.inference.sounds import classified_text, classify_files, sound_files
 from experiments.quantization.forms import STORED, integer_probabilities
+from experiments.run import resolve
 from experiments.stages import predict as predict_audio
 from experiments.stages.context import model_of
 from students.quantize.read import read_tflite

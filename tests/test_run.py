@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from command import QUICK, ROOT, run
+from command import QUICK, ROOT, run, run_until
 from safetensors import safe_open
 
 from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
-from experiments.evaluation.evaluate import is_edge
+from experiments.evaluation.metrics import is_edge
 from experiments.training import checkpoint
 from students import build_student
 from students.complexity import torch_complexity
@@ -28,7 +28,7 @@ from students.quantize.runtime import TFLiteModel
 from teachers import build_teacher
 
 
-def test_all_stages_leave_their_artefacts(trained: Path) -> None:
+def test_all_stages_leave_their_artefacts(trained_once: Path) -> None:
     """Oracle: the list of artefacts in the README, each read by its own library; every clip has logits."""
     for stage, names in {
         "teacher": ["checkpoint.safetensors", "logits.h5"],
@@ -36,21 +36,21 @@ def test_all_stages_leave_their_artefacts(trained: Path) -> None:
         "quantize": ["model.tflite"],
     }.items():
         for name in [*names, "config.yaml", "run.json", "score.json", "history.jsonl"]:
-            assert (trained / "runs" / stage / "first" / name).is_file(), (stage, name)
-    with h5py.File(trained / "runs/teacher/first/logits.h5") as file:
+            assert (trained_once / "runs" / stage / "first" / name).is_file(), (stage, name)
+    with h5py.File(trained_once / "runs/teacher/first/logits.h5") as file:
         assert file["logits"].shape == (520, 10)
         assert file["done"][:].all()
         assert json.loads(file.attrs["scenes"]) == list(SCENES)
         assert 0 <= file.attrs["test_accuracy"] <= 1
-    rows = [json.loads(line) for line in (trained / "runs/student/first/history.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (trained_once / "runs/student/first/history.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
-    assert not list(trained.rglob("*.tmp")) + list(trained.rglob("*.partial.h5"))
+    assert not list(trained_once.rglob("*.tmp")) + list(trained_once.rglob("*.partial.h5"))
 
 
-def test_the_table_shows_what_is_in_the_scores(trained: Path) -> None:
+def test_the_table_shows_what_is_in_the_scores(trained_once: Path) -> None:
     """Oracle: score.json's macro accuracies, formatted by hand."""
-    scores = json.loads((trained / "runs/quantize/first/score.json").read_text())
-    (line,) = [x for x in (trained / "stdout.txt").read_text().splitlines() if "all (macro)" in x]
+    scores = json.loads((trained_once / "runs/quantize/first/score.json").read_text())
+    (line,) = [x for x in (trained_once / "stdout.txt").read_text().splitlines() if "all (macro)" in x]
     for model in ("float", "test", "host"):
         assert f"{100 * scores[f'{model}/accuracy']:.1f} %  {scores[f'{model}/log_loss']:.3f}" in line
     assert scores["parameter_bytes"] < scores["float/parameter_bytes"] / 3
@@ -73,23 +73,18 @@ def test_an_unchanged_stage_is_reused_and_a_changed_one_refused(trained: Path, m
     assert path.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow  # kills a process: ten seconds until one is at work
 def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, miniature: ClipSet) -> None:
     """Oracle: a forced teacher killed in its training leaves nothing that the next stage would learn from."""
     shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/killed")
-    command = [sys.executable, "-m", "experiments.run", "stage=teacher", f"data.root={miniature.root}", "name=killed"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [*command, *QUICK, "epochs=500", "force=true"], cwd=trained, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stdout:
-            if "epoch   1/500" in line:
-                process.kill()
-                break
+    again = ["stage=teacher", f"data.root={miniature.root}", "name=killed", *QUICK, "epochs=500", "force=true"]
+    run_until(trained, "epoch   1/500", *again, "fabric.compile=false")
     result = run(trained, "stage=student", f"data.root={miniature.root}", "name=killed", *QUICK)
     assert result.returncode == 1
-    assert "run stage=teacher" in result.stderr
+    assert "runs/teacher/killed/logits.h5 does not exist: train a teacher of this name first" in result.stderr
 
 
+@pytest.mark.slow  # kills a process: ten seconds until one is at work
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     tmp_path: Path, trained: Path, miniature: ClipSet
 ) -> None:
@@ -97,13 +92,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     alone, a damaged one too."""
     arguments = ["stage=teacher", f"data.root={miniature.root}", f"cache={trained / 'cache'}", *QUICK, "epochs=4"]
     assert run(tmp_path, *arguments, "name=whole").returncode == 0
-    command = [sys.executable, "-m", "experiments.run", *arguments, "name=killed"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if "epoch   2/4" in line:
-                process.kill()
-                break
+    run_until(tmp_path, "epoch   2/4", *arguments, "name=killed")
     resume = tmp_path / "runs/teacher/killed/resume.pt"
     before = resume.read_bytes()
     other = run(tmp_path, *arguments, "name=killed", "seed=1")
@@ -158,33 +147,35 @@ def test_logits_are_written_anew_for_whoever_asks_for_others(tmp_path: Path, tra
         np.testing.assert_array_equal(file["logits"][:], clean)
 
 
-def test_a_teacher_that_heard_what_is_held_out_is_named(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
+def test_a_teacher_that_was_trained_on_held_out_clips_is_named(
+    tmp_path: Path, trained: Path, miniature: ClipSet
+) -> None:
     """Oracle: the warning, when logits of the same checkpoint are asked for with other splits."""
-    listen = ["stage=teacher", f"data.root={miniature.root}", f"cache={trained / 'cache'}", "only=logits", "name=other"]
-    listen += [f"checkpoint={trained / 'runs/teacher/first/checkpoint.safetensors'}", "tracking=none"]
-    assert "may have heard" not in run(tmp_path, *listen).stdout
-    told = run(tmp_path, *listen, "data.seed=0", "data.validation_fraction=0.5", "force=true")
+    logits = ["stage=teacher", f"data.root={miniature.root}", f"cache={trained / 'cache'}", "only=logits", "name=other"]
+    logits += [f"checkpoint={trained / 'runs/teacher/first/checkpoint.safetensors'}", "tracking=none"]
+    assert "was trained on other clips or splits" not in run(tmp_path, *logits).stdout
+    told = run(tmp_path, *logits, "data.seed=0", "data.validation_fraction=0.5", "force=true")
     assert told.returncode == 0, told.stderr
     assert "was trained on other clips or splits" in told.stdout
 
 
-def test_a_teacher_outlives_whoever_only_listens(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
+def test_a_teacher_outlives_who_only_asks_for_logits(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
     """Oracle: the bytes of checkpoint, logits and record, while logits of it are asked for in every wrong way."""
     shutil.copytree(trained / "runs", tmp_path / "runs")
     folder = tmp_path / "runs/teacher/first"
     shutil.copytree(folder, tmp_path / "runs/teacher/second")
     kept = ("checkpoint.safetensors", "logits.h5", "run.json")
     before = {name: (folder / name).read_bytes() for name in kept}
-    listen = ["stage=teacher", "only=logits", f"data.root={miniature.root}", f"cache={trained / 'cache'}", *QUICK]
+    logits = ["stage=teacher", "only=logits", f"data.root={miniature.root}", f"cache={trained / 'cache'}", *QUICK]
     checkpoint = f"checkpoint={folder / 'checkpoint.safetensors'}"
-    told = run(tmp_path, *listen, "name=first", "data.validation_fraction=0.5")
+    told = run(tmp_path, *logits, "name=first", "data.validation_fraction=0.5")
     assert "was trained on other clips, splits or waves" in told.stderr
-    told = run(tmp_path, *listen, "name=second", checkpoint, "force=true")
+    told = run(tmp_path, *logits, "name=second", checkpoint, "force=true")
     assert "holds a training of its own" in told.stderr
-    assert run(tmp_path, *listen, "name=first", checkpoint, "force=true").returncode == 0
+    assert run(tmp_path, *logits, "name=first", checkpoint, "force=true").returncode == 0
     assert {name: (folder / name).read_bytes() for name in kept} == before
     (folder / "run.json").unlink()
-    told = run(tmp_path, *listen, "name=first", checkpoint, "force=true")
+    told = run(tmp_path, *logits, "name=first", checkpoint, "force=true")
     assert "is an unfinished run" in told.stderr
     assert (folder / "checkpoint.safetensors").read_bytes() == before["checkpoint.safetensors"]
 
@@ -200,7 +191,7 @@ def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: Clip
 
 def test_a_student_learns_from_several_teachers(trained: Path, miniature: ClipSet) -> None:
     """Oracle: the inputs that run.json records."""
-    shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/second", dirs_exist_ok=True)
+    shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/second")
     files = "logits=[runs/teacher/first/logits.h5,runs/teacher/second/logits.h5]"
     result = run(trained, "stage=student", f"data.root={miniature.root}", "name=two", files, *QUICK)
     assert result.returncode == 0, result.stderr
@@ -221,12 +212,12 @@ def test_the_control_learns_from_labels_alone(tmp_path: Path, trained: Path, min
 
 
 def test_wandb_records_offline_without_a_key_and_says_so(trained: Path, miniature: ClipSet) -> None:
-    """Oracle: an offline run in the run's folder, one line about it, no prompt (standard input is empty)."""
-    home = {"HOME": str(trained), "WANDB_API_KEY": ""}
+    """Oracle: an offline run in the run's folder, one line about it, no prompt (pytest's standard input refuses)."""
+    home = {"HOME": str(trained), "WANDB_API_KEY": "", "WANDB_MODE": "online"}
     arguments = [f"data.root={miniature.root}", "name=first", "force=true", "quantize.clips=8"]
     result = run(trained, "stage=quantize", *arguments, environment=home)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("recording offline") == 1
+    assert result.stdout.count("no key, recording offline") == 1
     (recording,) = (trained / "runs/quantize/first/wandb").glob("offline-run-*")
     assert list(recording.glob("*.wandb"))
     kept = {str(path.relative_to(recording / "artifacts")) for path in recording.glob("artifacts/*/*")}
@@ -251,7 +242,10 @@ MISTAKES = {
     "a wrong choice": (["teacher=pasta"], ["pasta", "passt"]),
     "a broken override": (["epochs=[1"], ["no viable alternative at input '[1'"]),
     "no root": (["data=tau22", "data.download=false"], ["data.download=false forbids", "zenodo.org/records/6337421"]),
-    "a missing root": (["stage=teacher", "data=tau22", "data.root=nowhere"], ["nowhere is no folder", "stage=data"]),
+    "a missing root": (
+        ["stage=teacher", "data=tau22", "data.root=nowhere"],
+        ["nowhere is no folder", "data.download=true"],
+    ),
     "a foreign root": (["stage=data", "data=tau22", "data.root={root}"], ["is not empty and has no meta.csv"]),
     "a folder without table": (["data=folder", "data.root={root}"], ["clips.csv is missing", "data.csv=FILE"]),
     "a folder without a place": (["data=folder"], ["data.root=FOLDER (with clips.csv), or data.csv=FILE"]),
@@ -282,7 +276,7 @@ MISTAKES = {
         ["stage=student", "data.root={miniature}", "student.augment.crop=true", "logits=[{logits}]"],
         ["is for teachers"],
     ),
-    "no teacher yet": (["stage=student", "data.root={miniature}"], ["run stage=teacher with the same name first"]),
+    "no teacher yet": (["stage=student", "data.root={miniature}"], ["train a teacher of this name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
     "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no sound files"]),
     "an argument of a wrong type": (
@@ -376,7 +370,7 @@ MISTAKES = {
         ["stage=student", "data.root={miniature}", "distill=none", "name=" + "x" * 300],
         ["too long: shorten name="],
     ),
-    "targets of shifts that nobody heard": (
+    "targets of shifts that are not in the file": (
         ["stage=student", "data.root={miniature}", "student.distill.shifts=nearest", "logits=[{logits}]"],
         ["teacher.shifts=3", "student.distill.shifts=mean"],
     ),
@@ -492,11 +486,10 @@ def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> No
     assert "layers: bits, bytes" in again.stdout
 
 
-def test_a_student_without_integer_form_is_stored_as_halves(trained: Path, miniature: ClipSet) -> None:
-    """Oracle: 2 bytes a parameter, safetensors' own dtype, and the float student's answers; the exported float program
-    and the ONNX file, each run by its own library, against the student."""
+def test_a_student_is_stored_as_halves(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: 2 bytes a parameter, safetensors' own dtype, and the float student's answers."""
     arguments = [f"data.root={miniature.root}", "checkpoint=runs/student/first/checkpoint.safetensors", *QUICK]
-    result = run(trained, "stage=quantize", *arguments, "name=half", "quantize.bits=16f", "quantize.export=[torch]")
+    result = run(trained, "stage=quantize", *arguments, "name=half", "quantize.bits=16f")
     assert result.returncode == 0, result.stderr
     folder = trained / "runs/quantize/half"
     scores = json.loads((folder / "score.json").read_text())
@@ -505,6 +498,11 @@ def test_a_student_without_integer_form_is_stored_as_halves(trained: Path, minia
     with safe_open(folder / "checkpoint.safetensors", "pt") as file:
         kinds = {name: file.get_tensor(name).dtype for name in list(file.keys())}
     assert {kinds[name] for name in kinds if "running" not in name and "num_" not in name} == {torch.float16}
+
+
+def test_activations_of_16_bits_are_nearly_floats(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the float student's log loss, within 5e-3 nats; the bytes of the table of layers."""
+    arguments = [f"data.root={miniature.root}", "checkpoint=runs/student/first/checkpoint.safetensors", *QUICK]
     wide = run(trained, "stage=quantize", *arguments, "name=wide", "quantize.activations=16")
     assert wide.returncode == 0, wide.stderr
     scores = json.loads((trained / "runs/quantize/wide/score.json").read_text())
@@ -512,19 +510,26 @@ def test_a_student_without_integer_form_is_stored_as_halves(trained: Path, minia
     assert scores["test/log_loss"] == pytest.approx(scores["float/log_loss"], abs=5e-3)
     layers = json.loads((trained / "runs/quantize/wide/layers.json").read_text())
     assert sum(layer["bytes"] for layer in layers) == scores["parameter_bytes"]
-    for export in ("[]", "[onnx]"):  # which may be asked for later
-        result = run(trained, "stage=quantize", *arguments, "name=exported", f"quantize.export={export}")
+
+
+@pytest.mark.slow  # torch.export and ONNX take their time
+def test_other_runtimes_get_files_of_their_own(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the exported float program and the ONNX file, each run by its own library, against the student."""
+    arguments = [f"data.root={miniature.root}", "checkpoint=runs/student/first/checkpoint.safetensors", *QUICK]
+    for name, bits, export in (("program", "16f", "[torch]"), ("exported", "8", "[]"), ("exported", "8", "[onnx]")):
+        given = [f"name={name}", f"quantize.bits={bits}", f"quantize.export={export}"]  # which may be asked for later
+        result = run(trained, "stage=quantize", *arguments, *given)
         assert result.returncode == 0, result.stderr
     assert "reused" in result.stdout
     network, _ = checkpoint.load(trained / "runs/student/first/checkpoint.safetensors", build_student)
-    pictures = torch.randn(3, 1, 64, 64)
-    program = torch.export.load(folder / "student.pt2").module()
+    spectrograms = torch.randn(3, 1, 64, 64)
+    program = torch.export.load(trained / "runs/quantize/program/student.pt2").module()
     with torch.no_grad():
-        torch.testing.assert_close(program(pictures), network(pictures))
+        torch.testing.assert_close(program(spectrograms), network(spectrograms))
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(trained / "runs/quantize/exported/model.onnx")
-    found = session.run(None, {"input": pictures.numpy()})[0]
-    device = TFLiteModel(trained / "runs/quantize/exported/model.tflite").logits(pictures).numpy()
+    found = session.run(None, {"input": spectrograms.numpy()})[0]
+    device = TFLiteModel(trained / "runs/quantize/exported/model.tflite").logits(spectrograms).numpy()
     assert np.abs(found - device).max() < 0.1 * np.abs(device).max() + 0.05
 
 
@@ -596,8 +601,6 @@ def test_an_ensemble_is_compared_and_taught_from(trained: Path, miniature: ClipS
     assert "the result is reused" in again.stdout
     taught = run(trained, "stage=student", f"logits={trained}/runs/ensemble/all/logits.h5", *arguments, *QUICK)
     assert taught.returncode == 0, taught.stderr
-    for seed in (1, 2):
-        shutil.rmtree(trained / f"runs/teacher/e{seed}")
 
 
 def test_data_that_did_not_change_are_left_alone(tmp_path: Path, miniature: ClipSet) -> None:
@@ -647,6 +650,7 @@ def test_any_data_set_goes_all_the_way(tmp_path: Path, miniature: ClipSet) -> No
     assert model.logits(torch.zeros(1, 1, 256, 32)).shape == (1, 3)
 
 
+@pytest.mark.slow  # real clips are packed, and networks of their published size trained on them
 def test_the_three_commands_run_on_real_clips(tmp_path: Path, shared_data: Path) -> None:
     """Oracle: the README's commands, shortened: 75 test clips scored by all three kinds of kernels."""
     where = [

@@ -53,7 +53,7 @@ def test_a_damaged_file_is_a_message(tmp_path: Path, damage: str) -> None:
             file["x"] = 1
     else:
         path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"no hdf5 at all")
-    with pytest.raises(UserError, match="delete it and run that stage again"):
+    with pytest.raises(UserError, match="delete it and make it again"):
         Store(path)
     assert not list(tmp_path.glob("*.tmp"))
 

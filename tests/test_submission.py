@@ -46,10 +46,10 @@ LABEL = "Doe_UNIX_task1_1"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, trained: Path, miniature: ClipSet) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, trained_once: Path, miniature: ClipSet) -> Path:
     """A folder with the trained runs, their energy, a description of the authors, and the test clips without labels."""
     out = tmp_path_factory.mktemp("submission")
-    shutil.copytree(trained / "runs", out / "runs", ignore=shutil.ignore_patterns("wandb"))
+    shutil.copytree(trained_once / "runs", out / "runs", ignore=shutil.ignore_patterns("wandb"))
     energy = out / "runs" / "energy" / "first"
     energy.mkdir(parents=True, exist_ok=True)
     (energy / "score.json").write_text("{}")

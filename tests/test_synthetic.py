@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from data.front_ends.log_mel import LogMel
+from data.readers.synthetic import IMPULSE_FOLDER, record, write_synthetic
 from data.scenes import DEVICE_GROUPS, DEVICES, ClipSet
-from data.synthetic import IMPULSE_FOLDER, record, write_synthetic
 from data.waves import WaveStore
 
 

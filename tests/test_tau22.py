@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from data.official_layout import UNFINISHED
+from data.readers.tau22 import read_tau22
 from data.scenes import SCENES
-from data.tau22 import UNFINISHED, read_tau22
 
 META = "filename\tscene_label\tidentifier\tsource_label"
 
@@ -107,7 +108,7 @@ def test_an_unfinished_download_is_refused(tmp_path: Path) -> None:
     """Oracle: the message."""
     root = write_set(tmp_path / "set", [row(1), row(2), row(3)])
     (root / UNFINISHED).mkdir()
-    with pytest.raises(UserError, match="is not finished: run stage=data"):
+    with pytest.raises(UserError, match="is not finished: fetch it with the same settings"):
         read_tau22(root)
 
 

@@ -6,7 +6,7 @@ module's name, all other settings are arguments of the entry's builder. What it 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ def build_front_end(sample_rate: int, mel: Mapping[str, object]) -> FrontEnd:
         UserError: there is no such kind, or it does not take these arguments, or not with these values.
     """
     builders = {kind: entry.build for kind, entry in front_ends().items()}
-    arguments = {"sample_rate": sample_rate, **mel}
+    arguments: dict[str, Any] = {"sample_rate": sample_rate, **mel}
     return build("front end", builders, arguments.pop("kind", DEFAULT), arguments)
 
 

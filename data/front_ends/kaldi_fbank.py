@@ -9,6 +9,7 @@ filter banks as torchaudio.compliance.kaldi.fbank with a Hann window and no dith
 """
 
 import math
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ RATE = 16_000  # Hz, of the sound that the published weights were trained on
 WINDOW, HOP, FFT = 400, 160, 512  # samples at RATE
 PRE_EMPHASIS = 0.97
 LOWEST = 20.0  # Hz, edge of the lowest band
+Values = TypeVar("Values", torch.Tensor, float)
 MEAN, STD = -4.2677393, 4.5689974  # of AudioSet, as the published AST has them
 
 
@@ -35,6 +37,8 @@ class KaldiFbank(nn.Module):
     """
 
     padding = "none"
+    window: torch.Tensor
+    bands: torch.Tensor
 
     def __init__(self, *, sample_rate: int = 32_000, mels: int = 128, mean: float = MEAN, std: float = STD) -> None:
         super().__init__()
@@ -43,6 +47,8 @@ class KaldiFbank(nn.Module):
         self.sample_rate, self.mels, self.mean, self.std = sample_rate, mels, mean, std
         self.low, self.high = LOWEST, RATE / 2
         self.resample = nn.Identity() if sample_rate == RATE else Resample(sample_rate, RATE)
+        # How many samples the resampler's filter reaches to either side.
+        self._spread = 0 if sample_rate == RATE else cast(int, self.resample.width)
         banks, _ = get_mel_banks(mels, FFT, float(RATE), LOWEST, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("window", torch.hann_window(WINDOW, periodic=False), persistent=False)
         # Kaldi leaves the Nyquist bin out.
@@ -54,9 +60,9 @@ class KaldiFbank(nn.Module):
 
     def extent(self, frame: int) -> tuple[int, int]:
         """Samples that a frame depends on: a window, and what the resampler's filter needs around it."""
-        ratio, around = self.sample_rate / RATE, 0 if self.sample_rate == RATE else self.resample.width
+        ratio = self.sample_rate / RATE
         first, last = frame * HOP * ratio, (frame * HOP + WINDOW - 1) * ratio
-        return math.floor(first) - around, math.ceil(last) + around + 1
+        return math.floor(first) - self._spread, math.ceil(last) + self._spread + 1
 
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, mels, frames), float32 whatever the precision around it; nothing here is random."""
@@ -70,7 +76,7 @@ class KaldiFbank(nn.Module):
             return normalised(mel, self.mean, self.std).transpose(1, 2)[:, None]
 
 
-def normalised(mel: torch.Tensor | float, mean: float = MEAN, std: float = STD) -> torch.Tensor | float:
+def normalised(mel: Values, mean: float = MEAN, std: float = STD) -> Values:
     """(log mel - mean) / (2 std)."""
     return (mel - mean) / (2 * std)
 

@@ -43,6 +43,8 @@ class LogMel(nn.Module):
     """
 
     padding = "reflect"
+    window: torch.Tensor
+    bands: torch.Tensor
 
     def __init__(
         self,

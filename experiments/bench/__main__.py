@@ -1,6 +1,6 @@
-"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize [options]
+"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize|command [options]
 
-Conventions: what is compared is measured in one run, in turns; figures are medians over the rounds.
+Conventions: what is compared is measured in one run, in turns; results are medians over the rounds.
 """
 
 import argparse
@@ -22,6 +22,7 @@ BENCHES = {
     "teacher": "experiments.bench.teacher",
     "student": "experiments.bench.student",
     "quantize": "experiments.bench.quantize",
+    "command": "experiments.bench.command",
 }
 COLUMNS = ("what", "median", "unit", "rounds")
 

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from data.errors import UserError
+from data.official_layout import META, TEST, TRAIN
 from data.packing import pack
+from data.readers.synthetic import write_synthetic
+from data.readers.tau22 import read_tau22
 from data.scenes import Clip, ClipSet
-from data.synthetic import write_synthetic
 from data.tables import read_table
-from data.tau22 import META, TEST, TRAIN, read_tau22
 from data.waves import WaveStore
 from experiments.bench.timing import Row, in_turns, rates, row
 
@@ -96,7 +97,7 @@ def _packing_and_reading(clips: ClipSet, place: Path, rounds: int) -> list[Row]:
     return [
         row("packing: librosa.load, torch.save, a file a clip", each, "clips/s"),
         row("packing: scenelet, all cores", packed, "clips/s"),
-        row("packing: scenelet / librosa", np.divide(packed, each), "times"),
+        row("packing: scenelet / librosa", np.divide(packed, each).tolist(), "times"),
         row("reading, 1 core: librosa.load each time", rates(reading["decode"], NAIVE_CLIPS), "clips/s"),
         row("reading, 1 core: torch.load, a file a clip", rates(reading["files"], NAIVE_CLIPS), "clips/s"),
         row(f"reading, 1 core: scenelet, random batches of {BATCH} from the map", mapped, "clips/s"),

@@ -1,4 +1,4 @@
-"""Clips a second of listening and of fine-tuning for each teacher, beside the naive way.
+"""Clips a second of computing logits and of fine-tuning for each teacher, beside the naive way.
 
 The naive way is the peers': the packages' own forward pass in float32, a mel bank built anew for every batch
 (hear21passt's front end), or AST's own feature extractor, which takes one clip after the other. Weights are random:
@@ -8,14 +8,13 @@ memory already; reading has a bench of its own.
 
 import argparse
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from hear21passt.models.passt import Attention
 from hear21passt.models.preprocess import AugmentMelSTFT
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional as F
 from torchaudio.functional import resample
@@ -24,19 +23,23 @@ from transformers import ASTFeatureExtractor
 from data.errors import UserError, unknown
 from data.front_ends import build_front_end
 from experiments.bench.timing import Action, Row, in_turns, rates, row
+from experiments.command.composition import group_choices
+from experiments.command.schema import composed
 from experiments.distributed.fabric import make_fabric
+from experiments.settings.parts import Hardware
+from experiments.settings.shared import TeacherSettings
 from teachers import build_teacher
 
-CONF = Path(__file__).parent.parent / "conf" / "teacher"
 RATE, CLASSES = 32_000, 10
 ALL_CLIPS = 230_350  # of the development set
 FEWEST_CLIPS = 16  # that a round takes; more on a GPU
-HARDWARE = {"accelerator": "auto", "devices": 1, "precision": "auto"}
+HARDWARE = Hardware()  # one device, whatever is there
+DATA = "data=tau22"  # the recipes as published, and not those of the synthetic miniature
 
 
 def run(arguments: argparse.Namespace) -> list[Row]:
     """All rows: what, median, unit, rounds."""
-    known = sorted(path.stem for path in CONF.glob("*.yaml"))
+    known = group_choices()["teacher"]
     chosen = arguments.teachers.split(",")
     for name in chosen:
         if name not in known:
@@ -52,60 +55,65 @@ def _bench(name: str, batch: int | None, rounds: int) -> list[Row]:
     on_gpu = fabric.device.type == "cuda"
     size = batch or (256 if on_gpu else 16)
     batches = max(1, (20 * size if on_gpu else FEWEST_CLIPS) // size)
-    cfg = OmegaConf.to_container(_config(name))
+    teacher = settings_of(name)
     waves = torch.randn(size, RATE, device=fabric.device) / 10
     labels = torch.randint(CLASSES, (size,), device=fabric.device)
 
-    ours = _network(cfg).to(fabric.device, memory_format=torch.channels_last)
-    front_end = build_front_end(RATE, cfg["mel"]).to(fabric.device)
+    ours = _network(teacher).to(fabric.device, memory_format=torch.channels_last)
+    front_end = build_front_end(RATE, teacher.mel).to(fabric.device)
 
-    def see(sound: torch.Tensor) -> torch.Tensor:
+    def log_mels(sound: torch.Tensor) -> torch.Tensor:
         return front_end(sound).contiguous(memory_format=torch.channels_last)
 
-    theirs = _unfused(_network(cfg)).to(fabric.device)
-    naive_see = naive_front_end(cfg["mel"]).to(fabric.device)
-    ways = {"ours": (ours, see, fabric.autocast), "naive": (theirs, naive_see, torch.enable_grad)}
+    theirs = _unfused(_network(teacher)).to(fabric.device)
+    naive_log_mels = naive_front_end(teacher.mel).to(fabric.device)
+    ways = {"ours": (ours, log_mels, fabric.autocast), "naive": (theirs, naive_log_mels, torch.enable_grad)}
     actions: dict[str, Action] = {}
-    for way, (network, look, precision) in ways.items():
-        actions[f"listen {way}"] = _listening(network, look, precision, waves, batches)
-        actions[f"train {way}"] = _training(network, look, precision, waves, labels, batches)
+    for way, (network, front, precision) in ways.items():
+        actions[f"logits {way}"] = _computing_logits(network, front, precision, waves, batches)
+        actions[f"train {way}"] = _training(network, front, precision, waves, labels, batches)
     for action in actions.values():  # the first call plans and allocates
         action()
     clips = batches * size
     found = {what: rates(seconds, clips) for what, seconds in in_turns(actions, rounds).items()}
     rows = []
-    for verb, text in (("listen", "logits"), ("train", "fine-tuning")):
+    for verb, text in (("logits", "logits"), ("train", "fine-tuning")):
         mine, other = found[f"{verb} ours"], found[f"{verb} naive"]
         rows.append(row(f"{name}: {text}, scenelet", mine, "clips/s"))
         rows.append(row(f"{name}: {text}, naive", other, "clips/s"))
-        rows.append(row(f"{name}: {text}, scenelet / naive", np.divide(mine, other), "times"))
-    minutes = [ALL_CLIPS / rate / 60 for rate in found["listen ours"]]
+        rows.append(row(f"{name}: {text}, scenelet / naive", np.divide(mine, other).tolist(), "times"))
+    minutes = [ALL_CLIPS / rate / 60 for rate in found["logits ours"]]
     return [*rows, row(f"{name}: logits of {ALL_CLIPS:,} clips at this rate", minutes, "min")]
 
 
-def _config(name: str) -> object:
-    """The yaml of a teacher, with the one it is based on."""
-    own = OmegaConf.load(CONF / f"{name}.yaml")
-    bases = [base for base in own.pop("defaults", []) if base != "_self_"]
-    return OmegaConf.merge(*(OmegaConf.load(CONF / f"{base}.yaml") for base in bases), own)
+def settings_of(name: str) -> TeacherSettings:
+    """What teacher=NAME means, with the recipe for the full data set."""
+    return composed(f"teacher={name}", DATA).teacher
 
 
-def _network(cfg: dict) -> nn.Module:
-    return build_teacher(cfg["builder"], classes=CLASSES, pretrained=False, **cfg["arguments"])
+def _network(teacher: TeacherSettings) -> nn.Module:
+    return build_teacher(teacher.builder, classes=CLASSES, pretrained=False, **teacher.arguments)
 
 
-def _listening(network: nn.Module, see: Callable, precision: Callable, waves: torch.Tensor, batches: int) -> Action:
-    def listen() -> None:
+def _computing_logits(
+    network: nn.Module, front_end: Callable, precision: Callable, waves: torch.Tensor, batches: int
+) -> Action:
+    def compute() -> None:
         network.eval()
         with torch.no_grad(), precision():
             for _ in range(batches):
-                network(see(waves)).float().cpu()
+                network(front_end(waves)).float().cpu()
 
-    return listen
+    return compute
 
 
 def _training(
-    network: nn.Module, see: Callable, precision: Callable, waves: torch.Tensor, labels: torch.Tensor, batches: int
+    network: nn.Module,
+    front_end: Callable,
+    precision: Callable,
+    waves: torch.Tensor,
+    labels: torch.Tensor,
+    batches: int,
 ) -> Action:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-6)
 
@@ -113,9 +121,9 @@ def _training(
         network.train()
         for _ in range(batches):
             with torch.no_grad():
-                pictures = see(waves)
+                spectrograms = front_end(waves)
             with precision():
-                loss = F.cross_entropy(network(pictures), labels)
+                loss = F.cross_entropy(network(spectrograms), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -126,7 +134,7 @@ def _training(
 def _unfused(network: nn.Module) -> nn.Module:
     """The same network with its package's own attention, where it has one."""
     inner = getattr(network, "network", None)
-    if hasattr(inner, "set_attn_implementation"):
+    if inner is not None and hasattr(inner, "set_attn_implementation"):
         inner.set_attn_implementation("eager")
     for block in getattr(inner, "blocks", []):
         own = Attention(block.attn.proj.in_features, block.attn.heads, qkv_bias=True)
@@ -135,7 +143,7 @@ def _unfused(network: nn.Module) -> nn.Module:
     return network
 
 
-def naive_front_end(mel: dict[str, object]) -> nn.Module:
+def naive_front_end(mel: Mapping[str, Any]) -> nn.Module:
     """The peers' front end of the same sizes as ours for these `mel` settings."""
     if mel["kind"] == "kaldi_fbank":
         return _OneByOne()

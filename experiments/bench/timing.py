@@ -1,6 +1,6 @@
 """Comparing the speed of several ways to do a thing, on machines that have other things to do as well.
 
-Conventions: ways take turns, round by round, so that a slow minute slows all of them; a figure is the median over the
+Conventions: ways take turns, round by round, so that a slow minute slows all of them; a result is the median over the
 rounds, with all rounds beside it.
 """
 

@@ -1,82 +1,241 @@
-"""The words of a command, as Hydra wants them: stages without `stage=`, input files without their setting's name, old
-spellings, and which settings were given by hand."""
+"""The words of a command, taken apart: Hydra's flags, the stages, their input files, old spellings, and settings."""
 
 import contextlib
-import logging
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from data.errors import UserError, unknown
-from experiments.settings.stages import RENAMED, STAGES
+from data.errors import UserError
+from experiments.command.composition import group_choices
+from experiments.command.keys import closest, declared_keys, is_read, meant
+from experiments.settings.stages import ALL, RENAMED, STAGES
 
 SWEEP = ("-m", "--multirun")
+FLAGS = (*SWEEP, "-r", "--run", "--resolve", "--hydra-help", "-sc", "--shell-completion")
+VALUED = (
+    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
+    "--experimental-rerun",
+)
+INFO = ("-i", "--info")  # which may have one of these values
+INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+QUESTIONS = (*INFO, "-c", "--cfg", "--hydra-help", "-sc", "--shell-completion")
+OURS = ("-h", "--help", "--version", "--completion")
+KEY = re.compile(r"[A-Za-z_][\w.@/:$-]*")
+SHOWN = 12  # keys in a line
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Command:
+    """A command line.
+
+    Attributes:
+        flags: Hydra's, with their values.
+        overrides: settings as Hydra takes them, key=value.
+        steps: the stages that it runs; of a sweep over stages, all of them.
+        stage: whether one was named.
+        renamed: old spellings that were used.
+    """
+
+    flags: tuple[str, ...]
+    overrides: tuple[str, ...]
+    steps: tuple[str, ...]
+    stage: bool
+    renamed: tuple[str, ...] = ()
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it is to run several jobs."""
+        return any(flag in SWEEP for flag in self.flags)
+
+    @property
+    def is_question(self) -> bool:
+        """Whether Hydra is to answer, and to run nothing."""
+        return any(flag.partition("=")[0] in QUESTIONS for flag in self.flags)
+
+    @property
+    def parsed(self) -> list[Override]:
+        """The overrides that Hydra understands; mistakes are found where they are used."""
+        parser, found = OverridesParser.create(), []
+        for text in self.overrides:
+            with contextlib.suppress(HydraException):
+                found.append(parser.parse_override(text))
+        return found
+
+    def for_hydra(self) -> list[str]:
+        """Its arguments: the overrides, with `given` set to the keys of the command line and, of a sweep, `swept` to
+        those that have several values; then the flags, which may not stand between them."""
+        if "--hydra-help" in self.flags:  # which takes no settings but Hydra's
+            return ["--hydra-help"]
+        parsed = self.parsed
+        swept = [each.key_or_group for each in parsed if self.is_sweep and each.is_sweep_override()]
+        # Groups are no settings; hydra/launcher=ray, which is one, could not stand in a list either.
+        given = [key for each in parsed if "." in each.key_or_group for key in _named_by(each)]
+        named = [f"{key}=[{','.join(found)}]" for key, found in (("swept", swept), ("given", given)) if found]
+        return [*self.overrides, *named, *self.flags]
+
+    def notices(self) -> list[str]:
+        """What is to be said about it: old spellings, and settings that none of its stages reads."""
+        found = [f"{key}= is now called {RENAMED[key]}=; the old name still works" for key in self.renamed]
+        named = [key for each in self.parsed for key in _named_by(each)]
+        tops = _tops() - {"stage", "hydra", "given", "swept"}
+        unread = [key for key in dict.fromkeys(named) if key.split(".")[0] in tops and not is_read(key, self.steps)]
+        if unread and self.steps:
+            more = f" and {len(unread) - SHOWN} more" if len(unread) > SHOWN else ""
+            found.append(f"not read by {', '.join(self.steps)}: {', '.join(unread[:SHOWN])}{more}")
+        return found
 
 
-def with_keys(arguments: Sequence[str]) -> list[str]:
-    """The arguments for Hydra, with `given` set to the keys of the command line; with -m, the flag first (Hydra wants
-    it there), and `swept` set to the keys that have several values.
+def read_arguments(arguments: Sequence[str]) -> Command:
+    """Take a command line apart: `student x=1` is `stage=student x=1`, `score FILE` is `stage=score
+    score.predictions=FILE`, `predictions=FILE` is `score.predictions=FILE`; what follows `--` is an input.
 
     Raises:
-        UserError: a word is no stage, or stands where none is expected.
+        UserError: words that are no settings, no stage, no input and no flags; all of them are listed.
     """
-    flags = [a for a in arguments if a in SWEEP]
-    rest = with_names([a for a in arguments if a not in flags])
-    parser, parsed = OverridesParser.create(), []
-    for argument in rest:
-        with contextlib.suppress(HydraException):  # flags, their values, and mistakes, which Hydra will find too
-            parsed.append(parser.parse_override(argument))
-    swept = [override.key_or_group for override in parsed if flags and override.is_sweep_override()]
-    # Groups are no settings; hydra/launcher=ray, which is one, could not stand in a list either.
-    given = [key for override in parsed if "." in override.key_or_group for key in _named_by(override)]
-    named = [f"{key}=[{','.join(found)}]" for key, found in (("swept", swept), ("given", given)) if found]
-    return [*flags[:1], *rest, *named]
-
-
-def with_names(arguments: Sequence[str]) -> list[str]:
-    """`student x=1` becomes `stage=student x=1`, `score FILE` becomes `stage=score score.predictions=FILE`, and
-    `predictions=FILE` becomes `score.predictions=FILE`, which is said.
-
-    Raises:
-        UserError: a word is no stage, or stands where none is expected.
-    """
-    found: list[str] = []
-    words = [a for a in arguments if "=" not in a and not a.startswith(("-", "~"))]
-    stage = next((a.removeprefix("stage=") for a in arguments if a.startswith("stage=")), None)
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if key in RENAMED and equals:
-            log.warning("%s= is now called %s=; the old name still works", key, RENAMED[key])
-            found.append(f"{RENAMED[key]}={value}")
-        elif argument not in words or (found and found[-1].startswith("--")):
-            found.append(argument)  # a setting, a flag, or a flag's value
-        elif stage is None:
-            if argument not in (*STAGES, "all"):
-                unknown("stage", argument, (*STAGES, "all"))
-            stage = argument
-            found.append(f"stage={stage}")
+    problems: list[str] = []
+    flags, words, behind = _without_flags(arguments, problems)
+    steps = _steps_of(words)
+    overrides: list[str] = []
+    inputs: list[str] = []
+    stage, renamed = steps is not None, []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in RENAMED and word != key:
+            renamed.append(key)
+            overrides.append(_with_quotes(f"{RENAMED[key]}={value}"))
+        elif _is_setting(word):
+            overrides.append(_with_quotes(word))
+        elif steps is None:
+            stage, steps = True, _stage(word, problems)
+            overrides.append(f"stage={word}")
         else:
-            found.append(_input(stage, argument))
-    return found
+            inputs.append(word)
+    steps = ALL if steps is None else steps
+    if (inputs or behind) and not problems:
+        overrides += _input(steps, [*inputs, *behind], problems)
+    if problems:
+        raise UserError("\n".join(problems))
+    return Command(tuple(flags), tuple(overrides), steps, stage, tuple(dict.fromkeys(renamed)))
 
 
-def _input(stage: str, word: str) -> str:
-    """The override by which a stage's input is named."""
-    setting = STAGES[stage].input if stage in STAGES else None
-    if setting is None:
-        raise UserError(f"{word!r} is no setting: settings are key=value; scenelet {stage} --help lists them")
-    quoted = word.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{setting}='{quoted}'"
+def _without_flags(arguments: Sequence[str], problems: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Hydra's flags with their values; the other words; and those behind `--`."""
+    flags: list[str] = []
+    words: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.partition("=")
+        if word == "--":
+            return flags, words, rest
+        has_value = (name in VALUED and not equals) or (word in INFO and rest[:1] and rest[0] in INFORMATION)
+        if has_value and rest:
+            flags += [word, rest.pop(0)]
+        elif name in (*FLAGS, *VALUED, *INFO):
+            flags.append(word)
+        elif not word.startswith("-") or os.path.lexists(word):
+            words.append(word)
+        else:
+            known = (*FLAGS, *VALUED, *INFO, *OURS)
+            problems.append(f"{word} is no flag{meant(closest(name, known))}")
+    return flags, words, []
+
+
+def _steps_of(words: Iterable[str]) -> tuple[str, ...] | None:
+    """The stages that `stage=` or `stage.steps=` names, as far as they are known; None: neither is there."""
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and key in ("stage", "stage.steps"):
+            names = re.findall(r"\w+", value)
+            steps = [step for name in names for step in (ALL if name == "all" else [name]) if step in STAGES]
+            return tuple(dict.fromkeys(steps))
+    return None
+
+
+def _tops() -> set[str]:
+    """What a key may begin with."""
+    return {key.split(".")[0] for key in declared_keys()} | {"stage", "hydra", "given", "swept", *group_choices()}
+
+
+def _is_setting(word: str) -> bool:
+    """Whether a word is a setting rather than a stage or an input: key=value, or ~key, which deletes.
+
+    A name that is no key, as ./a=b.csv, is none; neither is one that no key begins with, if there is such a file.
+    """
+    key, equals, _ = word.partition("=")
+    if not equals and not word.startswith("~"):
+        return False
+    key = key.lstrip("+~")
+    if re.split(r"[./@:]", key, maxsplit=1)[0] in {*_tops(), *RENAMED}:
+        return bool(KEY.fullmatch(key))
+    return bool(equals) and bool(KEY.fullmatch(key)) and not os.path.lexists(word)
+
+
+def _stage(word: str, problems: list[str]) -> tuple[str, ...]:
+    """The steps of a stage that a bare word names."""
+    if word == "all":
+        return ALL
+    if word in STAGES:
+        return (word,)
+    names, keys = [*STAGES, "all"], list(declared_keys())
+    if word in keys or ("." in word and closest(word, keys)):
+        problems.append(_no_setting(word, ()))
+    else:
+        choices = f"; choose one of: {', '.join(names)}"
+        problems.append(f"unknown stage {word!r}{meant(closest(word, names)) or choices}")
+    return ()
+
+
+def _input(steps: Sequence[str], words: Sequence[str], problems: list[str]) -> list[str]:
+    """The override by which the input of a stage is named."""
+    settings = [name for step in steps if (name := STAGES[step].input)]
+    if len(settings) == 1 and len(words) == 1:
+        return [f"{settings[0]}={quoted(words[0])}"]
+    if len(settings) == 1:
+        problems.append(f"{len(words)} inputs, and {settings[0]} is one file or folder: {', '.join(map(repr, words))}")
+    elif settings:
+        problems.append(f"{words[0]!r} is the input of which stage? Write {' or '.join(f'{s}=...' for s in settings)}")
+    elif steps:
+        problems += [_no_setting(word, steps) for word in words]
+    return []
+
+
+def _no_setting(word: str, steps: Sequence[str]) -> str:
+    keys = [*declared_keys(), *group_choices()]
+    if word in (*STAGES, "all"):
+        return f"{word!r} is a second stage: several are stage.steps=[{','.join([*steps, word])}]"
+    if word in keys:
+        return f"{word} has no value: write {word}=VALUE"
+    return f"{word!r} is no setting, which are key=value{meant(closest(word, keys))}"
+
+
+def _with_quotes(word: str) -> str:
+    """A setting; a path that Hydra's grammar does not take as it stands, such as ~/x or a=b, is put in quotes."""
+    key, _, value = word.partition("=")
+    if value and (declared := declared_keys().get(key)) and declared.is_path:
+        try:
+            OverridesParser.create().parse_override(word)
+        except HydraException:
+            return f"{key}={quoted(value)}" if value[0] not in "['\"" else word
+    return word
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra takes it for a value: in quotes, and ${ is no interpolation."""
+    literal = re.sub(r"(\\*)\$\{", lambda found: rf"{2 * found[1]}\${{", text)
+    return QuotedString(literal, Quote.single).with_quotes()
 
 
 def _named_by(override: Override) -> Iterable[str]:
     """The settings that an override gives: student.fit={epochs: 3} gives student.fit.epochs."""
+    key = override.package if override.package else override.key_or_group
     value = override.value()
-    return flat_keys(override.key_or_group, value) if isinstance(value, dict) else [override.key_or_group]
+    return flat_keys(key, value) if isinstance(value, dict) else [key]
 
 
 def flat_keys(prefix: str, tree: Mapping) -> Iterable[str]:

@@ -65,7 +65,7 @@ class DataModule:
         rows = np.arange(len(self.clips.clips)) if split is None else self.clips.indices(split)
         recordings = None
         if crop:
-            clips = [self.clips.clips[row] for row in rows]
+            clips = [self.clips.clips[row] for row in rows.tolist()]
             length = None if crop_seconds is None else round(crop_seconds * self.store.sample_rate)
             recordings = Recordings(clips, self.store.samples, length, device)
             if recordings.runs < len(clips) and self.store.samples != round(PART_SECONDS * self.store.sample_rate):

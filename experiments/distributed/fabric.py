@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 
 from data.errors import UserError, unknown
 from experiments.distributed.processes import started_processes
-from experiments.settings.shared import Hardware
+from experiments.settings.parts import Hardware
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 MEETING = ("WORLD_SIZE", "MASTER_ADDR", "SLURM_NTASKS")  # how processes of several machines find each other

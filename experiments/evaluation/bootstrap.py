@@ -60,7 +60,12 @@ def difference_intervals(
 
 
 def _intervals(
-    right: np.ndarray, losses: np.ndarray, labels: np.ndarray, classes: int, recordings: Sequence[str], seed: int
+    right: np.ndarray,
+    losses: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    recordings: Sequence[str] | np.ndarray,
+    seed: int,
 ) -> dict[str, tuple[float, float]]:
     """Of means of what each item gives, over items in each class first (accuracy), or over all (log loss)."""
     _, member = np.unique(np.asarray(recordings), return_inverse=True)

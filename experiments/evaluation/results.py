@@ -5,8 +5,9 @@ from pathlib import Path
 
 from data.errors import UserError, listed
 from experiments.evaluation.seeds import Result
+from experiments.runs.identity import flat
 from experiments.runs.layout import CONFIG, RECORD, SCORES
-from experiments.runs.reader import flat, read_record, read_scores
+from experiments.runs.reader import read_record, read_scores
 
 
 def read_results(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:

@@ -93,7 +93,8 @@ def classify_sound(classifier: Classifier, sound: bytes) -> dict[str, Any]:
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse requests that are not of the page, and answer mistakes with messages."""
-    host, response = request.headers.get("Host", ""), web.StreamResponse()
+    host = request.headers.get("Host", "")
+    response: web.StreamResponse
     if host.rsplit(":", 1)[0] not in NAMES:
         response = _refusal(403, f"this page is called http://{HOST}, not {host}")
     elif request.headers.get("Origin", f"http://{host}") != f"http://{host}":

@@ -31,12 +31,17 @@ def shifts_of(count: int, widest: int) -> list[int]:
     """So many shifts in samples, evenly spaced over +-`widest`, the middle one 0.
 
     Raises:
-        UserError: the number is even, so that the clean clip would not be among them, or the shifts are all 0.
+        UserError: the number is even, so that the clean clip would not be among them, or several are the same.
     """
     if count < 1 or count % 2 == 0:
         raise UserError(f"teacher.shifts={count} must be odd: 1, the clean clip, or 3, 5, ... around it")
     if count > 1 and widest == 0:
         raise UserError(f"teacher.shifts={count} shifts by up to teacher.augment.roll, which is 0: set that")
+    if count > 2 * widest + 1:
+        raise UserError(
+            f"teacher.shifts={count} is more than the {2 * widest + 1} shifts by whole samples, up to "
+            f"teacher.augment.roll={widest} either way"
+        )
     half = count // 2
     return [round(widest * step / max(half, 1)) for step in range(-half, half + 1)]
 
@@ -87,6 +92,7 @@ def write_logits(
     batches = data.batches(None, batch_size=BATCH, device=fabric.device)
     writer = LogitsWriter(path, clips.filenames, clips.scenes, identity, shifts) if is_first() else None
     missing = exchange(fabric, None if writer is None else sorted({row // BATCH for row in writer.missing.tolist()}))[0]
+    assert missing is not None  # the first process has the writer
     together = COMMIT * fabric.world_size
     for start in range(0, len(missing), together):
         numbers = missing[start : start + together][fabric.global_rank :: fabric.world_size]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from data.errors import UserError
 from experiments.quantization.bits import HALF
 from students.quantize.calibrate import calibrate, correct_biases
 from students.quantize.exact import calibrate_exactly
+from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import FoldedNetwork
+from students.quantize.tflite import write_tflite
 
 BATCH = 32  # clips whose activations are observed at once
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
@@ -42,6 +45,33 @@ def calibrated(
         return calibrate_exactly(folded, spectrograms.split(BATCH), percentile=percentile)
     integers = calibrate(folded, spectrograms.split(BATCH), percentile=percentile, bits=bits, activations=activations)
     return folded, correct_biases(folded, integers, spectrograms[:BIAS_CLIPS])
+
+
+def write_integers(
+    network: nn.Module,
+    spectrograms: torch.Tensor,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, object] | None = None,
+    bits: int = 8,
+) -> IntegerNetwork:
+    """Convert a float student to integers after training, and write the file; for notebooks.
+
+    Args:
+        network: log-mels to logits.
+        spectrograms: log-mels (n, 1, mels, frames) of train clips, some hundred, to calibrate on.
+        path: of the TFLite file.
+        metadata: JSON that travels in the file; with sample_rate, mel and scenes the file can be used by
+            inference/classifier.py.
+        bits: of all weights, 8 or 4.
+
+    Raises:
+        UserError: a part of the network has no integer form.
+    """
+    folded = fold(network, (1, *spectrograms.shape[1:]))
+    _, integers = calibrated(folded, spectrograms, bits=dict.fromkeys(folded.convolutions, bits))
+    write_tflite(integers, path, metadata or {})
+    return integers
 
 
 def halved(network: nn.Module) -> nn.Module:

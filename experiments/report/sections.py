@@ -20,8 +20,9 @@ from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
 from experiments.report.ranking import trade_off_of
 from experiments.report.tables import WHOLE, metric_rows
+from experiments.runs.identity import flat
 from experiments.runs.layout import REPORT
-from experiments.runs.reader import RunFiles, ancestors, flat, read_run
+from experiments.runs.reader import RunFiles, ancestors, read_run
 from students.limits import LIMITS
 
 FORMS = {STORED: "as stored", FLOAT: "float", PTQ: "integer, before", HOST: "host's kernels"}

@@ -12,8 +12,9 @@ from typing import Any
 
 from data.files import file_sha256
 from experiments.runs.formats import Metered, Record
+from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL
-from experiments.runs.reader import find_record, flat, read_phases
+from experiments.runs.reader import find_record, read_phases
 
 DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no members
 UNKNOWN: Metered = {"kWh": None, "seconds": None, "estimated": False}

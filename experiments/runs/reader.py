@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from data.errors import UserError, listed
+from data.readers import readers
 from experiments.runs.formats import (
     DAMAGE,
     Metered,
@@ -28,9 +29,8 @@ from experiments.runs.formats import (
     record_in,
     scores_in,
 )
+from experiments.runs.identity import flat
 from experiments.runs.layout import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
-
-CHALLENGE = "tau22"  # the kind of data set that is the challenge's
 
 Rows = Sequence[Row]
 Kind = TypeVar("Kind")
@@ -94,7 +94,7 @@ class RunFiles:
     @property
     def is_of_challenge(self) -> bool:
         """Whether the metrics are of the challenge's data, which published ones are of."""
-        return self.data.get("kind") == CHALLENGE
+        return is_of_challenge(str(self.data.get("kind")))
 
     @property
     def training_kwh(self) -> float | None:
@@ -102,6 +102,11 @@ class RunFiles:
         whole = self.energy.get("training/all")
         known = [phase["kWh"] for phase in ([whole] if whole else self.energy.values())]
         return sum(known) if known and None not in known else None
+
+
+def is_of_challenge(kind: str) -> bool:
+    """Whether a kind of data set is the challenge's own; an unknown one is not."""
+    return kind in readers() and readers()[kind].is_challenge
 
 
 def is_run(folder: str | Path) -> bool:
@@ -220,13 +225,6 @@ def ancestors(folder: Path) -> list[Path]:
 
     climb(folder, frozenset({folder.resolve()}))
     return list(found)
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value, of mappings in mappings."""
-    if isinstance(tree, Mapping):
-        return {k: v for key, value in tree.items() for k, v in flat(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): tree}
 
 
 def _checked(path: Path, parse: Callable[[Path], Kind]) -> Kind:

@@ -15,6 +15,7 @@ import yaml
 
 from data.errors import UserError, listed
 from experiments.distributed.processes import is_first
+from experiments.runs.identity import differences
 from experiments.runs.layout import (
     CHECKPOINT,
     CONFIG,
@@ -28,9 +29,9 @@ from experiments.runs.layout import (
     SCORES,
     write_text,
 )
-from experiments.runs.reader import find_record, flat, read_record
+from experiments.runs.reader import find_record, read_record
 from experiments.runs.tracking import Tracker, commit
-from experiments.settings.shared import Tracking
+from experiments.settings.parts import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -180,10 +181,3 @@ class Run:
         if self._tracker is not None:
             paths = [self.folder / name for name in (CHECKPOINT, LOGITS, MODEL)]
             self._tracker.finish(scores, [path for path in paths if path.exists()], media)
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What two identities have not in common, in words."""
-    before, now = flat(before), flat(now)
-    keys = sorted(before.keys() | now.keys())
-    return [f"{k}: {before.get(k)} there, {now.get(k)} asked for" for k in keys if before.get(k) != now.get(k)]

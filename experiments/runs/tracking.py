@@ -55,7 +55,7 @@ class Tracker:
         """
         if kind not in KINDS:
             unknown("tracking.kind", kind, KINDS)
-        self._run: Any = None  # W&B's own
+        self._run: Any = None  # W&B's own kind of run
         if kind == "none":
             return
         import wandb
@@ -66,7 +66,6 @@ class Tracker:
         reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if has_key() else "no key"
 
         def begin(mode: Literal["online", "offline"]) -> Any:
-            settings = wandb.Settings(silent=True, console="off", reinit="create_new")
             return wandb.init(
                 project=project,
                 entity=entity,
@@ -75,7 +74,7 @@ class Tracker:
                 dir=folder,
                 config=dict(config),
                 mode=mode,
-                settings=settings,
+                settings=wandb.Settings(silent=True, console="off", reinit="create_new"),
             )
 
         if reason is None:

@@ -11,15 +11,18 @@ from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError, unknown
-from experiments.settings.shared import Recipe, setting
+from data.settings import setting
+from experiments.settings.parts import ROUNDED, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
     """How several teachers' logits become one; see teachers/ensemble.py."""
 
-    mean: str = setting("of the members: logits, or probabilities", default="logits")
-    weights: Any = setting("equal, fit (lowest log loss on the validation clips), or a list", default="equal")
+    mean: str = setting("what is averaged", choices=("logits", "probabilities"), default="logits")
+    weights: Any = setting(
+        "equal, fit (lowest log loss on the validation clips), or a list", suggested=("equal", "fit"), default="equal"
+    )
     temperature: bool = setting("divide each member's logits by the temperature that fits best", default=False)
 
 
@@ -27,43 +30,49 @@ class Ensemble:
 class Quantize:
     """How a student becomes integers; see students/quantize/."""
 
-    method: str = setting("ptq: after training; qat: the student goes on learning while it is rounded", default="ptq")
-    learns_from: str = setting("of qat: teachers, as the student did; or student: its float self", default="teachers")
-    bits: Any = setting("of weights: 8, 4, auto (by layer, see budget), {LAYER: 4}, or 16f (floats)", default=8)
+    method: str = setting(
+        "ptq: after training; qat: training goes on while it is rounded", choices=("ptq", "qat"), default="ptq"
+    )
+    learns_from: str = setting(
+        "of qat: teachers, as the student did; or student: its float self",
+        choices=("teachers", "student"),
+        default="teachers",
+    )
+    bits: Any = setting(
+        "of weights: 8, 4, auto (by layer, see budget), {LAYER: 4}, or 16f (floats)",
+        suggested=(8, 4, "auto", "16f"),
+        default=8,
+    )
     budget: int | None = setting("bytes of weights and biases that bits=auto may use", default=None)
-    activations: int = setting("bits: 8, or 16 with weights of 8", default=8)
+    activations: int = setting("bits: 8, or 16 with weights of 8", choices=(8, 16), default=8)
     clips: int = setting("train clips to calibrate on; validation clips to measure sensitivity on", default=256)
     percentile: Any = setting("of an activation's values in its range; 100: min-max; mse: least error", default=99.99)
-    exact: str = setting("device: the file equals what a device computes; all: any runtime", default="device")
-    frozen: float = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
-    export: list[str] = setting("onnx (model.onnx, QDQ), torch (student.pt2, float)", default_factory=list)
-    fit: Recipe = setting(
-        "",
-        default_factory=lambda: Recipe(  # of qat: that of the 2023 winner
-            epochs=24,
-            batch_size=256,
-            learning_rate=5e-5,
-            weight_decay=1e-4,
-            warm_up=0,
-            constant_until=1,
-            down_over=16,
-            floor=0.1,
-        ),
+    exact: str = setting(
+        "device: the file equals what a device computes; all: any runtime", choices=("device", "all"), default="device"
     )
+    frozen: float = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
+    export: list[str] = setting(
+        "onnx (model.onnx, QDQ), torch (student.pt2, float)", suggested=("[onnx]", "[torch]"), default_factory=list
+    )
+    fit: Recipe = setting("", default_factory=lambda: ROUNDED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """Which table of predictions is scored."""
 
-    predictions: str | None = setting("columns filename and one of probabilities for each class", default=None)
+    predictions: str | None = setting(
+        "columns filename and one of probabilities for each class", is_path=True, default=None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """Which runs are averaged over seeds."""
 
-    runs: Any = setting("run folders: a path, a pattern like runs/student/mine-*, or a list", default=None)
+    runs: Any = setting(
+        "run folders: a path, a pattern like runs/student/mine-*, or a list", is_path=True, default=None
+    )
     reference: str | None = setting("what the others are compared with, or a part of its name", default=None)
 
 
@@ -71,33 +80,37 @@ class Summary:
 class Report:
     """Which runs are shown side by side."""
 
-    runs: Any = setting("run folders, as summary.runs; null: all runs of this name", default=None)
+    runs: Any = setting("run folders, as summary.runs; null: all runs of this name", is_path=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rank:
     """Which systems are ranked."""
 
-    systems: str | None = setting("a table of systems; null: the published ones of 2023", default=None)
-    runs: Any = setting("run folders of your own systems; null: runs/quantize/<name>", default=None)
+    systems: str | None = setting("a table of systems; null: the published ones of 2023", is_path=True, default=None)
+    runs: Any = setting("run folders of your own systems; null: runs/quantize/<name>", is_path=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submit:
     """What goes into a challenge package."""
 
-    evaluation: str | None = setting("folder of the sound files without labels", default=None)
-    runs: Any = setting("one to four quantize runs, the systems; null: runs/quantize/<name>", default=None)
+    evaluation: str | None = setting("folder of the sound files without labels", is_path=True, default=None)
+    runs: Any = setting(
+        "one to four quantize runs, the systems; null: runs/quantize/<name>", is_path=True, default=None
+    )
     surname: str | None = setting("of the corresponding author, in the package's file names", default=None)
     institute: str | None = setting("abbreviation, in the package's file names", default=None)
-    about: str | None = setting("YAML file with what no run can know: authors, title, abstract, ...", default=None)
+    about: str | None = setting(
+        "YAML file with what no run can know: authors, title, abstract, ...", is_path=True, default=None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validate:
     """Which package is checked."""
 
-    package: str | None = setting("a challenge package, FILE.zip", default=None)
+    package: str | None = setting("a challenge package, FILE.zip", is_path=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,15 +118,23 @@ class Energy:
     """How inference is metered."""
 
     seconds: float = setting("that model and baseline are each metered, in whole passes", default=30.0)
-    kernels: str = setting("device, as a microcontroller; host, as a PC (XNNPACK)", default="device")
+    kernels: str = setting(
+        "device, as a microcontroller; host, as a PC (XNNPACK)", choices=("device", "host"), default="device"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise UserError(f"energy.seconds={self.seconds} must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
     """Which sounds are classified."""
 
-    audio: str | None = setting("a sound file of any length, rate and format, or a folder of them", default=None)
-    out: str | None = setting("the table; null: runs/predict/<name>/predictions.csv", default=None)
+    audio: str | None = setting(
+        "a sound file of any length, rate and format, or a folder of them", is_path=True, default=None
+    )
+    out: str | None = setting("the table; null: runs/predict/<name>/predictions.csv", is_path=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +156,7 @@ class Stage:
         about: one line of --help.
         module: with `run(settings)`; imported when the stage runs.
         own: the settings that it declares for itself, under the stage's name; None: none.
-        reads: the other settings that it reads: groups (data, teacher, student, quantize, fabric) and single keys.
+        reads: the other settings that it reads: groups (data, fabric), parts of them (student.augment) and single keys.
         input: the setting that a bare word of the command line gives, as in `scenelet score FILE`.
         shared: whether it runs in every process of several, or in the first one only.
     """
@@ -149,55 +170,50 @@ class Stage:
 
 
 _S = "experiments.stages"
-_TRAINING = ("data", "fabric", "tracking", "seed", "epochs", "force")
+_NAMED = ("name", "runs")
+_RECORDED = (*_NAMED, "force", "tracking")
+_CLIPS = ("data", "cache")
+_TRAINING = (*_CLIPS, *_RECORDED, "fabric", "seed", "epochs")
 STAGES: Mapping[str, Stage] = {
-    "data": Stage("fetch, check and pack a data set once", f"{_S}.data", None, ("data", "cache")),
+    "data": Stage("fetch, check and pack a data set once", f"{_S}.data", reads=_CLIPS),
     "teacher": Stage(
         "train a teacher, write its logits",
         f"{_S}.teacher",
-        None,
-        ("teacher", *_TRAINING, "only", "checkpoint"),
+        reads=("teacher", *_TRAINING, "only", "checkpoint"),
         shared=True,
     ),
     "ensemble": Stage(
-        "make one logits file of several, and compare them",
-        f"{_S}.ensemble",
-        Ensemble,
-        ("logits", "data", "tracking", "force"),
+        "make one logits file of several, and compare them", f"{_S}.ensemble", Ensemble, ("logits", *_CLIPS, *_RECORDED)
     ),
     "student": Stage(
-        "train a student on the logits of the same name, or of logits=[FILES]",
+        "train a student on logits of the same name, or logits=[FILES]",
         f"{_S}.student",
-        None,
-        ("student", *_TRAINING, "distill", "logits", "limits"),
+        reads=("student", *_TRAINING, "distill", "logits", "limits"),
         shared=True,
     ),
     "quantize": Stage(
         "make the student a network of integers and score that file",
         f"{_S}.quantize",
         Quantize,
-        ("checkpoint", *_TRAINING, "distill", "logits"),
+        ("checkpoint", *_TRAINING, "distill", "logits", "student.augment", "student.distill"),
     ),
     "score": Stage(
-        "official metrics of any table of predictions",
-        f"{_S}.score",
-        Score,
-        ("data", "tracking", "force"),
-        "score.predictions",
+        "official metrics of any table of predictions", f"{_S}.score", Score, (*_CLIPS, *_RECORDED), "score.predictions"
     ),
-    "rank": Stage("rank systems by the challenge's formula", f"{_S}.rank", Rank),
+    "rank": Stage("rank systems by the challenge's formula", f"{_S}.rank", Rank, _NAMED),
     "energy": Stage(
-        "meter inference, the model's and the baseline's",
-        f"{_S}.energy",
-        Energy,
-        ("model", "data", "tracking", "force"),
+        "meter inference, the model's and the baseline's", f"{_S}.energy", Energy, ("model", *_CLIPS, *_RECORDED)
     ),
-    "summary": Stage("average runs over seeds, and compare settings pair by pair", f"{_S}.summary", Summary),
-    "report": Stage("runs side by side on a page, with plots", f"{_S}.report", Report, ("tracking",)),
-    "workspace": Stage("upload a layout for Weights & Biases", f"{_S}.workspace", None, ("tracking",)),
-    "predict": Stage("classify sound files, second by second", f"{_S}.predict", Predict, ("model",), "predict.audio"),
-    "demo": Stage("a page on this machine that classifies a file or the microphone", f"{_S}.demo", Demo, ("model",)),
-    "submit": Stage("pack quantised students for the challenge", f"{_S}.submit", Submit, ("tracking", "force")),
+    "summary": Stage("average runs over seeds, and compare settings pair by pair", f"{_S}.summary", Summary, _NAMED),
+    "report": Stage("runs side by side on a page, with plots", f"{_S}.report", Report, (*_NAMED, "tracking")),
+    "workspace": Stage("upload a layout for Weights & Biases", f"{_S}.workspace", reads=("tracking",)),
+    "predict": Stage(
+        "classify sound files, second by second", f"{_S}.predict", Predict, ("model", *_NAMED), "predict.audio"
+    ),
+    "demo": Stage(
+        "a page on this machine that classifies a file or the microphone", f"{_S}.demo", Demo, ("model", *_NAMED)
+    ),
+    "submit": Stage("pack quantised students for the challenge", f"{_S}.submit", Submit, _RECORDED),
     "validate": Stage(
         "check a challenge package, and list every defect",
         f"{_S}.validate",
@@ -228,4 +244,4 @@ def require_stages(steps: tuple[str, ...]) -> None:
         raise UserError(f"stage.steps=[] names no stage: give some of {', '.join(STAGES)}")
     for step in steps:
         if step not in STAGES:
-            unknown("step", step, STAGES)
+            unknown("stage", step, STAGES)

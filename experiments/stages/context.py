@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.runs.layout import MODEL, Layout
 from experiments.runs.record import Run
-from experiments.settings.shared import Settings
+from experiments.settings.shared import SPECIAL, Settings
 from experiments.settings.stages import STAGES
 
 
@@ -55,12 +55,11 @@ def new_run(
 
 def as_mapping(settings: Settings) -> dict[str, Any]:
     """All settings as plain values under the names that the command line has for them."""
-    skipped = ("steps", "own", "job", "given")
     found: dict[str, Any] = {"stage": {"steps": list(settings.steps)}}
     found |= {
         each.name: _plain(getattr(settings, each.name))
         for each in dataclasses.fields(settings)
-        if each.name not in skipped
+        if each.name not in SPECIAL
     }
     found |= {
         name: _plain(settings.own[stage.own])

@@ -15,7 +15,7 @@ from rich.console import Console
 from data.errors import UserError, unknown
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
-from experiments.command.schema import resolve
+from experiments.command.schema import composed
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.inference.classifier import front_end_of
 from experiments.inference.metering import (
@@ -93,6 +93,6 @@ def _model_front_end(path: Path, metadata: Mapping[str, Any], data: DataModule) 
 
 def _baseline_front_end(data: DataModule) -> FrontEnd:
     """As published, which is for clips of 1 s at 32 kHz."""
-    front_end = build_front_end(data.store.sample_rate, resolve(["student=baseline"]).student.mel)
+    front_end = build_front_end(data.store.sample_rate, composed("student=baseline").student.mel)
     require_baseline_shape(data, front_end)
     return front_end

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,8 @@ def _weights(wanted: object, members: np.ndarray, labels: np.ndarray, mean: str)
 
 def _numbers(wanted: object) -> np.ndarray:
     try:
+        assert isinstance(wanted, Iterable)
         assert not isinstance(wanted, str)
-        return np.array([float(w) for w in wanted])  # type: ignore[attr-defined]
+        return np.array([float(w) for w in wanted])
     except (AssertionError, TypeError, ValueError):
         raise UserError(f"ensemble.weights={wanted} must be equal, fit, or a list of numbers like [2,1]") from None

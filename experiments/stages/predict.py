@@ -39,7 +39,6 @@ def run(settings: Settings) -> None:
     Raises:
         UserError: files cannot be read, all of them listed; the table of the others is written before.
     """
-    check(settings)
     audio, out = settings.of(Predict).audio, _table(settings)
     assert audio is not None
     classifier = load_classifier(model_of(settings))

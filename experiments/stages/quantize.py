@@ -11,12 +11,13 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from data.errors import UserError, unknown
+from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing
-from experiments.quantization.bits import HALF, choose_bits, layer_rows, require_bits
+from experiments.quantization.bits import HALF, choose_bits, layer_rows
+from experiments.quantization.checks import require_form, require_valid
 from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
 from experiments.report.publish import finish, is_done
@@ -27,9 +28,9 @@ from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
 from experiments.stages.context import layout_of, new_run
+from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss
-from experiments.training.trainer import Trainer
 from students import build_student
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.limits import Complexity
@@ -40,31 +41,18 @@ from students.quantize.integer import IntegerNetwork
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
-CHOICES = {"method": ("ptq", "qat"), "exact": ("device", "all"), "learns_from": ("teachers", "student")}
-EXPORTS = ("onnx", "torch")
-
 log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """See settings/stages.py."""
+    """See settings/stages.py. A student that this command is to train first is built, and must have the form."""
     own = settings.of(Quantize)
     layout_of(settings).folder("quantize")
-    for name, choices in CHOICES.items():
-        if (value := getattr(own, name)) not in choices:
-            unknown(f"quantize.{name}", value, choices)
-    for export in own.export:
-        if export not in EXPORTS:
-            unknown("quantize.export", export, EXPORTS)
-    if own.exact == "all" and (own.bits, own.activations) != (8, 8):
-        raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits and activations at 8")
-    require_bits(own.bits, own.budget)
-    if own.bits == HALF and (own.method != "ptq" or "onnx" in own.export):
-        raise UserError(f"quantize.bits={HALF} stores floats: it has no quantize.method=qat or ONNX file")
-    if own.clips < 1:
-        raise UserError(f"quantize.clips={own.clips} leaves no clip to calibrate on: give at least 1")
-    if not 0 <= own.frozen <= 1:
-        raise UserError(f"quantize.frozen={own.frozen} is a share of the epochs, from 0 to 1")
+    require_valid(own)
+    if "student" in settings.steps and settings.checkpoint is None:
+        shape = spectrogram_shape(settings, settings.student.mel)
+        arguments = student_arguments(settings.student, 10, shape)
+        require_form(own, build_student(settings.student.builder, **arguments), shape)
     if own.method == "qat":
         _check_training(settings)
 
@@ -76,7 +64,7 @@ def _check_training(settings: Settings) -> None:
         raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
     if settings.fabric.processes > 1:
         raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
-    _trainer(settings, settings.of(Quantize).fit.batch_size).require_possible()
+    trainer_of(settings, settings.of(Quantize).fit, settings.student.augment).require_possible()
 
 
 def run(settings: Settings) -> None:
@@ -201,7 +189,8 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
         if done >= epochs - round(own.frozen * epochs):
             network.freeze_steps()
 
-    _trainer(task.settings, task.run.identity["settings"]["batch_size"]).train(
+    batch_size = task.run.identity["settings"]["batch_size"]
+    trainer_of(task.settings, own.fit, task.settings.student.augment, batch_size).train(
         task.run,
         task.data,
         network,
@@ -212,17 +201,6 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
         after_epoch=freeze,
     )
     return network.cpu().integers()
-
-
-def _trainer(settings: Settings, batch_size: int) -> Trainer:
-    recipe = settings.of(Quantize).fit.lasting(settings.epochs)
-    return Trainer(
-        recipe=dataclasses.replace(recipe, batch_size=batch_size),
-        augmentation=settings.student.augment,
-        hardware=settings.fabric,
-        residency=settings.data.residency,
-        seed=settings.seed,
-    )
 
 
 def _export(task: _Task) -> None:

@@ -18,22 +18,21 @@ from experiments.runs.layout import CONFUSION, SCORES
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Score
-from experiments.stages.context import layout_of, new_run
+from experiments.stages.context import new_run
 
 log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """See settings/stages.py."""
-    layout_of(settings)
-    if not Path(_table(settings)).is_file():
+    """See settings/stages.py. What another stage of the command may write need not be there yet."""
+    if not Path(_table(settings)).is_file() and settings.steps[0] == "score":
         raise UserError(f"score.predictions={_table(settings)} is no file")
 
 
 def run(settings: Settings) -> None:
     """Score `score.predictions` on the test split; write score.json and its tables; print the tables."""
     path = _table(settings)
-    clips = read_clips(settings.data, settings.cache_folder)[0]
+    clips = read_clips(settings.data, settings.cache_folder)
     rows = clips.indices("test")
     names = [clips.clips[row].filename for row in rows]
     probabilities = read_predictions(path, names, clips.scenes)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 
 import torch
 
@@ -18,13 +17,13 @@ from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.runs.reader import read_energy
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run
+from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, read_targets, require_choice, student_loss
-from experiments.training.trainer import Trainer
 from students import build_student
 from students.complexity import torch_complexity
 from students.limits import Complexity, over_limits
-from students.scale import WIDEST, widest_arguments
+from students.scale import WIDEST
 
 ON_EXCESS = ("error", "warn")
 BATCH = 64  # clips whose logits are computed at once
@@ -38,15 +37,13 @@ def check(settings: Settings) -> None:
     layout_of(settings).folder("student")
     require_choice(settings.distill)
     student_loss(student.distill)
-    _trainer(settings, student.fit.batch_size).require_possible()
+    trainer_of(settings, student.fit, student.augment).require_possible()
     if student.fit.layer_decay != 1 or student.fit.frozen_layers:
         raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
     if student.augment.crop:
         raise UserError("augment.crop=true is for teachers: a student's target logits are of whole clips")
-    front_end = build_front_end(settings.data.sample_rate, student.mel)
-    samples = round(settings.data.clip_seconds * settings.data.sample_rate)
-    shape = 1, 1, front_end.mels, front_end.frames(samples)
-    network = build_student(student.builder, **_arguments(settings, 10, shape))
+    shape = spectrogram_shape(settings, student.mel)
+    network = build_student(student.builder, **student_arguments(student, 10, shape))
     _require_limits(settings, torch_complexity(network, shape), said=False)
 
 
@@ -78,14 +75,16 @@ def run(settings: Settings) -> None:
 
     front_end = build_front_end(settings.data.sample_rate, student.mel)
     shape = data.spectrogram_shape(front_end)
-    arguments = _arguments(settings, len(clips.scenes), shape)
+    arguments = student_arguments(student, len(clips.scenes), shape)
+    if student.size == WIDEST:
+        log.info("the widest within the limits: %s", arguments)
     torch.manual_seed(settings.seed)
     network = build_student(student.builder, **arguments)
     cost = torch_complexity(network, shape)
     _require_limits(settings, cost)
 
     log.info("student %s: labels%s", student.builder, "".join(f", {path}" for path in targets.paths))
-    network = _trainer(settings, batch_size).train(
+    network = trainer_of(settings, student.fit, student.augment, batch_size).train(
         this,
         data,
         network,
@@ -110,27 +109,6 @@ def run(settings: Settings) -> None:
         finish(this, scores)
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)
-
-
-def _trainer(settings: Settings, batch_size: int) -> Trainer:
-    return Trainer(
-        recipe=dataclasses.replace(settings.student.fit.lasting(settings.epochs), batch_size=batch_size),
-        augmentation=settings.student.augment,
-        hardware=settings.fabric,
-        residency=settings.data.residency,
-        seed=settings.seed,
-    )
-
-
-def _arguments(settings: Settings, classes: int, shape: Sequence[int]) -> dict[str, object]:
-    """What the student is built with: `size` is one of its own, or the widest for log-mels of this shape."""
-    student = settings.student
-    arguments = {"classes": classes, **student.arguments}
-    if student.size == WIDEST:
-        arguments = widest_arguments(student.builder, arguments, shape)
-        log.info("the widest within the limits: %s", arguments)
-        return arguments
-    return arguments if student.size is None else {"size": student.size, **arguments}
 
 
 def _require_limits(settings: Settings, cost: Complexity, *, said: bool = True) -> None:

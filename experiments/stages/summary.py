@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 def check(settings: Settings) -> None:
     """See settings/stages.py."""
-    layout_of(settings)
     if settings.of(Summary).runs is None:
         raise UserError(
             "the summary stage needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them"

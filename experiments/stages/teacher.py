@@ -24,9 +24,9 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run
+from experiments.stages.training import spectrogram_shape, trainer_of
 from experiments.training import checkpoint
 from experiments.training.optimization import parameter_groups
-from experiments.training.trainer import Trainer
 from teachers import build_teacher
 from teachers.layers import layers_of
 
@@ -42,9 +42,10 @@ def check(settings: Settings) -> None:
     if settings.only is not None and settings.only not in ONLY:
         unknown("only", settings.only, ONLY)
     shifts_of(teacher.shifts, teacher.augment.roll)
-    _trainer(settings, teacher.fit.batch_size).require_possible()
+    trainer_of(settings, teacher.fit, teacher.augment).require_possible()
     if settings.only is not None:
         return
+    spectrogram_shape(settings, teacher.mel)
     if teacher.weights is not None:
         _fingerprint(teacher.weights)
     arguments = {"classes": 10, **teacher.arguments}
@@ -58,16 +59,6 @@ def run(settings: Settings) -> None:
     data = prepare(settings.data, settings.cache_folder)
     this, path = _trained_before(settings, data) if settings.only else _trained(settings, data)
     _write_logits(settings, data, this, path)
-
-
-def _trainer(settings: Settings, batch_size: int) -> Trainer:
-    return Trainer(
-        recipe=dataclasses.replace(settings.teacher.fit.lasting(settings.epochs), batch_size=batch_size),
-        augmentation=settings.teacher.augment,
-        hardware=settings.fabric,
-        residency=settings.data.residency,
-        seed=settings.seed,
-    )
 
 
 def _longest(settings: Settings, samples: int) -> int:
@@ -106,7 +97,9 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
 
-    network = _trainer(settings, batch_size).train(this, data, network, front_end, loss=loss, layers=layers_of)
+    network = trainer_of(settings, teacher.fit, teacher.augment, batch_size).train(
+        this, data, network, front_end, loss=loss, layers=layers_of
+    )
     blueprint = checkpoint.Blueprint(
         teacher.builder,
         {**arguments, "pretrained": False},

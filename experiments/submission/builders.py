@@ -1,13 +1,15 @@
-"""What the builders of a system's networks declare: family, citation, and what a teacher was trained on before.
+"""What the parts of a system declare: networks their family, citation and pretraining; front ends and data sets theirs.
 
 Conventions: a builder is found by the name in a run's settings; one that is not installed is an error, so that nothing
 is left out of a description silently.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from data.errors import UserError
+from data.front_ends import DEFAULT, FrontEndEntry, front_ends
+from data.readers import Reader, reader_of
 from experiments.runs.reader import RunFiles
 from students import find_student
 from students.entry import Student
@@ -35,6 +37,27 @@ def teacher_of(run: RunFiles) -> Teacher:
         UserError: there is no such teacher.
     """
     return _find(find_teacher, run, "teacher.builder")
+
+
+def features_of(run: RunFiles) -> FrontEndEntry:
+    """The entry of the front end that a run's student was trained with.
+
+    Raises:
+        UserError: there is no such front end.
+    """
+    kind = str(run.settings.get("student.mel.kind", DEFAULT))
+    if kind not in front_ends():
+        raise UserError(f"{run.folder}: its front end {kind!r} is not installed; there are {', '.join(front_ends())}")
+    return front_ends()[kind]
+
+
+def dataset_of(data: Mapping[str, Any]) -> Reader:
+    """The reader of the data set that some `data` settings name.
+
+    Raises:
+        UserError: there is no such reader.
+    """
+    return reader_of(str(data["kind"]))
 
 
 def pretraining_of(run: RunFiles) -> Pretraining:

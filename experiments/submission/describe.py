@@ -11,25 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from data.augmentation import descriptions
 from data.scenes import DEVICES, SCENES
 from experiments.inference.classifier import Classifier
 from experiments.report.tables import WHOLE, MetricRow, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
-from experiments.submission.builders import is_pretrained, pretraining_of, student_of
+from experiments.submission.builders import features_of, is_pretrained, pretraining_of, student_of
 from experiments.submission.lineage import Lineage
 from experiments.submission.meta import ABBREVIATION, NAME
 from students.quantize.integer import IntegerNetwork
 
-AUGMENTATIONS = {  # setting -> the organisers' word
-    "roll": "time rolling",
-    "impulse_p": "device impulse response augmentation",
-    "mixstyle_p": "freq-mixstyle",
-    "frequency_mask": "frequency masking",
-    "time_mask": "time masking",
-    "mixup_p": "mixup",
-    "crop": "random cropping",
-}
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
 NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see datasets/datamodule.py
 PERCENT_DIGITS, LOSS_DIGITS = 2, 4
@@ -64,7 +56,7 @@ def description(lineage: Lineage, classifier: Classifier, about: About, label: s
         "system": {
             "description": {
                 "input_sampling_rate": f"{classifier.sample_rate / 1000:g}kHz",
-                "acoustic_features": "log-mel energies",
+                "acoustic_features": features_of(lineage.student).features,
                 "embeddings": None,
                 "data_augmentation": ", ".join(augmentations(lineage)) or None,
                 "machine_learning_method": student_of(lineage.student).family,
@@ -113,10 +105,11 @@ def network_of(lineage: Lineage) -> str:
 
 
 def augmentations(lineage: Lineage) -> list[str]:
-    """The augmentations of the student's training clips, in words; impulse responses only where there were some."""
-    settings = lineage.student.settings
-    used = [key for key in AUGMENTATIONS if settings.get(f"student.augment.{key}")]
-    return [AUGMENTATIONS[key] for key in used if key != "impulse_p" or _has_responses(lineage.student)]
+    """What the student's training clips went through, in words; impulse responses only where there were some."""
+    settings, prefix = dict(lineage.student.settings), "student.augment."
+    if not _has_responses(lineage.student):
+        settings.pop(f"{prefix}impulse_p", None)
+    return descriptions(settings, prefix=prefix)
 
 
 def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]:

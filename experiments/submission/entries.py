@@ -11,7 +11,7 @@ from data.packing import read_stamps
 from data.scenes import SCENES
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier, load_classifier
-from experiments.runs.reader import CHALLENGE, is_run
+from experiments.runs.reader import is_of_challenge, is_run
 from experiments.submission.about import About
 from experiments.submission.builders import pretraining_of
 from experiments.submission.describe import System, description, energy_note
@@ -102,7 +102,7 @@ def entry_warnings(entries: Sequence[Entry]) -> list[str]:
     """What the authors must know of their systems: metrics of other data, weights whose data nobody declares."""
     found = []
     for system, _ in entries:
-        if (kind := system.lineage.kind) != CHALLENGE:
+        if not is_of_challenge(kind := system.lineage.kind):
             found.append(f"{system.label}: its metrics are of data={kind}, not of the challenge's")
         for teacher in system.lineage.teachers:
             if not (known := pretraining_of(teacher)).is_complete:

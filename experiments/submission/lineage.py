@@ -18,7 +18,7 @@ from experiments.runs.reader import RunFiles, is_run, read_run
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},
-    "student": {"student.builder": str} | dict.fromkeys([f"student.mel.{k}" for k in ("mels", "window", "hop")], int),
+    "student": {"student.builder": str},
     "teacher": {"teacher.builder": str, "teacher.pretrained": bool},
 }
 AGAIN = "run its stage again with force=true"

@@ -37,9 +37,15 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for name, _ in node.value:
             if (key := self.construct_object(name, deep=True)) in seen:
-                raise UserError(f"{key!r} is there twice, again in line {name.start_mark.line + 1}")
+                raise UserError(f"{key!r} is there twice, again in line {_line(name)}")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _line(found: yaml.Node | yaml.Event) -> int:
+    """Where something begins, from 1."""
+    assert found.start_mark is not None  # the parser sets it
+    return found.start_mark.line + 1
 
 
 def _require_plain(text: str) -> None:
@@ -54,7 +60,3 @@ def _require_plain(text: str) -> None:
             depth -= 1
         if depth > DEPTH:
             raise UserError(f"it nests deeper than {DEPTH} levels in line {_line(event)}")
-
-
-def _line(event: yaml.Event) -> int:
-    return 0 if event.start_mark is None else event.start_mark.line + 1

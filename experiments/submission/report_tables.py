@@ -11,13 +11,13 @@ from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
 from experiments.report.numbers import nats
 from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
-from experiments.submission.builders import student_of, teacher_of
+from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
 from students.limits import LIMITS
 
 Rows = list[list[str]]
 DASH = "-"
-SETS = {"tau22": "TAU Urban Acoustic Scenes 2022 Mobile, development", "synthetic": "synthetic miniature"}
+MEL = "student.mel."
 # What the reader of such a report looks for; the authors add theirs.
 TASK = "I. Martín-Morató et al., Low-complexity acoustic scene classification in DCASE 2022 challenge, DCASE 2022."
 DATA = "T. Heittola, A. Mesaros, T. Virtanen, Acoustic scene classification in DCASE 2020 challenge: generalization across devices and low complexity solutions, DCASE 2020."  # noqa: E501
@@ -43,8 +43,10 @@ def overview(systems: Sequence[System]) -> Rows:
     """What each system is."""
 
     def mel(s: System) -> str:
-        mels, window, hop = (s.lineage.student.settings[f"student.mel.{key}"] for key in ("mels", "window", "hop"))
-        return f"{mels} log-mel bands, window {window}, hop {hop} samples"
+        """The front end and its settings."""
+        settings = {k.removeprefix(MEL): v for k, v in s.lineage.student.settings.items() if k.startswith(MEL)}
+        words = [f"{key} {_word(value)}" for key, value in settings.items() if key != "kind" and value is not None]
+        return ", ".join([features_of(s.lineage.student).features, *words])
 
     def teachers(s: System) -> str:
         found = [f"{t.settings['teacher.builder']} ({teacher_of(t).family}, {t.name})" for t in s.lineage.teachers]
@@ -117,7 +119,7 @@ def data(systems: Sequence[System]) -> Rows:
     return _rows(
         systems,
         {
-            "data set": lambda s: SETS.get(s.lineage.data["kind"], s.lineage.data["kind"]),
+            "data set": lambda s: dataset_of(s.lineage.data).title,
             "train subset (%)": of("subset"),
             "share of locations held out": of("validation_fraction"),
             "beyond it": beyond,
@@ -181,6 +183,9 @@ def references(systems: Sequence[System]) -> list[str]:
     """What the systems are made of, each once."""
     found = [TASK, DATA]
     for s in systems:
+        dataset = dataset_of(s.lineage.data)
+        found += [dataset.citation] if dataset.citation and not dataset.is_challenge else []  # TASK and DATA are its
+        found.append(features_of(s.lineage.student).citation)
         found.append(student_of(s.lineage.student).citation)
         found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
         found += [DISTILLATION] if s.lineage.teachers else []

@@ -151,8 +151,10 @@ def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
     columns = len(rows[0])
     first = WIDTH * max(0.25, 1 / columns)
     rest = [(WIDTH - first) / (columns - 1)] * (columns - 1)
-    ruled: list[tuple[Any, ...]] = []
-    ruled += [("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black), ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black)]
+    ruled: list[tuple[Any, ...]] = [
+        ("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black),
+    ]
     ruled += [("LINEBELOW", (0, -1), (-1, -1), 0.8, colors.black), ("VALIGN", (0, 0), (-1, -1), "TOP")]
     ruled += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
     return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1, splitInRow=1)

@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from data.arrays import WaveArrays
-from data.augment import Augment
 from data.augmentation import Augmentation
 from data.batches import Batches
 from data.errors import UserError
 from data.front_ends import build_front_end
 from experiments.distributed.fabric import make_fabric
-from experiments.settings.shared import Distillation, Hardware, Recipe
+from experiments.settings.parts import Distillation, Hardware, Recipe
 from experiments.training.distillation import student_loss
 from experiments.training.loop import fit
 
@@ -41,6 +40,7 @@ def train_on_arrays(
     sample_rate: int = 32_000,
     mel: Mapping[str, object] | None = None,
     validation: float = 0.2,
+    epochs: int | None = None,
     recipe: Recipe = RECIPE,
     augmentation: Augmentation | None = None,
     distillation: Distillation | None = None,
@@ -57,12 +57,14 @@ def train_on_arrays(
         mel: kind and arguments of the front end; see data/front_ends/. None: 256 bands, hop 500.
         validation: share of the clips that is held out to choose the epoch by. They are drawn at random: clips of one
             recording may come to both sides, which a data set on disk avoids.
+        epochs: of the recipe, its schedule scaled along; None: the recipe's own.
         recipe, augmentation, distillation: how; None: no augmentation, the published balance of labels and logits.
         seed: of the clips held out, of order and augmentation.
 
     Raises:
         UserError: the arrays do not belong together, or leave no batch.
     """
+    recipe = recipe.lasting(epochs)
     store, labels = WaveArrays(waves, sample_rate), np.asarray(labels, np.int64)
     if labels.shape != (len(store),) or (logits is not None and len(logits) != len(store)):
         raise UserError(f"{len(store)} waves, labels of the shape {labels.shape}: there must be one of each a clip")
@@ -89,7 +91,7 @@ def train_on_arrays(
         held,
         loss=student_loss(distillation or Distillation(), network),
         recipe=recipe,
-        augment=Augment(augmentation or Augmentation()),
+        augmentation=augmentation or Augmentation(),
         responses=None,
         seed=seed,
         on_epoch=lambda row, _: log.info(

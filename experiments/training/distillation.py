@@ -15,7 +15,7 @@ from data.errors import unknown
 from data.files import file_sha256
 from data.logits import BY_SHIFT, common_shifts, mean_logits
 from experiments.datasets.datamodule import DataModule, warn_of_leaks
-from experiments.settings.shared import Distillation
+from experiments.settings.parts import Distillation
 from experiments.training.loop import Loss
 from students.distill import Features, distillation_loss, similarity_loss
 

@@ -17,13 +17,14 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from data.augment import Augment
+from data.augment import Augmenter, Sounds
+from data.augmentation import Augmentation
 from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
 from experiments.distributed.fabric import exchange, in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
-from experiments.settings.shared import Recipe
+from experiments.settings.parts import Recipe
 from experiments.training.optimization import OPTIMIZERS, learning_rate_factor
 from experiments.training.state import TrainingState, seed_of
 
@@ -48,7 +49,7 @@ def fit(
     *,
     loss: Loss,
     recipe: Recipe,
-    augment: Augment,
+    augmentation: Augmentation,
     responses: torch.Tensor | None,
     seed: int,
     on_epoch: Callable[[Mapping[str, float], TrainingState], None],
@@ -65,7 +66,7 @@ def fit(
         front_end: waves to log-mels.
         train, validation: batches; the test split never comes here.
         loss: (logits (B, classes), batch) -> scalar.
-        recipe, augment: how.
+        recipe, augmentation: how.
         responses: impulse responses (R, L), or None.
         seed: of order and augmentation.
         on_epoch: receives each epoch's metrics, and the state from which `fit` would go on.
@@ -97,6 +98,7 @@ def fit(
         if average is not None:
             average.load_state_dict(state.average)
         fabric.strategy.precision.load_state_dict(state.precision)
+    augmenter = Augmenter(augmentation)
     order, generator = (torch.Generator(device=fabric.device) for _ in range(2))
     steps = len(train) // train.batch_size
 
@@ -112,7 +114,7 @@ def fit(
             rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            spectrograms, batch = _augmented(batch, train, front_end, augment, responses, generator)
+            spectrograms, batch = _augmented(batch, train, front_end, augmenter, responses, generator)
             optimizer.zero_grad(set_to_none=True)
             losses.append(_backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate))
             rows.append(batch.rows)
@@ -152,17 +154,16 @@ def _augmented(
     batch: Batch,
     train: Batches,
     front_end: FrontEnd,
-    augment: Augment,
+    augmenter: Augmenter,
     responses: torch.Tensor | None,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, Batch]:
     """Augmented log-mels (B, 1, mels, frames) of a batch, and the batch with the labels and targets that fit them."""
-    shifts = augment.shifts(len(batch.rows), generator)
+    sounds = augmenter.augment_waves(Sounds(batch.waves, batch.from_reference_device, responses), generator)
     if train.target_shifts is not None:
-        batch = batch.rolled(shifts, train.target_shifts)
-    waves = augment.waves(batch.waves, shifts, batch.from_reference_device, responses, generator)
-    spectrograms = augment.pictures(front_end(waves, generator), generator)
-    if (mixing := augment.mixing(len(spectrograms), generator)) is not None:
+        batch = batch.rolled(sounds.shifts, train.target_shifts)
+    spectrograms = augmenter.augment_spectrograms(front_end(sounds.waves, generator), generator)
+    if (mixing := augmenter.draw_mixing(len(spectrograms), generator)) is not None:
         spectrograms, batch = mixing(spectrograms), batch.mixed(mixing, train.classes)
     return spectrograms.contiguous(memory_format=torch.channels_last), batch
 

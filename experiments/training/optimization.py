@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
-from experiments.settings.shared import Recipe
+from experiments.settings.parts import Recipe
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 

@@ -17,8 +17,8 @@ import torch
 
 from data.errors import UserError, listed
 from data.files import replacing
+from experiments.runs.identity import differences
 from experiments.runs.layout import RESUME
-from experiments.runs.record import differences
 
 NEEDED = {"epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
 

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from data.augment import Augment
 from data.augmentation import Augmentation
 from data.batches import Batch
 from data.errors import UserError
@@ -26,7 +25,7 @@ from experiments.distributed.processes import is_first
 from experiments.runs.energy import measured
 from experiments.runs.layout import NOT_FINITE, write_text
 from experiments.runs.record import Run
-from experiments.settings.shared import Hardware, Recipe
+from experiments.settings.parts import Hardware, Recipe
 from experiments.training.loop import Layers, Loss, NotFiniteError, fit
 from experiments.training.optimization import parameter_groups
 from experiments.training.state import TrainingState, load_state, save_state
@@ -141,7 +140,7 @@ class Trainer:
                     validation_clips,
                     loss=loss,
                     recipe=recipe,
-                    augment=Augment(self.augmentation),
+                    augmentation=self.augmentation,
                     responses=data.responses,
                     seed=self.seed,
                     on_epoch=note,

@@ -70,6 +70,19 @@ def measure(network: FoldedNetwork, spectrograms: torch.Tensor, batch: int = 32)
     return options
 
 
+def require_budget(budget: int, least: int) -> None:
+    """Check a budget of bytes against the least that a network takes.
+
+    Raises:
+        UserError: it is too small.
+    """
+    if least > budget:
+        raise UserError(
+            f"quantize.budget={budget} bytes is below the smallest possible, {least} (every weight with {min(BITS)} "
+            f"bits, every bias with {8 * BIAS_BYTES}): give at least that, or a smaller student"
+        )
+
+
 def allocate(options: Options, budget: int) -> dict[str, int]:
     """Bits of each layer: the smallest sum of losses whose bytes are within the budget; of equal ones the fewest bytes.
 
@@ -78,12 +91,7 @@ def allocate(options: Options, budget: int) -> dict[str, int]:
     Raises:
         UserError: even the smallest choice is over the budget.
     """
-    least = sum(min(option.bytes for option in found) for found in options.values())
-    if least > budget:
-        raise UserError(
-            f"quantize.budget={budget} bytes is below the smallest possible, {least} (every weight with {min(BITS)} "
-            f"bits, every bias with {8 * BIAS_BYTES}): give at least that, or a smaller student"
-        )
+    require_budget(budget, least=sum(min(option.bytes for option in found) for found in options.values()))
     frontier: list[tuple[int, float, tuple[int, ...]]] = [(0, 0.0, ())]
     for found in options.values():
         grown = [

@@ -27,6 +27,16 @@ MSE = "mse"
 MOST_VALUES = 200_000  # of a tensor in each batch, drawn at random
 
 
+def require_percentile(percentile: float | str) -> None:
+    """Check a percentile, see calibrate.
+
+    Raises:
+        UserError: it is out of its range.
+    """
+    if percentile != MSE and not (isinstance(percentile, int | float) and 50 < percentile <= 100):
+        raise UserError(f"quantize.percentile={percentile} must be above 50 and at most 100, or {MSE}")
+
+
 def calibrate(
     network: FoldedNetwork,
     batches: Iterable[torch.Tensor],
@@ -48,8 +58,7 @@ def calibrate(
     Raises:
         UserError: there are no clips, or an activation or a weight is not a number.
     """
-    if percentile != MSE and not (isinstance(percentile, int | float) and 50 < percentile <= 100):
-        raise UserError(f"quantize.percentile={percentile} must be above 50 and at most 100, or {MSE}")
+    require_percentile(percentile)
     if activations not in (8, 16) or (activations == 16 and 4 in (bits or {}).values()):
         raise UserError(f"quantize.activations={activations} must be 8, or 16 with weights of 8 bits")
     for name, width in (bits or {}).items():
@@ -144,6 +153,7 @@ def _range(values: np.ndarray, edges: tuple[float, float], percentile: float | s
         return _least_error(values, *edges)
     if percentile == 100:
         return edges
+    assert not isinstance(percentile, str)  # calibrate has checked it
     tail = (100 - percentile) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)

@@ -102,12 +102,12 @@ def _without_mean(network: FoldedNetwork, usual: IntegerNetwork) -> FoldedNetwor
         if layer.kind == AVERAGE_POOL and cells % 2 == 0:
             raise UserError(f"quantize.exact=all: the average pool {layer.name} has {cells} cells, an even number")
         if layer.kind == GLOBAL_MEAN:
-            channels, *size = usual.quantities[layer.inputs[0]].shape
-            mean = nn.Conv2d(channels, channels, tuple(size), groups=channels)
-            nn.init.constant_(mean.weight, 1 / math.prod(size))
+            channels, height, width = usual.quantities[layer.inputs[0]].shape
+            mean = nn.Conv2d(channels, channels, (height, width), groups=channels)
+            nn.init.constant_(mean.weight, 1 / (height * width))
             nn.init.zeros_(mean.bias)
             convolutions[layer.name] = mean
-            layer = replace(layer, kind=CONVOLUTION, kernel=tuple(size), groups=channels)
+            layer = replace(layer, kind=CONVOLUTION, kernel=(height, width), groups=channels)
         layers.append(layer)
     return FoldedNetwork(tuple(layers), convolutions)
 

@@ -11,7 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -124,10 +124,11 @@ class _Writer:
         return self._constant(name, np.asarray(values), self.onnx.TensorProto.FLOAT)
 
     def _constant(self, name: str, values: np.ndarray | np.int8, kind: int) -> str:
-        data = packed(values) if kind == self.onnx.TensorProto.INT4 else np.asarray(values).tobytes()
-        self.constants.append(self.onnx.helper.make_tensor(name, kind, np.shape(values), data, raw=True))
+        array = np.asarray(values)
+        data = packed(array) if kind == self.onnx.TensorProto.INT4 else array.tobytes()
+        self.constants.append(self.onnx.helper.make_tensor(name, kind, array.shape, data, raw=True))
         return name
 
-    def _node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output

@@ -119,14 +119,18 @@ class _Folder:
         """(C, H, W) of the map whose flattened values are the input of a dense layer, or of what leads to one; None if
         its input is not flattened, or no shapes are known."""
         source = node.args[0]
-        row = _shape(source)
+        row = shape = _shape(source)
         if row is None or len(row) != 2:
             return None
-        while len(_shape(source)) == 2:  # through dropouts and ReLUs
+        while shape is not None and len(shape) == 2:  # through dropouts and ReLUs
             if source.op == "placeholder" or isinstance(self.modules.get(str(source.target)), nn.Linear):
                 return row[1], 1, 1
             source = source.args[0]
-        return _shape(source)[1:] if len(_shape(source)) == 4 else None
+            shape = _shape(source)
+        if shape is None or len(shape) != 4:
+            return None
+        _, channels, height, width = shape
+        return channels, height, width
 
     def _refuse(self, node: fx.Node, what: str) -> None:
         self.refused.append(what)
@@ -173,9 +177,11 @@ def _shape(node: fx.Node) -> tuple[int, ...] | None:
 def _even_cells(node: fx.Node) -> tuple[int, int] | None:
     """The window of an adaptive pool whose windows lie side by side without a remainder; None of any other."""
     before, after = _shape(node.args[0]), _shape(node)
-    if before is None or any(n % cells for n, cells in zip(before[2:], after[2:], strict=True)):
+    if before is None or after is None or len(before) != 4 or len(after) != 4:
         return None
-    return tuple(n // cells for n, cells in zip(before[2:], after[2:], strict=True))
+    if any(n % cells for n, cells in zip(before[2:], after[2:], strict=True)):
+        return None
+    return before[2] // after[2], before[3] // after[3]
 
 
 def _dense(module: nn.Linear, shape: tuple[int, int, int]) -> nn.Conv2d:
@@ -187,9 +193,15 @@ def _dense(module: nn.Linear, shape: tuple[int, int, int]) -> nn.Conv2d:
     return convolution
 
 
-def _geometry(module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d) -> tuple[tuple[int, int], ...]:
-    values = (module.kernel_size, module.stride, module.padding)
-    return tuple(value if isinstance(value, tuple) else (value, value) for value in values)
+def _geometry(
+    module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d,
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Kernel, stride and padding, each (frequency, time)."""
+    return _pair(module.kernel_size), _pair(module.stride), _pair(module.padding)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def _copy(module: nn.Conv2d) -> nn.Conv2d:

@@ -107,7 +107,7 @@ class IntegerNetwork:
             if layer.kind == CONVOLUTION:
                 y = _convolve(inputs[0], layer, self.weights[layer.name], read[0], wanted)
             elif layer.kind == ADD:
-                y = _add(*(q.long() for q in inputs), *read, wanted)
+                y = _add(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
             elif layer.kind == MAX_POOL:
                 y = layer.pooled(inputs[0].float())
             else:

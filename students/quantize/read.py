@@ -84,7 +84,8 @@ class _Reader:
         if padding is None:
             same = options.padding == schema.Padding.SAME
             totals = [(o - 1) * s + k - n for n, o, s, k in zip(size, wanted, stride, kernel, strict=True)]
-            padding = tuple(max(total, 0) // 2 if same else 0 for total in totals)
+            top, left = (max(total, 0) // 2 if same else 0 for total in totals)
+            padding = top, left
         kind = POOLS.get(name, CONVOLUTION)
         return Layer(own, kind, (self.names[source],), _has_relu(options), tuple(kernel), stride, padding, groups)
 

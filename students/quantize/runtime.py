@@ -64,7 +64,8 @@ class TFLiteModel:
     def quantize(self, spectrograms: torch.Tensor) -> np.ndarray:
         """Log-mels as the file's integers, (n, mels, frames, 1); nearest, halves to even."""
         scale, zero_point = self._input["quantization"]
-        read = Quantity(scale, zero_point, (1, *self.input_shape[1:3]), 8 * np.dtype(self._input["dtype"]).itemsize)
+        mels, frames = self.input_shape[1:3]
+        read = Quantity(scale, zero_point, (1, mels, frames), 8 * np.dtype(self._input["dtype"]).itemsize)
         q = read.quantize(spectrograms.detach().cpu())
         return q.permute(0, 2, 3, 1).contiguous().numpy()
 

@@ -240,5 +240,5 @@ def _padding(
         for n, out, s, total, pad in zip(size, wanted, layer.stride, totals, layer.padding, strict=True)
     ):
         return schema.Padding.SAME, (0, 0), (0, 0)
-    after = tuple(max(0, total - pad) for total, pad in zip(totals, layer.padding, strict=True))
-    return schema.Padding.VALID, layer.padding, after
+    bottom, right = (max(0, total - pad) for total, pad in zip(totals, layer.padding, strict=True))
+    return schema.Padding.VALID, layer.padding, (bottom, right)

@@ -15,83 +15,85 @@ from data.front_ends.log_mel import LogMel
 from data.logits import LogitsWriter
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.datasets.datamodule import Prepared, warn_of_leaks
-from experiments.inference import teacher_logits as listen
+from experiments.datasets.datamodule import DataModule, warn_of_leaks
+from experiments.inference import teacher_logits
 from teachers import build_teacher
 
 
 @pytest.fixture
-def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> Prepared:
-    return Prepared(miniature, miniature_waves, None)
+def data(miniature: ClipSet, miniature_waves: WaveStore, monkeypatch: pytest.MonkeyPatch) -> DataModule:
+    """70 clips in batches of 8, the last one of 6."""
+    monkeypatch.setattr(teacher_logits, "BATCH", 8)
+    return DataModule(ClipSet("few", miniature.root, miniature.clips[:70]), miniature_waves, None)
 
 
-def write(path: Path, prepared: Prepared, shifts: Sequence[int] = (0,), **changes: torch.Tensor) -> np.ndarray:
+def write(path: Path, data: DataModule, shifts: Sequence[int] = (0,), **changes: torch.Tensor) -> np.ndarray:
     torch.manual_seed(0)
     network = build_teacher("cp_resnet", base_channels=8, cut_channels=[0, 0, 0]).eval()
     network.load_state_dict({**network.state_dict(), **changes})
     front_end = LogMel(mels=64, fft=1024, window=1024, hop=1000)
     fabric = Fabric(accelerator="cpu", devices=1)
-    listen.write_logits(fabric, path, prepared, network, front_end, identity={"weights": "x"}, shifts=shifts)
+    teacher_logits.write_logits(fabric, path, data, network, front_end, identity={"weights": "x"}, shifts=shifts).seal()
     with h5py.File(path) as file:
         return file["logits"][:]
 
 
-def test_an_interrupted_listener_goes_on_with_what_is_missing(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_logits_that_were_interrupted_go_on_with_what_is_missing(
+    data: DataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Oracle: the undisturbed file, bit for bit; calls counted: 520 clips are 9 batches, 3 of them done before."""
-    whole = write(tmp_path / "whole.h5", prepared)
-    monkeypatch.setattr(listen, "COMMIT", 1)
-    calls, hear = [], listen.logits_of
+    """Oracle: the undisturbed file, bit for bit; calls counted: 70 clips are 9 batches, 3 of them done before."""
+    whole = write(tmp_path / "whole.h5", data)
+    monkeypatch.setattr(teacher_logits, "COMMIT", 1)
+    calls, compute = [], teacher_logits.logits_of
 
     def counted(*arguments: object) -> torch.Tensor:
         if len(calls) == 3 and not (tmp_path / "again").exists():
             raise KeyboardInterrupt
         calls.append(1)
-        return hear(*arguments)
+        return compute(*arguments)
 
-    monkeypatch.setattr(listen, "logits_of", counted)
+    monkeypatch.setattr(teacher_logits, "logits_of", counted)
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "cut.h5", prepared)
+        write(tmp_path / "cut.h5", data)
     assert not (tmp_path / "cut.h5").exists()
     (tmp_path / "again").touch()
-    np.testing.assert_array_equal(write(tmp_path / "cut.h5", prepared), whole)
+    np.testing.assert_array_equal(write(tmp_path / "cut.h5", data), whole)
     assert len(calls) == 9
 
 
-def test_every_shift_is_on_file(prepared: Prepared, tmp_path: Path) -> None:
+def test_every_shift_is_on_file(data: DataModule, tmp_path: Path) -> None:
     """Oracle: the logits of the clean clips alone, and of clips that were rolled by hand; their mean."""
-    clean = write(tmp_path / "clean.h5", prepared)
-    mean = write(tmp_path / "three.h5", prepared, shifts=[-700, 0, 700])
+    clean = write(tmp_path / "clean.h5", data)
+    mean = write(tmp_path / "three.h5", data, shifts=[-700, 0, 700])
     with h5py.File(tmp_path / "three.h5") as file:
         each, shifts = file["by_shift"][:], json.loads(file.attrs["shifts"])
     assert shifts == [-700, 0, 700]
     np.testing.assert_array_equal(each[:, 1], clean)
     np.testing.assert_allclose(each.mean(1), mean, atol=1e-6)
-    rolled = torch.roll(prepared.store.read(np.arange(64)), 700, 1)
+    rolled = torch.roll(data.store.read(np.arange(8)), 700, 1)
     torch.manual_seed(0)
     network = build_teacher("cp_resnet", base_channels=8, cut_channels=[0, 0, 0]).eval()
     front_end = LogMel(mels=64, fft=1024, window=1024, hop=1000)
     with torch.no_grad():
         expected = network(front_end(rolled))
-    np.testing.assert_allclose(each[:64, 2], expected, atol=1e-4)
+    np.testing.assert_allclose(each[:8, 2], expected, atol=1e-4)
 
 
-def test_logits_that_are_no_numbers_are_not_written(prepared: Prepared, tmp_path: Path) -> None:
+def test_logits_that_are_no_numbers_are_not_written(data: DataModule, tmp_path: Path) -> None:
     """Oracle: the message, for a network whose first bias is not a number, and no file."""
     with pytest.raises(UserError, match="logits are not numbers"):
-        write(tmp_path / "logits.h5", prepared, **{"1.bias": torch.full((8,), torch.nan)})
+        write(tmp_path / "logits.h5", data, **{"1.bias": torch.full((8,), torch.nan)})
     assert not (tmp_path / "logits.h5").exists()
 
 
 def test_an_ensemble_with_one_leaky_member_is_named(
-    prepared: Prepared, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data: DataModule, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Oracle: logits of a teacher of these splits, of others, and of an ensemble of both."""
-    own = prepared.fingerprint["clips"]
+    own = data.fingerprint["clips"]
     for name, trained_on in (("good", own), ("mixed", f"{own} other"), ("bad", "other")):
         writer = LogitsWriter(tmp_path / f"{name}.h5", ["a"], ["x", "y"], {"trained_on": trained_on})
         writer.fill([0], np.zeros((1, 2), np.float32))
         writer.seal()
-    warn_of_leaks([tmp_path / f"{name}.h5" for name in ("good", "mixed", "bad")], prepared)
+    warn_of_leaks([tmp_path / f"{name}.h5" for name in ("good", "mixed", "bad")], data)
     assert [record.args for record in caplog.records] == [(tmp_path / "mixed.h5",), (tmp_path / "bad.h5",)]

@@ -1,13 +1,13 @@
-"""A miniature data set in the official layout, made from a seed: what runs when nobody has the real one.
+"""A miniature data set in the official layout, made from a seed, for trying everything without the real one.
 
 Each of ten scenes is a coloured noise that swells and fades, with its own kind of passing sounds: none, a hum, clicks,
 short tones or glides. Two scenes share each kind and, on average over time, the same log spectrum: one beats slowly,
-the other fast. A classifier must therefore look at the course of time; a linear one on the mean log-mel cannot get much
+the other fast. A classifier must therefore use the course of time; a linear one on the mean log-mel cannot get much
 above one half. Level, tilt, loudness and beat vary from recording to recording up to the neighbouring scene's.
 
 Conventions: layout, names and formats as TAU22 (44.1 kHz, 24 bit, meta.csv, evaluation_setup/); 10-second recordings
 of which some parts are kept; devices as there: a is clean, the others are a fixed impulse response and compression
-each, s4-s6 in test only. The audio is nobody's recording: it may be shared freely.
+each, s4-s6 in test only. The audio is computed, not recorded: it may be shared freely.
 """
 
 import logging
@@ -21,9 +21,10 @@ import soundfile
 from filelock import FileLock
 
 from data.errors import UserError
-from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES
+from data.official_layout import META, META_COLUMNS, TEST, TRAIN, WHOLE, read_official
+from data.readers import Reader, Settings
+from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES, ClipSet
 from data.tables import write_table
-from data.tau22 import META, META_COLUMNS, TEST, TRAIN
 
 VERSION = 1  # counts changes of the sounds; part of the default folder's name
 RATE = 44_100
@@ -36,7 +37,7 @@ SLOW, FAST = (1.5, 4.0), (4.0, 7.0)  # beats, Hz: the ranges touch
 
 
 class Texture(NamedTuple):
-    """What passes by in a scene: events a second, their length in s, pitch in Hz (none: noise), harmonics, glide."""
+    """The events of a scene: how many a second, their length in s, pitch in Hz (none: noise), harmonics, glide."""
 
     rate: float
     seconds: float = 1.0
@@ -57,6 +58,27 @@ IMPULSES = 16
 IMPULSE_FOLDER = "impulses"
 
 log = logging.getLogger(__name__)
+
+
+def read_synthetic(
+    root: str | Path,
+    *,
+    subset: int = WHOLE,
+    validation_fraction: float = 0.3,
+    folds: int | None = None,
+    fold: int | None = None,
+    seed: int = 0,
+) -> ClipSet:
+    """Write the miniature below `root`, unless it is there already, and read it; arguments as of read_official."""
+    return read_official(
+        write_synthetic(root, seed=seed),
+        name="synthetic",
+        subset=subset,
+        validation_fraction=validation_fraction,
+        folds=folds,
+        fold=fold,
+        seed=seed,
+    )
 
 
 def write_synthetic(root: str | Path, *, seed: int = 0) -> Path:
@@ -93,10 +115,10 @@ def _write(root: Path, seed: int) -> None:
         city = CITIES[index % len(CITIES)]
         place = 1000 + 100 * SCENES.index(scene) + 10 * (split == "test") + index
         for device, kept in parts.items():
-            heard = _through(sound, device, devices)
+            recorded = _through(sound, device, devices)
             for part in sorted(rng.choice(PARTS, kept, replace=False)):
                 name = f"audio/{scene}-{city}-{place}-{place}-{part}-{device}.wav"
-                soundfile.write(root / name, heard[part * RATE : (part + 1) * RATE], RATE, "PCM_24")
+                soundfile.write(root / name, recorded[part * RATE : (part + 1) * RATE], RATE, "PCM_24")
                 rows[split].append((name, scene, f"{city}-{place}", device))
     for name, lines, columns in (
         (META, rows["train"] + rows["test"], META_COLUMNS),
@@ -137,13 +159,13 @@ def _events(texture: Texture, rng: np.random.Generator) -> Iterator[tuple[int, n
     """(first sample, samples) of each sound that passes in ten seconds."""
     for _ in range(rng.poisson(texture.rate * PARTS)):
         length = int(rng.uniform(0.6, 1.4) * texture.seconds * RATE)
-        start = rng.integers(0, PARTS * RATE - length)
+        start = int(rng.integers(0, PARTS * RATE - length))
         if texture.pitch is None:
             sound = 4 * rng.standard_normal(length)
         else:
             octaves = np.linspace(0, rng.uniform(-1, 1) * texture.octaves, length)
             phase = 2 * np.pi * np.cumsum(rng.uniform(*texture.pitch) * 2**octaves) / RATE
-            sound = sum(np.sin(k * phase) for k in range(1, texture.harmonics + 1))
+            sound = sum((np.sin(k * phase) for k in range(1, texture.harmonics + 1)), np.zeros(length))
         yield start, rng.uniform(*LOUDNESS) * np.hanning(length) * sound
 
 
@@ -178,7 +200,21 @@ def _through(sound: np.ndarray, device: str, responses: np.ndarray) -> np.ndarra
     from scipy.signal import fftconvolve  # see record()
 
     number = DEVICES.index(device)
-    heard = fftconvolve(sound, responses[number])[: len(sound)]
-    peak = np.abs(heard).max()
-    compressed = np.sign(heard) * (np.abs(heard) / peak) ** (1 - 0.04 * number)
+    filtered = fftconvolve(sound, responses[number])[: len(sound)]
+    peak = np.abs(filtered).max()
+    compressed = np.sign(filtered) * (np.abs(filtered) / peak) ** (1 - 0.04 * number)
     return compressed * min(0.99, peak)
+
+
+def _default_root(cache: Path, settings: Settings) -> Path:
+    return cache / f"synthetic-v{VERSION}-{settings.get('seed', 0)}"
+
+
+SYNTHETIC = Reader(
+    title="Synthetic miniature",
+    licence="computed, not recorded: it may be shared freely",
+    citation="",
+    read=read_synthetic,
+    default_root=_default_root,
+    impulses=IMPULSE_FOLDER,
+)

@@ -1,4 +1,4 @@
-"""Read TAU Urban Acoustic Scenes 2022 Mobile as it is published: meta.csv, the official split, the 2024 subsets.
+"""The layout in which TAU Urban Acoustic Scenes 2022 Mobile is published: meta.csv, official split, 2024 subsets.
 
 Conventions: lists are tab-separated with a header, lines end in LF or CRLF. `fold1_train.csv` is divided into train
 and validation by location, `fold1_evaluate.csv` is test; clips in neither are "unused", and so are, with a subset, the
@@ -28,34 +28,38 @@ SUBSETS = (5, 10, 25, 50)  # percent of the train split; each is part of the nex
 WHOLE = 100
 PAGE = "https://zenodo.org/records/6337421"
 TOP = "TAU-urban-acoustic-scenes-2022-mobile-development"  # the folder that the published archives unpack into
+TERMS = (
+    "TAU Urban Acoustic Scenes 2022 Mobile, (c) Tampere University and its licensors: free for experimental and "
+    f"non-commercial use only, any commercial use is prohibited, and its source must be acknowledged. Terms: {PAGE}"
+)
 UNFINISHED = ".download"  # the folder below root that is there while the data set is being fetched
 HELP = (
-    "let data.root be the folder with meta.csv. To get the data set, run stage=data with data.root=NEW_FOLDER, or "
-    f"fetch all zip files of {PAGE} by hand, unpack them, and name the folder {TOP}"
+    "let data.root be the folder with meta.csv. To get the data set, let data.root be a new folder and fetch it "
+    f"(data.download=true), or fetch all zip files of {PAGE} by hand, unpack them, and name the folder {TOP}"
 )
 
 log = logging.getLogger(__name__)
 
 
-def read_tau22(
+def read_official(
     root: str | Path,
     *,
+    name: str,
     subset: int = WHOLE,
     subset_lists: str | Path | None = None,
     validation_fraction: float = 0.3,
     folds: int | None = None,
     fold: int | None = None,
     seed: int = 0,
-    name: str = "tau22",
 ) -> ClipSet:
     """Read meta.csv and the splits below `root`.
 
     Args:
         root: folder with meta.csv, evaluation_setup/ and audio/.
+        name: short name of the set.
         subset: percent of the official train split to use: 5, 10, 25, 50 (DCASE 2024) or 100.
         subset_lists: folder of the subsets' lists, `split<percent>.csv` or `.csv.gz`; by default evaluation_setup/.
         validation_fraction, folds, fold, seed: which locations of the train split are held out; see data/splits.py.
-        name: short name of the set.
 
     Raises:
         UserError: root or a list is missing, or rows are malformed, duplicate or contradictory, or subsets are not
@@ -65,7 +69,7 @@ def read_tau22(
     if not root.is_dir():
         raise UserError(f"data.root={root} is no folder: {HELP}")
     if (root / UNFINISHED).is_dir():
-        raise UserError(f"the download into {root} is not finished: run stage=data with the same settings, it goes on")
+        raise UserError(f"the download into {root} is not finished: fetch it with the same settings, it goes on")
     problems: list[str] = []
     paths = subset_paths(root, subset, subset_lists)
     tables = {path: _read_table(path, ("filename",), problems) for path in (root / TRAIN, root / TEST, *paths.values())}
@@ -175,7 +179,7 @@ def _contradictions(path: Path, table: Table, known: Mapping[str, str]) -> list[
     if strangers := sorted(set(names) - known.keys()):
         problems.append(f"{len(strangers)} rows of {path} are not in {META}:\n{listed(strangers)}")
     twice = {name for name, n in Counter(names).items() if n > 1}
-    scenes = table.get("scene_label") or [known.get(name) for name in names]
+    scenes: Sequence[str | None] = table.get("scene_label") or [known.get(name) for name in names]
     wrong = dict.fromkeys(n for n, s in zip(names, scenes, strict=True) if known.get(n, s) != s or n in twice)
     if wrong:
         problems.append(f"{len(wrong)} rows of {path} are duplicate or contradict {META}:\n{listed(list(wrong))}")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data.errors import UserError, listed
+from data.readers import Reader, Settings
 from data.scenes import SPLITS, Clip, ClipSet
 from data.splits import hold_out
 from data.tables import read_table
@@ -34,7 +35,6 @@ def read_folder(
     fold: int | None = None,
     seed: int = 0,
     reference_device: str | None = None,
-    name: str = "folder",
 ) -> ClipSet:
     """Read a table of clips.
 
@@ -46,7 +46,6 @@ def read_folder(
             split where the table gives none; see data/splits.py.
         reference_device: whose clips may be given another device's response; by default the device with most train
             clips.
-        name: short name of the set.
 
     Raises:
         UserError: the table is missing, lacks columns or has bad rows (all of them listed).
@@ -71,14 +70,14 @@ def read_folder(
         clips = hold_out(clips, fraction=validation_fraction, folds=folds, fold=fold, seed=seed)
     elif folds is not None or fold is not None:
         raise UserError(f"{path} names validation clips: data.folds and data.fold do not apply, set them to null")
-    log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
+    log.info("folder: %s", ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
     devices = Counter(clip.device for clip in clips if clip.split == "train")
     if reference_device is None and devices:
-        reference_device = max(sorted(devices), key=devices.get)
+        reference_device = max(sorted(devices), key=lambda device: devices[device])
     elif reference_device not in {clip.device for clip in clips}:
         raise UserError(f"data.reference_device={reference_device} is none of {path}: {', '.join(sorted(devices))}")
     found = ClipSet(
-        name=name,
+        name="folder",
         root=root,
         clips=clips,
         scenes=tuple(sorted({clip.scene for clip in clips})),
@@ -115,7 +114,8 @@ def _problems(rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
         return ["there are none"]
     if len({row["label"] for row in rows}) < 2:
         return [f"all have the label {rows[0]['label']!r}: there must be two classes"]
-    problems, seen = [], {}
+    problems: list[str] = []
+    seen: dict[str, int] = {}
     for line, row in enumerate(rows, start=2):
         place = os.path.normpath(os.path.join(root, row["filename"]))
         if empty := [column for column, value in row.items() if not value.strip()]:
@@ -137,8 +137,24 @@ def _divided(clips: Sequence[Clip]) -> list[str]:
 
 
 def _groups(clips: Sequence[Clip]) -> dict[str, tuple[str, ...]]:
-    """Devices heard in training and others; none if all clips are of one device."""
+    """Devices of train clips and others; none if all clips are of one device."""
     devices = {clip.device for clip in clips}
     seen = {clip.device for clip in clips if clip.split == "train"}
     groups = {"seen": tuple(sorted(seen)), "unseen": tuple(sorted(devices - seen))} if len(devices) > 1 else {}
     return {name: group for name, group in groups.items() if group}
+
+
+def _default_root(cache: Path, settings: Settings) -> Path:
+    """The folder of the table."""
+    if (table := settings.get("csv")) is None:
+        raise UserError("data=folder needs data.root=FOLDER (with clips.csv), or data.csv=FILE, or both")
+    return Path(str(table)).parent
+
+
+FOLDER = Reader(
+    title="Folder of sound files",
+    licence="that of the files",
+    citation="",
+    read=read_folder,
+    default_root=_default_root,
+)

@@ -1,0 +1,62 @@
+"""What is wrong with the settings of quantisation, found before anything is trained or quantised."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from data.errors import UserError, require, unknown
+from experiments.quantization.bits import HALF, require_bits
+from experiments.settings.stages import Quantize
+from students.quantize.bits import BITS, require_budget, stored_bytes
+from students.quantize.calibrate import calibrate, require_percentile
+from students.quantize.fold import fold
+
+EXPORTS = ("onnx", "torch")
+
+
+def require_valid(settings: Quantize) -> None:
+    """Check what can be checked without a network.
+
+    Raises:
+        UserError: a setting is out of its range, settings contradict each other, or a package is missing.
+    """
+    for export in settings.export:
+        if export not in EXPORTS:
+            unknown("quantize.export", export, EXPORTS)
+    if settings.exact == "all" and (settings.bits, settings.activations) != (8, 8):
+        raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits and activations at 8")
+    require_bits(settings.bits, settings.budget)
+    require_percentile(settings.percentile)
+    if settings.activations == 16 and (settings.bits != 8 or "onnx" in settings.export):
+        raise UserError("quantize.activations=16 needs quantize.bits=8, and has no ONNX file")
+    if settings.bits == HALF and (settings.method != "ptq" or "onnx" in settings.export):
+        raise UserError(f"quantize.bits={HALF} stores floats: it has no quantize.method=qat or ONNX file")
+    if "onnx" in settings.export:
+        require("onnx", "onnx")
+    if settings.clips < 1:
+        raise UserError(f"quantize.clips={settings.clips} leaves no clip to calibrate on: give at least 1")
+    if not 0 <= settings.frozen <= 1:
+        raise UserError(f"quantize.frozen={settings.frozen} is a share of the epochs, from 0 to 1")
+
+
+def require_form(settings: Quantize, network: nn.Module, shape: Sequence[int]) -> None:
+    """Check that a network, whose weights do not matter, has the form that the settings ask for.
+
+    Args:
+        settings: of quantisation.
+        network: log-mels (B, 1, mels, frames) to logits (B, classes).
+        shape: of a log-mel, (1, 1, mels, frames).
+
+    Raises:
+        UserError: it has no integer form, or has no such layers, or the budget is too small for it.
+    """
+    if settings.bits == HALF:
+        return
+    folded = fold(network, shape)
+    layers = folded.convolutions.values()
+    if settings.budget is not None:
+        least = sum(stored_bytes(layer.weight.numel(), len(layer.weight), min(BITS)) for layer in layers)
+        require_budget(settings.budget, least)
+    if isinstance(settings.bits, Mapping):
+        calibrate(folded, [torch.zeros(tuple(shape))], bits=settings.bits)

@@ -1,0 +1,1 @@
+"""Run folders: where they lie, what is written to them, how they are read."""
