@@ -41,10 +41,10 @@ def metric_intervals(
     """
     right, losses = (probabilities.argmax(1) == labels).astype(float), _losses(probabilities, labels)
     found = _intervals(right, losses, labels, probabilities.shape[1], recordings, seed)
-    recorded = np.asarray(recordings)
+    names = np.asarray(recordings)
     for name, items in subsets.items():
         one_class = np.zeros(items.sum(), dtype=int)
-        own = _intervals(right[items], losses[items], one_class, 1, recorded[items], seed)
+        own = _intervals(right[items], losses[items], one_class, 1, names[items].tolist(), seed)
         found |= {f"accuracy/{name}": own["accuracy"]} if own else {}
     return {name: (low, high) for name, (low, high) in found.items() if low < high}
 
@@ -86,11 +86,11 @@ def _intervals(
         accuracies.append(np.nanmean(drawn @ better / np.where(total > 0, total, np.nan), axis=1))
         means.append((drawn @ worse).sum(1) / total.sum(1))
     tails = [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2]
-    found = {}
-    for name, values in (("accuracy", accuracies), ("log_loss", means)):
-        low, high = np.percentile(np.concatenate(values), tails)
-        found[name] = float(low), float(high)
-    return found
+    edges = {
+        name: np.percentile(np.concatenate(values), tails).tolist()
+        for name, values in (("accuracy", accuracies), ("log_loss", means))
+    }
+    return {name: (low, high) for name, (low, high) in edges.items()}
 
 
 def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -93,10 +93,10 @@ def subsets_of(
     labels: np.ndarray, devices: Sequence[str], *, scenes: Sequence[str], device_groups: Mapping[str, Sequence[str]]
 ) -> dict[str, np.ndarray]:
     """Which items are of each scene/<scene>, device/<device> and group/<group>, bool (n,); empty ones are left out."""
-    of = np.asarray(devices)
+    names = np.asarray(devices)
     subsets = {f"scene/{scene}": labels == number for number, scene in enumerate(scenes)}
-    subsets |= {f"device/{device}": of == device for group in device_groups.values() for device in group}
-    subsets |= {f"group/{group}": np.isin(of, list(members)) for group, members in device_groups.items()}
+    subsets |= {f"device/{device}": names == device for group in device_groups.values() for device in group}
+    subsets |= {f"group/{group}": np.isin(names, list(members)) for group, members in device_groups.items()}
     return {name: subset for name, subset in subsets.items() if subset.any()}
 
 

@@ -69,8 +69,8 @@ def over_limits(system: System) -> list[str]:
 
 def rank(systems: Sequence[System]) -> list[Standing]:
     """The systems from the first place to the last; those of one place in the order given."""
-    ranks = {metric: _ranks(values) for metric, values in zip(WEIGHTS, _losses(systems), strict=True)}
-    points = np.sum([weight * ranks[metric] for metric, weight in WEIGHTS.items()], axis=0)
+    ranks = {name: _ranks(values) for name, values in zip(WEIGHTS, _losses(systems), strict=True)}
+    points = np.sum([weight * ranks[name] for name, weight in WEIGHTS.items()], axis=0)
     places, front = _ranks(points), pareto(systems)
     standings = [
         Standing(

@@ -107,17 +107,18 @@ def _own_system(name: str, accuracy: float, parameter_bytes: int, macs: int) -> 
 
 def _numbers(texts: Mapping[str, str], at: str, wrong: list[str]) -> tuple[float, int, int]:
     """Accuracy and costs from texts; for what is wrong, a message is added to the list, and the value is NaN or 0."""
-    accuracy, costs = _float(texts["accuracy"]), []
+    accuracy = _float(texts["accuracy"])
     if not 0 <= accuracy <= 1:
         wrong.append(f"{at}: accuracy {texts['accuracy']!r} is no share from 0 to 1 (58.7 % is 0.587)")
-    for key in ("parameter_bytes", "macs"):
-        value = _float(texts[key])
-        right = math.isfinite(value) and value.is_integer() and value >= 1
-        if not right:
-            wrong.append(f"{at}: {key} {texts[key]!r} is no whole number of at least 1")
-        costs.append(int(value) if right else 0)
-    size, macs = costs
-    return accuracy, size, macs
+    return accuracy, _cost("parameter_bytes", texts, at, wrong), _cost("macs", texts, at, wrong)
+
+
+def _cost(key: str, texts: Mapping[str, str], at: str, wrong: list[str]) -> int:
+    value = _float(texts[key])
+    if math.isfinite(value) and value.is_integer() and value >= 1:
+        return int(value)
+    wrong.append(f"{at}: {key} {texts[key]!r} is no whole number of at least 1")
+    return 0
 
 
 def _float(text: str) -> float:

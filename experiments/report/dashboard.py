@@ -29,9 +29,7 @@ def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:
     from PIL import Image
 
     tables = {} if run is None else tables_of(run)
-    tables |= {
-        f"tables/{_key(grid.title)}": (list(grid.columns), [list(row) for row in grid.rows]) for grid in section.lead
-    }
+    tables |= {f"tables/{_key(grid.title)}": (list(grid.columns), [*map(list, grid.rows)]) for grid in section.lead}
     media: dict[str, Any] = {
         name: wandb.Table(columns=[*columns], data=[*rows]) for name, (columns, rows) in tables.items()
     }

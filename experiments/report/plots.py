@@ -153,7 +153,7 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
         (right, "multiply-acc.", [macs.get(str(row["layer"]), 0) for row in rows]),
     ):
         for number, width in enumerate(bits):
-            mine = [i for i in range(len(rows)) if rows[i]["bits"] == width]
+            mine = [i for i, row in enumerate(rows) if row["bits"] == width]
             axis.barh(mine, [values[i] for i in mine], color=_colour(number), alpha=0.75, label=f"{width} bits")
         axis.set(title=title)
         axis.grid(visible=False, axis="y")

@@ -28,10 +28,10 @@ def svg(figure: "Figure", name: str) -> str:
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text, salt = out.getvalue(), re.sub(r"\W", "-", name)
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    found = re.search(r'viewBox="[^"]+"', text)
-    assert found is not None  # matplotlib writes one
-    view = found[0]
-    text = re.sub(r"<svg .*?>", f'<svg role="img" aria-label="{html.escape(name)}" {view}>', text, count=1, flags=re.S)
+    view = re.search(r'viewBox="[^"]+"', text)
+    assert view is not None
+    head = f'<svg role="img" aria-label="{html.escape(name)}" {view[0]}>'
+    text = re.sub(r"<svg .*?>", lambda _: head, text, count=1, flags=re.S)
     # Both would be of the whole page: a style for every element, and names that other plots have too.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>| font-family: [^;]*;", "", text, flags=re.S)
     text = re.sub(r'\bid="', f'id="{salt}-', text)

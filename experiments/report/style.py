@@ -11,7 +11,7 @@ INK = "#35424f"  # on white paper; in a page it becomes the colour of the words 
 COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
 WIDTH, HEIGHT = 3.6, 2.4  # inches
 FONT = 8.0
-STYLE: Any = {
+STYLE: dict[Any, Any] = {
     "font.size": FONT,
     "text.parse_math": False,
     "font.family": "sans-serif",

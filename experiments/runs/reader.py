@@ -136,8 +136,8 @@ def read_run(folder: str | Path) -> RunFiles:
         return empty
 
     record = read(RECORD, record_in, Record({}, {}, []))
-    nothing: tuple[list[str], list[list[int]]] = ([], [])
-    scenes, counts = read(CONFUSION, confusion_in, nothing)
+    no_counts: tuple[list[str], list[list[int]]] = ([], [])
+    scenes, counts = read(CONFUSION, confusion_in, no_counts)
     found = RunFiles(
         folder=folder,
         scores=read(SCORES, scores_in, {}),

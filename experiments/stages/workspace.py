@@ -26,8 +26,11 @@ def run(settings: Settings) -> None:
     import wandb
 
     try:
-        entity = settings.tracking.entity or wandb.Api().default_entity
-        address = workspace(str(entity), settings.tracking.project).save().url
+        if (entity := settings.tracking.entity or wandb.Api().default_entity) is None:
+            raise UserError("it is not known whose project it is: give tracking.entity=PERSON_OR_TEAM")
+        address = workspace(entity, settings.tracking.project).save().url
+    except UserError:
+        raise
     except Exception as error:  # of many kinds, from two packages and the network
         raise UserError(
             f"Weights & Biases does not take the workspace ({error}): check key, entity and network"

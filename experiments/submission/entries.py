@@ -39,6 +39,7 @@ def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry
         UserError: runs cannot be submitted; every reason is listed.
     """
     found, wrong, models = [], [], {}
+    surname, institute = team.split("_")
     for number, folder in enumerate(folders, 1):
         try:
             lineage = read_lineage(folder)
@@ -51,7 +52,6 @@ def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry
         if classifier.scenes != SCENES:
             wrong.append(f"{folder}: its classes are {list(classifier.scenes)}, the challenge's are {list(SCENES)}")
             continue
-        surname, institute = team.split("_")
         label = label_of(surname, institute, number)
         try:
             meta = description(lineage, classifier, about, label)

@@ -81,11 +81,11 @@ def _read(archive: zipfile.ZipFile, package: Package) -> None:
     by_name = {member.filename: member for member in files if not wrong[id(member)]}
 
     labels = sorted({name.split("/")[1] for name in counts if name.startswith(f"{TASK}/") and name.count("/") > 1})
+    team_by_label = {label: team for label in labels if (team := team_of(label)) is not None}
     for label in labels:
-        if team_of(label) is None:
+        if label not in team_by_label:
             package.defects.append(f"{label!r} is no label of a system: it must be {LABEL_WORDS}")
-    labels = [label for label in labels if team_of(label)]
-    teams = sorted({team for label in labels if (team := team_of(label))})
+    labels, teams = list(team_by_label), sorted(set(team_by_label.values()))
     if not 1 <= len(labels) <= SYSTEMS:
         package.defects.append(
             f"it holds {counted(len(labels), 'system')} in folders {TASK}/LABEL; 1 to {SYSTEMS} are allowed"
