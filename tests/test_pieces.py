@@ -18,7 +18,7 @@ from data.errors import UserError
 from data.pieces import read_pieces
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.stages.demo import LONGEST_SECONDS
+from experiments.inference.server import LONGEST_SECONDS
 
 RATE = 32_000
 
