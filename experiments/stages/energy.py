@@ -33,7 +33,7 @@ from experiments.runs.lineage import trainings
 from experiments.runs.reader import read_energy, read_phases
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Energy
-from experiments.stages.context import layout_of, model_of, new_run
+from experiments.stages.context import model_of, new_run
 from students.complexity import tflite_complexity
 from students.quantize.read import read_tflite
 from students.quantize.runtime import KERNELS, TFLiteModel
@@ -45,7 +45,6 @@ log = logging.getLogger(__name__)
 
 def check(settings: Settings) -> None:
     """See settings/stages.py."""
-    layout_of(settings)
     own = settings.of(Energy)
     if not (math.isfinite(own.seconds) and own.seconds > 0):
         raise UserError(f"energy.seconds={own.seconds} must be above 0")

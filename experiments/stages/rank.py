@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 def check(settings: Settings) -> None:
     """See settings/stages.py."""
-    layout_of(settings)
     if (path := settings.of(Rank).systems) is not None:
         read_systems(path)
 

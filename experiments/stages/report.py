@@ -20,11 +20,6 @@ CHAIN = ("teacher", "ensemble", "student", "quantize", "score", "energy")  # the
 log = logging.getLogger(__name__)
 
 
-def check(settings: Settings) -> None:
-    """See settings/stages.py."""
-    layout_of(settings)
-
-
 def run(settings: Settings) -> None:
     """Write runs/report/<name>/report.html of the runs of `report.runs`; without it, of all runs of the name."""
     runs = [read_run(folder) for folder in _folders(settings)]

@@ -36,7 +36,6 @@ def check(settings: Settings) -> None:
     """See settings/stages.py."""
     for package in ("pypdf", "reportlab"):
         require(package, "submit")
-    layout_of(settings)
     about, evaluation = _required(settings.of(Submit))
     if not Path(about).is_file():
         read_about(about, 1)
