@@ -72,7 +72,7 @@ def run(settings: Settings) -> None:
     own, data = settings.of(Quantize), prepare(settings.data, settings.cache_folder)
     layout = layout_of(settings)
     path = Path(settings.checkpoint) if settings.checkpoint else layout.existing("student", CHECKPOINT)
-    network, blueprint = checkpoint.load(path, build_student)
+    network, blueprint = checkpoint.load_student(path)
     if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
         raise UserError(
             f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, "
@@ -130,7 +130,7 @@ def _halve(task: _Task) -> dict[str, float]:
     task.run.start()
     path = task.run.folder / CHECKPOINT
     checkpoint.save(path, smaller, task.blueprint)
-    stored, _ = checkpoint.load(path, build_student)
+    stored, _ = checkpoint.load_student(path)
     probabilities = {
         form: float_probabilities(task.data, network, task.front_end)
         for form, network in ((FLOAT, task.network), (STORED, stored))

@@ -162,7 +162,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     if not settings.force and run.is_finished and (run.folder / SCORES).is_file() and is_current(target, identity):
         log.info("%s: waves, weights and settings are unchanged, the logits are reused", target)
         return
-    network, blueprint = checkpoint.load(path, build_teacher)
+    network, blueprint = checkpoint.load_teacher(path)
     front_end = _front_end(path, blueprint, data)
     identity |= {
         "teacher": blueprint.builder,

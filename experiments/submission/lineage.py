@@ -18,7 +18,7 @@ from experiments.runs.reader import RunFiles, is_run, read_run
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},
-    "student": {"student.builder": str},
+    "student": {"student.builder": str, "student.mel.kind": str},
     "teacher": {"teacher.builder": str, "teacher.pretrained": bool},
 }
 AGAIN = "run its stage again with force=true"

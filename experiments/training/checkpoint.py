@@ -16,6 +16,8 @@ from torch import nn
 
 from data.errors import UserError
 from data.files import replacing
+from students import build_student
+from teachers import build_teacher
 
 KEY = "blueprint"  # of the metadata
 
@@ -89,3 +91,13 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise UserError(f"{path} does not fit the networks of this version ({error}): train again") from error
     return network.eval(), blueprint
+
+
+def load_student(path: str | Path) -> tuple[nn.Module, Blueprint]:
+    """As load, of a student's checkpoint."""
+    return load(path, build_student)
+
+
+def load_teacher(path: str | Path) -> tuple[nn.Module, Blueprint]:
+    """As load, of a teacher's checkpoint."""
+    return load(path, build_teacher)
