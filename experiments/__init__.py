@@ -1,1 +1,1 @@
-"""The verbs: what is run on nouns, teachers and students. The only room that knows Hydra, W&B and Fabric."""
+"""The command line and its stages: training, evaluation, reports, submission. Only here are Hydra, W&B and Fabric."""

@@ -4,7 +4,6 @@ The stages and their settings are declared in settings/stages.py. Heavy packages
 that --help and every mistake are answered at once.
 """
 
-import glob
 import importlib
 import importlib.util
 import logging
@@ -25,18 +24,18 @@ from experiments.command.arguments import Command, read_arguments
 from experiments.command.composition import CONF, ROOT, register
 from experiments.command.console import answering, flush, logging_put_back, start_logging, variables
 from experiments.command.help import answered
-from experiments.command.keys import is_read
 from experiments.command.mistakes import explained
 from experiments.command.schema import composed, settings_of
+from experiments.datasets.reading import require_known
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
 from experiments.runs.layout import Layout
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
+from experiments.stages.files import require_files
 
 __all__ = ["STAGES", "main", "resolve", "run_stages"]
 
-NAMED_FILES = ("logits", "checkpoint", "model")
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _stop(str(error))
     except KeyboardInterrupt:
-        _stop("interrupted; finished stages and epochs are kept: give the same command again to go on", INTERRUPTED)
+        _stop("interrupted; what was finished is kept: the same command again goes on from there", INTERRUPTED)
     finally:
         sys.argv = before
         flush()
@@ -109,7 +108,7 @@ def _run_hydra(cfg: DictConfig) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         message = str(error)
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        if isinstance(error, OSError):
             message += "; free space or mend the permissions, or choose other folders with runs=... and cache=..."
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # maybe in a worker, whose exit would not be the command's
             raise UserError(message) from None
@@ -142,7 +141,10 @@ def run_stages(settings: Settings) -> None:
     Raises:
         UserError: something is wrong with the settings (found before the first stage starts), or with what they name.
     """
-    _require_files(settings, Layout(Path(settings.runs), settings.name, settings.job))
+    layout = Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
+    require_files(settings, layout)
+    if any("data" in STAGES[step].reads for step in settings.steps):
+        require_known(settings.data, Path(settings.cache))
     stages = {step: STAGES[step] for step in settings.steps if STAGES[step].shared or is_first()}
     modules = {step: importlib.import_module(stage.module) for step, stage in stages.items()}
     for module in modules.values():
@@ -151,26 +153,6 @@ def run_stages(settings: Settings) -> None:
     for step, module in modules.items():
         log.info("stage %s", step)
         module.run(settings)
-
-
-def _require_files(settings: Settings, layout: Layout) -> None:
-    """Check that the files which the settings name are there, except those that a stage of this command writes. With
-    a single stage that is its own business.
-
-    Raises:
-        UserError: one is not.
-    """
-    if len(settings.steps) == 1:
-        return
-    written = [layout.folder(step).resolve() for step in settings.steps]
-    named = {key: getattr(settings, key) for key in NAMED_FILES if is_read(key, settings.steps)}
-    for stage in (STAGES[step] for step in settings.steps):
-        if stage.input is not None and stage.own is not None:
-            named[stage.input] = getattr(settings.of(stage.own), stage.input.partition(".")[2])
-    for key, value in named.items():
-        for path in map(Path, value if isinstance(value, list) else [value] if value else []):
-            if not (glob.has_magic(str(path)) or path.exists() or path.resolve().parent in written):
-                raise UserError(f"{key}={path} does not exist, and no stage of this command writes it")
 
 
 def _stop(message: str, code: int = 1) -> None:

@@ -228,7 +228,7 @@ def test_what_is_not_known_is_said_and_not_guessed(tmp_path: Path) -> None:
         found = trainings(path, metadata, tmp_path)
         assert ("training/quantize" in found) == (path == strange)
         assert all(entry["kWh"] is None for entry in found.values())
-        assert "whoever taught the student, whose run is not known" in found["training/teacher"]["missing"]
+        assert "the student's teachers: its own run is not known" in found["training/teacher"]["missing"]
 
 
 def test_learning_from_labels_has_no_teacher(tmp_path: Path) -> None:

@@ -74,6 +74,20 @@ def test_an_unchanged_stage_is_reused_and_a_changed_one_refused(trained: Path, m
 
 
 @pytest.mark.slow  # kills a process: ten seconds until one is at work
+def test_a_run_with_a_damaged_record_is_not_thrown_away(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the bytes of everything in the folder, before and after the same command and one with other settings."""
+    folder = trained / "runs/student/first"
+    record = folder / "run.json"
+    record.write_bytes(record.read_bytes()[:100])
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for more in ([], ["seed=3"]):
+        told = run(trained, "stage=student", f"data.root={miniature.root}", "name=first", *QUICK, *more)
+        assert told.returncode == 1
+        assert "run.json is damaged" in told.stderr
+        assert "force=true" in told.stderr
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
 def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, miniature: ClipSet) -> None:
     """Oracle: a forced teacher killed in its training leaves nothing that the next stage would learn from."""
     shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/killed")
@@ -276,6 +290,23 @@ MISTAKES = {
         ["stage=student", "data.root={miniature}", "student.augment.crop=true", "logits=[{logits}]"],
         ["is for teachers"],
     ),
+    "a model of nobody": (
+        ["stage.steps=[data,predict]", "data.root={miniature}", "predict.audio={root}", "name=none"],
+        ["the predict stage needs model", "model=FILE"],
+    ),
+    "logits of nobody": (
+        ["stage.steps=[data,student]", "data.root={miniature}", "name=none"],
+        ["the student stage needs logits"],
+    ),
+    "systems of nobody": (
+        ["stage.steps=[data,rank]", "data.root={miniature}", "rank.systems=nope.csv"],
+        ["rank.systems=nope.csv does not exist"],
+    ),
+    "two weights for the teacher to come": (
+        ["stage=all", "data.root={miniature}", "student.distill.weights=[1,2]"],
+        ["student.distill.weights=[1, 2] must be 1 numbers"],
+    ),
+    "a probability over 1": (["stage=all", "teacher.augment.impulse_p=2"], ["teacher.augment.impulse_p=2.0"]),
     "no teacher yet": (["stage=student", "data.root={miniature}"], ["train a teacher of this name first"]),
     "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
     "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no sound files"]),

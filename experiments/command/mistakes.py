@@ -13,13 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.command.arguments import Command
-from experiments.command.composition import CONF, ROOT, composing, group_choices
+from experiments.command.composition import BLOCKS, CONF, ROOT, composing, group_choices
 from experiments.command.keys import closest, meant
 
 MORE = "scenelet --help lists the stages, scenelet STAGE --help the settings of one"
 # Lines of Hydra's and OmegaConf's messages that say nothing more.
 BOOKKEEPING = ("object_type=", "reference_type=", "See https://hydra.cc", "Error parsing override")
 SHOWN = 10  # mistakes
+
+LEXER = "LexerNoViableAltException: "  # the parser's own name for a character that it does not expect
 
 
 def explained(error: Exception, command: Command) -> str:
@@ -37,7 +39,8 @@ def _mistakes(command: Command) -> list[str]:
         try:
             (override,) = parser.parse_overrides([text])
         except HydraException as error:
-            found.append(f"{text}: {_lines(HydraException(str(error)))[0]}")
+            why = _lines(HydraException(str(error)))[0].removeprefix(LEXER)
+            found.append(f"{text}: {why}" if why != text else f"{text}: a character that needs quotes: KEY='\"VALUE\"'")
             continue
         values, choices = _values(override), group_choices().get(override.key_or_group)
         if override.is_sweep_override() and not command.is_sweep:
@@ -90,6 +93,8 @@ def _no_choice(group: str, value: str, choices: Sequence[str]) -> str:
 def _choices_with(key: str) -> list[str]:
     """The choices of a group whose file has a key, such as teacher.arguments.rho."""
     group, *path = key.split(".")
+    if group in BLOCKS:
+        return []  # files that other files include, which nobody chooses
     found = []
     for file in sorted(CONF.glob(f"{group}/*.yaml")):
         tree: Any = yaml.safe_load(file.read_text())

@@ -5,6 +5,7 @@ The modules of this folder and run.py are the only ones that see Hydra's config.
 
 import dataclasses
 import os
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from types import UnionType
@@ -75,7 +76,9 @@ def _instance(
     try:
         return kind(**arguments)
     except UserError as error:
-        problems.append(str(error))
+        # A group names its settings from itself on, as augment.roll; the command line has teacher.augment.roll.
+        own = prefix.rstrip(".").rpartition(".")[2]
+        problems.append(re.sub(rf"(?<![\w.]){own}\.", prefix, str(error)) if own else str(error))
         return None
 
 

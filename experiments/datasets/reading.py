@@ -56,13 +56,14 @@ def read_clips(settings: DataSettings, cache: Path) -> ClipSet:
     return readers.read(settings.kind, settings.root, reader_settings(settings), cache=cache)
 
 
-def require_known(settings: DataSettings) -> None:
-    """Check the kind of data set, and that it takes the settings that are given.
+def require_known(settings: DataSettings, cache: Path) -> None:
+    """Check the kind of data set, that it takes the settings that are given, and that they name a folder for it.
 
     Raises:
-        UserError: the kind is unknown, or settings mean nothing to it.
+        UserError: the kind is unknown, settings mean nothing to it, or it needs a folder that is not given.
     """
     readers.own_settings(settings.kind, reader_settings(settings))
+    readers.root_of(settings.kind, settings.root, reader_settings(settings), cache=cache)
 
 
 def reader_settings(settings: DataSettings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from data.errors import UserError, listed
 from data.tables import read_table
 from experiments.evaluation.ranking import WEIGHTS, Standing, System
 from experiments.runs.layout import RECORD, SCORES
-from experiments.runs.reader import read_values
+from experiments.runs.reader import find_record, read_values
 
 PUBLISHED = Path(__file__).parent.parent / "published_2023.csv"
 DEVELOPMENT = "development"
@@ -65,8 +65,8 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
             wrong.append(f"{folder}: its {SCORES} lacks one of {', '.join(METRICS.values())}, or is damaged")
             continue
         accuracy, size, macs = _numbers(texts, str(folder), wrong)
-        if not (folder / RECORD).is_file():
-            wrong.append(f"{folder}: it is unfinished")
+        if find_record(folder) is None:
+            wrong.append(f"{folder}: it is unfinished, or its {RECORD} is damaged")
         systems.append(_own_system(str(folder), accuracy, size, macs))
     if wrong:
         raise UserError(

@@ -39,7 +39,7 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
     found["training/student"] = _entry("student", students, missing)
     teachers, missing = teachers_behind(runs, _inputs([*trained, *students], "logits"))
     if not students:
-        missing.append("whoever taught the student, whose run is not known")
+        missing.append("the student's teachers: its own run is not known")
     if teachers or missing:
         found["training/teacher"] = _entry("teacher", teachers, missing)
     return {**found, "training/all": _sum(list(found.values()))}

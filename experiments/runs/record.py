@@ -29,7 +29,7 @@ from experiments.runs.layout import (
     SCORES,
     write_text,
 )
-from experiments.runs.reader import find_record, read_record
+from experiments.runs.reader import read_record
 from experiments.runs.tracking import Tracker, commit
 from experiments.settings.parts import Tracking
 
@@ -103,12 +103,12 @@ class Run:
         """Whether the results are there already.
 
         Raises:
-            UserError: results of other settings or inputs are there; the differences are listed.
+            UserError: results of other settings or inputs are there (the differences are listed), or a record that
+                cannot be read: what it stands for is not thrown away without being asked.
         """
         if self.force or not self.is_finished:
             return False
-        if (before := find_record(self.folder)) is None:  # damaged: run again
-            return False
+        before = read_record(self.folder)
         if found := differences({"settings": before.settings, "inputs": before.inputs}, self.identity):
             raise UserError(
                 f"{self.folder} holds a result of other settings or inputs:\n{listed(found)}\n"

@@ -1,4 +1,4 @@
-"""Every setting that several stages share, with its type, its meaning and its range; those of a training: training.py.
+"""Every setting that several stages share, with its type, its meaning and its range; groups of them: parts.py.
 
 These frozen dataclasses are what the code below the stages takes, and what Hydra's schema is made of
 (command/composition.py): a setting exists once. Values for a teacher, a student or a data set stand in conf/*.yaml;

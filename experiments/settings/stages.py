@@ -1,8 +1,8 @@
 """The stages of the command line: one declaration each, and the settings that one stage alone reads.
 
-Adding a stage is adding a module to this folder, with a function `run(settings)`, and a declaration here. A module may
-also have `check(settings)`, which finds what is wrong with the settings of the stage without reading a data set: the
-checks of all stages of a command run before the first stage starts.
+Adding a stage is adding a module to experiments/stages/, with a function `run(settings)`, and a declaration here. A
+module may also have `check(settings)`, which finds what is wrong with the settings of the stage without reading a data
+set: the checks of all stages of a command run before the first stage starts.
 """
 
 from collections.abc import Mapping

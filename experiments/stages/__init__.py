@@ -1,1 +1,1 @@
-"""One module a stage: each reads the settings and calls the rooms below."""
+"""One module a stage: each reads the settings and calls functions of the other packages with plain values."""

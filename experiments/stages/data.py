@@ -2,15 +2,10 @@
 
 import logging
 
-from experiments.datasets.reading import fetch, note, read_and_pack, require_known, unchanged
+from experiments.datasets.reading import fetch, note, read_and_pack, unchanged
 from experiments.settings.shared import Settings
 
 log = logging.getLogger(__name__)
-
-
-def check(settings: Settings) -> None:
-    """See settings/stages.py."""
-    require_known(settings.data)
 
 
 def run(settings: Settings) -> None:

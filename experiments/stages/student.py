@@ -7,6 +7,7 @@ import torch
 
 from data.errors import UserError, listed, unknown
 from data.front_ends import build_front_end
+from data.logits import convex
 from experiments.datasets.datamodule import prepare
 from experiments.distributed.fabric import computing, make_fabric
 from experiments.distributed.processes import is_first
@@ -37,6 +38,8 @@ def check(settings: Settings) -> None:
     layout_of(settings).folder("student")
     require_choice(settings.distill)
     student_loss(student.distill)
+    if settings.distill != "none" and settings.logits is None and student.distill.weights is not None:
+        convex("student.distill.weights", student.distill.weights, 1, of="file")
     trainer_of(settings, student.fit, student.augment).require_possible()
     if student.fit.layer_decay != 1 or student.fit.frozen_layers:
         raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")

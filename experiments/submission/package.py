@@ -55,7 +55,7 @@ def read_package(path: Path) -> Package:
         UserError: there is no such file.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no file: name the package with package=FILE.zip")
+        raise UserError(f"{path} is no file: name the package: scenelet validate FILE.zip")
     package = Package()
     if (size := path.stat().st_size) > PACKAGE_BYTES:
         package.defects.append(f"it has {size} bytes, more than {PACKAGE_BYTES}; it is not looked into")

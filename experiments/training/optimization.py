@@ -1,7 +1,7 @@
 """Optimisers, the course of the learning rate, and what of a network is trained at which rate.
 
-Conventions: the schedule is a pure function of the (fractional) epoch; the recipe (experiments/config.py) says how
-long and how fast.
+Conventions: the schedule is a pure function of the (fractional) epoch; the recipe (experiments/settings/parts.py) says
+how long and how fast.
 """
 
 import math
