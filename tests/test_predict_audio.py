@@ -104,7 +104,7 @@ def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:
         (["predict.audio=x.wav", f"predict.out={tmp_path}"], "is a folder: name a file in it"),
     ):
         with pytest.raises(UserError, match=message):
-            predict_audio.run(resolve(["stage=predict", *given]))
+            predict_audio.check(resolve(["stage=predict", *given]))
     with pytest.raises(UserError, match="no such file or folder"):
         sound_files(tmp_path / "nowhere")
     (tmp_path / "notes.txt").touch()
