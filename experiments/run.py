@@ -26,7 +26,6 @@ from experiments.command.console import answering, flush, logging_put_back, star
 from experiments.command.help import answered
 from experiments.command.mistakes import explained
 from experiments.command.schema import composed, settings_of
-from experiments.datasets.reading import require_known
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
 from experiments.runs.layout import Layout
@@ -144,6 +143,8 @@ def run_stages(settings: Settings) -> None:
     layout = Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
     require_files(settings, layout)
     if any("data" in STAGES[step].reads for step in settings.steps):
+        from experiments.datasets.reading import require_known  # it needs h5py: not for --help
+
         require_known(settings.data, Path(settings.cache))
     stages = {step: STAGES[step] for step in settings.steps if STAGES[step].shared or is_first()}
     modules = {step: importlib.import_module(stage.module) for step, stage in stages.items()}

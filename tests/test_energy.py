@@ -316,6 +316,8 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
         ("model=none.tflite", "none.tflite is no file: quantise a student first"),
         ("model=bare.tflite", "bare.tflite does not name its front end"),
         ("energy.seconds=nan", "energy.seconds=nan must be a finite number"),
+        ("energy.seconds=0", "energy.seconds=0.0 must be above 0"),
+        ("energy.kernels=micro", "energy.kernels"),
     ],
 )
 def test_mistakes_are_messages(tmp_path: Path, miniature: ClipSet, model: Path, mistake: str, message: str) -> None:

@@ -282,7 +282,10 @@ def test_energy_is_that_of_the_file(folder: Path, runs: Path) -> None:
         (lambda r: (r / "quantize/first/model.tflite").unlink(), "has no model.tflite"),
         (lambda r: (r / "quantize/first/layers.json").unlink(), "has no layers.json"),
         (lambda r: edit(r / "quantize/first", lambda d: d["settings"].clear()), "does not say quantize.method"),
-        (lambda r: edit(r / "student/first", lambda d: d["settings"].clear()), "does not say student.builder, student"),
+        (
+            lambda r: edit(r / "student/first", lambda d: d["settings"].clear()),
+            "student.builder, student.mel.kind: ",
+        ),
         (lambda r: edit(r / "teacher/first", lambda d: d["settings"].clear()), "does not say teacher.builder, teacher"),
         (lambda r: (r / "student/first/config.yaml").unlink(), "does not say which data"),
         (lambda r: (r / "student/first/config.yaml").write_text("- 1"), "does not say which data"),

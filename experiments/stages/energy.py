@@ -4,7 +4,6 @@ what is metered: see inference/metering.py."""
 import dataclasses
 import json
 import logging
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from data.errors import UserError, unknown
+from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from experiments.command.schema import composed
@@ -36,20 +35,11 @@ from experiments.settings.stages import Energy
 from experiments.stages.context import model_of, new_run
 from students.complexity import tflite_complexity
 from students.quantize.read import read_tflite
-from students.quantize.runtime import KERNELS, TFLiteModel
+from students.quantize.runtime import TFLiteModel
 
 FILE = "baseline.tflite"
 
 log = logging.getLogger(__name__)
-
-
-def check(settings: Settings) -> None:
-    """See settings/stages.py."""
-    own = settings.of(Energy)
-    if not (math.isfinite(own.seconds) and own.seconds > 0):
-        raise UserError(f"energy.seconds={own.seconds} must be above 0")
-    if own.kernels not in KERNELS:
-        unknown("energy.kernels", own.kernels, KERNELS)
 
 
 def run(settings: Settings) -> None:
