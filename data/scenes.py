@@ -36,6 +36,9 @@ REFERENCE_DEVICE = "a"
 PART_SECONDS = 1.0  # of the clips that recordings are cut into
 SPLITS = ("train", "validation", "test", "unused")
 
+# Columns of tables of predictions, beside one for each class (experiments/evaluation/predictions.py).
+PREDICTION_COLUMNS = ("filename", "start", "scene_label")
+
 _NAME = re.compile(
     r"(?:.*/)?(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<place>\d+)-(?P<segment>\d+)-(?P<part>\d)-(?P<device>[a-z]\d*)\.wav"
 )
@@ -84,6 +87,18 @@ def parse_filename(filename: str, split: str = "unused") -> Clip:
         unknown(f"device in {filename}:", device, DEVICES)
     location = f"{city}-{place}"
     return Clip(filename, scene, city, location, f"{scene}-{location}-{segment}-{device}", int(part), device, split)
+
+
+def check_class_names(scenes: Sequence[str]) -> None:
+    """Check that every class can have a column of its own in tables of predictions.
+
+    Raises:
+        UserError: one is named like another column; all of them are named.
+    """
+    if clashing := [scene for scene in scenes if scene in PREDICTION_COLUMNS]:
+        raise UserError(
+            f"classes are named {', '.join(clashing)}, which are columns of tables of predictions: rename them"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Training that knows it will be rounded: its gradients are the paper's, its answers those of the integers."""
+"""Quantisation-aware training: its gradients against the paper's equations, its outputs against the integers'."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Sounds of any length in clips: the same waves as the store's, and no file that makes it stumble."""
+"""Sounds of any length in clips: the same waves as the store's, and a message for every file that cannot be read."""
 
 import io
 import tracemalloc
@@ -72,8 +72,8 @@ def test_an_end_of_half_a_clip_counts(seconds: float, clips: int) -> None:
     """Oracle: the rule, counted by hand; the padding is silence, which a tone of constant height shows."""
     found = read(content(np.full(round(seconds * RATE), 0.25, np.float32), RATE))
     assert len(found) == clips
-    heard = round(min(seconds, clips) * RATE)
-    np.testing.assert_allclose(found.ravel(), 0.25 * (np.arange(clips * RATE) < heard), atol=1e-5)
+    given = round(min(seconds, clips) * RATE)
+    np.testing.assert_allclose(found.ravel(), 0.25 * (np.arange(clips * RATE) < given), atol=1e-5)
 
 
 def test_memory_does_not_depend_on_the_length(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("kind", SPOILT)
 def test_what_is_no_sound_is_a_message(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    """Oracle: twelve kinds of spoilt file, from memory and from disk; nothing but the message is heard of them."""
+    """Oracle: twelve kinds of spoilt file, from memory and from disk; nothing else is printed or raised."""
     data, message = SPOILT[kind]
     (tmp_path / "x.wav").write_bytes(data)
     for sound, name in ((data, "the sound"), (tmp_path / "x.wav", "x.wav")):

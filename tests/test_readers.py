@@ -123,6 +123,14 @@ def test_an_empty_split_is_found_when_the_clips_are_read(tmp_path: Path, missing
         read("three", tmp_path, {"splits": splits}, cache=tmp_path)
 
 
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("name", ["filename", "start", "scene_label"])
+def test_a_class_that_is_called_as_a_column_is_found_when_the_clips_are_read(tmp_path: Path, name: str) -> None:
+    """Oracle: the message; a table of its predictions could not be read."""
+    with pytest.raises(UserError, match=f"classes are named {name}, which are columns"):
+        read("three", tmp_path, {"language": name}, cache=tmp_path)
+
+
 def test_only_the_challenge_s_data_are_the_challenge_s() -> None:
     """Oracle: DCASE Task 1, whose authors ask for two citations."""
     assert [kind for kind, reader in readers().items() if reader.is_challenge] == ["tau22"]

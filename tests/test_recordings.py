@@ -1,4 +1,4 @@
-"""Recordings put together again: exact at the joints, honest about gaps."""
+"""Recordings put together from clips: the samples at the joins, and where clips are missing."""
 
 import numpy as np
 import pytest

@@ -1,164 +1,111 @@
-"""Several seeds: statistics against scipy.stats, groups and pairs against tables made by hand."""
+"""stage=summary on run folders made by hand: what it prints and writes, and its mistakes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from data.errors import UserError
-from experiments.evaluation.seeds import (
-    Estimate,
-    Result,
-    Setting,
-    caveats,
-    estimate,
-    group,
-    metrics_of,
-    paired,
-    reference_of,
-)
-
-DATA = {"waves": "w", "clips": "c", "logits": "l"}
+ROOT = Path(__file__).parent.parent
 
 
-def result(folder: str, seed: int, settings: dict | None = None, *, accuracy: float = 0.5, **inputs: str) -> Result:
-    return Result(f"runs/student/{folder}", seed, settings or {}, {**DATA, **inputs}, {"test/accuracy": accuracy})
+def write_run(folder: Path, seed: int, weight: float, scores: dict) -> None:
+    folder.mkdir(parents=True)
+    settings = {"student": {"size": "6k", "distill": {"hard_weight": weight}}, "seed": seed, "epochs": None}
+    (folder / "config.yaml").write_text("")
+    (folder / "run.json").write_text(json.dumps({"settings": settings, "inputs": {"waves": "w", "clips": "c"}}))
+    (folder / "score.json").write_text(json.dumps(scores))
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 20])
-def test_an_estimate_is_students(n: int) -> None:
-    """Oracle: scipy.stats.t.interval and the interval of ttest_1samp, numpy's variance by its definition; 1e-12."""
-    values = np.random.default_rng(n).normal(0.6, 0.02, n)
-    found = estimate(values)
-    assert found.n == n
-    assert found.mean == pytest.approx(values.sum() / n, rel=1e-12)
-    assert found.deviation == pytest.approx(np.sqrt(((values - values.mean()) ** 2).sum() / (n - 1)), rel=1e-12)
-    expected = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=stats.sem(values))
-    np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-12)
-    interval = stats.ttest_1samp(values, 0.5).confidence_interval(0.95)
-    np.testing.assert_allclose([found.low, found.high], [interval.low, interval.high], rtol=1e-12)
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two settings of three seeds, and one run that was stopped."""
+    for weight, losses in ((1.0, (2.0, 2.1, 2.3)), (0.2, (1.8, 2.0, 2.05))):
+        for seed, loss in enumerate(losses):
+            figures = {"test/accuracy": 1 - loss / 4, "test/accuracy/group/unseen": 0.25, "test/log_loss": loss}
+            folder = tmp_path / f"runs/student/s-hard_weight_{weight}-seed_{seed}"
+            write_run(folder, seed, weight, {**figures, "validation/log_loss": loss + 1})
+    stopped = tmp_path / "runs/student/s-hard_weight_0.2-seed_3"
+    stopped.mkdir()
+    (stopped / "config.yaml").write_text("")
+    return tmp_path
 
 
-def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
-    """Oracle: 4000 samples of four seeds from a normal law of known mean: 95 %, within four standard errors."""
-    samples = np.random.default_rng(0).normal(3, 2, (4000, 4))
-    hits = np.mean([e.low <= 3 <= e.high for e in map(estimate, samples)])
-    assert hits == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 4000))
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.run", "stage=summary", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "140"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
 
 
-def test_too_few_numbers_give_no_interval_and_equal_ones_a_point() -> None:
-    """Oracle: n - 1 = 0 has no t; of 3 equal numbers the deviation is 0 by hand."""
-    assert estimate([]) == Estimate(0)
-    assert estimate([0.25]) == Estimate(1, 0.25)
-    assert estimate([0.25, 0.25, 0.25]) == Estimate(3, 0.25, 0.0, 0.25, 0.25)
-
-
-def test_pairs_are_joined_by_seed() -> None:
-    """Oracle: scipy.stats.ttest_rel on the common seeds sorted by hand; samples come in other orders and lack seeds."""
-    sample = {3: 0.64, 0: 0.60, 7: 0.99, 2: 0.61, 1: 0.66}
-    reference = {1: 0.61, 2: 0.60, 5: 0.10, 0: 0.58, 3: 0.65}
-    test = stats.ttest_rel([0.60, 0.66, 0.61, 0.64], [0.58, 0.61, 0.60, 0.65])
-    expected = test.confidence_interval(0.95)
-    found = paired(sample, reference)
-    assert found.n == 4
-    assert found.mean == pytest.approx((0.02 + 0.05 + 0.01 - 0.01) / 4, rel=1e-12)
-    np.testing.assert_allclose([found.low, found.high], [expected.low, expected.high], rtol=1e-9)
-    back = paired(reference, sample)
-    np.testing.assert_allclose([back.low, back.high], [-found.high, -found.low], rtol=1e-12)
-
-
-def test_what_all_seeds_share_cancels_in_pairs() -> None:
-    """Oracle: a constant gain over seeds that scatter widely is found without error; unpaired it would drown."""
-    reference = {0: 0.3, 1: 0.5, 2: 0.7}
-    found = paired({seed: value + 0.01 for seed, value in reference.items()}, reference)
-    assert found.low == pytest.approx(0.01, abs=1e-12)
-    assert found.high == pytest.approx(0.01, abs=1e-12)
-    assert paired({8: 0.5}, reference) == Estimate(0)
-    assert paired({1: 0.75}, reference) == Estimate(1, 0.25)
-
-
-def test_groups_differ_in_more_than_the_seed_and_are_named_by_it() -> None:
-    """Oracle: a sweep of two keys and three seeds, one job missing, written down by hand."""
-    jobs = [(w, p, s) for w in (1.0, 0.2) for p in (0.0, 0.4) for s in (2, 0, 1) if (w, p, s) != (0.2, 0.4, 0)]
-    settings = group(
-        [
-            result(
-                f"x-hard_weight_{w}-mixstyle_p_{p}-seed_{s}",
-                s,
-                {"student.distill.hard_weight": w, "student.augment.mixstyle_p": p, "student.size": "6k"},
-            )
-            for w, p, s in jobs
-        ]
+def test_the_stage_prints_and_writes_what_the_runs_say(sweep: Path) -> None:
+    """Oracle: scipy.stats on the losses that the fixture wrote; the table's cells formatted by hand; the stopped run
+    is said and left out."""
+    found = run(sweep, "summary.runs=runs/student/s-*", "summary.reference='hard_weight=1.0'", "name=both")
+    assert found.returncode == 0, found.stderr
+    content = json.loads((sweep / "runs/summary/both/summary.json").read_text())
+    losses = {"distill.hard_weight=0.2": [1.8, 2.0, 2.05], "distill.hard_weight=1.0": [2.0, 2.1, 2.3]}
+    assert content["settings"].keys() == losses.keys()
+    for label, values in losses.items():
+        figure = content["settings"][label]["figures"]["test/log_loss"]
+        assert list(figure["values"].values()) == values
+        interval = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+        np.testing.assert_allclose([figure["low"], figure["high"]], interval, rtol=1e-9)
+    assert content["reference"] == "distill.hard_weight=1.0"
+    (figures,) = content["differences"].values()
+    expected = stats.ttest_rel(*losses.values()).confidence_interval(0.95)
+    np.testing.assert_allclose(
+        [figures["test/log_loss"][end] for end in ("low", "high")], [expected.low, expected.high], rtol=1e-9
     )
-    assert [(s.label, list(s.runs)) for s in settings] == [
-        ("distill.hard_weight=1.0 augment.mixstyle_p=0.0", [0, 1, 2]),
-        ("distill.hard_weight=1.0 augment.mixstyle_p=0.4", [0, 1, 2]),
-        ("distill.hard_weight=0.2 augment.mixstyle_p=0.0", [0, 1, 2]),
-        ("distill.hard_weight=0.2 augment.mixstyle_p=0.4", [1, 2]),
-    ]
-    assert settings[1].runs[2].folder == "runs/student/x-hard_weight_1.0-mixstyle_p_0.4-seed_2"
+    assert content["unfinished"] == ["runs/student/s-hard_weight_0.2-seed_3"]
+    text = (sweep / "runs/summary/both/summary.md").read_text()
+    low, high = expected
+    assert f"| test log loss | distill.hard_weight=0.2 | 3 | -0.1833 | 0.0764 | {low:+.4f} to {high:+.4f} |" in text
+    assert "| test accuracy, unseen devices (%) | distill.hard_weight=1.0 | 3 | 25.00 | 0.00 | 25.00 to 25.00 |" in text
+    page = (sweep / "runs/summary/both/report.html").read_text()
+    assert f"<td>{low:+.4f} to {high:+.4f}</td>" in page
+    assert "seed_3 is unfinished and left out" in text
+    assert "seed_3 is unfinished and left out" in found.stdout
+    assert f"{low:+.4f} to {high:+.4f}" in found.stdout
+    assert not list(sweep.rglob("*.tmp"))
 
 
-def test_names_stand_in_where_settings_do_not_tell() -> None:
-    """Oracle: equal settings of two teachers; many differing keys; absent keys; one setting: each by hand."""
-    teachers = [result(f"{t}-seed_{s}", s, logits=t) for s in (0, 1) for t in ("passt", "ast")]
-    assert [(s.label, list(s.runs)) for s in group(teachers)] == [("passt", [0, 1]), ("ast", [0, 1])]
-    many = [result(f"m-student_{n}-seed_11", 11, {f"student.arguments.{k}": n for k in "abcde"}) for n in (1, 2)]
-    assert [s.label for s in group(many)] == ["m-student_1", "m-student_2"]
-    absent = [
-        result("m", 0, {"student.kind": "none"}),
-        result("n", 0, {"student.kind": "soft", "student.t": [1, None]}),
-    ]
-    assert [s.label for s in group(absent)] == ["kind=none t=-", "kind=soft t=[1,null]"]
-    assert [s.label for s in group([result("mine-seed_1-fold_2", 1)])] == ["mine-fold_2"]
-    with pytest.raises(UserError, match=r"a seed occurs twice:\n  runs/student/a\n  runs/student/a-seed_0"):
-        group([result("a", 0), result("a-seed_0", 0), result("b-seed_0", 0)])
+def test_one_seed_has_a_mean_and_no_interval(sweep: Path) -> None:
+    """Oracle: the row by hand; a run named twice counts once; one setting has no differences."""
+    name = "runs/student/s-hard_weight_1.0-seed_1"
+    found = run(sweep, f"summary.runs=[{name},{sweep / name}]")
+    assert found.returncode == 0, found.stderr
+    text = (sweep / "runs/summary/default/summary.md").read_text()
+    assert "| test log loss | s-hard_weight_1.0 | 1 | 2.1000 | - | - |" in text
+    assert "paired" not in text + found.stdout
 
 
-def test_a_reference_is_named_by_a_part_that_only_it_has() -> None:
-    """Oracle: labels and names by hand; the whole label wins over a longer one that contains it."""
-    settings = group([result(f"n-p_{p}-seed_0", 0, {"augment.p": p}) for p in (0.2, 0.25, 1.0)])
-    assert reference_of(settings, None).label == "p=0.2"
-    assert reference_of(settings, "p=0.2").label == "p=0.2"
-    assert reference_of(settings, "25").label == "p=0.25"
-    assert reference_of(settings, "n-p_1").label == "p=1.0"
-    for wanted, count in (("0.2", 2), ("none", 0)):
-        with pytest.raises(
-            UserError, match=rf"reference={wanted} is found in {count} of these .*\n  p=0.2 \(n-p_0.2\)"
-        ):
-            reference_of(settings, wanted)
-
-
-def test_figures_are_those_of_the_test_split_and_the_loss_of_validation() -> None:
-    """Oracle: a choice by hand among names of score.json."""
-    names = [
-        "validation/accuracy",
-        "validation/log_loss",
-        "test/accuracy",
-        "test/log_loss",
-        "test/accuracy/scene/bus",
-        "test/accuracy/group/unseen",
-        "test/log_loss/group/unseen",
-        "float/accuracy",
-        "macs",
-    ]
-    setting = Setting("s", {0: Result("f", 0, {}, {}, dict.fromkeys(names, 0.0))})
-    assert metrics_of([setting]) == [names[n] for n in (2, 3, 5, 7, 1)]
-
-
-def test_what_makes_figures_incomparable_is_said() -> None:
-    """Oracle: runs made so that each caveat holds once; and none for a clean sweep with a teacher for each seed."""
-    clean = [result(f"{p}-{s}", s, {"p": p}, logits=f"teacher {s}") for p in (1, 2) for s in (0, 1)]
-    settings = group(clean)
-    assert caveats(settings, settings[0]) == [
-        f"p={p}: the seeds' logits differ, so that the spread is of these too" for p in (1, 2)
-    ]
-    mixed = [result("a", 0, {"p": 1}), result("b", 0, {"p": 2}, logits="m"), result("c", 4, {"p": 2}, logits="m")]
-    settings = group([*mixed, result("d", 5, {"p": 3}, clips="other")])
-    assert caveats(settings, settings[0]) == [
-        "the runs are of different data (inputs clips): their metrics are not comparable",
-        "p=2: not of the same logits as p=1",
-        "p=2: 1 seeds in common with p=1 (only one of them has 4)",
-        "p=3: no seeds in common with p=1 (only one of them has 0, 5)",
-    ]
-    settings = group([result("a-seed_0", 0), result("b-seed_0", 0)])
-    assert caveats(settings, settings[0]) == ["the settings are equal, and told apart by the runs' names: a, b"]
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ("null", ["summary.runs=runs/student/mine-*"]),
+        ("runs/teacher/*", ["summary.runs=runs/teacher/* matches no file or folder"]),
+        ("[nowhere,runs/student]", ["nowhere is no run", "runs/student is no run: it has neither run.json nor"]),
+        ("runs/student/*-seed_3", ["none of these runs is finished", "s-hard_weight_0.2-seed_3"]),
+        ("odd/*", ["cut/score.json is damaged or missing", "list/run.json is damaged", "nan/score.json is damaged"]),
+        ("seedless/*", ["seedless/a depends on no seed"]),
+        ("blank/*", ["no metric of a test split", "blank/a"]),
+    ],
+)
+def test_a_mistake_is_one_message(sweep: Path, runs: str, words: list[str]) -> None:
+    """Oracle: what the message must name; every folder that is wrong is in it; nothing is written."""
+    for name in ("odd/cut", "odd/list", "odd/nan", "seedless/a", "blank/a"):
+        write_run(sweep / name, 0, 1.0, {"macs": 1.0})
+    (sweep / "odd/cut/score.json").write_text('{"test/accuracy": 0.')
+    (sweep / "odd/list/run.json").write_text("[]")
+    (sweep / "odd/nan/score.json").write_text('{"test/accuracy": NaN}')
+    (sweep / "seedless/a/run.json").write_text(json.dumps({"settings": {"only": "logits"}, "inputs": {}}))
+    found = run(sweep, f"summary.runs={runs}")
+    assert found.returncode == 1
+    for word in words:
+        assert word in found.stderr
+    assert "Traceback" not in found.stderr + found.stdout
+    assert not (sweep / "runs/summary").exists()

@@ -13,7 +13,7 @@ from typing import Any
 
 from data.errors import UserError, unknown
 from data.registry import discover
-from data.scenes import ClipSet
+from data.scenes import ClipSet, check_class_names
 
 COMMON = ("kind", "root", "impulses", "download", "sample_rate", "clip_seconds", "residency")
 RESERVED = ("root", "cache")  # arguments of `read` that are no settings of its own
@@ -111,14 +111,17 @@ def read(kind: str, root: str | Path | None, settings: Settings, *, cache: str |
         cache: folder for what is fetched or made, such as the synthetic data set.
 
     Raises:
-        UserError: see own_settings and the readers; or a split has no clips.
+        UserError: see own_settings and the readers; a split has no clips; or a class is named like a
+            column of tables of predictions.
     """
     reader, own = reader_of(kind), own_settings(kind, settings)
     if "cache" in inspect.signature(reader.read).parameters:
         own["cache"] = Path(cache)
     clips = reader.read(root_of(kind, root, settings, cache=cache), **own)
+    # What would end a run after its training is found now.
     for split in ("train", "validation", "test"):
-        clips.indices(split)  # an empty one is found now, not after a training
+        clips.indices(split)
+    check_class_names(clips.scenes)
     return clips
 
 

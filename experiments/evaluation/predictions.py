@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError, listed
+from data.scenes import check_class_names
 from data.tables import Table, read_table, table_text
 
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
@@ -53,10 +54,7 @@ def predictions_text(
     if starts is not None:
         columns["start"] = [f"{start:g}" for start in starts]
     columns["scene_label"] = [scenes[number] for number in probabilities.argmax(axis=1)]
-    if clashing := [scene for scene in scenes if scene in columns]:
-        raise UserError(
-            f"classes are named {', '.join(clashing)}, which are columns of tables of predictions: rename them"
-        )
+    check_class_names(scenes)
     for scene, column in zip(scenes, probabilities.T.tolist(), strict=True):
         columns[scene] = [repr(p) if digits is None else f"{p:.{digits}g}" for p in column]
     return table_text(columns)
