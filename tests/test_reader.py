@@ -59,9 +59,10 @@ def test_what_is_no_file_of_ours_is_named(tmp_path: Path, miniature: ClipSet, na
         assert find_record(folder) is None
         (folder / "model.tflite").write_bytes(b"")
         assert trainings(folder / "model.tflite", {}, tmp_path / "runs")["training/all"]["kWh"] is None
-        assert not Run(folder, settings={}, inputs={}).is_done()
-        with pytest.raises(UserError, match="is damaged or missing"):
-            Run(folder, settings={}, inputs={}).reopened()
+        run = Run(folder, settings={}, inputs={})
+        for asked in (run.is_done, run.reopened):
+            with pytest.raises(UserError, match="is damaged or missing"):
+                asked()
     if name == "energy.json":
         assert read_phases(folder) == {}
 
