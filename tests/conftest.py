@@ -1,7 +1,10 @@
 """What tests share: a miniature set on disk, and the real clips where SCENELET_DATA points to them."""
 
 import os
+import signal
 
+# A background job of a script ignores Ctrl-C, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Networks of tests are so small that a second thread costs more than it gives; read when PyTorch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
