@@ -1,14 +1,12 @@
 """What tests share: a miniature set on disk, and the real clips where SCENELET_DATA points to them."""
 
 import os
-import signal
 
-# A background job of a script ignores Ctrl-C, and so would the commands that tests start and interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 # Networks of tests are so small that a second thread costs more than it gives; read when PyTorch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,9 @@ from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.tflite import write_tflite
+
+# A background job of a script ignores Ctrl-C, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def randomise_norms(network: nn.Module, seed: int = 0) -> nn.Module:
