@@ -105,9 +105,9 @@ def test_a_cluster_makes_the_runs_that_one_process_makes(
 def test_a_mistake_in_a_worker_is_one_message_and_exit_code_1(tmp_path: Path, environment: dict[str, str]) -> None:
     """Oracle: what the message must name; no traceback, and the command's own Ray ends with it."""
     own = ["hydra/launcher=ray", "hydra.launcher.ray.init.address=local", "hydra.launcher.ray.init.num_cpus=2"]
-    pid, code, output, errors = sweep(tmp_path, environment, "stage=data", "data=folder", *own)
+    pid, code, output, errors = sweep(tmp_path, environment, "stage=data", "data=folder", "data.root=.", *own)
     assert code == 1
-    assert errors.count("data=folder needs data.root=FOLDER (with clips.csv), or data.csv=FILE") == 1
+    assert errors.count("clips.csv is missing") == 1
     assert "'seed=1'" in errors  # which job it was
     assert "Traceback" not in errors + output
     assert workers(output, "stage data")
