@@ -14,7 +14,7 @@ help:  ## print this list
 
 install: $(PACKAGE)  ## install scenelet into .venv (about 6 GB, mostly PyTorch's CUDA packages)
 
-demo: $(PACKAGE)  ## train, quantise and score on a synthetic miniature: about 4 minutes on 2 cores
+demo: $(PACKAGE)  ## train, quantise and score on a synthetic miniature: 2 to 4 minutes on 2 cores
 	$(BIN)/scenelet all name=demo
 
 test: $(EVERYTHING)  ## ruff, mypy and all tests but the slow ones
