@@ -41,20 +41,29 @@ def discover(package: str, kind: type[Entry]) -> Mapping[str, Entry]:
     return found
 
 
-def build(kind: str, registry: Mapping[str, Callable[..., Built]], name: str, arguments: Mapping[str, object]) -> Built:
-    """Call the builder of a name.
+def find(what: str, entries: Mapping[str, Entry], name: str) -> Entry:
+    """The entry of a name.
 
     Raises:
-        UserError: there is none of that name, or it does not take these arguments, or not with these values.
+        UserError: there is none, with the choices; `what` says of which kind.
     """
-    if name not in registry:
-        unknown(kind, name, registry)
-    signature = inspect.signature(registry[name])
+    if name not in entries:
+        unknown(what, name, entries)
+    return entries[name]
+
+
+def build(what: str, builder: Callable[..., Built], arguments: Mapping[str, object]) -> Built:
+    """Call a builder.
+
+    Raises:
+        UserError: it does not take these arguments, or not with these values; `what` says whose builder it is.
+    """
+    signature = inspect.signature(builder)
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        raise UserError(f"{kind} {name}: {error}; it takes {', '.join(signature.parameters)}") from error
+        raise UserError(f"{what}: {error}; it takes {', '.join(signature.parameters)}") from error
     try:
-        return registry[name](**arguments)
+        return builder(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{kind} {name} cannot be built with {dict(arguments)}: {error}") from error
+        raise UserError(f"{what} cannot be built with {dict(arguments)}: {error}") from error

@@ -24,8 +24,7 @@ To add a student, add two files:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from data.errors import unknown
-from data.registry import build, discover
+from data.registry import build, discover, find
 from students.entry import Student
 
 if TYPE_CHECKING:
@@ -43,10 +42,7 @@ def find_student(name: str) -> Student:
     Raises:
         UserError: there is none of that name; the message lists those that there are.
     """
-    found = list_students()
-    if name not in found:
-        unknown("student", name, found)
-    return found[name]
+    return find("student", list_students(), name)
 
 
 def build_student(name: str, **arguments: object) -> "nn.Module":
@@ -59,4 +55,4 @@ def build_student(name: str, **arguments: object) -> "nn.Module":
     Raises:
         UserError: there is none of that name, or it does not take these arguments, or not with these values.
     """
-    return build("student", {each: entry.build for each, entry in list_students().items()}, name, arguments)
+    return build(f"student {name}", find_student(name).build, arguments)

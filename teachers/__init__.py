@@ -24,8 +24,7 @@ To add a teacher, add two files:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from data.errors import unknown
-from data.registry import build, discover
+from data.registry import build, discover, find
 from teachers.entry import Teacher
 
 if TYPE_CHECKING:
@@ -43,10 +42,7 @@ def find_teacher(name: str) -> Teacher:
     Raises:
         UserError: there is none of that name; the message lists those that there are.
     """
-    found = list_teachers()
-    if name not in found:
-        unknown("teacher", name, found)
-    return found[name]
+    return find("teacher", list_teachers(), name)
 
 
 def build_teacher(name: str, **arguments: object) -> "nn.Module":
@@ -59,4 +55,4 @@ def build_teacher(name: str, **arguments: object) -> "nn.Module":
     Raises:
         UserError: there is none of that name, or it does not take these arguments, or not with these values.
     """
-    return build("teacher", {each: entry.build for each, entry in list_teachers().items()}, name, arguments)
+    return build(f"teacher {name}", find_teacher(name).build, arguments)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import torch
 
-from data.registry import build, discover
+from data.registry import build, discover, find
 
 DEFAULT = "log_mel"  # the kind of settings that name none
 
@@ -94,9 +94,9 @@ def build_front_end(sample_rate: int, mel: Mapping[str, object]) -> FrontEnd:
     Raises:
         UserError: there is no such kind, or it does not take these arguments, or not with these values.
     """
-    builders = {kind: entry.build for kind, entry in front_ends().items()}
     arguments: dict[str, Any] = {"sample_rate": sample_rate, **mel}
-    return build("front end", builders, arguments.pop("kind", DEFAULT), arguments)
+    kind = arguments.pop("kind", DEFAULT)
+    return build(f"front end {kind}", find("front end", front_ends(), kind).build, arguments)
 
 
 def band_centres(front_end: FrontEnd) -> np.ndarray:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError, unknown
-from data.registry import discover
+from data.errors import UserError
+from data.registry import discover, find
 from data.scenes import ClipSet, check_class_names
 
 COMMON = ("kind", "root", "impulses", "download", "sample_rate", "clip_seconds", "residency")
@@ -63,9 +63,7 @@ def reader_of(kind: str) -> Reader:
     Raises:
         UserError: there is none, with the choices.
     """
-    if kind not in readers():
-        unknown("data.kind", kind, readers())
-    return readers()[kind]
+    return find("data.kind", readers(), kind)
 
 
 def own_settings(kind: str, settings: Settings) -> dict[str, Any]:
