@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from data.errors import UserError, unknown
+from data.errors import UserError
 from data.files import file_sha256
 from data.logits import LogitsWriter, read_identity, read_several
 from experiments.datasets.datamodule import prepare, warn_of_leaks
@@ -22,7 +22,7 @@ from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Ensemble
 from experiments.stages.context import layout_of, new_run
-from teachers.ensemble import MEANS, combine, fit_temperature, fit_weights
+from teachers.ensemble import combine, fit_temperature, fit_weights
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ def check(settings: Settings) -> None:
     """See settings/stages.py."""
     own = settings.of(Ensemble)
     layout_of(settings).folder("ensemble")
-    if own.mean not in MEANS:
-        unknown("ensemble.mean", own.mean, MEANS)
     if own.weights not in ("fit", "equal"):
         _numbers(own.weights)
 

@@ -30,7 +30,7 @@ from experiments.settings.stages import Quantize
 from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
-from experiments.training.distillation import Targets, imitation_loss, read_targets, require_choice, student_loss
+from experiments.training.distillation import Targets, imitation_loss, read_targets, student_loss
 from students import build_student
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.limits import Complexity
@@ -58,7 +58,6 @@ def check(settings: Settings) -> None:
 
 
 def _check_training(settings: Settings) -> None:
-    require_choice(settings.distill)
     student_loss(settings.student.distill)
     if settings.student.distill.similarity:
         raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")

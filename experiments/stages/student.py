@@ -5,7 +5,7 @@ import logging
 
 import torch
 
-from data.errors import UserError, listed, unknown
+from data.errors import UserError, listed
 from data.front_ends import build_front_end
 from data.logits import convex
 from experiments.datasets.datamodule import prepare
@@ -20,13 +20,12 @@ from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
-from experiments.training.distillation import Targets, read_targets, require_choice, student_loss
+from experiments.training.distillation import Targets, read_targets, student_loss
 from students import build_student
 from students.complexity import torch_complexity
 from students.limits import Complexity, over_limits
 from students.scale import WIDEST
 
-ON_EXCESS = ("error", "warn")
 BATCH = 64  # clips whose logits are computed at once
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ def check(settings: Settings) -> None:
     """See settings/stages.py. The network is built and counted for clips of the length that is asked for."""
     student = settings.student
     layout_of(settings).folder("student")
-    require_choice(settings.distill)
     student_loss(student.distill)
     if settings.distill != "none" and settings.logits is None and student.distill.weights is not None:
         convex("student.distill.weights", student.distill.weights, 1, of="file")
@@ -116,8 +114,6 @@ def run(settings: Settings) -> None:
 
 def _require_limits(settings: Settings, cost: Complexity, *, said: bool = True) -> None:
     """Refuse a student over the limits of the task, or, with limits=warn, only say so (once, where it is trained)."""
-    if settings.limits not in ON_EXCESS:
-        unknown("limits", settings.limits, ON_EXCESS)
     if not (excess := over_limits(cost)):
         return
     found = f"student {settings.student.builder} is over the task's limits for one clip:\n{listed(excess)}"

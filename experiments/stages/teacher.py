@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from data.batches import Batch
-from data.errors import UserError, unknown
+from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare
@@ -30,8 +30,6 @@ from experiments.training.optimization import parameter_groups
 from teachers import build_teacher
 from teachers.layers import layers_of
 
-ONLY = ("logits",)
-
 log = logging.getLogger(__name__)
 
 
@@ -39,8 +37,6 @@ def check(settings: Settings) -> None:
     """See settings/stages.py. The network is built once without its published weights."""
     teacher = settings.teacher
     layout_of(settings).folder("teacher")
-    if settings.only is not None and settings.only not in ONLY:
-        unknown("only", settings.only, ONLY)
     shifts_of(teacher.shifts, teacher.augment.roll)
     trainer_of(settings, teacher.fit, teacher.augment).require_possible()
     if settings.only is not None:

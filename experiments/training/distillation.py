@@ -11,15 +11,12 @@ import torch
 from torch import nn
 
 from data.batches import Batch
-from data.errors import unknown
 from data.files import file_sha256
 from data.logits import BY_SHIFT, common_shifts, mean_logits
 from experiments.datasets.datamodule import DataModule, warn_of_leaks
 from experiments.settings.parts import Distillation
 from experiments.training.loop import Loss
 from students.distill import Features, distillation_loss, similarity_loss
-
-CHOICES = ("kd", "none")  # of the setting `distill`
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +39,6 @@ class Targets:
     def fingerprint(self) -> str:
         """Of the files' contents."""
         return " ".join(file_sha256(path) for path in self.paths)
-
-
-def require_choice(distill: str) -> None:
-    """Check the setting `distill`.
-
-    Raises:
-        UserError: it is none of CHOICES.
-    """
-    if distill not in CHOICES:
-        unknown("distill", distill, CHOICES)
 
 
 def read_targets(paths: Sequence[Path], data: DataModule, distillation: Distillation) -> Targets:
