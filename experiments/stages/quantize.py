@@ -88,7 +88,7 @@ def run(settings: Settings) -> None:
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
-    task = _Task(settings, own, data, network, blueprint, front_end, targets, this)
+    task = _Task(settings, data, network, blueprint, front_end, targets, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
@@ -104,13 +104,17 @@ class _Task:
     trained any more."""
 
     settings: Settings
-    own: Quantize
     data: DataModule
     network: nn.Module
     blueprint: checkpoint.Blueprint
     front_end: FrontEnd
     targets: Targets | None
     run: Run
+
+    @property
+    def own(self) -> Quantize:
+        """Of the settings, those of this stage."""
+        return self.settings.of(Quantize)
 
     @property
     def shape(self) -> tuple[int, ...]:
