@@ -30,6 +30,16 @@ from students.quantize.tflite import write_tflite
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=int, default=200, metavar="N", help="how many damaged files each fuzz test tries")
+
+
+@pytest.fixture
+def fuzz(pytestconfig: pytest.Config) -> int:
+    """How many damaged files to try."""
+    return pytestconfig.getoption("fuzz")
+
+
 def randomise_norms(network: nn.Module, seed: int = 0) -> nn.Module:
     """Give BatchNorms random statistics, as training leaves them; the initial ones would hide a wrong folding."""
     g = torch.Generator().manual_seed(seed)
