@@ -13,7 +13,7 @@ from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve
 from scipy.stats import beta, kstest
 
-from data.augment import STEPS, Augmenter, Sounds, Step, _beta, filter_by, freq_mixstyle, mask, time_roll
+from data.augment import STEPS, Augmenter, Mixing, Sounds, Step, _beta, filter_by, freq_mixstyle, mask, time_roll
 from data.augmentation import Augmentation, descriptions, setting
 from data.errors import UserError
 
@@ -83,6 +83,16 @@ def test_mixed_spectrograms_have_exactly_the_mixed_statistics(spectrograms: torc
     for statistic in (lambda x: x.mean((1, 3)), lambda x: x.std((1, 3), unbiased=False)):
         expected = w * statistic(spectrograms) + (1 - w) * statistic(spectrograms)[partners]
         torch.testing.assert_close(statistic(mixed), expected, atol=1e-4, rtol=0)
+
+
+def test_deviations_are_those_of_the_population_plus_a_small_number() -> None:
+    """Oracle: by hand, one band of two frames: -0.001 and 0.001 have the variance 1e-6, so the deviation sqrt(2e-6);
+    all of the partner's, -1 and 1 with the deviation 1 (rounded), makes of 0.001 / sqrt(2e-6) = 0.7071. With Bessel's
+    correction it would be 0.8165."""
+    spectrograms = torch.tensor([[-1e-3, 1e-3], [-1.0, 1.0]]).view(2, 1, 1, 2)
+    mixed = freq_mixstyle(spectrograms, torch.tensor([1, 0]), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(mixed[0].flatten(), torch.tensor([-0.7071, 0.7071]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(mixed[1].flatten(), torch.tensor([-1.0, 1.0]))
 
 
 def test_masks_hide_the_named_cells_and_no_others(spectrograms: torch.Tensor) -> None:
@@ -270,6 +280,42 @@ def test_importing_the_settings_imports_nothing_heavy() -> None:
     """Oracle: the interpreter's own list of modules, in a new process."""
     code = "import sys, data.augmentation; sys.exit(bool({'torch', 'numpy', 'scipy'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0
+
+
+@pytest.mark.parametrize(("length", "transform"), [(35_100, 36_000), (32_000, 32_400)])
+def test_waves_are_padded_to_a_length_with_small_factors(
+    length: int, transform: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the smallest number 2^a 3^b 5^c from length + 100 - 1 on, by hand: 36,000 = 2^5 3^2 5^3 and 32,400 =
+    2^4 3^4 5^2. What a complex transform takes, 35,200 = 2^7 5^2 11 and 32,256 = 2^9 3^2 7, is another one."""
+    lengths, plain = [], torch.fft.rfft
+    monkeypatch.setattr(torch.fft, "rfft", lambda values, n: lengths.append(n) or plain(values, n))
+    filter_by(torch.zeros(1, length), torch.zeros(1, 100))
+    assert lengths == [transform, transform]
+
+
+def test_mixtures_are_the_weighted_means_of_the_paper(generator: torch.Generator) -> None:
+    """Oracle: Zhang et al., equation 1, clip by clip, for waves and for labels (class by class)."""
+    weights = torch.tensor([1.0, 0.25, 0.0])
+    for values in (torch.randn(3, 1, 4, 5, generator=generator), torch.randn(3, 7, generator=generator)):
+        found = Mixing(torch.tensor([1, 2, 0]), weights)(values)
+        a, b, c = values
+        torch.testing.assert_close(found, torch.stack([a, 0.25 * b + 0.75 * c, a]))
+
+
+@pytest.mark.parametrize("drawn", [0.5, 0.25])
+def test_a_probability_is_reached_by_draws_below_it_alone(
+    drawn: float, waves: torch.Tensor, spectrograms: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: a uniform draw in [0, 1) is below p with the probability p; a draw of p itself changes
+    nothing."""
+    monkeypatch.setattr("data.augment._uniform", lambda size, generator: torch.full((size,), drawn))
+    everything = Augmenter(Augmentation(impulse_p=0.5, mixstyle_p=0.5, mixup_p=0.5))
+    sounds = Sounds(waves, torch.ones(6, dtype=bool), torch.zeros(2, 9))
+    generator, changes = torch.Generator().manual_seed(0), drawn < 0.5
+    assert torch.equal(everything.augment_waves(sounds, generator).waves, waves) != changes
+    assert torch.equal(everything.augment_spectrograms(spectrograms, generator), spectrograms) != changes
+    assert (everything.draw_mixing(6, generator) is None) != changes
 
 
 def test_mixing_weights_are_beta_distributed(generator: torch.Generator) -> None:

@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from data.errors import UserError
 from students import build_student
-from students.distill import HARD_WEIGHT, Features, distillation_loss, similarity_loss
+from students.distill import HARD_WEIGHT, TEMPERATURE, Features, distillation_loss, similarity_loss
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def test_the_default_has_the_balance_of_the_published_recipe(batch: tuple) -> No
     theirs = 0.02 * F.cross_entropy(student, labels) + 0.98 * 4 * soft
     assert theirs.item() == pytest.approx(0.118 * distillation_loss(student, teacher, labels).item(), rel=5e-3)
     assert pytest.approx(0.02 / (0.02 + 0.98 / 10), abs=1e-3) == HARD_WEIGHT
+    assert TEMPERATURE == 2  # the recipe's own
 
 
 def test_smoothed_labels_are_shared_out_over_the_classes() -> None:
@@ -65,8 +67,27 @@ def test_without_a_teacher_the_labels_remain(batch: tuple) -> None:
     for smoothing in (0.0, 0.2):
         expected = F.cross_entropy(student, labels, label_smoothing=smoothing)
         assert torch.equal(distillation_loss(student, None, labels, label_smoothing=smoothing), expected)
-    with pytest.raises(UserError, match="label_smoothing=1"):
-        distillation_loss(student, None, labels, label_smoothing=1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ({"temperature": 0.0}, {"temperature": 1e-3}),
+        ({"temperature": -1.0}, {"temperature": 1.0}),
+        ({"temperature": math.nan}, {"temperature": 2.0}),
+        ({"hard_weight": -0.01}, {"hard_weight": 0.0}),
+        ({"hard_weight": 1.01}, {"hard_weight": 1.0}),
+        ({"label_smoothing": -0.01}, {"label_smoothing": 0.0}),
+        ({"label_smoothing": 1.0}, {"label_smoothing": 0.99}),
+    ],
+)
+def test_numbers_out_of_their_range_are_refused(wrong: dict, right: dict, batch: tuple) -> None:
+    """Oracle: the ranges of the docstring; the neighbouring value inside gives a finite loss."""
+    student, teacher, labels = batch
+    (name,) = wrong
+    with pytest.raises(UserError, match=f"{name}={wrong[name]}"):
+        distillation_loss(student, teacher, labels, **wrong)
+    assert math.isfinite(distillation_loss(student, teacher, labels, **right))
 
 
 def test_similarity_is_that_of_the_paper(generator: torch.Generator) -> None:
@@ -107,3 +128,11 @@ def test_features_are_what_the_classifier_sees(name: str, generator: torch.Gener
     torch.testing.assert_close(again, expected)
     found.sum().backward()
     assert next(network.parameters()).grad.abs().max() > 0
+
+
+def test_features_of_a_dense_layer_are_averaged_over_all_positions(generator: torch.Generator) -> None:
+    """Oracle: numpy's mean over steps and bands of what a dense layer is given, (B, steps, bands, channels)."""
+    network = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(4, 2))
+    features, inputs = Features(network), torch.randn(3, 5, 6, 4, generator=generator)
+    network(inputs)
+    np.testing.assert_allclose(features().numpy(), inputs.numpy().mean((1, 2)), atol=1e-6)
