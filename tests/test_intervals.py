@@ -34,6 +34,42 @@ def test_it_is_the_plain_bootstrap_done_by_hand() -> None:
     assert found["log_loss"] == pytest.approx(np.percentile(losses, [2.5, 97.5]), abs=0.06)
 
 
+def of_draws(values: list[float]) -> tuple[float, float]:
+    """The percentiles 2.5 and 97.5 by sorting: of 2,000 values those at the positions 49.975 and 1949.025."""
+    ordered = sorted(values)
+    assert len(ordered) == 2000
+    low = ordered[49] + 0.975 * (ordered[50] - ordered[49])
+    return pytest.approx((low, ordered[1949] + 0.025 * (ordered[1950] - ordered[1949])), abs=1e-12)
+
+
+@pytest.mark.parametrize("classes", [3, 1])
+def test_the_intervals_are_those_of_the_same_draws_scored_one_by_one(classes: int) -> None:
+    """Oracle: the same 2,000 multinomial draws, each made into a list of items that the project's own metrics score;
+    also where all items are of one class. Tolerance 1e-12."""
+    p, labels = predictions(60, 1), np.random.default_rng(3).integers(0, classes, 60)
+    recordings = np.array([f"r{i // 7}" for i in range(60)])  # nine, the last one shorter
+    g, names, accuracies, losses = np.random.default_rng(5), np.unique(recordings), [], []
+    for counts in g.multinomial(9, np.full(9, 1 / 9), size=2000):
+        times = [np.flatnonzero(recordings == name) for name, n in zip(names, counts, strict=True) for _ in range(n)]
+        rows = np.concatenate(times)
+        accuracies.append(macro_accuracy(p[rows], labels[rows]))
+        losses.append(log_loss(p[rows], labels[rows]))
+    found = metric_intervals(p, labels, recordings, seed=5)
+    assert found == {"accuracy": of_draws(accuracies), "log_loss": of_draws(losses)}
+    assert metric_intervals(p, labels, recordings) == metric_intervals(p, labels, recordings, seed=0) != found
+
+
+def test_one_recording_has_no_interval_and_two_have() -> None:
+    """Oracle: the two of which one is right and one is wrong: a draw has both, or one of them twice: 0, 1/2 or 1."""
+    p, labels = np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1])
+    assert metric_intervals(p, labels, ["r", "r"]) == difference_intervals(p, p, labels, ["r", "r"]) == {}
+    found = metric_intervals(p, labels, ["r", "s"])
+    assert found == {
+        "accuracy": (0, 1),
+        "log_loss": (pytest.approx(-np.log(0.9)), pytest.approx(-np.log(0.2))),
+    }
+
+
 def test_a_subset_has_the_interval_of_its_own_share() -> None:
     """Oracle: 2,000 draws of a subset's recordings by hand, edges within 0.03; none where all items are alike."""
     p, labels = predictions(90, 1), np.random.default_rng(3).integers(0, 3, 90)
