@@ -87,6 +87,17 @@ def test_a_crop_continues_in_the_second_wave(offset: int) -> None:
     assert torch.equal(crop([waves[:1], waves[1:]], torch.tensor([offset]), SAMPLES)[0], joined)
 
 
+@pytest.mark.parametrize(("length", "parts"), [(None, 2), (0, 2), (1, 2), (7, 2), (8, 3), (14, 3), (15, 4)])
+def test_a_crop_reads_no_more_clips_than_it_may_touch(
+    length: int | None, parts: int, generator: torch.Generator
+) -> None:
+    """Oracle: clips of seven samples, by hand: n samples from anywhere touch at most ceil(n / 7) + 1 of them; a crop
+    has one sample at least."""
+    recordings = Recordings(clips_of({1: list(range(10))}), SAMPLES, length)
+    assert recordings.length == (SAMPLES if length is None else max(length, 1))
+    assert recordings.draw(torch.arange(3), generator).parts.shape == (parts, 3)
+
+
 @given(segments, st.integers(0, 100), st.integers(SAMPLES + 1, 4 * SAMPLES))
 def test_a_long_crop_repeats_a_run_that_is_too_short(parts: dict[int, list[int]], seed: int, length: int) -> None:
     """Oracle: samples that hold their own place: one by one through the run, and from its end back to its beginning,
