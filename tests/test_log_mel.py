@@ -84,9 +84,54 @@ def test_the_band_edge_moves_only_when_training(generator: torch.Generator) -> N
     assert max(peaks) - min(peaks) <= 2
 
 
+def test_the_band_edge_moves_in_twenty_equal_steps_around_its_place(generator: torch.Generator) -> None:
+    """Oracle: front ends of the 21 fixed edges from 15 to 16 kHz, chosen by torch.randint with an equal generator."""
+    small = {"fft": 1024, "window": 800, "mels": 32}
+    wave = torch.randn(1, 4_000, generator=generator)
+    fixed = torch.cat([LogMel(**small, high=edge, edge_jitter=0.0)(wave) for edge in np.linspace(15_000, 16_000, 21)])
+    moving, twin = LogMel(**small), torch.Generator().set_state(generator.get_state())
+    for step in torch.stack([torch.randint(21, (), generator=twin) for _ in range(100)]):
+        assert torch.equal(moving(wave, generator)[0], fixed[step])
+
+
+def test_a_frame_depends_on_the_samples_of_its_extent() -> None:
+    """Oracle: autograd: the samples with a gradient are those of the extent but the first and the last, because the
+    symmetric Hann window ends in zeros; one sample more than the window, because of the pre-emphasis."""
+    front_end = LogMel(fft=1024, window=800, hop=320, mels=32)
+    wave = torch.randn(1, 4_000, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    front_end(wave)[0, 0, :, 5].sum().backward()
+    touched = wave.grad[0].nonzero().flatten()
+    start, end = front_end.extent(5)
+    assert end - start == 801
+    assert (touched[0] - 1, touched[-1] + 2) == (start, end)
+
+
+def test_nothing_of_it_is_stored_in_checkpoints() -> None:
+    """Oracle: its settings rebuild it: no entry."""
+    assert not LogMel().state_dict()
+
+
+@pytest.mark.parametrize(
+    ("least", "wrong"), [({"window": 2}, {"window": 0}), ({"hop": 1}, {"hop": 0}), ({"mels": 4}, {"mels": 3})]
+)
+def test_the_least_sizes_are_accepted_and_smaller_ones_refused(least: dict, wrong: dict) -> None:
+    """Oracle: a second's frames and bands, by the formula; the message."""
+    small = {"fft": 256, "window": 256, "mels": 8, "hop": 4000}
+    front_end = LogMel(**{**small, **least})
+    hop, mels = least.get("hop", 4000), least.get("mels", 8)
+    assert front_end(torch.zeros(1, 8_000)).shape == (1, 1, mels, 1 + 7_999 // hop)
+    with pytest.raises(UserError, match=r"must be at least 1, mel\.mels=. at least 4"):
+        LogMel(**{**small, **wrong})
+
+
 def test_impossible_bands_are_refused() -> None:
     """Oracle: an upper edge that jitters over half of the sample rate."""
     with pytest.raises(UserError, match="half of sample_rate"):
         LogMel(high=16_000)
     with pytest.raises(UserError, match="longer than fft"):
         LogMel(window=5000)
+    with pytest.raises(UserError, match="low=-1"):
+        LogMel(low=-1.0)
+    with pytest.raises(UserError, match="low=15000"):
+        LogMel(low=15_000.0)  # the jittered edge comes down to it
+    LogMel(high=15_500.0, low=14_999.0)
