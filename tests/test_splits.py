@@ -1,5 +1,6 @@
 """Holding locations out: the rules, over random metadata."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -71,6 +72,84 @@ def test_folds_hold_every_location_once_and_every_city_as_often_as_it_can(
         having = sum(bool(part & own) for part in parts)
         assert having == min(folds, len(own))
     assert location_folds(clips[::-1], folds=folds, seed=seed) == parts
+
+
+def places(city: str, scene: str, sizes: list[int]) -> list[Clip]:
+    """Train clips of a city and scene: as many locations as sizes, each with so many clips."""
+    return [
+        Clip(
+            f"{city}-{scene}-{n}-{i}.wav",
+            scene,
+            city,
+            f"{city}-{scene}-{n}",
+            f"{city}-{scene}-{n}-{i}",
+            0,
+            "a",
+            "train",
+        )
+        for n, size in enumerate(sizes)
+        for i in range(size)
+    ]
+
+
+@pytest.mark.parametrize("fraction", [0.125, 0.25, 0.5, 0.75, 0.875])
+def test_the_share_of_a_city_is_rounded_to_whole_locations(fraction: float) -> None:
+    """Oracle: n equal locations, by hand: fraction * n rounded half up, at least one and at most n - 1."""
+    for n in range(2, 13):
+        chosen = validation_locations(places("rome", "park", [3] * n), fraction=fraction, seed=0)
+        assert len(chosen) == min(n - 1, max(1, math.floor(fraction * n + 0.5)))
+
+
+def test_scenes_that_lack_most_are_held_out_first() -> None:
+    """Oracle: by hand, half of each: of two parks and two trams in either city one each; a scene that has lost its
+    share in the first city is spared in the second, where only half of the locations may go."""
+    clips = [clip for city in ("bern", "oslo") for scene in ("park", "tram") for clip in places(city, scene, [2, 2])]
+    for seed in range(10):
+        chosen = Counter(name.rsplit("-", 1)[0] for name in validation_locations(clips, fraction=0.5, seed=seed))
+        assert chosen == {"bern-park": 1, "bern-tram": 1, "oslo-park": 1, "oslo-tram": 1}
+    uneven = places("bern", "park", [4, 4]) + places("oslo", "park", [4, 4]) + places("oslo", "tram", [4, 4])
+    for seed in range(10):
+        chosen = validation_locations(uneven, fraction=0.25, seed=seed)
+        assert {name.rsplit("-", 1)[0] for name in chosen} == {"bern-park", "oslo-tram"}
+
+
+def test_a_need_is_relative_to_the_size_of_the_location() -> None:
+    """Oracle: by hand: of eight clips at one location and two each at four more of a scene, two are wanted; the small
+    location fits them, and the large one never goes."""
+    clips = places("bern", "park", [8, 2, 2, 2, 2])
+    for seed in range(10):
+        assert "bern-park-0" not in validation_locations(clips, fraction=0.125, seed=seed)
+
+
+def test_folds_share_the_clips_of_cities_and_scenes_evenly() -> None:
+    """Oracle: by hand: nine equal locations of one city and six of another are three and two in each of three folds,
+    one of each scene; large locations are dealt out first, so that 4 and 2 + 2 are on two sides."""
+    clips = [c for scene in ("bus", "park", "tram") for c in places("rome", scene, [2] * 3)]
+    clips += [c for scene in ("bus", "park") for c in places("oslo", scene, [2] * 3)]
+    for part in location_folds(clips, folds=3, seed=1):
+        assert Counter(name.rsplit("-", 1)[0] for name in part) == dict.fromkeys(
+            ("rome-bus", "rome-park", "rome-tram", "oslo-bus", "oslo-park"), 1
+        )
+    for seed in range(10):
+        parts = location_folds(places("rome", "bus", [2, 4, 2]), folds=2, seed=seed)
+        assert sorted(sorted(part) for part in parts) == [["rome-bus-0", "rome-bus-2"], ["rome-bus-1"]]
+
+
+def test_the_locations_of_a_seed_are_those_of_earlier_versions() -> None:
+    """Oracle: what commit 3a5d0b9 chose of these clips: whether each location is held out, and its fold."""
+    clips = [
+        clip
+        for c, city in enumerate(("bern", "oslo", "rome"))
+        for s, scene in enumerate(SCENES[:4])
+        for clip in places(city, scene, [1 + (c + 2 * s + n) % 4 for n in range(3)])
+    ]
+    names = sorted({clip.location for clip in clips})
+    held_out, folds = validation_locations(clips, fraction=0.3, seed=7), location_folds(clips, folds=4, seed=7)
+    assert "".join(str(int(name in held_out)) for name in names) == "110001110001100011100011001110001110"
+    fold = {name: str(number) for number, part in enumerate(folds) for name in part}
+    assert "".join(fold[name] for name in names) == "013213203201102023321301230301201231"
+    divided = hold_out(clips, folds=4, fold=2, seed=7)
+    assert {clip.location for clip in divided if clip.split == "validation"} == folds[2]
 
 
 def test_no_scene_loses_its_last_location_if_the_city_has_another() -> None:
