@@ -7,18 +7,25 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
+from data.names import printable
+
 SHOWN = 20
 
 
 class UserError(Exception):
-    """Something in the input or the configuration that only the user can put right."""
+    """Something in the input or the configuration that only the user can put right. Its text may quote names of files
+    and what stands in them: str() gives it as a terminal may show it, see `printable`."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
-def listed(names: Sequence[str], *, shown: int = SHOWN) -> str:
-    """The names one a line, at most `shown` of them, and how many were left out."""
+def listed(names: Sequence[str], *, shown: int = SHOWN, total: int | None = None) -> str:
+    """The names one a line, at most `shown` of them, and how many were left out, also of a `total` of which `names`
+    holds the first."""
     lines = [f"  {name}" for name in names[:shown]]
-    if len(names) > shown:
-        lines.append(f"  ... and {len(names) - shown} more")
+    if (left := (len(names) if total is None else total) - len(lines)) > 0:
+        lines.append(f"  ... and {left} more")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,32 @@ def write_whole(path: str | Path, content: bytes | str) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     return Path(path)
+
+
+def read_bounded(path: str | Path, most: int) -> bytes:
+    """The content of a file that a person or another program wrote.
+
+    Raises:
+        UserError: it is missing, no regular file (a pipe would never end), cannot be read, or holds more than `most`
+            bytes.
+    """
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{path} is no regular file: name a file")
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > most:
+        raise UserError(f"{path} holds more than {most:,} bytes, which no such file has: name another file")
+    return data
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever writes into a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def file_sha256(path: str | Path) -> str:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from data.errors import UserError, listed, unknown
+from data.names import with_slashes
 from data.packing import read_stamps
 from data.scenes import Clip, ClipSet, parse_filename
 from data.splits import hold_out
@@ -146,7 +147,8 @@ def _not_official(rows: Mapping[str, int]) -> list[str]:
 def _read_table(path: Path, columns: Sequence[str], problems: list[str]) -> Table:
     """A list; what is wrong with it is added to the problems, and it is then empty."""
     try:
-        return read_table(path, columns, separator="\t")
+        table = read_table(path, columns, separator="\t")
+        return {**table, "filename": [with_slashes(name) for name in table["filename"]]}
     except UserError as error:
         problems.append(str(error))
         return {column: [] for column in columns}

@@ -4,6 +4,7 @@ Conventions: every value is the text that stands in the file: nothing is guessed
 007. Files are UTF-8, with or without a byte order mark; lines end in LF, CRLF or CR; values are quoted as in RFC 4180.
 pandas does the work (it is imported where a table is touched, which takes 0.3 s). What it would pass over in silence is
 checked here first: rows of another length than the header, empty lines between rows, columns of one name, open quotes.
+A table may come from anybody: its size, the number of its columns and of its values are limited before they are read.
 """
 
 import csv
@@ -13,43 +14,60 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 from data.errors import SHOWN, UserError, listed
-from data.files import write_whole
+from data.files import read_bounded, write_whole
 
 Table = dict[str, list[str]]  # column name to values
 
 KINDS = {"\t": "tab-separated", ",": "comma-separated"}
+BYTES = 64 << 20  # of a table, unzipped: that of the evaluation set has 15 MB
+COLUMNS, ROWS, VALUES = 10_000, 1_000_000, 4_000_000  # there are 118,800 rows and 1.4 million values there
+LONGEST = 80  # bytes of a line that is shown
+GZIP = b"\x1f\x8b"
+OTHER_FILES = {  # first bytes of what is sometimes taken for a table
+    b"\xff\xfe": "it is in UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is in UTF-16: save it as UTF-8",
+    b"PK\x03\x04": "it is a zip file or a workbook: save the sheet as comma-separated text",
+    GZIP: "it is zipped twice: unzip it",
+}
 
 
 def read_table(path: str | Path, required: Sequence[str], *, separator: str | None = None) -> Table:
     """Read a table, all values as text.
 
     Args:
-        path: the file; unzipped if its name ends in .gz.
+        path: the file; unzipped if it is gzipped.
         required: columns that must be there.
         separator: of columns; by default a tab if the first line has one, else a comma.
 
     Raises:
-        UserError: the file is missing, damaged or no such table, lacks columns or has one twice, or has rows of another
-            length than the header (listed by line).
+        UserError: the file is missing, damaged, too large or no such table, lacks columns or has one twice, or has rows
+            of another length than the header (listed by line).
     """
-    path = Path(path)
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
-            return parse_table(file, path, required, separator=separator)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is no comma- or tab-separated table ({error})") from error
+    data = read_bounded(path, BYTES)
+    if data.startswith(GZIP):
+        try:
+            with gzip.open(io.BytesIO(data)) as zipped:
+                data = zipped.read(BYTES + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} is no comma- or tab-separated table ({error})") from error
+        if len(data) > BYTES:
+            raise UserError(f"{path} holds more than {BYTES:,} bytes unzipped, which is too large for a table")
+    for start, what in OTHER_FILES.items():
+        if data.startswith(start):
+            raise UserError(f"{path} is no comma- or tab-separated table: {what}")
+    file = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    return parse_table(file, path, required, separator=separator)
 
 
 def parse_table(
     file: TextIO, path: str | Path, required: Sequence[str], *, separator: str | None = None, exact: bool = False
 ) -> Table:
-    """As read_table, of a file that is open. Its header is checked before any row is read.
+    """As read_table, of a file that is open, and bounded. Its header is checked before any row is read.
 
     Args:
         file: seekable, opened with newline="".
@@ -59,29 +77,38 @@ def parse_table(
         exact: whether the header must consist of just the required columns, in their order.
     """
     try:
-        separator = separator or ("\t" if "\t" in file.readline() else ",")
+        line = file.readline()
+        separator = separator or ("\t" if "\t" in line else ",")
+        if (count := line.count(separator) + 1) > COLUMNS and not exact:
+            raise UserError(f"{path} has {count:,} columns, more than {COLUMNS:,}: leave out those that are not needed")
         file.seek(0)
         header = next(csv.reader(file, delimiter=separator, strict=True), [])
+        form = csv.excel()
+        # Blanks behind commas belong to the values, unless without them the header is the one that was asked for.
+        form.delimiter, form.strict, form.skipinitialspace = separator, True, not exact and _is_spaced(header, required)
+        if form.skipinitialspace:
+            header = [name.strip() for name in header]
         _check_header(header, path, required, separator, exact=exact)
         file.seek(0)
         text = file.read()
-        numbers, lengths = _rows(text, separator)
+        _check_size(path, text, separator)
+        numbers, lengths = _rows(text, form)
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path} is no comma- or tab-separated table (line {line}: {error})") from error
+        raise UserError(f"{path} is no comma- or tab-separated table ({_undecodable(error)})") from error
     except csv.Error as error:
         raise UserError(f"{path} is no comma- or tab-separated table ({error})") from error
     while lengths and not lengths[-1]:  # only at the end of a file does an empty line mean nothing
         lengths.pop()
-    if set(lengths) - {len(header)}:
-        found = [(number, n) for number, n in zip(numbers, lengths, strict=False) if n != len(header)]
-        lines = [f"line {number}: {f'{n} values' if n else 'empty'}" for number, n in found]
-        raise UserError(f"{path} has {len(lines)} rows that do not have {len(header)} values:\n{listed(lines)}")
-    return _read_values(text, header, separator) if header else {}
+    if wrong := len(lengths) - lengths.count(len(header)):
+        found = ((number, n) for number, n in zip(numbers, lengths, strict=False) if n != len(header))
+        lines = [f"line {number}: {f'{n} values' if n else 'empty'}" for number, n in islice(found, SHOWN)]
+        raise UserError(f"{path} has {wrong} rows that do not have {len(header)} values:\n{listed(lines, total=wrong)}")
+    return _read_values(text, header, form) if header else {}
 
 
 def table_text(columns: Mapping[str, Sequence[object]], *, separator: str = "\t") -> str:
-    """A table as text: what Python's csv module writes, lines ending in LF.
+    """A table as text: what Python's csv module writes, lines ending in LF; all values are quoted where one holds a
+    carriage return, or the first begins with a byte order mark, which readers would take for something else.
 
     Args:
         columns: name -> values, one a row; each is written as str() gives it, so numbers that need a certain precision
@@ -89,21 +116,41 @@ def table_text(columns: Mapping[str, Sequence[object]], *, separator: str = "\t"
         separator: of columns.
 
     Raises:
-        UserError: a value holds a carriage return, which readers would take for the end of a line.
+        UserError: a value holds what is no character, as the names of some files do; it is named.
     """
     import pandas as pd
 
     frame = pd.DataFrame({name: [str(value) for value in values] for name, values in columns.items()}, dtype=object)
     text = frame.to_csv(sep=separator, index=False, lineterminator="\n")
-    if (place := text.find("\r")) >= 0:
-        line = text.count("\n", 0, place) + 1
-        raise UserError(f"line {line} of a table would hold a carriage return ({text[:place][-40:]!r}): rename it")
+    if "\r" in text or text.startswith("\ufeff"):
+        text = frame.to_csv(sep=separator, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        strange = untabular([*columns, *(str(value) for values in columns.values() for value in values)])
+        raise UserError(f"names that are no UTF-8 cannot stand in a table:\n{listed(strange)}\nrename them") from None
     return text
+
+
+def untabular(names: Sequence[str]) -> list[str]:
+    """Those of some names of files that no table can hold, because bytes of them are no UTF-8."""
+    return [name for name in names if any("\ud800" <= c <= "\udfff" for c in name)]
 
 
 def write_table(path: str | Path, columns: Mapping[str, Sequence[object]], *, separator: str = "\t") -> Path:
     """Write a table (see table_text) as UTF-8, whole or not at all; returns the path."""
     return write_whole(path, table_text(columns, separator=separator).encode())
+
+
+def _undecodable(error: UnicodeDecodeError) -> str:
+    before = error.object[: error.start].splitlines()[-1:]
+    text = b"".join([*before, error.object[error.start :].splitlines()[0]])[:LONGEST].decode(errors="surrogateescape")
+    line = error.object.count(b"\n", 0, error.start) + 1
+    return f"line {line} is no UTF-8, '{text}': save the table as UTF-8; rename files whose names are no UTF-8"
+
+
+def _is_spaced(header: Sequence[str], required: Sequence[str]) -> bool:
+    return bool(set(required) - set(header)) and set(required) <= {name.strip() for name in header}
 
 
 def _check_header(
@@ -113,14 +160,24 @@ def _check_header(
     there = Counter(header)
     if missing := [column for column in required if column not in there]:
         kind = KINDS.get(separator, f"separated by {separator!r}")
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}: read as {kind}, its header is {shown}")
+        remedy = "; separate columns by tabs or commas" if ";" in "".join(header[:1]) else ""
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}: read as {kind}, its header is {shown}{remedy}")
     if twice := sorted(column for column, count in there.items() if count > 1):
         raise UserError(f"{path} has the columns {', '.join(twice[:SHOWN])} twice")
     if exact and header != list(required):
         raise UserError(f"{path}: the header is {shown}, it must be {list(required)}")
+    if len(header) > COLUMNS:
+        raise UserError(f"{path} has {len(header):,} columns, more than {COLUMNS:,}")
 
 
-def _rows(text: str, separator: str) -> tuple[Sequence[int], list[int]]:
+def _check_size(path: str | Path, text: str, separator: str) -> None:
+    rows = text.count("\n") + text.count("\r") - text.count("\r\n")
+    for count, most, what in ((rows, ROWS, "rows"), (rows + text.count(separator), VALUES, "values")):
+        if count > most:
+            raise UserError(f"{path} has {count:,} {what}, more than {most:,}: leave out what is not needed")
+
+
+def _rows(text: str, form: csv.Dialect) -> tuple[Sequence[int], list[int]]:
     """The line at which each row ends, from 1, the header among them, and how many values it has; none if it is empty.
 
     Raises:
@@ -128,8 +185,8 @@ def _rows(text: str, separator: str) -> tuple[Sequence[int], list[int]]:
     """
     if '"' not in text:  # then every line is a row, and is counted four times faster than csv reads it
         lines = re.sub("\r\n?", "\n", text).split("\n") if "\r" in text else text.split("\n")
-        return range(1, len(lines) + 1), [line.count(separator) + 1 if line else 0 for line in lines]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        return range(1, len(lines) + 1), [line.count(form.delimiter) + 1 if line else 0 for line in lines]
+    reader = csv.reader(io.StringIO(text, newline=""), form)
     numbers, lengths = [0], []
     try:
         for row in reader:
@@ -140,13 +197,14 @@ def _rows(text: str, separator: str) -> tuple[Sequence[int], list[int]]:
     return numbers[1:], lengths
 
 
-def _read_values(text: str, header: Sequence[str], separator: str) -> Table:
+def _read_values(text: str, header: Sequence[str], form: csv.Dialect) -> Table:
     """The columns of a table whose form was checked."""
     import pandas as pd
 
     frame = pd.read_csv(
         io.BytesIO(text.rstrip("\r\n").encode()),
-        sep=separator,
+        sep=form.delimiter,
+        skipinitialspace=form.skipinitialspace,
         dtype=str,
         keep_default_na=False,
         na_filter=False,

@@ -1,5 +1,6 @@
 """Any data set from a table."""
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -71,12 +72,26 @@ def test_a_table_elsewhere_names_files_of_a_folder(tmp_path: Path) -> None:
     assert (clips.root, clips.sources) == (tmp_path / "audio", (tmp_path / "mine.csv",))
 
 
+def test_names_are_kept_and_separators_are_those_of_any_system(tmp_path: Path) -> None:
+    """Oracle: the names in the table, which Python's csv module wrote, one of them as on Windows."""
+    names = ["a\rb.wav", " c.wav ", "d\n.wav", '"e".wav', "f,g.wav", "NA", "001", "#h", "left\\i.wav", "\u202ej.wav"]
+    with open(tmp_path / "clips.csv", "w", newline="", encoding="utf-8") as file:
+        rows = [[name, "cat" if n % 2 else "owl", str(n), "train"] for n, name in enumerate(names)]
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["filename", "label", "location", "split"], *rows])
+    assert read_folder(tmp_path).filenames == [name.replace("left\\i", "left/i") for name in names]
+
+
 GOOD = [f"{n}.wav,{'cat' if n % 2 else 'owl'},x,{n},train" for n in range(8)]
 WRONG = {
     "columns": ({"header": "file,class"}, ["a.wav,cat"], r"lacks the columns filename, label: .* \['file', 'class'\]"),
     "rows": ({}, ["1.wav,cat,x,1,train", "./1.wav,cat ,x,1,train", ",owl,x,2,train", "4.wav,owl,x,3,eval"], r"\(3\)"),
     "one class": ({}, ["1.wav,cat,x,1,train", "2.wav,cat ,x,2,train"], "all have the label 'cat'"),
     "no rows": ({}, [], "there are none"),
+    "one file, written twice": (
+        {},
+        [*GOOD, "left/a.wav,cat,x,9,train", "left\\a.wav,cat,x,9,train"],
+        "line 11: left/a.wav is the file of line 10",
+    ),
     "a divided location": ({}, [*GOOD, "t.wav,cat,x,1,test"], r"1 locations in more than one split:\n  1"),
     "an untaught class": ({}, [*GOOD, "t.wav,dog,x,t,test"], r"1 classes without train clips:\n  dog"),
 }

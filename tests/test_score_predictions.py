@@ -54,9 +54,19 @@ def test_every_defect_is_named(tmp_path: Path, probabilities: np.ndarray) -> Non
     refused(good[:2], r"audio/c\.wav|c\.wav: missing")
     refused(pd.concat([good, good[:1]]), r"a\.wav: there twice")
     refused(pd.concat([good, table(["z.wav"], probabilities[:1])]), r"z\.wav: no clip of the test split")
-    refused(good.assign(tram=good["tram"] + 0.1), "no probabilities that sum to 1")
-    refused(good.assign(tram=np.nan), "no probabilities")
-    refused(good.assign(tram="much"), "no probabilities")
+    refused(good.assign(tram=good["tram"] + 0.1), "a.wav: row 1: the probabilities sum to 1.1, not to 1")
+    for text, message in {
+        "much": "'much' is no number",
+        "": "'' is no number: every class needs a probability",
+        "0,25": "'0,25' is no number: write a decimal point",
+        "25 %": "'25 %' is no number: write 50 % as 0.5",
+        "nan": "'nan' is no number: a training that diverged gives such",
+        "-Infinity": "'-Infinity' is no number: a training that diverged",
+        "1.000,5": "'1.000,5' is no number",
+        "1e400": "1e400 is not between 0 and 1",
+        "-0.1": "-0.1 is not between 0 and 1",
+    }.items():
+        refused(good.assign(tram=text), rf"c\.wav: row 3, column tram: {message}")
     wrong = ["bus" if label != "bus" else "tram" for label in good["scene_label"]]
     refused(good.assign(scene_label=wrong), "is not the most probable")
     refused(good.drop(columns="tram"), "lacks the columns tram")

@@ -1,9 +1,10 @@
 """Any other data set: a table of sound files and their classes.
 
-Conventions: the table is comma- or tab-separated with a header; `filename` (relative to the folder, or absolute) and
-`label` are required, `device`, `location` and `split` (train, validation, test or unused) are not. Classes are the
-labels, in alphabetical order. Devices that train clips come from are "seen", the others "unseen". Files of one
-location are never divided between train and validation; without that column every file is a location of its own.
+Conventions: the table is comma- or tab-separated with a header; `filename` (relative to the folder, or absolute; a `\\`
+separates folders as `/` does) and `label` are required, `device`, `location` and `split` (train, validation, test or
+unused) are not. Classes are the labels, in alphabetical order. Devices that train clips come from are "seen", the
+others "unseen". Files of one location are never divided between train and validation; without that column every file
+is a location of its own.
 """
 
 import logging
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data.errors import UserError, listed
+from data.names import with_slashes
 from data.readers import Reader, Settings
 from data.scenes import SPLITS, Clip, ClipSet
 from data.splits import hold_out
@@ -103,6 +105,7 @@ def _read(path: Path) -> list[dict[str, str]]:
     count = len(table["filename"])
     defaults = {"device": (ONE_DEVICE,) * count, "location": table["filename"], "split": ("train",) * count}
     columns = [table[name] if name in table else defaults[name] for name in REQUIRED + OPTIONAL]
+    columns[0] = [with_slashes(name) for name in columns[0]]
     # A blank behind a label would be another class; a filename may have one.
     columns[1:] = [[value.strip() for value in column] for column in columns[1:]]
     return [dict(zip(REQUIRED + OPTIONAL, row, strict=True)) for row in zip(*columns, strict=True)]

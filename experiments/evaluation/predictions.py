@@ -1,28 +1,36 @@
 """Tables of predictions, as people hand them in: how they are written, read, and what can be wrong in one.
 
 Conventions: the challenge's format: tab-separated, header `filename scene_label airport bus ... tram` (classes in the
-order of data/scenes.py), a row for each clip, probabilities from 0 to 1 that sum to 1. A clip's name is the last part
-of its path.
+order of data/scenes.py), a row for each clip, probabilities from 0 to 1 that sum to 1. Which clip a name means: see
+data/names.py. Blanks around numbers and labels are no part of them.
 """
 
-import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from data.errors import UserError, listed
+from data.names import matched
 from data.scenes import check_class_names
 from data.tables import Table, read_table, table_text
 
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
 DIGITS = 8  # significant ones: the log loss of a probability of 1e-9 is not that of 0; rows sum to 1 within 1e-7
+MOST = 1000  # cells without a number that are looked for
 LONGEST = 100  # characters of a number
 # float() would also take "nan", "1_0" and the digits of other scripts. No digit can be part of two groups, or a long
 # cell would take the square of its length.
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+REMEDIES = (
+    (r"^$", ": every class needs a probability"),
+    (r"^[0-9]*,[0-9]+$", ": write a decimal point"),
+    (r"%$", ": write 50 % as 0.5"),
+    (r"(?i)^[+-]?(nan|inf(inity)?)$", ": a training that diverged gives such"),
+)
 
 
 def header(scenes: Sequence[str]) -> list[str]:
@@ -63,58 +71,60 @@ def predictions_text(
 def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
     """Probabilities of the given clips, float64 (len(filenames), classes), in the order asked for.
 
-    Names are compared by their last part, so that `audio/x.wav` and `x.wav` are the same clip. Commas between columns
-    will do as well, and `scene_label` may be left out; a clip is in the table once, and none is guessed.
+    Commas between columns will do as well, and `scene_label` may be left out; a clip is in the table once, and none is
+    guessed.
 
     Raises:
         UserError: the table is no such table, or clips are missing, unknown or there twice, or values are no
             probabilities, or contradict scene_label; all of a kind are listed.
     """
     table = read_table(path, ["filename", *scenes])
-    values, wrong = check_predictions(table, scenes, filenames, of="the test split")
-    if wrong:
-        raise UserError(f"{path} has {len(wrong)} defects:\n{listed(wrong)}")
-    found = {last_part(name): row for row, name in enumerate(table["filename"])}
-    rows = values[[found[last_part(name)] for name in filenames]]
-    return rows / rows.sum(axis=1, keepdims=True)
+    values, wrong = check_probabilities(table, scenes)
+    rows, strange = matched(table["filename"], filenames, of="the test split")
+    if defects := wrong + strange:
+        raise UserError(f"{path} has {len(defects)} defects:\n{listed(defects)}")
+    probabilities = values[[rows[name] for name in filenames]]
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def check_predictions(
-    table: Table, scenes: Sequence[str], filenames: Iterable[str] | None = None, *, of: str
-) -> tuple[np.ndarray, list[str]]:
+def check_probabilities(table: Table, scenes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """The probabilities of a table, float64 (rows, classes), and its defects, in words.
 
     Args:
         table: with the columns filename and one for each class; scene_label is checked if it is there.
         scenes: the classes.
-        filenames: the clips that must be there, each once; None: any will do.
-        of: what they are the clips of, in words.
     """
-    wrong: list[str] = []
+    rows = zip(*(table[key] for key in ("filename", *scenes)), strict=True)
+    faults = (
+        f"{name}: row {row}, column {scene}: {fault}"
+        for row, (name, *texts) in enumerate(rows, 1)
+        for scene, text in zip(scenes, texts, strict=True)
+        if (fault := _fault(text)) is not None
+    )
     names = table["filename"]
-    values = np.array([[_number(text) for text in table[scene]] for scene in scenes]).reshape(len(scenes), -1).T
-    for name, row in zip(names, values, strict=True):
-        if not (np.isfinite(row).all() and (row >= 0).all() and abs(row.sum() - 1) <= TOLERANCE):
-            wrong.append(f"{name}: {row.round(4).tolist()} are no probabilities that sum to 1")
+    if wrong := list(islice(faults, MOST)):
+        return np.full((len(names), len(scenes)), np.nan), wrong
+    values = np.array([[float(text) for text in table[scene]] for scene in scenes]).reshape(len(scenes), -1).T
+    sums = values.sum(axis=1)
+    wrong += [
+        f"{names[row]}: row {row + 1}: the probabilities sum to {sums[row]:.6g}, not to 1"
+        for row in np.flatnonzero(~(np.abs(sums - 1) <= TOLERANCE)).tolist()
+    ]
     if not wrong and "scene_label" in table:
         number = {scene: column for column, scene in enumerate(scenes)}
-        for name, label, row in zip(names, table["scene_label"], values, strict=True):
+        for name, text, row in zip(names, table["scene_label"], values, strict=True):
+            label = text if text in number else text.strip()
             if label not in number or row[number[label]] < row.max():
-                wrong.append(f"{name}: scene_label {label} is not the most probable of {', '.join(scenes)}")
-    found = Counter(map(last_part, names))
-    wrong += ["a row has no filename"] if "" in found else []
-    wrong += [f"{name}: there twice" for name in sorted(name for name, count in found.items() if count > 1)]
-    if filenames is not None:
-        known = set(map(last_part, filenames))
-        wrong += [f"{name}: no clip of {of}" for name in sorted(found.keys() - known)]
-        wrong += [f"{name}: missing" for name in sorted(known - found.keys())]
+                best = scenes[row.argmax()]
+                wrong.append(f"{name}: scene_label {label} is not the most probable scene, {best}")
     return values, wrong
 
 
-def last_part(name: str) -> str:
-    """The name of a clip without its folders."""
-    return name.rsplit("/", 1)[-1]
-
-
-def _number(text: str) -> float:
-    return float(text) if len(text) <= LONGEST and _NUMBER.fullmatch(text) else math.nan
+def _fault(text: str) -> str | None:
+    """What is wrong with the text of a probability, of which there may be millions."""
+    number = text if len(text) <= LONGEST and _NUMBER.fullmatch(text) else text.strip()
+    if len(number) <= LONGEST and _NUMBER.fullmatch(number):
+        return None if 0 <= float(number) <= 1 + TOLERANCE else f"{number} is not between 0 and 1"
+    shown = repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
+    remedy = next((remedy for pattern, remedy in REMEDIES if re.search(pattern, number[:LONGEST])), "")
+    return f"{shown} is no number{remedy}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.audio import sounds_in
 from data.errors import UserError, counted, listed
+from data.names import with_slashes
 from data.tables import read_table
 
 LIST, AUDIO = Path("evaluation_setup") / "fold1_test.csv", "audio"
@@ -26,7 +27,7 @@ def evaluation_files(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"submit.evaluation={folder} is no folder")
     if (folder / LIST).is_file():
-        files = [folder / name for name in read_table(folder / LIST, ["filename"])["filename"]]
+        files = [folder / with_slashes(name) for name in read_table(folder / LIST, ["filename"])["filename"]]
         if missing := [str(path) for path in files if not path.is_file()]:
             raise UserError(f"{folder / LIST} lists {counted(len(missing), 'missing file')}:\n{listed(missing)}")
     else:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import UserError, counted, listed
+from data.names import last_part, matched, printable
 from data.scenes import SCENES
 from data.tables import parse_table
-from experiments.evaluation.predictions import check_predictions, header, last_part
+from experiments.evaluation.predictions import check_probabilities, header
 from experiments.submission.layout import (
     META,
     OFFICIAL_FILES,
@@ -31,7 +32,6 @@ from experiments.submission.package import read_package
 from experiments.submission.plain_yaml import read_yaml
 
 SHOWN = 10  # defects of one table's rows, of which there may be a hundred thousand
-LONGEST = 2000  # characters of a defect, which may quote a name of any length
 ROWS = 2 * OFFICIAL_FILES  # of a table that is read
 PDF_START, PDF_END = b"%PDF-", b"%%EOF"
 PDF_TAIL = 1024  # bytes at the end, within which the end must be marked
@@ -109,7 +109,7 @@ def validate(path: str | Path, filenames: Sequence[str] | None = None) -> tuple[
             systems.append(Passed(label, meta["submission"]["name"], names, overall["accuracy"], *costs))
     if package.report is not None:
         defects += _check_report(package.report)
-    return [_printable(defect) for defect in defects], systems
+    return [printable(defect) for defect in defects], systems
 
 
 def _check_output(
@@ -131,7 +131,8 @@ def _check_output(
     except UserError as error:
         return [], [*found, str(error)]
     names = [last_part(name) for name in table["filename"]]
-    _, wrong = check_predictions(table, SCENES, filenames, of=of)
+    _, wrong = check_probabilities(table, SCENES)
+    wrong += matched(table["filename"], dict.fromkeys(names) if filenames is None else filenames, of=of)[1]
     if official:
         wrong += [f"{name}: no name such as {OFFICIAL_WORDS}" for name in names if not is_official(name)]
     found += [f"{path}: {defect}" for defect in wrong[:SHOWN]]
@@ -150,12 +151,6 @@ def _check_meta(data: bytes, label: str) -> tuple[dict | None, list[str]]:
     except UserError as error:
         return None, [f"{path}: {error}"]
     return meta, [f"{path}: {defect.text}" for defect in meta_defects(meta, label)]
-
-
-def _printable(text: str) -> str:
-    """Names in a package may hold what moves a terminal's cursor."""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _check_report(data: bytes) -> list[str]:
