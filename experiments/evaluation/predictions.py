@@ -115,7 +115,7 @@ def check_probabilities(table: Table, scenes: Sequence[str]) -> tuple[np.ndarray
         for name, text, row in zip(names, table["scene_label"], values, strict=True):
             label = text if text in number else text.strip()
             if label not in number or row[number[label]] < row.max():
-                best = scenes[row.argmax()]
+                best = scenes[int(row.argmax())]
                 wrong.append(f"{name}: scene_label {label} is not the most probable scene, {best}")
     return values, wrong
 
