@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError
+from data.names import printable
 from experiments.command.arguments import Command, read_arguments
 from experiments.command.composition import CONF, ROOT, register
 from experiments.command.console import answering, flush, logging_put_back, start_logging, variables
@@ -158,7 +159,7 @@ def run_stages(settings: Settings) -> None:
 
 def _stop(message: str, code: int = 1) -> None:
     if is_first():  # the others found the same
-        print(f"error: {message.rstrip()}", file=sys.stderr)
+        print(f"error: {printable(message.rstrip())}", file=sys.stderr)
     sys.exit(code)
 
 

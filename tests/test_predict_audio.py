@@ -84,17 +84,21 @@ def test_a_folder_is_classified_and_what_cannot_be_read_is_named(tmp_path: Path,
     assert f"{100 * mean.max():.0f} %" in result.stdout
 
 
-def test_strange_names_stay_one_row_and_one_name(tmp_path: Path, small_model: Path) -> None:
-    """Oracle: pandas reads back names with a tab, a line's end, a quote, and a byte that is no text and a carriage
-    return as their escapes."""
-    for name in (b"a\tb.wav", b"c\nd.wav", b'"e.wav', b"f\xff.wav", b"g\rh.wav"):
+def test_strange_names_stay_as_they_are(tmp_path: Path, small_model: Path) -> None:
+    """Oracle: pandas reads the very names back; the name that is no UTF-8, which no table can hold, is refused, and
+    none of them moves the terminal's cursor."""
+    names = ["a\tb.wav", "c\nd.wav", '"e.wav', "g\rh.wav", " i.wav", "\x1b[2J.wav", "\u202ek.wav", "[red]l.wav"]
+    (tmp_path / "in").mkdir()
+    for name in (*map(str.encode, names), b"f\xff.wav"):
         noise(tmp_path / "x.wav", 0.1)
-        os.rename(tmp_path / "x.wav", bytes(tmp_path) + b"/" + name)
-    found, failures = classify_files(load_classifier(small_model), sound_files(tmp_path)[0].items())
-    assert not failures
-    (tmp_path / "p.csv").write_bytes(classified_text(found, SCENES).encode())
-    names = pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]
-    assert sorted(names) == sorted(["a\tb.wav", "c\nd.wav", '"e.wav', "f\\xff.wav", "g\\rh.wav"])
+        os.rename(tmp_path / "x.wav", bytes(tmp_path) + b"/in/" + name)
+    result = run(tmp_path, "stage=predict", "audio=in", f"model={small_model}", "predict.out=p.csv")
+    assert "1 of 9 files cannot be read; the table of the other 8 is written" in result.stderr
+    assert "f\\xff.wav: its name is no UTF-8, which no table can hold: rename it" in result.stderr
+    assert sorted(pd.read_csv(tmp_path / "p.csv", sep="\t")["filename"]) == sorted(names)
+    for shown in ("g\\rh.wav", "\\x1b[2J.wav", "\\u202ek.wav", "[red]l.wav"):
+        assert shown in result.stdout
+    assert (result.stdout + result.stderr).replace("\n", "").isprintable()
 
 
 def test_a_path_without_sounds_is_a_message(tmp_path: Path) -> None:

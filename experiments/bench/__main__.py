@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from data.errors import UserError
+from experiments.report.terminal import Table
 from experiments.runs.layout import write_text
 
 BENCHES = {
@@ -55,7 +55,7 @@ def main() -> None:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    table = Table(title=f"{arguments.bench}: {machine['processor']}")
+    table = Table(f"{arguments.bench}: {machine['processor']}")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column in ("what", "unit") else "right")
     for row in rows:

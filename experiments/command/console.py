@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
+from data.names import printable
 from experiments.distributed.processes import is_first
 
 READER_GONE = 1  # exit code of a command whose output nobody reads any more
@@ -14,7 +15,7 @@ VERBOSE = ("filelock", "numexpr", "matplotlib")
 
 
 class Progress(logging.StreamHandler):
-    """Messages as they are, to what is standard output at that moment."""
+    """Messages, to what is standard output at that moment. Names in them move no cursor, see data/names.py."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -22,6 +23,9 @@ class Progress(logging.StreamHandler):
     @property
     def stream(self) -> TextIO | None:
         return sys.stdout
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         if self.stream is not None:  # the shell closed it

@@ -4,7 +4,6 @@ Conventions: the table is that of evaluation/predictions.py with a column `start
 PART_SECONDS, probabilities with every digit. Of files that are one clip each it is a table that can be scored.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from data.audio import SUFFIXES, is_sound
 from data.errors import UserError
 from data.scenes import PART_SECONDS
+from data.tables import untabular
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier
 
@@ -36,11 +36,11 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
     """
     root = Path(audio)
     if root.is_file():
-        return {_printable(root.name): root}, []
+        return {root.name: root}, []
     if not root.is_dir():
         raise UserError(f"predict.audio={audio}: there is no such file or folder")
     found = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
-    found = {_printable(name): path for name, path in found.items() if not any(p[0] == "." for p in name.split("/"))}
+    found = {name: path for name, path in found.items() if not any(p[0] == "." for p in name.split("/"))}
     sounds = {name: path for name, path in found.items() if is_sound(path)}
     if not sounds:
         raise UserError(
@@ -50,7 +50,7 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
-    """The probabilities of each file, and what is wrong with those that cannot be read.
+    """The probabilities of each file, and what is wrong with those that cannot be read, or not be named in a table.
 
     Args:
         classifier: see load_classifier.
@@ -58,6 +58,9 @@ def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) ->
     """
     found, failures = [], []
     for name, path in files:
+        if untabular([name]):
+            failures.append(f"{name}: its name is no UTF-8, which no table can hold: rename it")
+            continue
         try:
             found.append(Classified(name, classifier.classify_file(path)))
         except UserError as error:
@@ -71,9 +74,3 @@ def classified_text(found: Sequence[Classified], scenes: Sequence[str]) -> str:
     starts = [number * PART_SECONDS for _, probabilities in found for number in range(len(probabilities))]
     probabilities = np.concatenate([probabilities for _, probabilities in found])
     return predictions_text(names, probabilities, scenes, starts=starts, digits=None)
-
-
-def _printable(name: str) -> str:
-    """A name as text that a table can hold: bytes that are no text, which file systems allow, and carriage returns as
-    escapes."""
-    return os.fsencode(name).decode(errors="backslashreplace").replace("\r", "\\r")

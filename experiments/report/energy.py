@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-from rich.markup import escape
-from rich.table import Table
-
+from experiments.report.terminal import Table
 from experiments.runs.formats import Metered
 from students.limits import Complexity
 
@@ -23,7 +21,11 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
     """
     both = [phases[MODEL], phases[BASELINE]]
     clips, estimated = both[0]["clips"], both[0]["estimated"]
-    out = Table(title=f"energy of {clips} test clips, {kernels} kernels, one thread{', estimated' * estimated}")
+    notes = [f"not known: {why}" for found in phases.values() for why in found.get("missing", [])]
+    if any(found["estimated"] for found in phases.values()):
+        notes.append("* an estimate: that machine gave no meter of its processor, and kWh follow the time")
+    title = f"energy of {clips} test clips, {kernels} kernels, one thread{', estimated' * estimated}"
+    out = Table(title, caption="\n".join(notes))
     for column in ("", "model", "baseline"):
         out.add_column(column, justify="right" if column else "left")
     complexities = [costs[MODEL], costs[BASELINE]]
@@ -38,11 +40,7 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
         if phase not in (MODEL, BASELINE):
             for what, kwh in _parts(phase, found).items():
                 known = "not known" if kwh is None else f"{kwh:.3g}{' *' * found['estimated']}"
-                out.add_row(escape(f"kWh of {what}"), known, "")
-    notes = [f"not known: {why}" for found in phases.values() for why in found.get("missing", [])]
-    if any(found["estimated"] for found in phases.values()):
-        notes.append("* an estimate: that machine gave no meter of its processor, and kWh follow the time")
-    out.caption = escape("\n".join(notes)) or None
+                out.add_row(f"kWh of {what}", known, "")
     return out
 
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
 from data.tables import write_table
 from experiments.evaluation.ranking import WEIGHTS, Standing, System, over_limits, pareto
 from experiments.report import plots
 from experiments.report.numbers import percent
 from experiments.report.page import Grid, Plot, Section, write_page
+from experiments.report.terminal import Table
 from experiments.runs.layout import REPORT, write_text
 from students.limits import LIMITS
 
@@ -29,14 +27,17 @@ def row_of(standing: Standing) -> dict[str, Any]:
 
 def ranking_table(standings: Sequence[Standing]) -> Table:
     """Accuracy and costs with their ranks; own systems are marked >, those on the Pareto front *."""
-    out = Table(title="0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates")
+    out = Table(
+        "0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates",
+        caption="in brackets: the rank; >: your own; *: nobody is as good in all three and better in one",
+    )
     for column in ("place", "system", "points", "accuracy", "bytes", "MACs", "front"):
         out.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for standing in standings:
         s, ranks = standing.system, standing.ranks
         out.add_row(
             f"{'> ' if s.own else ''}{standing.place}",
-            escape(s.name),
+            s.name,
             f"{standing.points:.2f}",
             f"{100 * s.accuracy:.1f} % ({ranks['accuracy']})",
             f"{s.parameter_bytes:,} ({ranks['parameter_bytes']})",
@@ -44,7 +45,6 @@ def ranking_table(standings: Sequence[Standing]) -> Table:
             "*" if standing.pareto else "",
             style="bold" if s.own else None,
         )
-    out.caption = "in brackets: the rank; >: your own; *: nobody is as good in all three and better in one"
     return out
 
 

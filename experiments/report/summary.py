@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from experiments.evaluation.seeds import LEVEL, Estimate, Setting, estimate, paired
 from experiments.report.page import Grid
+from experiments.report.terminal import Table
 
 LABELS = ("metric", "setting")  # the first columns
 STATISTICS = ("mean", "deviation", f"{100 * LEVEL:g} % interval")  # the last ones
@@ -64,7 +63,7 @@ def summary_grids(summary: Mapping[str, Any]) -> list[Grid]:
 
 def summary_table(grid: Grid) -> Table:
     """A grid of summary_grids for the terminal, with a section for each metric."""
-    table = Table(title=escape(grid.title), box=box.SIMPLE)
+    table = Table(grid.title, box=box.SIMPLE)
     table.add_column("setting", overflow="fold")
     for column in grid.columns[len(LABELS) :]:
         table.add_column(column, justify="right", no_wrap=True)
@@ -72,8 +71,8 @@ def summary_table(grid: Grid) -> Table:
     for metric, setting, *cells in grid.rows:
         if metric != last:
             table.add_section()
-            table.add_row(escape(title_of(metric)))
-        table.add_row(f"  {escape(setting)}", *cells)
+            table.add_row(title_of(metric))
+        table.add_row(f"  {setting}", *cells)
         last = metric
     return table
 

@@ -9,12 +9,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rich.markup import escape
-from rich.table import Table
-
 from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, cost_prefix, metric_prefix
 from experiments.evaluation.metrics import metrics_under
 from experiments.report.numbers import interval, nats, percent
+from experiments.report.terminal import Table
 from experiments.runs.reader import RunFiles
 from students.limits import LIMITS, Complexity
 
@@ -79,7 +77,7 @@ def split_table(scores: Mapping[str, float]) -> Table:
     out = _table("test split", ["", "accuracy", "log loss"])
     for subset, row in metric_rows(scores).items():
         if subset != WHOLE:
-            out.add_row(escape(subset.replace("/", " ")), percent(row.accuracy), nats(row.log_loss))
+            out.add_row(subset.replace("/", " "), percent(row.accuracy), nats(row.log_loss))
             continue
         out.add_row("all (macro)", percent(row.accuracy), nats(row.log_loss))
         if row.interval and row.loss_interval:
@@ -93,7 +91,7 @@ def confusion_table(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> T
     """How many clips of each scene (rows) were classified as each scene (columns)."""
     out = _table("true scenes (rows) and predicted scenes (columns)", ["", *map(str, range(len(scenes)))])
     for number, (scene, row) in enumerate(zip(scenes, counts, strict=True)):
-        out.add_row(escape(f"{number} {scene}"), *(str(count) if count else "." for count in row))
+        out.add_row(f"{number} {scene}", *(str(count) if count else "." for count in row))
     return out
 
 
@@ -105,12 +103,12 @@ def quantization_tables(run: RunFiles) -> list[Table]:
 
 def layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """Bits, bytes and sensitivities, layer by layer."""
-    out = Table(title="layers: bits, bytes, divergence (nats) if rounded alone")
+    out = Table("layers: bits, bytes, divergence (nats) if rounded alone")
     for column in layers[0]:
         out.add_column(column.replace("_", " "), justify="left" if column == "layer" else "right")
     for layer in layers:
         values = [layer.get(column, "") for column in layers[0]]
-        out.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in values))
+        out.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in values))
     return out
 
 
@@ -125,7 +123,7 @@ def forms_table(scores: Mapping[str, float]) -> Table:
     for subset in subsets:
         cells = [_both(rows[form].get(subset)) for form in forms]
         words = subset.replace("/", " ") or "all (macro)"
-        out.add_row(escape(words), *cells, end_section=subset == subsets[-1])
+        out.add_row(words, *cells, end_section=subset == subsets[-1])
     agreements = [scores.get(f"{metric_prefix(form)}/agreement_with_float") for form in forms]
     out.add_row("same class as float", *("" if share is None else f"{100 * share:5.1f} %" for share in agreements))
     for metric, factor, digits in (("accuracy", 100, 1), ("log_loss", 1, 3)):
@@ -153,21 +151,21 @@ def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[T
         chosen = [nats(scores.get(f"{prefix}{key}")) for key in ("weight", "temperature")] if prefix else ["", ""]
         wholes = [rows[name][split].get(WHOLE) for split in splits]
         cells = [f"{_both(whole)}  {nats(whole.calibration_error)}" if whole else "" for whole in wholes]
-        overall.add_row(escape(name), *chosen, *cells)
+        overall.add_row(name, *chosen, *cells)
     devices = _table("accuracy by device: validation | test", ["", *prefixes])
     for subset in rows[ENSEMBLE]["test"]:
         if subset.startswith("device/"):
             pairs = [[rows[name][split].get(subset) for split in splits] for name in prefixes]
             words = [" | ".join(f"{100 * row.accuracy:5.1f} %" if row else "-" for row in pair) for pair in pairs]
-            devices.add_row(escape(subset.removeprefix("device/")), *words)
+            devices.add_row(subset.removeprefix("device/"), *words)
     return [table for table in (overall, devices) if table.row_count]
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     """An empty table: the first column names the rows, the others hold numbers."""
-    out = Table(title=title)
+    out = Table(title)
     for number, column in enumerate(columns):
-        out.add_column(escape(column), justify="right" if number else "left")
+        out.add_column(column, justify="right" if number else "left")
     return out
 
 

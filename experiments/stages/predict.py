@@ -6,15 +6,14 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 
 from data.errors import UserError, listed
 from data.files import write_whole
 from data.scenes import PART_SECONDS
 from experiments.inference.classifier import load_classifier
 from experiments.inference.sounds import Classified, classified_text, classify_files, sound_files
+from experiments.report.terminal import Table
 from experiments.runs.layout import PREDICTIONS
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Predict
@@ -72,7 +71,7 @@ def _shown(found: Sequence[Classified], scenes: Sequence[str]) -> Table:
     for name, probabilities in found[:SHOWN]:
         mean = probabilities.mean(axis=0)
         seconds = f"{len(probabilities) * PART_SECONDS:g}"
-        out.add_row(escape(name), seconds, escape(scenes[mean.argmax()]), f"{100 * mean.max():.0f} %")
+        out.add_row(name, seconds, scenes[mean.argmax()], f"{100 * mean.max():.0f} %")
     if len(found) > SHOWN:
         out.add_row(f"... and {len(found) - SHOWN} more", "", "", "")
     return out

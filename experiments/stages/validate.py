@@ -4,10 +4,9 @@ import logging
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from data.errors import UserError, require
+from experiments.report.terminal import Table
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit, Validate
 from experiments.submission.evaluation_set import evaluation_files
@@ -29,14 +28,14 @@ def run(settings: Settings) -> None:
     folder = settings.of(Submit).evaluation
     filenames = None if folder is None else [file.name for file in evaluation_files(folder)]
     systems = require_valid(Path(package), filenames)
-    table = Table(title=escape(package))
+    table = Table(package)
     table.add_column("system", no_wrap=True)
     table.add_column("name")
     for column in ("clips", "accuracy", "bytes", "MACs"):
         table.add_column(column, justify="right")
     for s in systems:
         numbers = (f"{len(s.clips):,}", f"{s.accuracy:.1f} %", f"{s.bytes:,.0f}", f"{s.macs:,}")
-        table.add_row(s.label, escape(s.name), *numbers)
+        table.add_row(s.label, s.name, *numbers)
     Console().print(table)
     if filenames is None:
         log.info("no list of files to compare with: give submit.evaluation=FOLDER")
