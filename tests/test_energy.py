@@ -1,10 +1,10 @@
 """What inference and trainings cost in electricity: the arithmetic by hand, with meters whose readings are given."""
 
-import hashlib
 import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +21,6 @@ from experiments.report.energy import energy_table
 from experiments.runs import energy
 from experiments.runs.energy import in_alternation, joined, measured, meter
 from experiments.runs.formats import Metered
-from experiments.runs.lineage import trainings
 from experiments.runs.reader import read_energy, read_phases
 from students import build_student
 from students.complexity import tflite_complexity
@@ -83,7 +82,7 @@ def test_parts_add_up_and_one_estimate_makes_all_an_estimate() -> None:
 def test_a_training_that_goes_on_adds_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: sums by hand; another phase stands for itself; a damaged file is begun anew; an exception costs too."""
     readings = iter([reading(1.0, 10.0), reading(0.25, 5.0), reading(8.0, 1.0), reading(2.0, 1.0)])
-    monkeypatch.setattr(energy, "_start", lambda: lambda: next(readings))
+    monkeypatch.setattr(energy, "Meter", lambda: SimpleNamespace(failure=None, stop=lambda: next(readings)))
     for phase in ("student", "student", "quantize"):
         with measured(tmp_path, phase):
             pass
@@ -168,75 +167,6 @@ def test_a_pass_is_over_every_clip_once(prepared: DataModule) -> None:
     classifying(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
     assert [len(spectrograms) for spectrograms in model.given] == [1] * 5
     torch.testing.assert_close(torch.cat(model.given), front_end(store.read(rows)))
-
-
-def a_run(folder: Path, file: str, inputs: dict | None = None, settings: dict | None = None, kwh: float = 0) -> str:
-    """A finished run with a file in it; returns the file's fingerprint."""
-    folder.mkdir(parents=True)
-    (folder / file).write_text(str(folder))
-    (folder / "run.json").write_text(json.dumps({"settings": settings or {}, "inputs": inputs or {}}))
-    if kwh:
-        phases = {folder.parent.name: reading(kwh, 10 * kwh, estimated=kwh > 1)}
-        (folder / "energy.json").write_text(json.dumps(phases))
-    return hashlib.sha256(str(folder).encode()).hexdigest()
-
-
-def test_the_line_from_model_to_teachers_is_followed_by_content(tmp_path: Path) -> None:
-    """Oracle: by hand: 0.5 (integers) + 1 (student) + 2 + 4 + 8 (teachers; two of them by an ensemble, one of those
-    through a run that only listened) = 15.5, whatever the runs are called; others are left out."""
-    data = {"waves": "w", "clips": "c", "impulses": "i"}
-    one = a_run(tmp_path / "teacher/x", "logits.h5", data, kwh=2)
-    two = a_run(tmp_path / "teacher/y", "logits.h5", data, kwh=4)
-    weights = a_run(tmp_path / "teacher/z", "checkpoint.safetensors", data, kwh=8)
-    three = a_run(tmp_path / "teacher/ears", "logits.h5", {**data, "checkpoint": weights}, {"only": "logits"})
-    a_run(tmp_path / "teacher/other", "logits.h5", kwh=1000)
-    mixed = a_run(tmp_path / "ensemble/e", "logits.h5", {**data, "y": two, "ears": three})
-    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {**data, "logits": f"{one} {mixed}"}, kwh=1)
-    settings = {"quantize": {"method": "qat"}}
-    a_run(tmp_path / "quantize/q", "model.tflite", {"checkpoint": student, "logits": one}, settings, kwh=0.5)
-    found = trainings(tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}, tmp_path)
-    assert {phase: entry["kWh"] for phase, entry in found.items()} == {
-        "training/quantize": 0.5,
-        "training/student": 1,
-        "training/teacher": 14,
-        "training/all": 15.5,
-    }
-    assert found["training/teacher"]["runs"] == {str(tmp_path / f"teacher/{n}"): e for n, e in zip("xyz", (2, 4, 8))}  # noqa: B905
-    assert found["training/all"]["seconds"] == 155
-    assert [entry["estimated"] for entry in found.values()] == [False, False, True, True]
-    assert not any(entry.get("missing") for entry in found.values())
-
-
-def test_what_is_not_known_is_said_and_not_guessed(tmp_path: Path) -> None:
-    """Oracle: one teacher of two is gone, the student has no energy.json: neither sum is given, nor that of all; what
-    is known of a part stays."""
-    one = a_run(tmp_path / "teacher/x", "logits.h5", kwh=2)
-    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {"logits": f"{one} {'f' * 64}"})
-    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
-    model, about = tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}
-    found = trainings(model, about, tmp_path)
-    assert {phase: entry["kWh"] for phase, entry in found.items()} == dict.fromkeys(
-        ("training/student", "training/teacher", "training/all")
-    )
-    assert found["training/student"]["missing"] == [f"{tmp_path / 'student/s'} metered no training"]
-    assert found["training/teacher"]["missing"] == [f"no run in {tmp_path / 'teacher'} has the logits.h5 ffffffffffff"]
-    assert found["training/teacher"]["runs"] == {str(tmp_path / "teacher/x"): 2}
-    (tmp_path / "student/s/run.json").write_text("[]")  # damaged: as good as gone
-    strange = tmp_path / "elsewhere.tflite"
-    strange.write_text("?")
-    for path, metadata in ((model, about), (model, {}), (strange, about)):
-        found = trainings(path, metadata, tmp_path)
-        assert ("training/quantize" in found) == (path == strange)
-        assert all(entry["kWh"] is None for entry in found.values())
-        assert "the student's teachers: its own run is not known" in found["training/teacher"]["missing"]
-
-
-def test_learning_from_labels_has_no_teacher(tmp_path: Path) -> None:
-    """Oracle: a student without logits costs itself."""
-    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {"logits": ""}, kwh=3)
-    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
-    found = trainings(tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}, tmp_path)
-    assert {phase: entry["kWh"] for phase, entry in found.items()} == {"training/student": 3, "training/all": 3}
 
 
 def test_the_table_lists_each_training(tmp_path: Path, prepared: DataModule) -> None:

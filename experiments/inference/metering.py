@@ -16,8 +16,9 @@ from data.errors import UserError
 from data.front_ends import FrontEnd
 from data.waves import to_float
 from experiments.datasets.datamodule import DataModule
-from experiments.runs.energy import Action, in_alternation
+from experiments.runs.energy import in_alternation
 from experiments.runs.formats import Metered
+from experiments.runs.meter import Action
 from students import build_student
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold

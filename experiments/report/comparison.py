@@ -104,8 +104,10 @@ def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
         rows.append([f"accuracy, {subset.removeprefix('group/')} devices", *cells])
     for cost, words in COSTS.items():
         rows.append([words, *(word(run.scores.get(cost)) for run in runs)])
-    trained = [run.training_kwh for run in runs]
-    rows.append(["energy of the training, Wh", *("" if kwh is None else f"{1000 * kwh:.3g}" for kwh in trained)])
+    trained = [
+        "not known" * bool(run.energy) if run.training_kwh is None else f"{1000 * run.training_kwh:.3g}" for run in runs
+    ]
+    rows.append(["energy of the training, Wh", *trained])
     ratios = [run.scores.get("energy/normalised") for run in runs]
     rows.append(["the baseline's energy over the model's", *(word(ratio, 2) for ratio in ratios)])
     return [row for row in rows if any(row[1:])]

@@ -125,10 +125,15 @@ def tiles_of(run: RunFiles) -> list[Tile]:
     if "energy/normalised" in scores:
         found.append(Tile("the baseline's energy over the model's", f"{scores['energy/normalised']:.2f}"))
     for phase, used in run.energy.items():
-        if used["kWh"] is None:
-            continue
+        known = used["kWh"] is not None
         note = "an estimate from the processor's model" if used.get("estimated") else str(used.get("cpu", ""))
-        found.append(Tile(f"energy, {phase.replace('/', ' ')}", f"{1000 * used['kWh']:.3g} Wh", note))
+        found.append(
+            Tile(
+                f"energy, {phase.replace('/', ' ')}",
+                f"{1000 * used['kWh']:.3g} Wh" if known else "not known",
+                note if known else "; ".join(used.get("missing", [])),
+            )
+        )
     return found
 
 

@@ -2,9 +2,11 @@
 
 Conventions: energy in kWh, time in seconds, of the whole machine. What was metered is a dict as it stands in
 `energy.json`, by phase (a stage's name): kWh, seconds, cpu, gpu, estimated, codecarbon (its version); the file adds up
-over the parts of a training that was stopped and went on. codecarbon's offline tracker needs no network; where the
-hardware has no power meter, kWh are an estimate from the processor's model, its load and the memory's size, and
-`estimated` is true: under an even load they are then proportional to the time.
+over the parts of a training that was stopped and went on; of a part that was killed, the reading after its last whole
+epoch counts. What is not known is never counted as 0: kWh and seconds are None, of the sum as well, and `missing` says
+why. No failure of the meter reaches what is metered. codecarbon's offline tracker needs no network; where the hardware
+has no power meter, kWh are an estimate from the processor's model, its load and the memory's size, and `estimated` is
+true: under an even load they are then proportional to the time.
 Source: the DCASE 2023 Task 1 rules ask for kWh of training and inference by codecarbon, and for kWh of the baseline
 over kWh of the submission.
 """
@@ -17,44 +19,71 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from data.errors import UserError
 from experiments.distributed.processes import is_first
-from experiments.runs.formats import Metered
+from experiments.runs.formats import Metered, joined, not_metered
 from experiments.runs.layout import ENERGY, write_text
+from experiments.runs.meter import Action, Meter
 from experiments.runs.reader import read_phases
 
-COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
-SECONDS = 15  # between two readings of the meters
-ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
 TURN = 5.0  # seconds; codecarbon samples the load once a second, which is too seldom for shorter computations
-
-Action = Callable[[], object]
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def measured(folder: Path, phase: str) -> Iterator[None]:
-    """Add the energy of what happens inside to the folder's energy.json; the first process measures
-    all of its own machine, and nothing of others."""
+def measured(folder: Path, phase: str, *, goes_on: bool = False) -> Iterator[Action]:
+    """Add the energy of what happens inside to the folder's energy.json, at its end and at each call of what is given;
+    the first process measures all of its own machine, and nothing of others.
+
+    Args:
+        folder: of the run.
+        phase: name of the phase.
+        goes_on: an earlier part of the phase must stand in the file, or the sum is not known.
+    """
     if not is_first():
-        yield
+        yield lambda: None
         return
-    stop = _start()
+    before, said = read_phases(folder).get(phase), False
+    if before is None and goes_on:
+        before = not_metered(f"{folder / ENERGY} has no reading of the epochs before the training was stopped")
+
+    def add(found: Metered) -> None:
+        nonlocal said
+        together = joined(before, found)
+        if together["kWh"] == 0:
+            together = joined(together, not_metered("the meter read no energy at all"))
+        if together["kWh"] is None and not said:
+            said = True
+            log.warning("the energy of this training is not known, all else is: %s", "; ".join(together["missing"]))
+        try:
+            write_text(folder / ENERGY, json.dumps(read_phases(folder) | {phase: together}, indent=1))
+        except (OSError, UserError) as error:
+            log.warning("the energy of this training is lost, all else is kept: %s", error)
+
+    watch = Meter()
+    if watch.failure is not None:
+        add(watch.read())
     try:
-        yield
+        yield lambda: add(watch.read())
     finally:
-        phases = read_phases(folder)
-        phases[phase] = joined(phases.get(phase), stop())
-        write_text(folder / ENERGY, json.dumps(phases, indent=1))
+        add(watch.stop())
 
 
 def meter(action: Action) -> Metered:
-    """What one call costs."""
-    stop = _start()
+    """What one call costs.
+
+    Raises:
+        UserError: it was not metered.
+    """
+    watch = Meter()
     try:
-        action()
+        if watch.failure is None:
+            action()
     finally:
-        found = stop()
+        found = watch.stop()
+    if found["kWh"] is None:
+        raise UserError(f"cannot measure energy here, {'; '.join(found['missing'])}: mend that, or use another machine")
     return found
 
 
@@ -88,42 +117,3 @@ def in_alternation(
         name: {**found, **{key: found[key] / passes[name] for key in ("kWh", "seconds")}, "passes": passes[name]}
         for name, found in sums.items()
     }
-
-
-def joined(before: Metered | None, found: Metered) -> Metered:
-    """Two parts of one computation as one."""
-    if before is None:
-        return found
-    sums = {key: before[key] + found[key] for key in ("kWh", "seconds")}
-    return {**found, **sums, "estimated": before["estimated"] or found["estimated"]}
-
-
-def _start() -> Callable[[], Metered]:
-    """Start the meter; what is returned stops and reads it."""
-    from codecarbon import OfflineEmissionsTracker
-
-    logging.getLogger("codecarbon").setLevel(logging.ERROR)
-    tracker = OfflineEmissionsTracker(
-        country_iso_code=COUNTRY,
-        measure_power_secs=SECONDS,
-        save_to_file=False,
-        log_level="error",
-        allow_multiple_runs=True,
-    )
-    tracker.start()
-
-    def stop() -> Metered:
-        tracker.stop()
-        # No public function of codecarbon gives the modes; the parts of the hardware that it reads have them.
-        modes = {getattr(part, "_mode", None) for part in tracker._hardware} - {None}
-        found = tracker.final_emissions_data
-        return {
-            "kWh": found.energy_consumed,
-            "seconds": found.duration,
-            "cpu": found.cpu_model,
-            "gpu": found.gpu_model or None,
-            "estimated": bool(modes.intersection(ESTIMATES)),
-            "codecarbon": found.codecarbon_version,
-        }
-
-    return stop

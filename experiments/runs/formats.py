@@ -21,6 +21,21 @@ Row = Mapping[str, Any]
 Metered = dict[str, Any]  # a phase of energy.json: see energy.py
 
 
+def not_metered(*reasons: str) -> Metered:
+    """The phase of energy.json of what is not known."""
+    return {"kWh": None, "seconds": None, "estimated": False, "missing": [*reasons]}
+
+
+def joined(before: Metered | None, found: Metered) -> Metered:
+    """Two parts of one computation as one; not known if one is not."""
+    if before is None:
+        return found
+    sums = {key: None if None in (before[key], found[key]) else before[key] + found[key] for key in ("kWh", "seconds")}
+    missing = list(dict.fromkeys([*before.get("missing", []), *found.get("missing", [])]))
+    about = {"estimated": before["estimated"] or found["estimated"], **({"missing": missing} if missing else {})}
+    return {**before, **found, **sums, **about}
+
+
 @dataclass(frozen=True)
 class Record:
     """What run.json says.

@@ -1,27 +1,37 @@
 """The trainings that led to a model file, and what they cost in energy.
 
 Conventions: a run is found by the fingerprints of files: a run.json has those of the files that the run read, and the
-run that wrote a file lies in runs/<stage>/<any name>. The entry of a stage has kWh and seconds, both None where a part
-is not known, `runs` (folder to kWh) and `missing` (in words). Nothing is guessed: a run that is not found, or that
-metered nothing, is named. What published weights cost, with which a teacher began, is not counted.
+run that wrote a file lies in runs/<stage>/<any name>. Equal trainings write equal bytes, and not at equal cost: of
+several runs with the same file it is the one that the reader's run.json names, or else the one of the reader's name.
+The entry of a stage has kWh and seconds, both None where a part is not known, `runs` (folder to kWh) and `missing` (in
+words). Nothing is guessed: a run that is not found, or that metered nothing, is named. What published weights cost,
+with which a teacher began, is not counted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data.files import file_sha256
-from experiments.runs.formats import Metered, Record
+from experiments.runs.formats import Metered, Record, joined, not_metered
 from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL
 from experiments.runs.reader import find_record, read_phases
 
 DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no members
-UNKNOWN: Metered = {"kWh": None, "seconds": None, "estimated": False}
 SHORT = 12  # digits of a fingerprint that are shown
 
 
-def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str, Metered]:
+class Needed(NamedTuple):
+    """A file that was read: its fingerprint, the paths of what the reader read from other runs, and its name."""
+
+    digest: str
+    sources: Sequence[Path]
+    name: str
+
+
+def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | None = None) -> dict[str, Metered]:
     """The phases training/quantize (if it trained), training/student and training/teacher (if there was one), and
     training/all, their sum.
 
@@ -29,15 +39,20 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
         model: the file.
         metadata: that of the file.
         runs: the folder of all runs.
+        name: of the runs that are preferred where nothing else tells; None: that of the model's folder.
     """
     found: dict[str, Metered] = {}
-    quantized, missing = _writers(runs / "quantize", MODEL, [file_sha256(model)])
+    model = model.resolve()
+    this = Needed(file_sha256(model), [model], name or model.parent.name)
+    quantized, missing = _all_written(runs / "quantize", MODEL, [this])
     trained = [folder for folder in quantized if flat(_record(folder).settings).get("quantize.method") == "qat"]
     if trained or missing:
         found["training/quantize"] = _entry("quantize", trained, missing)
-    students, missing = _writers(runs / "student", CHECKPOINT, [str(metadata.get("checkpoint_sha256"))])
+    digest = str(metadata.get("checkpoint_sha256"))
+    readers = [needed(folder, digest) for folder in quantized] or [Needed(digest, [], this.name)]
+    students, missing = _all_written(runs / "student", CHECKPOINT, readers)
     found["training/student"] = _entry("student", students, missing)
-    teachers, missing = teachers_behind(runs, _inputs([*trained, *students], "logits"))
+    teachers, missing = teachers_behind(runs, [*trained, *students])
     if not students:
         missing.append("the student's teachers: its own run is not known")
     if teachers or missing:
@@ -45,54 +60,93 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path) -> dict[str,
     return {**found, "training/all": _sum(list(found.values()))}
 
 
-def teachers_behind(runs: Path, logits: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The runs that trained the teachers of some logits, also of an ensemble's members and of runs with `only=logits`,
-    which use the checkpoint of another run; and in words what was not found.
+def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The runs that trained the teachers of some runs, also those of an ensemble's members and of runs with
+    `only=logits`, which use the checkpoint of another run; and in words what was not found.
 
     Args:
         runs: the folder of all runs.
-        logits: fingerprints of the files.
+        pupils: the runs that learnt from logits.
     """
-    ensembles, direct = written(runs / "ensemble", LOGITS, logits)
-    members = [digest for folder in ensembles for name, digest in _record(folder).inputs.items() if name not in DATA]
-    folders, missing = _writers(runs / "teacher", LOGITS, [*direct, *members])
+    logits = [each for folder in pupils for each in _inputs(folder, "logits")]
+    ensembles, others, unclear = written(runs / "ensemble", LOGITS, logits)
+    members = [each for folder in ensembles for name in _record(folder).inputs for each in _member(folder, name)]
+    folders, missing = _all_written(runs / "teacher", LOGITS, [*others, *members])
     untrained = [folder for folder in folders if "only" in _record(folder).settings]
-    trained, unknown = _writers(runs / "teacher", CHECKPOINT, _inputs(untrained, "checkpoint"))
-    return list(dict.fromkeys([*(f for f in folders if f not in untrained), *trained])), [*missing, *unknown]
+    checkpoints = [each for folder in untrained for each in _inputs(folder, "checkpoint")]
+    trained, gone = _all_written(runs / "teacher", CHECKPOINT, checkpoints)
+    found = {folder.resolve(): folder for folder in [*(f for f in folders if f not in untrained), *trained]}
+    return list(found.values()), [*unclear, *missing, *gone]
 
 
-def written(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """The finished runs of a stage that wrote files of these fingerprints, and the fingerprints of no run's file."""
-    wanted = list(dict.fromkeys(digests))
-    paths = sorted(stage.glob(f"*/{file}")) if wanted else []  # to read them takes a while
-    folders = {file_sha256(path): path.parent for path in paths if find_record(path.parent) is not None}
-    return [folders[digest] for digest in wanted if digest in folders], [d for d in wanted if d not in folders]
+def needed(folder: Path, digest: str) -> Needed:
+    """A file that a run read."""
+    return Needed(digest, _record(folder).sources, folder.resolve().name)
 
 
-def _writers(stage: Path, file: str, digests: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """As `written`, with what was not found in words."""
-    folders, missing = written(stage, file, digests)
-    return folders, [f"no run in {stage} has the {file} {digest[:SHORT]}" for digest in missing]
+def written(stage: Path, file: str, wanted: Iterable[Needed]) -> tuple[list[Path], list[Needed], list[str]]:
+    """The finished runs of a stage that wrote some files; those of no run; and in words which could be of several."""
+    folders: dict[Path, Path] = {}  # by their real place: paths may differ
+    nowhere, unclear = [], []
+    for each in dict.fromkeys((digest, tuple(sources), name) for digest, sources, name in wanted):
+        found = _writers(stage, file, one := Needed(*each))
+        if len(found) == 1:
+            folders.setdefault(found[0].resolve(), found[0])
+        elif found:
+            names = ", ".join(str(folder) for folder in found)
+            unclear.append(f"{names} have the same {file} {one.digest[:SHORT]}, and nothing tells which was used")
+        else:
+            nowhere.append(one)
+    return list(folders.values()), nowhere, unclear
 
 
-def _inputs(folders: Iterable[Path], name: str) -> list[str]:
-    """The fingerprints that an input of some runs has, which may be several, separated by spaces."""
-    return [digest for folder in folders for digest in _record(folder).inputs.get(name, "").split()]
+def _writers(stage: Path, file: str, wanted: Needed) -> list[Path]:
+    """The run that wrote a file; several if nothing tells which of them."""
+    named = [path for path in wanted.sources if path.name == file and path.parent.parent.name == stage.name]
+    # A relative path is of the folder in which the reader ran, and the runs may have been moved since.
+    elsewhere = [path for path in named if not path.is_absolute()]
+    moved = [stage / path.parent.name / file for path in named]
+    likely = [*(path for path in named if path.is_absolute()), *moved, *elsewhere, stage / wanted.name / file]
+    for path in likely:
+        if _wrote(path, wanted.digest):
+            return [path.parent]
+    return [path.parent for path in sorted(stage.glob(f"*/{file}")) if _wrote(path, wanted.digest)]
+
+
+def _wrote(path: Path, digest: str) -> bool:
+    return path.is_file() and find_record(path.parent) is not None and file_sha256(path) == digest
+
+
+def _all_written(stage: Path, file: str, wanted: Iterable[Needed]) -> tuple[list[Path], list[str]]:
+    """As `written`, with all that was not found in words."""
+    folders, nowhere, unclear = written(stage, file, wanted)
+    return folders, [*(f"no run in {stage} has the {file} {each.digest[:SHORT]}" for each in nowhere), *unclear]
+
+
+def _inputs(folder: Path, name: str) -> list[Needed]:
+    """The files of an input of a run, which may be several, separated by spaces."""
+    return [needed(folder, digest) for digest in _record(folder).inputs.get(name, "").split()]
+
+
+def _member(folder: Path, name: str) -> list[Needed]:
+    """An input of an ensemble, if it is a member."""
+    return [] if name in DATA else _inputs(folder, name)
 
 
 def _entry(stage: str, folders: Iterable[Path], missing: Iterable[str]) -> Metered:
     """What a stage's trainings cost together."""
     phases = {str(folder): read_phases(folder).get(stage) for folder in folders}
-    missing = [*missing, *(f"{folder} metered no training" for folder, phase in phases.items() if phase is None)]
     known = {folder: phase for folder, phase in phases.items() if phase is not None}
-    sums = _sum([UNKNOWN] if missing else list(known.values()))
+    missing = [*missing, *(f"{folder} metered no training" for folder in phases if folder not in known)]
+    missing += [f"{folder}: {why}" for folder, phase in known.items() for why in phase.get("missing", [])]
+    sums = _sum([not_metered()] if missing else list(known.values()))
     return {**sums, "runs": {folder: phase["kWh"] for folder, phase in known.items()}, "missing": missing}
 
 
 def _sum(parts: Sequence[Metered]) -> Metered:
     """The parts' costs together; None if one is not known."""
-    sums = {key: None if None in (v := [part[key] for part in parts]) else sum(v) for key in ("kWh", "seconds")}
-    return {**sums, "estimated": any(part["estimated"] for part in parts)}
+    together = reduce(joined, parts, {"kWh": 0, "seconds": 0, "estimated": False})
+    return {key: together[key] for key in ("kWh", "seconds", "estimated")}
 
 
 def _record(folder: Path) -> Record:

@@ -27,6 +27,7 @@ from experiments.inference.metering import (
 )
 from experiments.report.energy import BASELINE, MODEL, energy_table
 from experiments.report.publish import finish, is_done
+from experiments.runs.energy import meter
 from experiments.runs.layout import ENERGY, write_text
 from experiments.runs.lineage import trainings
 from experiments.runs.reader import read_energy, read_phases
@@ -54,14 +55,15 @@ def run(settings: Settings) -> None:
     if not (is_done(this, ENERGY, FILE) and is_complete(read_phases(this.folder), front_ends)):
         clips = data.clips.indices("test")
         waves, scales = (torch.from_numpy(column[clips]) for column in (data.store.wave, data.store.scale))
-        classifying(model, front_ends[MODEL], waves[:1], scales[:1])()  # a mistake is found before a result is gone
+        # What is wrong with the model, or with the meter, is found before an earlier result is gone.
+        meter(classifying(model, front_ends[MODEL], waves[:1], scales[:1]))
         this.start()
         baseline = make_baseline(this.folder / FILE, front_ends[BASELINE], data)
         models = {MODEL: model, BASELINE: TFLiteModel(baseline, kernels=own.kernels)}
         log.info("%d clips, %s kernels, one thread, each for %g s or longer", len(clips), own.kernels, own.seconds)
         phases = meter_passes(models, front_ends, waves, scales, own.seconds)
         ratio = normalised(phases[BASELINE], phases[MODEL])
-        trained = trainings(path, metadata, Path(settings.runs))
+        trained = trainings(path, metadata, Path(settings.runs), None if settings.model is None else settings.name)
         write_text(this.folder / ENERGY, json.dumps(phases | trained, indent=1))
         finish(this, read_energy(this.folder) | {"energy/normalised": ratio, "energy/clips": len(clips)})
     phases = read_phases(this.folder)

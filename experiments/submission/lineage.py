@@ -1,7 +1,6 @@
 """The runs that a quantised run was made from, its student and the teachers of both, and what all of them cost.
 
-Conventions: they are found by fingerprints: a run.json has that of each file that the run read, and the run that wrote
-the file lies in runs/<stage>/<any name>. Nothing is guessed: what is not found is an error.
+Conventions: they are found by fingerprints, as in runs/lineage.py. Nothing is guessed: what is not found is an error.
 """
 
 from collections.abc import Mapping
@@ -13,8 +12,8 @@ from data.errors import UserError, listed
 from data.files import file_sha256
 from experiments.runs.formats import Metered
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
-from experiments.runs.lineage import teachers_behind, trainings, written
-from experiments.runs.reader import RunFiles, is_run, read_run
+from experiments.runs.lineage import needed, teachers_behind, trainings, written
+from experiments.runs.reader import RunFiles, find_record, is_run, read_run
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},
@@ -75,12 +74,13 @@ def read_lineage(folder: Path) -> Lineage:
         raise UserError(f"{folder} has no {LAYERS} with the bits of its layers: {AGAIN}")
     runs = folder.resolve().parent.parent
     checkpoint = str(quantized.inputs.get("checkpoint", ""))
-    students, _ = written(runs / "student", CHECKPOINT, [checkpoint])
+    students, _, unclear = written(runs / "student", CHECKPOINT, [needed(folder, checkpoint)])
+    if unclear:
+        raise UserError(f"{folder} was made of a student that is there twice, keep one:\n{listed(unclear)}")
     if not students:
         raise UserError(f"{folder} was made of a student that is in none of {runs / 'student'}/*: restore it there")
     student = _run(students[0], "student")
-    logits = [digest for run in (quantized, student) for digest in str(run.inputs.get("logits", "")).split()]
-    teachers, missing = teachers_behind(runs, logits)
+    teachers, missing = teachers_behind(runs, [folder, *students])
     if missing:
         raise UserError(
             f"{folder} learnt from teachers that are gone, and what they had learnt from must be declared; restore "
@@ -106,10 +106,18 @@ def _run(folder: Path, stage: str) -> RunFiles:
 
 
 def _inference(folder: Path) -> dict[str, Metered]:
-    """The energy of inference by the run's file and by the baseline; of several measurements that of the run's name."""
-    model, measured = file_sha256(folder / MODEL), folder.resolve().parent.parent / "energy"
-    for path in sorted(measured.glob("*"), key=lambda path: (path.name != folder.resolve().name, path.name)):
-        if is_run(path) and (run := read_run(path)).inputs.get("model") == model:
+    """The energy of inference by the run's file and by the baseline; of several measurements of the same bytes that of
+    this very path, or else that of the run's name."""
+    model, measured = (folder / MODEL).resolve(), folder.resolve().parent.parent / "energy"
+    digest, name = file_sha256(model), folder.resolve().name
+
+    def unlikely(path: Path) -> tuple[bool, bool, str]:
+        record = find_record(path)
+        named = record is not None and model in [source.resolve() for source in record.sources]
+        return not named, path.name != name, path.name
+
+    for path in sorted(measured.glob("*"), key=unlikely):
+        if is_run(path) and (run := read_run(path)).inputs.get("model") == digest:
             return {phase: run.energy[phase] for phase in ("inference", "baseline") if phase in run.energy}
     return {}
 

@@ -123,6 +123,7 @@ class Trainer:
         after_epoch(done, recipe.epochs)
 
         def note(row: Mapping[str, float], reached: TrainingState) -> None:
+            read_meter()
             if is_first():
                 save_state(run.folder, run.identity, reached)
             run.log(row)
@@ -131,7 +132,7 @@ class Trainer:
             log.info("%s", _progress(row, recipe.epochs, left))
 
         try:
-            with measured(run.folder, run.stage):
+            with measured(run.folder, run.stage, goes_on=state is not None) as read_meter:
                 return fit(
                     fabric,
                     network,

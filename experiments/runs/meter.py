@@ -1,0 +1,163 @@
+"""codecarbon's tracker, held so that nothing that it does reaches the computation that it meters.
+
+Conventions: a reading is a phase of energy.json: see runs/energy.py. One that is not known has None for kWh and
+seconds, and why in `missing`: codecarbon raised, or logged an exception that it caught (it would then count that part
+of the hardware as 0), or did not answer within LIMIT, or gave no number. What users configure for codecarbon
+(~/.codecarbon.config, ./.codecarbon.config, CODECARBON_*) is not read: powers of their own, a factor for the data
+centre or another scope would change what readings mean.
+"""
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from experiments.runs.formats import Metered, not_metered
+
+COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which are not kept, not on energy
+SECONDS = 15  # between two readings of the hardware's meters
+LIMIT = 60.0  # seconds that codecarbon is waited for: its `scontrol` and drivers may never answer
+ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
+BESIDE_ENERGY = ("power limit", "utilization", "static info")  # what codecarbon may fail to find without losing energy
+
+Action = Callable[[], object]
+
+
+class Meter:
+    """Meters the whole machine from its making to `stop`; it never raises.
+
+    Attributes:
+        failure: why readings are not known; None: they are.
+    """
+
+    def __init__(self) -> None:
+        self.failure: str | None = None
+        self._silent = False  # it did not answer, and is not asked again
+        self._last: Any = None  # codecarbon's latest totals
+        self._tracker: Any = None
+        self._try(self._start)
+        if self.failure is not None:
+            self.stop()
+
+    def read(self) -> Metered:
+        """What was used until now."""
+        return not_metered(self._why) if self.failure else self._reading(lambda: self._tracker.flush())
+
+    def stop(self) -> Metered:
+        """What was used in all; codecarbon's threads end."""
+        return not_metered(self._why) if self._silent else self._reading(lambda: self._tracker.stop())
+
+    @property
+    def _why(self) -> str:
+        return f"the meter failed: {self.failure}"
+
+    def _start(self) -> None:
+        _log.exception = None
+        logging.getLogger("codecarbon").addFilter(_log)
+        from codecarbon import OfflineEmissionsTracker, emissions_tracker
+        from codecarbon.output_methods.base_output import BaseOutput
+
+        receiver = BaseOutput()
+        receiver.out = lambda total, delta: setattr(self, "_last", total)  # type: ignore[method-assign]
+        with mock.patch.object(emissions_tracker, "get_hierarchical_config", dict):
+            self._tracker = OfflineEmissionsTracker(
+                country_iso_code=COUNTRY,
+                measure_power_secs=SECONDS,
+                output_methods=[],
+                output_handlers=[receiver],
+                api_call_interval=-1,
+                log_level="warning",  # below it, exceptions are logged that codecarbon knows how to do without
+                allow_multiple_runs=True,
+            )
+        for scheduler in (self._tracker._scheduler, self._tracker._scheduler_monitor_power):
+            scheduler.function = self._noting(scheduler.function)
+        _within(LIMIT, self._tracker.start)
+
+    def _reading(self, ask: Action) -> Metered:
+        self._last, found = None, Metered()
+        self._try(lambda: _within(LIMIT, ask))
+        if self.failure is None:
+            self._try(lambda: found.update(_checked(self._last, self._tracker)))
+        return found if self.failure is None else not_metered(self._why)
+
+    def _try(self, action: Action) -> None:
+        """Do something of codecarbon's; the first exception is kept, also one that codecarbon caught."""
+        try:
+            action()
+        except (Exception, SystemExit) as error:
+            self._silent = self._silent or isinstance(error, TimeoutError)
+            self._fail(_log.exception or error)
+        if _log.exception is not None:
+            self._fail(_log.exception)
+
+    def _noting(self, action: Action) -> Action:
+        """For codecarbon's own threads, whose exceptions would be printed at each turn."""
+        return lambda: self._try(action)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure is None:
+            self.failure = " ".join(f"{type(error).__name__}: {error}".split())
+
+
+class _Log(logging.Filter):
+    """Lets nothing of codecarbon's log through, and keeps the first exception in it."""
+
+    exception: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not any(words in record.getMessage() for words in BESIDE_ENERGY):
+            self.exception = self.exception or error
+        return False
+
+
+_log = _Log()
+
+
+def _within(seconds: float, action: Action) -> None:
+    """Call something in a thread, which is left to itself when the time is over.
+
+    Raises:
+        TimeoutError: it is.
+        BaseException: what the action raised.
+    """
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            action()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"codecarbon gave no answer in {seconds:g} s")
+    if raised:
+        raise raised[0]
+
+
+def _checked(total: Any, tracker: Any) -> Metered:
+    """codecarbon's totals as a phase of energy.json.
+
+    Raises:
+        ValueError: energy or time are no finite numbers from 0.
+    """
+    total = total or SimpleNamespace(energy_consumed=None, duration=None)
+    found = {"kWh": total.energy_consumed, "seconds": total.duration}
+    for name, value in found.items():
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise ValueError(f"codecarbon gave {name}={value}")
+    # No public function of codecarbon gives the modes; the parts of the hardware that it reads have them.
+    modes = {getattr(part, "_mode", None) for part in tracker._hardware} - {None}
+    return {
+        **found,
+        "cpu": str(total.cpu_model),
+        "gpu": str(total.gpu_model) if total.gpu_model else None,
+        "estimated": bool(modes.intersection(ESTIMATES)),
+        "codecarbon": str(total.codecarbon_version),
+    }

@@ -1,0 +1,170 @@
+"""Which trainings led to a model file, and what they cost together: sums by hand, of runs that are made up."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.runs.formats import Metered, not_metered
+from experiments.runs.lineage import trainings
+
+
+def reading(kwh: float, seconds: float, *, estimated: bool = True) -> Metered:
+    return {"kWh": kwh, "seconds": seconds, "cpu": "x", "gpu": None, "estimated": estimated, "codecarbon": "3"}
+
+
+def a_run(folder: Path, file: str, inputs: dict | None = None, settings: dict | None = None, kwh: float = 0) -> str:
+    """A finished run with a file in it; returns the file's fingerprint."""
+    folder.mkdir(parents=True)
+    (folder / file).write_text(str(folder))
+    (folder / "run.json").write_text(json.dumps({"settings": settings or {}, "inputs": inputs or {}}))
+    if kwh:
+        phases = {folder.parent.name: reading(kwh, 10 * kwh, estimated=kwh > 1)}
+        (folder / "energy.json").write_text(json.dumps(phases))
+    return hashlib.sha256(str(folder).encode()).hexdigest()
+
+
+def test_the_line_from_model_to_teachers_is_followed_by_content(tmp_path: Path) -> None:
+    """Oracle: by hand: 0.5 (integers) + 1 (student) + 2 + 4 + 8 (teachers; two of them by an ensemble, one of those
+    through a run that only listened) = 15.5, whatever the runs are called; others are left out."""
+    data = {"waves": "w", "clips": "c", "impulses": "i"}
+    one = a_run(tmp_path / "teacher/x", "logits.h5", data, kwh=2)
+    two = a_run(tmp_path / "teacher/y", "logits.h5", data, kwh=4)
+    weights = a_run(tmp_path / "teacher/z", "checkpoint.safetensors", data, kwh=8)
+    three = a_run(tmp_path / "teacher/ears", "logits.h5", {**data, "checkpoint": weights}, {"only": "logits"})
+    a_run(tmp_path / "teacher/other", "logits.h5", kwh=1000)
+    mixed = a_run(tmp_path / "ensemble/e", "logits.h5", {**data, "y": two, "ears": three})
+    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {**data, "logits": f"{one} {mixed}"}, kwh=1)
+    settings = {"quantize": {"method": "qat"}}
+    a_run(tmp_path / "quantize/q", "model.tflite", {"checkpoint": student, "logits": one}, settings, kwh=0.5)
+    found = trainings(tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}, tmp_path)
+    assert {phase: entry["kWh"] for phase, entry in found.items()} == {
+        "training/quantize": 0.5,
+        "training/student": 1,
+        "training/teacher": 14,
+        "training/all": 15.5,
+    }
+    assert found["training/teacher"]["runs"] == {str(tmp_path / f"teacher/{n}"): e for n, e in zip("xyz", (2, 4, 8))}  # noqa: B905
+    assert found["training/all"]["seconds"] == 155
+    assert [entry["estimated"] for entry in found.values()] == [False, False, True, True]
+    assert not any(entry.get("missing") for entry in found.values())
+
+
+def test_what_is_not_known_is_said_and_not_guessed(tmp_path: Path) -> None:
+    """Oracle: one teacher of two is gone, the student has no energy.json: neither sum is given, nor that of all; what
+    is known of a part stays."""
+    one = a_run(tmp_path / "teacher/x", "logits.h5", kwh=2)
+    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {"logits": f"{one} {'f' * 64}"})
+    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
+    model, about = tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}
+    found = trainings(model, about, tmp_path)
+    assert {phase: entry["kWh"] for phase, entry in found.items()} == dict.fromkeys(
+        ("training/student", "training/teacher", "training/all")
+    )
+    assert found["training/student"]["missing"] == [f"{tmp_path / 'student/s'} metered no training"]
+    assert found["training/teacher"]["missing"] == [f"no run in {tmp_path / 'teacher'} has the logits.h5 ffffffffffff"]
+    assert found["training/teacher"]["runs"] == {str(tmp_path / "teacher/x"): 2}
+    (tmp_path / "student/s/run.json").write_text("[]")  # damaged: as good as gone
+    strange = tmp_path / "elsewhere.tflite"
+    strange.write_text("?")
+    for path, metadata in ((model, about), (model, {}), (strange, about)):
+        found = trainings(path, metadata, tmp_path)
+        assert ("training/quantize" in found) == (path == strange)
+        assert all(entry["kWh"] is None for entry in found.values())
+        assert "the student's teachers: its own run is not known" in found["training/teacher"]["missing"]
+
+
+def test_learning_from_labels_has_no_teacher(tmp_path: Path) -> None:
+    """Oracle: a student without logits costs itself."""
+    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {"logits": ""}, kwh=3)
+    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
+    found = trainings(tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}, tmp_path)
+    assert {phase: entry["kWh"] for phase, entry in found.items()} == {"training/student": 3, "training/all": 3}
+
+
+def twins(tmp_path: Path, stage: str, file: str, inputs: dict | None = None, settings: dict | None = None) -> str:
+    """Runs a, b and c of a stage with equal files, of 1, 2 and 4 kWh; returns the files' fingerprint."""
+    for name, kwh in (("a", 1), ("b", 2), ("c", 4)):
+        a_run(tmp_path / stage / name, file, inputs, settings, kwh=kwh)
+        (tmp_path / stage / name / file).write_text(stage)
+    return hashlib.sha256(stage.encode()).hexdigest()
+
+
+def cost(model: Path, digest: str, runs: Path, name: str | None = None) -> list[float | None]:
+    found = trainings(model, {"checkpoint_sha256": digest}, runs, name)
+    return [found.get(f"training/{stage}", {}).get("kWh") for stage in ("quantize", "student", "teacher")]
+
+
+def sources(folder: Path, *paths: Path) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "sources": [*map(str, paths)]}))
+
+
+def test_of_equal_files_the_one_that_was_used_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: by hand: all twins have equal bytes; a run.json names the middle one by its path, also after the runs
+    were moved, or were at a relative path; then the twin of the same name; then nothing tells."""
+    logits = twins(tmp_path, "teacher", "logits.h5")
+    digest = twins(tmp_path, "student", "checkpoint.safetensors", {"logits": logits})
+    twins(tmp_path, "quantize", "model.tflite", {"checkpoint": digest}, {"quantize": {"method": "qat"}})
+    model = tmp_path / "quantize/c/model.tflite"
+    assert cost(model, digest, tmp_path) == [4, 4, 4]
+    sources(model.parent, tmp_path / "student/a/checkpoint.safetensors")
+    sources(tmp_path / "student/a", tmp_path / "teacher/b/logits.h5")
+    assert cost(model, digest, tmp_path) == [4, 1, 2]
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    assert cost(moved / "quantize/c/model.tflite", digest, moved) == [4, 1, 2]
+    monkeypatch.chdir(moved.parent)
+    sources(moved / "quantize/c", Path("moved/student/b/checkpoint.safetensors"))
+    assert cost(Path("moved/quantize/c/model.tflite"), digest, Path("moved")) == [4, 2, 2]
+    copy = moved / "copy.tflite"
+    copy.write_text("quantize")
+    assert cost(copy, digest, moved, "a") == [1, 1, 2]
+    found = trainings(copy, {"checkpoint_sha256": digest}, moved, "d")
+    assert found["training/all"]["kWh"] is None
+    (why,) = found["training/quantize"]["missing"]
+    assert why.startswith(", ".join(str(moved / "quantize" / name) for name in "abc"))
+
+
+def test_a_training_in_another_folder_of_runs_is_not_taken_for_its_twin_here(tmp_path: Path) -> None:
+    """Oracle: by hand: the path in run.json leads elsewhere, where the same bytes cost 2 kWh and not 4."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    digest = twins(here, "student", "checkpoint.safetensors")
+    assert twins(there, "student", "checkpoint.safetensors") == digest
+    a_run(here / "quantize/c", "model.tflite", {"checkpoint": digest}, {"quantize": {"method": "ptq"}})
+    sources(here / "quantize/c", there / "student/b/checkpoint.safetensors")
+    assert cost(here / "quantize/c/model.tflite", digest, here) == [None, 2, None]
+    (there / "student/b/checkpoint.safetensors").write_text("trained anew")
+    assert cost(here / "quantize/c/model.tflite", digest, here) == [None, 2, None]
+    assert trainings(here / "quantize/c/model.tflite", {"checkpoint_sha256": digest}, here)["training/student"][
+        "runs"
+    ] == {str(here / "student/b"): 2}
+
+
+def test_one_training_under_two_paths_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: by hand: the student names its teacher by an absolute path, the training of integers by a relative
+    one."""
+    monkeypatch.chdir(tmp_path)
+    logits = a_run(Path("runs/teacher/t"), "logits.h5", kwh=2)
+    student = a_run(Path("runs/student/s"), "checkpoint.safetensors", {"logits": logits}, kwh=1)
+    settings = {"quantize": {"method": "qat"}}
+    a_run(Path("runs/quantize/q"), "model.tflite", {"checkpoint": student, "logits": logits}, settings, kwh=1)
+    sources(Path("runs/student/s"), tmp_path / "runs/teacher/t/logits.h5")
+    sources(Path("runs/quantize/q"), Path("runs/student/s/checkpoint.safetensors"), Path("runs/teacher/t/logits.h5"))
+    assert cost(Path("runs/quantize/q/model.tflite"), student, Path("runs")) == [1, 1, 2]
+
+
+def test_a_training_whose_meter_failed_makes_the_sum_unknown(tmp_path: Path) -> None:
+    """Oracle: by hand: the reason stands by the run's name, the teacher's own kWh stay."""
+    logits = a_run(tmp_path / "teacher/t", "logits.h5", kwh=2)
+    student = a_run(tmp_path / "student/s", "checkpoint.safetensors", {"logits": logits})
+    (tmp_path / "student/s/energy.json").write_text(json.dumps({"student": not_metered("no meter")}))
+    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
+    found = trainings(tmp_path / "quantize/q/model.tflite", {"checkpoint_sha256": student}, tmp_path)
+    assert {name: phase["kWh"] for name, phase in found.items()} == {
+        "training/student": None,
+        "training/teacher": 2,
+        "training/all": None,
+    }
+    assert found["training/student"]["missing"] == [f"{tmp_path / 'student/s'}: no meter"]
+    assert found["training/student"]["runs"] == {str(tmp_path / "student/s"): None}
