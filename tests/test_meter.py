@@ -131,9 +131,7 @@ def test_nothing_that_users_configure_for_codecarbon_is_read(tmp_path: Path, mon
         return {key: value for key, value in watch._tracker._conf.items() if key != "output_handlers"}
 
     plain = settings()
-    mine = (
-        "pue = 3\ntracking_mode = process\nforce_cpu_power = 9000\nlog_level = debug\noutput_dir = /none"
-    )
+    mine = "pue = 3\ntracking_mode = process\nforce_cpu_power = 9000\nlog_level = debug\noutput_dir = /none"
     for text in (f"[codecarbon]\n{mine}\ncountry_iso_code = FRA\n", "pue = 3"):
         (tmp_path / ".codecarbon.config").write_text(text)
         assert settings() == plain
