@@ -148,6 +148,7 @@ def test_the_locations_of_a_seed_are_those_of_earlier_versions() -> None:
     assert "".join(str(int(name in held_out)) for name in names) == "110001110001100011100011001110001110"
     fold = {name: str(number) for number, part in enumerate(folds) for name in part}
     assert "".join(fold[name] for name in names) == "013213203201102023321301230301201231"
+    assert hold_out(clips) == hold_out(clips, into="validation", fraction=0.3, seed=0)
     divided = hold_out(clips, folds=4, fold=2, seed=7)
     assert {clip.location for clip in divided if clip.split == "validation"} == folds[2]
 
