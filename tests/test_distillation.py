@@ -1,0 +1,81 @@
+"""What a student is trained on: the loss of a batch, and the logits of its teachers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from data.batches import Batch
+from data.errors import UserError
+from data.files import file_sha256
+from experiments.settings.parts import Distillation
+from experiments.training.distillation import Targets, imitation_loss, student_loss
+from students.distill import similarity_loss
+
+LABELS = torch.tensor([0, 2, 1, 1, 0])
+
+
+def batch_of(targets: torch.Tensor | None) -> Batch:
+    nothing = torch.zeros(5, dtype=torch.bool)
+    return Batch(torch.arange(5), torch.zeros(5, 4), LABELS, nothing, targets)
+
+
+def by_hand(logits: torch.Tensor, targets: torch.Tensor, temperature: float, hard: float) -> torch.Tensor:
+    """hard * cross-entropy + (1 - hard) * T^2 * KL(targets / T || logits / T), written out."""
+    p, q = (F.softmax(x / temperature, dim=1) for x in (targets, logits))
+    soft = (p * (p.log() - q.log())).sum(1).mean()
+    return hard * F.cross_entropy(logits, LABELS) + (1 - hard) * temperature**2 * soft
+
+
+def test_the_loss_has_the_terms_of_the_settings(generator: torch.Generator) -> None:
+    """Oracle: the terms by hand: divergence at the temperature, labels at their weight, smoothed labels alone without
+    targets, and the similarity of the classifier's inputs at its weight."""
+    network = nn.Sequential(nn.Identity(), nn.Linear(4, 3))
+    features, targets = torch.randn(5, 4, generator=generator), torch.randn(5, 3, generator=generator)
+    logits = network(features)
+    plain = student_loss(Distillation(temperature=3.0, hard_weight=0.25))
+    torch.testing.assert_close(plain(logits, batch_of(targets)), by_hand(logits, targets, 3.0, 0.25))
+    smoothed = student_loss(Distillation(label_smoothing=0.1))
+    expected = F.cross_entropy(logits, LABELS, label_smoothing=0.1)
+    torch.testing.assert_close(smoothed(logits, batch_of(None)), expected)
+    similar = student_loss(Distillation(temperature=3.0, hard_weight=0.25, similarity=7.0), network)
+    logits = network(features)
+    expected = by_hand(logits, targets, 3.0, 0.25) + 7 * similarity_loss(features, targets)
+    torch.testing.assert_close(similar(logits, batch_of(targets)), expected)
+    torch.testing.assert_close(similar(logits, batch_of(None)), F.cross_entropy(logits, LABELS))
+
+
+def test_an_imitation_is_compared_with_the_original_on_the_same_spectrograms(generator: torch.Generator) -> None:
+    """Oracle: the divergence from the original's answers by hand, without the labels; it is 0 for the original itself,
+    and no gradient reaches the original."""
+    original, network = nn.Linear(4, 3), nn.Linear(4, 3)
+    loss = imitation_loss(original, network, 2.0)
+    for _ in range(2):  # the latest inputs count
+        spectrograms = torch.randn(5, 4, generator=generator)
+        logits = network(spectrograms)
+        value = loss(logits, batch_of(None))
+        expected = by_hand(logits, original(spectrograms).detach(), 2.0, 0.0)
+        torch.testing.assert_close(value, expected)
+    value.backward()
+    assert original.weight.grad is None
+    assert network.weight.grad.abs().max() > 0
+    network.load_state_dict(original.state_dict())
+    assert loss(network(spectrograms), batch_of(None)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_numbers_out_of_range_are_found_before_the_training() -> None:
+    """Oracle: the message, from making the loss alone."""
+    with pytest.raises(UserError, match=r"temperature=0\.0"):
+        student_loss(Distillation(temperature=0.0))
+
+
+def test_the_fingerprint_of_targets_is_that_of_their_files(tmp_path: Path) -> None:
+    """Oracle: SHA-256 of each file, in the order given."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    paths = (tmp_path / "b", tmp_path / "a")
+    assert Targets(paths, np.zeros((1, 2))).fingerprint == f"{file_sha256(paths[0])} {file_sha256(paths[1])}"
+    assert Targets().fingerprint == ""
