@@ -18,10 +18,22 @@ from torch import nn
 
 from data.errors import UserError
 from students.limits import Complexity
-from students.quantize.flatbuffer import Graph, Operator, explain_damage, read_graph
+from students.quantize.damage import explain_damage
+from students.quantize.flatbuffer import Graph, Operator, read_graph
+from students.quantize.graph_checks import BITS, check_graph
 
-ACTIVATION_BYTES = {"FLOAT32": 4, "INT32": 4, "INT64": 8, "INT16": 2, "INT8": 1}
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
+# Operators that move, convert or compare values or apply a function to each: NeSsi counts no multiply-accumulates.
+# What is neither here nor in _macs may multiply matrices, for which NeSsi says 0 too: it is refused instead.
+_FREE = """
+ABS ARG_MAX ARG_MIN BATCH_TO_SPACE_ND BROADCAST_TO CAST CEIL CONCATENATION COS DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL
+EXP EXPAND_DIMS FILL FLOOR GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU LESS
+LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL PACK
+PAD PADV2 POW PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
+RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH
+SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE UNPACK
+"""
+FREE = frozenset(_FREE.split())
 
 
 def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
@@ -87,6 +99,7 @@ def tflite_complexity(path: str | Path) -> Complexity:
     """
     graph = read_graph(path)
     with explain_damage(path):
+        check_graph(graph)
         operators = _count_operators(graph)
         constants = sorted({i for operator in graph.operators for i in _parameters(graph, operator)})
         return Complexity(
@@ -101,6 +114,7 @@ def tflite_operators(path: str | Path) -> list[OperatorCost]:
     """The costs of a TFLite file operator by operator, by NeSsi's rules; errors as of tflite_complexity."""
     graph = read_graph(path)
     with explain_damage(path):
+        check_graph(graph)
         return _count_operators(graph)
 
 
@@ -149,28 +163,23 @@ def _macs(graph: Graph, operator: Operator) -> int:
         case "FULLY_CONNECTED":
             # The rule takes the input's last dimension, not its elements: a flattened map is undercounted by it.
             return output * graph.shape(operator.inputs[0])[-1]
-        case "PAD" | "RESHAPE" | "SOFTMAX":
-            return 0
+    if operator.kind in FREE:
+        return 0
     raise UserError(f"there is no rule for counting the operator {operator.kind}")
 
 
 def _alive_bytes(graph: Graph) -> list[int]:
-    """For each operator the bytes of the activations alive at once: computed already, and needed now or later."""
-    last_use = {i: len(graph.operators) for i in graph.outputs}
-    for step, operator in reversed(list(enumerate(graph.operators))):
-        for i in operator.inputs:
-            last_use.setdefault(i, step)
-    alive, found = set(graph.inputs), []
+    """For each operator the bytes of the activations alive at once: computed already, and needed now or later. Those
+    that nothing uses, such as the outputs, stay until the end."""
+    last_use = {i: step for step, operator in enumerate(graph.operators) for i in operator.inputs}
+    last_use |= dict.fromkeys(graph.outputs, len(graph.operators))
+    alive, found = sum(_activation_bytes(graph, i) for i in set(graph.inputs)), []
     for step, operator in enumerate(graph.operators):
-        alive |= {operator.output}
-        found.append(sum(_activation_bytes(graph, i) for i in alive))
-        alive = {i for i in alive if last_use.get(i, -1) > step}
+        alive += sum(_activation_bytes(graph, i) for i in operator.outputs)
+        found.append(alive)
+        alive -= sum(_activation_bytes(graph, i) for i in set(operator.inputs) if i >= 0 and last_use[i] == step)
     return found
 
 
 def _activation_bytes(graph: Graph, tensor: int) -> int:
-    if graph.is_constant(tensor):
-        return 0
-    if (kind := graph.dtype(tensor)) not in ACTIVATION_BYTES:
-        raise UserError(f"there is no rule for the size of an activation of {kind}")
-    return math.prod(graph.shape(tensor)) * ACTIVATION_BYTES[kind]
+    return 0 if graph.is_constant(tensor) else -(-math.prod(graph.shape(tensor)) * BITS[graph.dtype(tensor)] // 8)

@@ -79,14 +79,14 @@ def test_an_input_that_is_left_out_is_no_parameter(path: Path) -> None:
     channels = read_graph(path).shape(read_graph(path).operators[at].inputs[2])[0]
 
     def without_bias(model: schema.ModelT) -> None:
-        model.subgraphs[0].operators[at].inputs = np.array([*model.subgraphs[0].operators[at].inputs[:2], -1])
+        model.subgraphs[0].operators[at].inputs = np.array([*model.subgraphs[0].operators[at].inputs[:2], -1], np.int32)
 
     bare = changed(path, without_bias, "bare.tflite")
     assert tflite_complexity(bare).parameters == tflite_complexity(path).parameters - channels
 
 
 def refer_beyond(model: schema.ModelT) -> None:
-    model.subgraphs[0].operators[0].inputs = np.array([0, 10_000, 2])
+    model.subgraphs[0].operators[0].inputs = np.array([0, 10_000, 2], np.int32)
 
 
 def two_graphs(model: schema.ModelT) -> None:

@@ -21,15 +21,16 @@ import torch
 
 from data.audio import decode
 from data.errors import UserError, listed
-from data.front_ends import FrontEnd, build_front_end
+from data.front_ends import DEFAULT, FrontEnd, build_front_end
 from data.pieces import read_pieces
-from data.scenes import PART_SECONDS
+from data.scenes import PART_SECONDS, check_class_names
 from data.waves import to_float
 from experiments.evaluation.metrics import softmax
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
 from students.quantize.read import read_tflite
 
+LONGEST_NAME = 200  # characters of a class
 BATCH = 32  # files that a thread decodes in one go, and whose clips are classified together
 
 log = logging.getLogger(__name__)
@@ -127,9 +128,7 @@ def load_classifier(path: str | Path) -> Classifier:
     """
     network, metadata = read_tflite(path)
     front_end = front_end_of(path, metadata)
-    scenes = metadata.get("scenes")
-    if not (isinstance(scenes, list) and scenes and all(isinstance(scene, str) for scene in scenes)):
-        raise UserError(f"{path} does not name its classes: quantise the student again")
+    scenes = _scenes_of(path, metadata, network.output.shape[0])
     rate = front_end.sample_rate
     shape, clip = network.quantities[INPUT].shape, (1, front_end.mels, front_end.frames(round(PART_SECONDS * rate)))
     if clip != shape:
@@ -137,7 +136,7 @@ def load_classifier(path: str | Path) -> Classifier:
             f"{path} takes spectrograms of {shape}, a clip of {PART_SECONDS:g} s has {clip}: "
             "it was trained with another data.clip_seconds"
         )
-    return Classifier(network, front_end, tuple(scenes), rate)
+    return Classifier(network, front_end, scenes, rate)
 
 
 def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
@@ -146,7 +145,31 @@ def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
     Raises:
         UserError: they do not.
     """
+    rate, mel = metadata.get("sample_rate"), metadata.get("mel")
+    if type(rate) is not int or not isinstance(mel, Mapping) or not isinstance(mel.get("kind", DEFAULT), str):
+        raise UserError(
+            f"{path} does not name its front end (sample_rate={rate!r:.80}, mel={mel!r:.80}): quantise the "
+            "student again"
+        )
     try:
-        return build_front_end(int(metadata["sample_rate"]), metadata["mel"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not name its front end ({error!r}): quantise the student again") from error
+        return build_front_end(rate, mel)
+    except UserError as error:
+        raise UserError(f"{path}: {error}: quantise the student again") from error
+
+
+def _scenes_of(path: str | Path, metadata: Mapping[str, Any], classes: int) -> tuple[str, ...]:
+    """The names of the classes, as many as the network has logits."""
+    scenes = metadata.get("scenes")
+    if not (isinstance(scenes, list) and scenes and all(isinstance(scene, str) for scene in scenes)):
+        raise UserError(f"{path} does not name its classes: quantise the student again")
+    if len(scenes) != classes or len(set(scenes)) != len(scenes):
+        raise UserError(
+            f"{path} names {len(set(scenes))} different classes, its network has {classes} logits: quantise the "
+            "student again"
+        )
+    if odd := [scene for scene in scenes if not scene.strip() or not scene.isprintable() or len(scene) > LONGEST_NAME]:
+        raise UserError(
+            f"{path} names a class {odd[0]!r:.80}: names are of printable characters, at most {LONGEST_NAME}"
+        )
+    check_class_names(scenes)
+    return tuple(scenes)

@@ -35,7 +35,6 @@ from experiments.settings.shared import Settings
 from experiments.settings.stages import Energy
 from experiments.stages.context import model_of, new_run
 from students.complexity import tflite_complexity
-from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel
 
 FILE = "baseline.tflite"
@@ -47,9 +46,8 @@ def run(settings: Settings) -> None:
     """Meter `model` and the baseline; write baseline.tflite, energy.json and score.json; print the table."""
     own, path = settings.of(Energy), model_of(settings)
     model = TFLiteModel(path, kernels=own.kernels)
-    metadata = read_tflite(path)[1]
     data = prepare(settings.data, settings.cache_folder)
-    front_ends = {MODEL: _model_front_end(path, metadata, data), BASELINE: _baseline_front_end(data)}
+    front_ends = {MODEL: _model_front_end(path, model.metadata, data), BASELINE: _baseline_front_end(data)}
     inputs = {"model": file_sha256(path), **{key: data.fingerprint[key] for key in ("waves", "clips")}}
     this = new_run(settings, "energy", depends_on=dataclasses.asdict(own), inputs=inputs, sources=[path])
     if not (is_done(this, ENERGY, FILE) and is_complete(read_phases(this.folder), front_ends)):
@@ -63,7 +61,9 @@ def run(settings: Settings) -> None:
         log.info("%d clips, %s kernels, one thread, each for %g s or longer", len(clips), own.kernels, own.seconds)
         phases = meter_passes(models, front_ends, waves, scales, own.seconds)
         ratio = normalised(phases[BASELINE], phases[MODEL])
-        trained = trainings(path, metadata, Path(settings.runs), None if settings.model is None else settings.name)
+        trained = trainings(
+            path, model.metadata, Path(settings.runs), None if settings.model is None else settings.name
+        )
         write_text(this.folder / ENERGY, json.dumps(phases | trained, indent=1))
         finish(this, read_energy(this.folder) | {"energy/normalised": ratio, "energy/clips": len(clips)})
     phases = read_phases(this.folder)

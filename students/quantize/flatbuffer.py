@@ -1,12 +1,13 @@
 """Open a TFLite file: its operators by name, its tensors, its constants.
 
-Conventions: a file holds one graph; tensors are named by their index in it. Indices that an open graph gives are those
-of tensors and buffers that exist. Shapes are those of the file (NHWC). Importing this file does not import torch.
+Conventions: a file holds one graph; tensors are named by their index in it. Shapes are those of the file (NHWC).
+Nothing is trusted: an open graph refers only to tensors and buffers that exist, reading takes time and memory in
+proportion to the file, and its texts can be printed. What the numbers mean is checked in graph_checks.py. Importing
+this file does not import torch.
 Source: the TensorFlow Lite schema, version 3.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,43 @@ import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 
 from data.errors import UserError
+from data.names import printable
+from students.quantize.damage import WrongValueError, explain_damage
 
 IDENTIFIER = b"TFL3"  # bytes 4 to 8 of each file
+# Far more than any network for a microcontroller has. A table of a file may be referred to many times: without bounds
+# a small file could say that it has a billion tensors.
+LARGEST_FILE = 256 << 20  # bytes
+MOST = {"operatorCodes": 1_000, "tensors": 10_000, "operators": 5_000, "metadata": 100, "inputs": 1_000, "shape": 8}
+LONGEST_NAME = 300  # bytes
+_NAME = 10  # where a tensor's table says where its name lies; the length of a text has no accessor
 _OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
 _TYPES = {number: name for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """An activation or a constant.
+
+    Attributes:
+        name: as it may be printed.
+        shape: () of a scalar.
+        dtype: of its values, such as INT8.
+        scales: of its integers, float32: one, or one a channel; none of floats.
+        zero_points: of its integers, int64.
+        axis: of the channels that have scales of their own.
+        data: the bytes of a constant, uint8 (n,); of an activation there are none.
+        oddities: fields that are set and that nothing here takes into account, by name.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scales: np.ndarray
+    zero_points: np.ndarray
+    axis: int
+    data: np.ndarray
+    oddities: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -27,74 +61,68 @@ class Operator:
 
     Attributes:
         kind: such as CONV_2D.
+        version: of the kind.
         inputs: indices of tensors; an optional one that is left out is -1.
-        output: index of the (first) tensor that it computes.
+        outputs: indices of the tensors that it computes, at least one.
         options: the schema's object of them, such as Conv2DOptionsT; None if it has none.
     """
 
     kind: str
+    version: int
     inputs: tuple[int, ...]
-    output: int
+    outputs: tuple[int, ...]
     options: Any
+
+    @property
+    def output(self) -> int:
+        """The first tensor that it computes."""
+        return self.outputs[0]
 
 
 class Graph:
     """The network of a file.
 
     Attributes:
+        tensors: by index.
         inputs, outputs: indices of tensors.
         operators: in the order of execution.
     """
 
-    def __init__(self, model: schema.ModelT) -> None:
+    def __init__(self, model: schema.Model) -> None:
         """Raise an exception of any kind if the file refers to what it does not hold."""
-        (graph,) = model.subgraphs
-        self._model = model
-        self._tensors: list[schema.TensorT] = list(graph.tensors)
-        for tensor in self._tensors:
-            _check_index(tensor.buffer, len(model.buffers))
-        self.inputs = tuple(self._check(i) for i in graph.inputs)
-        self.outputs = tuple(self._check(i) for i in graph.outputs)
-        kinds = [_operator_name(code) for code in model.operatorCodes]
-        self.operators = tuple(
-            Operator(
-                kind=kinds[_check_index(operator.opcodeIndex, len(kinds))],
-                inputs=tuple(-1 if i == -1 else self._check(i) for i in operator.inputs),
-                output=self._check(operator.outputs[0]),
-                options=operator.builtinOptions,
-            )
-            for operator in graph.operators
-        )
+        if (count := model.SubgraphsLength()) != 1:
+            raise ValueError(f"it holds {count} graphs, not one: branches and loops cannot be read")
+        graph, self._model = model.Subgraphs(0), model
+        self.tensors = tuple(self._tensor(graph.Tensors(i), i) for i in _range("tensors", graph.TensorsLength()))
+        self.inputs, self.outputs = self._indices(graph, "Inputs"), self._indices(graph, "Outputs")
+        codes = [model.OperatorCodes(i) for i in _range("operatorCodes", model.OperatorCodesLength())]
+        named = [(_operator_name(code), code.Version()) for code in codes]
+        steps = [graph.Operators(i) for i in _range("operators", graph.OperatorsLength())]
+        self.operators = tuple(self._operator(step, named) for step in steps)
 
     def name(self, tensor: int) -> str:
         """Of a tensor."""
-        return (self._tensors[tensor].name or b"").decode(errors="replace")
+        return self.tensors[tensor].name
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Of a tensor; () of a scalar."""
-        shape = self._tensors[tensor].shape
-        return () if shape is None else tuple(int(n) for n in shape)
+        return self.tensors[tensor].shape
 
     def dtype(self, tensor: int) -> str:
         """Of a tensor's values, such as INT8."""
-        return _TYPES[self._tensors[tensor].type]
+        return self.tensors[tensor].dtype
 
     def scales(self, tensor: int) -> np.ndarray:
         """Of a tensor's integers, float32: one, or one a channel; none of floats."""
-        quantization = self._tensors[tensor].quantization
-        return np.asarray([] if quantization is None or quantization.scale is None else quantization.scale, np.float32)
+        return self.tensors[tensor].scales
 
     def zero_points(self, tensor: int) -> np.ndarray:
         """Of a tensor's integers, int64, as many as scales."""
-        quantization = self._tensors[tensor].quantization
-        return np.asarray(
-            [] if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint, np.int64
-        )
+        return self.tensors[tensor].zero_points
 
     def data(self, tensor: int) -> np.ndarray:
         """The bytes of a constant, uint8 (n,); of an activation there are none."""
-        data = self._model.buffers[self._tensors[tensor].buffer].data
-        return np.asarray([] if data is None else data, np.uint8)
+        return self.tensors[tensor].data
 
     def is_constant(self, tensor: int) -> bool:
         """Whether the file holds the tensor's values."""
@@ -102,13 +130,54 @@ class Graph:
 
     def metadata(self, name: str) -> bytes | None:
         """What the file's author stored under a name."""
-        for note in self._model.metadata or []:
-            if note.name == name.encode():
-                return bytes(self._model.buffers[note.buffer].data)
+        for i in _range("metadata", self._model.MetadataLength()):
+            if (note := self._model.Metadata(i)).Name() == name.encode():
+                return self._buffer(note.Buffer()).tobytes()
         return None
 
-    def _check(self, tensor: int) -> int:
-        return _check_index(tensor, len(self._tensors))
+    def _tensor(self, tensor: schema.Tensor, index: int) -> Tensor:
+        _range("shape", tensor.ShapeLength())
+        quantization = tensor.Quantization()
+        odd = {
+            "isVariable": tensor.IsVariable(),
+            "sparsity": tensor.Sparsity() is not None,
+            "variantTensors": tensor.VariantTensorsLength() > 0,
+            "externalBuffer": tensor.ExternalBuffer() > 0,
+            "quantization.details": quantization is not None and quantization.DetailsType() > 0,
+        }
+        return Tensor(
+            name=_name(tensor) or f"tensor {index}",
+            shape=tuple(_vector(tensor, "Shape", np.int32).tolist()),
+            dtype=_TYPES.get(tensor.Type(), f"type {tensor.Type()}"),
+            scales=_vector(quantization, "Scale", np.float32),
+            zero_points=_vector(quantization, "ZeroPoint", np.int64),
+            axis=0 if quantization is None else quantization.QuantizedDimension(),
+            data=self._buffer(tensor.Buffer()),
+            oddities=tuple(name for name, is_there in odd.items() if is_there),
+        )
+
+    def _operator(self, operator: schema.Operator, codes: Sequence[tuple[str, int]]) -> Operator:
+        kind, version = codes[_index(operator.OpcodeIndex(), len(codes))]
+        outputs = self._indices(operator, "Outputs")
+        if not outputs:
+            raise WrongValueError(f"an operator {kind} has no output")
+        options = schema.BuiltinOptionsCreator(operator.BuiltinOptionsType(), operator.BuiltinOptions())
+        return Operator(kind, version, self._indices(operator, "Inputs", optional=True), outputs, options)
+
+    def _indices(self, table: Any, field: str, optional: bool = False) -> tuple[int, ...]:
+        """A vector of a table that refers to tensors."""
+        _range("inputs", getattr(table, f"{field}Length")())
+        found = _vector(table, field, np.int32).tolist()
+        return tuple(-1 if optional and i == -1 else _index(i, len(self.tensors)) for i in found)
+
+    def _buffer(self, index: int) -> np.ndarray:
+        """The bytes of a buffer, uint8 (n,)."""
+        buffer = self._model.Buffers(_index(index, self._model.BuffersLength()))
+        if buffer.Offset() > 1:  # 0 and 1 stand for none
+            raise WrongValueError(
+                f"buffer {index} lies behind the network, at {buffer.Offset()}: such files are not read"
+            )
+        return _vector(buffer, "Data", np.uint8)
 
 
 def read_graph(path: str | Path) -> Graph:
@@ -120,35 +189,45 @@ def read_graph(path: str | Path) -> Graph:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is no file: quantise a student first, or name another model.tflite")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise UserError(f"{path} has {size:,} bytes, at most {LARGEST_FILE:,} are read: it is no network for a device")
     data = path.read_bytes()
     if data[4:8] != IDENTIFIER:
         raise UserError(f"{path} is no TFLite file: its identifier is {data[4:8]!r}, not {IDENTIFIER!r}")
     with explain_damage(path):
-        return Graph(schema.ModelT.InitFromPackedBuf(bytearray(data), 0))
+        return Graph(schema.Model.GetRootAs(data))
 
 
-@contextmanager
-def explain_damage(path: str | Path) -> Iterator[None]:
-    """Turn any exception of code that reads a file's content into a UserError that names the file."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except Exception as error:  # flatbuffers raises whatever a wrong offset leads to
-        raise UserError(
-            f"{path} is damaged, or not written by scenelet ({error}): quantise the student again"
-        ) from error
+def _range(field: str, count: int) -> range:
+    """The positions of a vector's elements, if there are not too many."""
+    if count > MOST[field]:
+        raise WrongValueError(f"{field} has {count:,} elements, at most {MOST[field]:,} are read")
+    return range(count)
 
 
-def _check_index(index: int, count: int) -> int:
+def _vector(table: Any, field: str, dtype: type) -> np.ndarray:
+    """A vector of numbers, which is part of the file's bytes; an empty one where there is none."""
+    if table is None or getattr(table, f"{field}IsNone")():
+        return np.empty(0, dtype)
+    return getattr(table, f"{field}AsNumpy")()
+
+
+def _name(tensor: schema.Tensor) -> str:
+    """As it may be shown; "" of a tensor without one."""
+    if (at := tensor._tab.Offset(_NAME)) and (length := tensor._tab.VectorLen(at)) > LONGEST_NAME:
+        raise WrongValueError(f"a tensor's name has {length:,} bytes, at most {LONGEST_NAME} are read")
+    return printable((tensor.Name() or b"").decode(errors="replace"))
+
+
+def _index(index: int, count: int) -> int:
     if not 0 <= index < count:
         raise IndexError(f"index {index} of {count}")
-    return int(index)
+    return index
 
 
-def _operator_name(code: schema.OperatorCodeT) -> str:
+def _operator_name(code: schema.OperatorCode) -> str:
     """Its number: old files hold it in the first field only, and numbers above 127 fit into the second only."""
-    number = max(code.deprecatedBuiltinCode, code.builtinCode)
+    number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
     if number not in _OPERATORS:
         raise UserError(f"it contains the operator number {number}, which the installed schema does not name")
     return _OPERATORS[number]

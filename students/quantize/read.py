@@ -1,12 +1,12 @@
 """Read a TFLite file back into an integer network, so that what is executed, counted and exported is the file.
 
 Conventions: files are those of tflite.py; an operator that it never writes is refused by name. What was read and
-written again has the same bytes.
+written again has the same bytes, and a file whose operators, tensors or constants would be written otherwise is
+refused: no number of a file is left unread.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,21 @@ import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 
 from data.errors import UserError
-from students.quantize.flatbuffer import Graph, Operator, explain_damage, read_graph
+from students.quantize.comparison import require_equal
+from students.quantize.damage import WrongValueError, explain_damage
+from students.quantize.flatbuffer import Graph, Operator, read_graph
+from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.metadata import parse_metadata
+from students.quantize.network_checks import check_network
 from students.quantize.nibbles import unpacked
-from students.quantize.tflite import METADATA_NAME
+from students.quantize.tflite import METADATA_NAME, to_tflite
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-DTYPES = {"INT8": np.int8, "INT32": np.int32, "INT64": np.int64}  # of constants
+WEIGHTS = {"INT8": 8, "INT4": 4}  # bits
+BIASES = {8: ("INT32", np.int32), 16: ("INT64", np.int64)}  # by the bits of activations
 
 
 def read_tflite(path: str | Path) -> tuple[IntegerNetwork, Mapping[str, Any]]:
@@ -37,8 +43,12 @@ def read_tflite(path: str | Path) -> tuple[IntegerNetwork, Mapping[str, Any]]:
         note = graph.metadata(METADATA_NAME)
         if note is None:
             raise UserError(f"it has no metadata named {METADATA_NAME}: it was not written by scenelet")
-        metadata = json.loads(note)
-        return replace(_Reader(graph).network(), exact=bool(metadata.get("exact"))), metadata
+        metadata = parse_metadata(note)
+        check_graph(graph)
+        network = replace(_Reader(graph).network(), exact=metadata.get("exact") is True)
+        check_network(network)
+        require_equal(graph, Graph(schema.Model.GetRootAs(to_tflite(network, metadata))))
+        return network, metadata
 
 
 class _Reader:
@@ -50,36 +60,46 @@ class _Reader:
         self.padded: dict[int, tuple[int, tuple[int, int]]] = {}  # output of a PAD: its input, cells before
 
     def network(self) -> IntegerNetwork:
-        quantities = {INPUT: self._quantity(self.graph.inputs[0])}
-        for operator in self.graph.operators:
+        graph = self.graph
+        if len(graph.inputs) != 1 or graph.outputs != (graph.operators[-1].output,):
+            raise WrongValueError(
+                f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs: one input is wanted, and one "
+                "output, of the last operator"
+            )
+        quantities = {INPUT: self._quantity(graph.inputs[0])}
+        for operator in graph.operators:
+            if len(operator.outputs) != 1:
+                raise WrongValueError(f"an operator {operator.kind} has {len(operator.outputs)} outputs, not one")
             if operator.kind == "PAD":
-                amounts = self._constant(operator.inputs[1])
+                amounts = integers(graph, operator.inputs[1])
                 self.padded[operator.output] = (operator.inputs[0], (int(amounts[1, 0]), int(amounts[2, 0])))
                 continue
             layer = self._layer(operator)
             self.layers.append(layer)
             self.names[operator.output] = layer.name
+            if layer.name in quantities:
+                raise WrongValueError(f"several layers have the name {layer.name!r}")
             quantities[layer.name] = self._quantity(operator.output)
         return IntegerNetwork(tuple(self.layers), self.weights, quantities)
 
     def _layer(self, operator: Operator) -> Layer:
         name, options, inputs, output = operator.kind, operator.options, operator.inputs, operator.output
-        source, padding = self.padded.get(inputs[0], (inputs[0], None))
         own = self.graph.name(output)
         if name == "ADD":
-            return Layer(own, ADD, tuple(self.names[i] for i in inputs), _has_relu(options))
+            return Layer(own, ADD, tuple(self._source(i) for i in inputs), _has_relu(operator))
         if name not in (*CONVOLUTIONS, *POOLS):
             raise UserError(f"it contains the operator {name}, which scenelet does not write")
+        source, padding = self.padded.get(inputs[0], (inputs[0], None))
         stride = (options.strideH, options.strideW)
         size, wanted = (self._quantity(i).shape[1:] for i in (source, output))
         if name in POOLS:
             kernel, groups = (options.filterHeight, options.filterWidth), 1
             if name == "AVERAGE_POOL_2D" and kernel == size and stride == (1, 1) and padding is None:
-                return Layer(own, GLOBAL_MEAN, (self.names[source],), _has_relu(options))
+                return Layer(own, GLOBAL_MEAN, (self._source(source),), _has_relu(operator))
         else:
             own = self.graph.name(inputs[1]).removesuffix("/weight")
             depthwise = name == "DEPTHWISE_CONV_2D"
-            self.weights[own] = weights = self._weights(inputs, depthwise)
+            self.weights[own] = weights = self._weights(operator, depthwise)
             kernel, groups = weights.weight.shape[2:], len(weights.weight) if depthwise else 1
         if padding is None:
             same = options.padding == schema.Padding.SAME
@@ -87,32 +107,55 @@ class _Reader:
             top, left = (max(total, 0) // 2 if same else 0 for total in totals)
             padding = top, left
         kind = POOLS.get(name, CONVOLUTION)
-        return Layer(own, kind, (self.names[source],), _has_relu(options), tuple(kernel), stride, padding, groups)
+        return Layer(own, kind, (self._source(source),), _has_relu(operator), tuple(kernel), stride, padding, groups)
 
-    def _weights(self, inputs: Sequence[int], depthwise: bool) -> Weights:
-        values = self._constant(inputs[1]).transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
-        bits = 4 if self.graph.dtype(inputs[1]) == "INT4" else 8
-        return Weights(np.ascontiguousarray(values), self._constant(inputs[2]), self.graph.scales(inputs[1]), bits)
+    def _source(self, tensor: int) -> str:
+        """The name of the layer that computes a tensor."""
+        if tensor not in self.names:
+            raise WrongValueError(f"tensor {self.graph.name(tensor)!r} is used as if a layer had computed it")
+        return self.names[tensor]
 
-    def _constant(self, tensor: int) -> np.ndarray:
-        shape, kind, data = self.graph.shape(tensor), self.graph.dtype(tensor), self.graph.data(tensor)
-        if kind == "INT4":
-            return unpacked(data, math.prod(shape)).reshape(shape)
-        return data.view(DTYPES[kind]).reshape(shape)
+    def _weights(self, operator: Operator, depthwise: bool) -> Weights:
+        graph, inputs = self.graph, operator.inputs
+        if len(inputs) != 3 or not all(i >= 0 and graph.is_constant(i) for i in inputs[1:]):
+            raise WrongValueError(f"an operator {operator.kind} lacks its weights or biases as constants")
+        weight, bias = (graph.tensors[i] for i in inputs[1:])
+        name, kind = BIASES[self._quantity(inputs[0]).bits]
+        if weight.dtype not in WEIGHTS or bias.dtype != name:
+            raise WrongValueError(
+                f"{weight.name!r} is of {weight.dtype} and {bias.name!r} of {bias.dtype}: weights are of "
+                f"{' or '.join(WEIGHTS)}, biases here of {name}"
+            )
+        if len(weight.scales) != len(bias.data.view(kind)):
+            raise WrongValueError(f"{weight.name!r} has {len(weight.scales)} scales: each output channel has one")
+        bits = WEIGHTS[weight.dtype]
+        integers = unpacked(weight.data, math.prod(weight.shape)) if bits == 4 else weight.data.view(np.int8)
+        ordered = integers.reshape(weight.shape).transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
+        # Copied: what is part of a file's bytes is not aligned and cannot be written to.
+        return Weights(ordered.copy(order="C"), bias.data.view(kind).copy(), weight.scales.copy(), bits)
 
     def _quantity(self, tensor: int) -> Quantity:
-        bits = {"INT8": 8, "INT16": 16}.get(self.graph.dtype(tensor))
+        it = self.graph.tensors[tensor]
+        bits = {"INT8": 8, "INT16": 16}.get(it.dtype)
         if bits is None:
             raise UserError(
-                f"its tensor {self.graph.name(tensor)} is not of int8 or int16: scenelet writes no such files"
+                f"its tensor {it.name!r} is of {it.dtype}, not int8 or int16: scenelet writes no files that are not of "
+                "int8 or int16"
             )
-        _, height, width, channels = self.graph.shape(tensor)
-        scale, zero_point = self.graph.scales(tensor)[0], self.graph.zero_points(tensor)[0]
-        return Quantity(float(scale), int(zero_point), (channels, height, width), bits)
+        if len(it.scales) != 1 or len(it.zero_points) != 1:
+            raise WrongValueError(
+                f"tensor {it.name!r} has {len(it.scales)} scales and {len(it.zero_points)} zero points, not one of each"
+            )
+        if len(it.shape) != 4 or it.shape[0] != 1:
+            raise WrongValueError(f"tensor {it.name!r} has the shape {it.shape}, not (1, height, width, channels)")
+        _, height, width, channels = it.shape
+        return Quantity(float(it.scales[0]), int(it.zero_points[0]), (channels, height, width), bits)
 
 
-def _has_relu(options: Any) -> bool:
-    kinds = schema.ActivationFunctionType
-    if options.fusedActivationFunction not in (kinds.NONE, kinds.RELU):
-        raise UserError("it contains an activation that scenelet does not write")
-    return options.fusedActivationFunction == kinds.RELU
+def _has_relu(operator: Operator) -> bool:
+    kinds, found = schema.ActivationFunctionType, getattr(operator.options, "fusedActivationFunction", None)
+    if found not in (kinds.NONE, kinds.RELU):
+        raise WrongValueError(
+            f"an operator {operator.kind} has the fusedActivationFunction {found}, which scenelet does not write"
+        )
+    return found == kinds.RELU

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 
 from data.errors import UserError, unknown
+from students.quantize.damage import AGAIN
 from students.quantize.integer import Quantity
+from students.quantize.read import read_tflite
+from students.quantize.tflite import to_tflite
 
 KERNELS = {
     "device": "BUILTIN_REF",
@@ -29,36 +32,39 @@ class TFLiteModel:
 
     Attributes:
         path: the file.
+        metadata: what the file says of itself.
         input_shape: (1, mels, frames, 1).
     """
 
     def __init__(self, path: str | Path, *, kernels: str = "device", threads: int = 1) -> None:
         """Load the file.
 
+        Runtimes trust what they are given and may end the process. They get the network that was read from the file,
+        every number of which was checked, as scenelet writes it; for files of scenelet that is the file.
+
         Raises:
-            UserError: the file is missing, cut short, or not an int8 network of one input and one output.
+            UserError: the file is missing or damaged, is not one of scenelet's, or has numbers that these kernels
+                refuse.
         """
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         if kernels not in KERNELS:
             unknown("kernels", kernels, KERNELS)
         self.path, self._micro = Path(path), None
+        network, self.metadata = read_tflite(path)
+        content = to_tflite(network, self.metadata)
         resolver = getattr(OpResolverType, KERNELS[kernels])
-        if not self.path.is_file():
-            raise UserError(f"{path} is no file: quantise a student first, or name another model.tflite")
         try:
             if kernels == "micro":
-                self._micro = _micro(self.path)
+                self._micro = _micro(content)
             self._interpreter = Interpreter(
-                model_content=self.path.read_bytes(), num_threads=threads, experimental_op_resolver_type=resolver
+                model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
             )
             self._interpreter.allocate_tensors()
             (self._input,) = self._interpreter.get_input_details()
             (self._output,) = self._interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"{path} is damaged or of another kind ({error}): quantise the student again") from error
-        if (kinds := {self._input["dtype"], self._output["dtype"]}) not in ({np.int8}, {np.int16}):
-            raise UserError(f"{path} takes and gives {kinds}, not int8 or int16: it was not written by scenelet")
+            raise UserError(f"{path} has numbers that the kernels {kernels} refuse ({error}): {AGAIN}") from error
         self.input_shape = tuple(int(n) for n in self._input["shape"])
 
     def quantize(self, spectrograms: torch.Tensor) -> np.ndarray:
@@ -104,9 +110,9 @@ def has_micro() -> bool:
     return importlib.util.find_spec("tflite_micro") is not None
 
 
-def _micro(path: Path) -> Any:
+def _micro(content: bytes) -> Any:
     if not has_micro():
         raise UserError("kernels=micro needs the package tflite-micro")
     from tflite_micro import runtime
 
-    return runtime.Interpreter.from_file(str(path))
+    return runtime.Interpreter.from_bytes(content)

@@ -1,0 +1,34 @@
+"""What a TFLite file of scenelet says of itself, as JSON."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from students.quantize.damage import WrongValueError
+
+LONGEST, DEEPEST = 1 << 20, 20  # bytes, brackets within brackets
+
+
+def parse_metadata(note: bytes) -> Mapping[str, Any]:
+    """Read the metadata; what the names stand for is checked where they are used.
+
+    Raises:
+        WrongValueError: they are no JSON object, contain what is no number, or are longer or deeper than any of ours.
+    """
+    if len(note) > LONGEST:
+        raise WrongValueError(f"its metadata have {len(note):,} bytes, at most {LONGEST:,} are read")
+
+    def refuse(number: str) -> NoReturn:
+        raise WrongValueError(f"its metadata contain {number}, which is not a number")
+
+    metadata = json.loads(note, parse_constant=refuse)
+    if not isinstance(metadata, dict):
+        raise WrongValueError(f"its metadata are {metadata!r}, not an object")
+    if (depth := _depth(metadata)) > DEEPEST:
+        raise WrongValueError(f"its metadata are nested {depth} deep, at most {DEEPEST} are read")
+    return metadata
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)

@@ -1,0 +1,114 @@
+"""Whether an integer network can be executed: by the runtimes without a crash, and in bounded time and memory.
+
+Conventions: see integer.py. The bounds are far beyond any network for a microcontroller: hundreds of times what the
+challenge allows.
+"""
+
+import math
+
+import numpy as np
+
+from students.quantize.calibrate import limit_of
+from students.quantize.damage import WrongValueError
+from students.quantize.integer import IntegerNetwork, Quantity
+from students.quantize.layers import ADD, CONVOLUTION, INPUT, Layer
+
+MOST_MACS = 10**10  # of one clip: seconds on any computer
+MOST_VALUES = 2**23  # of a tensor, for one clip
+MOST_UNFOLDED = 2**26  # values that a convolution's windows hold together, which are copied side by side
+SCALES = 2.0**-63, 2.0**63  # products of two are normal numbers in float32
+
+# What kernels can multiply by, by the bits of activations; beyond it some abort the process, others overflow in silence
+LARGEST_FACTOR = {8: 2**8, 16: 2**7}  # XNNPACK's limit, and that of the kernels for 16 bits
+FACTORS_OF_ADDITIONS = {8: (2.0**-10, 2.0**8), 16: (2.0**-15, 2.0**13)}  # XNNPACK's limits, and the others'
+
+
+def check_network(network: IntegerNetwork) -> None:
+    """Check every number of a network.
+
+    Raises:
+        WrongValueError: of the first that is wrong.
+    """
+    names = [INPUT, *(layer.name for layer in network.layers)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise WrongValueError(f"several layers have the name {twice[0]!r}")
+    for name, quantity in network.quantities.items():
+        _check_quantity(name, quantity)
+    macs = 0
+    for layer in network.layers:
+        if layer.kind == CONVOLUTION:
+            macs += _check_convolution(network, layer)
+        elif layer.kind == ADD:
+            _check_addition(network, layer)
+        else:
+            _check_pool(network, layer)
+    if macs > MOST_MACS:
+        raise WrongValueError(f"it has {macs:,} multiply-accumulates, at most {MOST_MACS:,} are executed")
+
+
+def _check_quantity(name: str, quantity: Quantity) -> None:
+    low, high = SCALES
+    if not low <= quantity.scale <= high:
+        raise WrongValueError(f"{name!r} has the scale {quantity.scale:g}: scales are from {low:g} to {high:g}")
+    wanted = (quantity.low, quantity.high) if quantity.bits == 8 else (0, 0)
+    if not wanted[0] <= quantity.zero_point <= wanted[1]:
+        raise WrongValueError(
+            f"{name!r} has the zero point {quantity.zero_point}: with {quantity.bits} bits it is from {wanted[0]} to "
+            f"{wanted[1]}"
+        )
+    if math.prod(quantity.shape) > MOST_VALUES:
+        raise WrongValueError(f"{name!r} has the shape {quantity.shape}: at most {MOST_VALUES:,} values are computed")
+
+
+def _check_convolution(network: IntegerNetwork, layer: Layer) -> int:
+    """Returns its multiply-accumulates."""
+    weights, read, wanted = network.weights[layer.name], network.quantities[layer.inputs[0]], network.quantities
+    where, limit = f"the convolution {layer.name!r}", limit_of(weights.bits)
+    if layer.groups not in (1, read.shape[0]) or len(weights.weight) % layer.groups:
+        raise WrongValueError(f"{where} has {layer.groups} groups of {read.shape[0]} channels")
+    if np.abs(weights.weight.astype(np.int64)).max() > limit:
+        raise WrongValueError(f"{where} has weights of {weights.bits} bits that are not from {-limit} to {limit}")
+    scales = weights.scale.astype(np.float64)
+    low, high = SCALES
+    if not ((scales >= low) & (scales <= high)).all():
+        raise WrongValueError(
+            f"{where} has scales of weights from {scales.min():g} to {scales.max():g}: they are from "
+            f"{low:g} to {high:g}"
+        )
+    largest = read.scale * scales.max() / wanted[layer.name].scale
+    if not largest < LARGEST_FACTOR[read.bits]:
+        raise WrongValueError(
+            f"{where} multiplies its sums by {largest:g}, by the scales of its input, weights and output: kernels "
+            f"multiply by less than {LARGEST_FACTOR[read.bits]}"
+        )
+    cells = math.prod(weights.weight.shape[1:])
+    positions = math.prod(wanted[layer.name].shape[1:])
+    if positions * cells * layer.groups > MOST_UNFOLDED:
+        raise WrongValueError(
+            f"{where} has {positions:,} windows of {cells * layer.groups:,} values, together at most "
+            f"{MOST_UNFOLDED:,} are computed"
+        )
+    return positions * weights.weight.size
+
+
+def _check_addition(network: IntegerNetwork, layer: Layer) -> None:
+    wanted, where = network.quantities[layer.name], f"the addition {layer.name!r}"
+    low, high = FACTORS_OF_ADDITIONS[wanted.bits]
+    for name in layer.inputs:
+        read = network.quantities[name]
+        if read.shape != wanted.shape:
+            raise WrongValueError(f"{where} is of {wanted.shape}, its input {name!r} of {read.shape}")
+        if not low <= read.scale / wanted.scale < high:
+            raise WrongValueError(
+                f"{where} multiplies its input {name!r} by {read.scale / wanted.scale:g}, by their scales: kernels "
+                f"multiply by {low:g} to {high:g}"
+            )
+
+
+def _check_pool(network: IntegerNetwork, layer: Layer) -> None:
+    read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
+    if (read.scale, read.zero_point) != (wanted.scale, wanted.zero_point):
+        raise WrongValueError(
+            f"the pool {layer.name!r} has the scale {wanted.scale:g} and zero point {wanted.zero_point}, its input has "
+            f"{read.scale:g} and {read.zero_point}: a pool changes neither"
+        )
