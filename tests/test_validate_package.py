@@ -22,10 +22,10 @@ from packages import CLIPS, LABEL, PDF, description, files, table, zipped
 
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES
+from experiments.runs.plain_yaml import DEPTH, read_yaml
 from experiments.submission.layout import other_than_official
 from experiments.submission.meta import meta_defects
 from experiments.submission.package import BYTES, MEMBERS
-from experiments.submission.plain_yaml import DEPTH, read_yaml
 from experiments.submission.validate import ROWS, validate
 
 OUTPUT, META = f"task1/{LABEL}/{LABEL}.output.csv", f"task1/{LABEL}/{LABEL}.meta.yaml"

@@ -1,24 +1,33 @@
 """The files of a run, one function each: from a path to values whose types were checked; reader.py is who calls them.
 
-Conventions: a function raises one of DAMAGE if the file is missing or does not hold what it should, or a UserError if
-it is no table. Numbers are finite.
+Conventions: a function raises one of DAMAGE if the file is missing, too large or does not hold what it should, and says
+where. Numbers are finite, texts are no numbers and truth values neither, and no name is there twice.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from data.errors import UserError
+from data.files import read_bounded
 from data.tables import read_table
 
 # Among others of whole numbers too large for floats, and of brackets in brackets in brackets ...
-DAMAGE = (OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+DAMAGE = (UserError, OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 BIN = ("low", "high", "items", "confidence", "accuracy")  # columns of reliability.csv
+BYTES, HISTORY_BYTES = 4 << 20, 64 << 20  # of a file; those of a long training have a hundredth of it
+DEPTH = 50  # of mappings and lists in each other
+LONGEST_PATH = 4096
+COUNT = re.compile(r"[0-9]{1,15}")
 
 Row = Mapping[str, Any]
 Metered = dict[str, Any]  # a phase of energy.json: see energy.py
+Kind = TypeVar("Kind")
 
 
 def not_metered(*reasons: str) -> Metered:
@@ -54,114 +63,169 @@ class Record:
 def record_in(path: Path) -> Record:
     """Of run.json."""
     content = mapping_in(path)
-    settings, inputs = _mapping(content["settings"]), _mapping(content["inputs"])
-    sources = content.get("sources", [])
-    if not isinstance(sources, list):
-        raise TypeError("sources must be a list")
+    inputs = _field(content, "inputs", _mapping)
+    sources = _list(content.get("sources", []), "sources")
     return Record(
-        settings,
-        {name: _text(value) for name, value in inputs.items()},
-        [Path(_text(source)) for source in sources],
+        _field(content, "settings", _mapping),
+        {name: _text(value, f"inputs: {name}") for name, value in inputs.items()},
+        [_path(source, "sources") for source in sources],
     )
 
 
 def scores_in(path: Path) -> dict[str, float]:
     """Of score.json: flat name to number."""
-    scores = mapping_in(path)
-    if odd := [name for name, value in scores.items() if not _is_number(value)]:
-        raise ValueError(f"no numbers: {', '.join(odd)}")
-    return scores
+    return {name: _number(value, name) for name, value in mapping_in(path).items()}
 
 
 def history_in(path: Path) -> list[dict[str, float]]:
     """Of history.jsonl: a row an epoch."""
-    rows = [_mapping(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    found = [{name: float(value) for name, value in row.items()} for row in rows]
-    if any("epoch" not in row for row in found):
-        raise ValueError("a row has no epoch")
+    found = []
+    for number, line in enumerate(read_bounded(path, HISTORY_BYTES).decode().splitlines(), start=1):
+        row = _mapping(_parsed(line), f"line {number}")
+        _field(row, "epoch", _number)
+        found.append({name: float(_number(value, f"line {number}: {name}")) for name, value in row.items()})
     return found
 
 
 def phases_in(path: Path) -> dict[str, Metered]:
     """Of energy.json: what was metered, by phase; kWh and seconds are numbers, or None where they are not known."""
-    return {phase: _phase(_mapping(found)) for phase, found in mapping_in(path).items()}
+    return {phase: _phase(_mapping(found, phase)) for phase, found in mapping_in(path).items()}
 
 
 def layers_in(path: Path) -> list[Row]:
     """Of layers.json: each layer's name, the bits and bytes of its weights, and its sensitivities if they are there."""
-    rows = [_mapping(row) for row in _list(path)]
-    return [{**row, "layer": _text(row["layer"]), "bits": int(row["bits"]), "bytes": int(row["bytes"])} for row in rows]
+    kinds = {"layer": _text, "bits": _whole, "bytes": _whole}
+    return [{**row, **{key: _field(row, key, kind) for key, kind in kinds.items()}} for row in _rows_in(path)]
 
 
 def operators_in(path: Path) -> list[Row]:
     """Of operators.json: the multiply-accumulates of each operator, by its output's name."""
-    rows = [_mapping(row) for row in _list(path)]
-    return [{**row, "output": _text(row["output"]), "macs": int(row["macs"])} for row in rows]
+    kinds = {"output": _text, "macs": _whole}
+    return [{**row, **{key: _field(row, key, kind) for key, kind in kinds.items()}} for row in _rows_in(path)]
 
 
 def confusion_in(path: Path) -> tuple[list[str], list[list[int]]]:
     """Of confusion.csv: the classes, and the counts, a row for each true class."""
     names, *columns = read_table(path, [], separator=",").items()
-    scenes, counts = [scene for scene, _ in columns], [[int(text) for text in column] for _, column in columns]
+    scenes, counts = [scene for scene, _ in columns], [column for _, column in columns]
     if not scenes or names[1] != scenes:
         raise ValueError("rows and columns are of different classes")
-    if any(count < 0 for column in counts for count in column):
-        raise ValueError("counts must be at least 0")
-    return scenes, [list(row) for row in zip(*counts, strict=True)]
+    if odd := [text for column in counts for text in column if not COUNT.fullmatch(text)]:
+        raise ValueError(f"{odd[0]!r} is no count")
+    return scenes, [list(map(int, row)) for row in zip(*counts, strict=True)]
 
 
 def bins_in(path: Path) -> list[dict[str, float]]:
     """Of reliability.csv: the bins of confidence that are not empty."""
     table = read_table(path, BIN, separator=",")
-    return [dict(zip(table, map(float, row), strict=True)) for row in zip(*table.values(), strict=True)]
+    rows = zip(*table.values(), strict=True)
+    return [{name: _number(float(text), name) for name, text in zip(table, row, strict=True)} for row in rows]
 
 
 def mapping_in(path: Path) -> dict[str, Any]:
     """Of a file that holds one JSON object."""
-    return dict(_mapping(json.loads(path.read_text(encoding="utf-8"))))
+    return dict(_mapping(_parsed(read_bounded(path, BYTES).decode()), "the file"))
 
 
-def _list(path: Path) -> list[Any]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, list):
-        raise TypeError(f"a {type(found).__name__} stands where a list belongs")
-    return found
+def config_in(path: Path) -> str:
+    """Of config.yaml: its text."""
+    return read_bounded(path, BYTES).decode()
+
+
+def damage(error: BaseException) -> str:
+    """What is wrong with a file, in words."""
+    return "too many brackets in each other" if isinstance(error, RecursionError) else str(error)
+
+
+def _rows_in(path: Path) -> list[Row]:
+    rows = _list(_parsed(read_bounded(path, BYTES).decode()), "the file")
+    return [_mapping(row, f"row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def _phase(found: Mapping[str, Any]) -> Metered:
-    kwh, seconds = (None if found[key] is None else _number(found[key]) for key in ("kWh", "seconds"))
-    if not isinstance(found["estimated"], bool):
+    known: dict[str, Any] = {key: _field(found, key, _number_or_none) for key in ("kWh", "seconds")}
+    if any(value is not None and value < 0 for value in known.values()):
+        raise ValueError("kWh and seconds must be at least 0")
+    if not isinstance(found.get("estimated"), bool):
         raise TypeError("estimated must be true or false")
-    runs = {name: None if value is None else _number(value) for name, value in _mapping(found.get("runs", {})).items()}
-    missing = found.get("missing", [])
-    if not isinstance(missing, list):
-        raise TypeError("missing must be a list")
-    counts = {key: _number(found[key]) for key in ("clips", "passes") if found.get(key) is not None}
-    if any(count <= 0 for count in counts.values()):
-        raise ValueError("clips and passes must be above 0")
-    known: dict[str, Any] = {"kWh": kwh, "seconds": seconds}
-    known |= {"runs": runs} if "runs" in found else {}
-    known |= {"missing": [_text(why) for why in missing]} if "missing" in found else {}
+    for key in ("clips", "passes"):
+        if found.get(key) is not None and _field(found, key, _number) <= 0:
+            raise ValueError(f"{key} must be above 0")
+    if "runs" in found:
+        known["runs"] = {name: _number_or_none(kwh, name) for name, kwh in _field(found, "runs", _mapping).items()}
+    if "missing" in found:
+        known["missing"] = [_text(why, "missing") for why in _field(found, "missing", _list)]
     return {**found, **known}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _parsed(text: str) -> Any:
+    """The JSON document.
+
+    Raises:
+        ValueError: it is none, nests too deep, or has a name twice; NaN and Infinity are for _number to refuse.
+    """
+    found = json.loads(text, object_pairs_hook=_each_once)
+    level = [found]
+    for _ in range(DEPTH):
+        level = [
+            value
+            for each in level
+            if isinstance(each, list | dict)
+            for value in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return found
+    raise ValueError(f"it nests deeper than {DEPTH} levels")
 
 
-def _number(value: Any) -> float:
-    if not _is_number(value):
-        raise ValueError(f"{value!r} is no finite number")
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"{Counter(name for name, _ in pairs).most_common(1)[0][0]!r} is there twice")
+    return found
+
+
+def _field(row: Mapping[str, Any], key: str, kind: Callable[[Any, str], Kind]) -> Kind:
+    if key not in row:
+        raise ValueError(f"{key} is missing")
+    return kind(row[key], key)
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{what}: {value!r} is no finite number")
     return value
 
 
-def _text(value: Any) -> str:
+def _number_or_none(value: Any, what: str) -> float | None:
+    return None if value is None else _number(value, what)
+
+
+def _whole(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{what}: {value!r} is no whole number of at least 0")
+    return value
+
+
+def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} stands where a text belongs")
+        raise TypeError(f"{what}: {value!r} stands where a text belongs")
     return value
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _path(value: Any, what: str) -> Path:
+    if "\0" in (text := _text(value, what)) or len(text) > LONGEST_PATH:
+        raise ValueError(f"{what}: {text!r} is no path")
+    return Path(text)
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{what}: a {type(value).__name__} stands where a list belongs")
+    return value
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"a {type(value).__name__} stands where a mapping belongs")
+        raise TypeError(f"{what}: a {type(value).__name__} stands where a mapping belongs")
     return value

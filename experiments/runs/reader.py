@@ -4,13 +4,12 @@ Conventions: a file that a stage does not write (a teacher has no layers) is an 
 not hold what it should, values of other types among it, is a UserError that names it, unless a function says otherwise.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
-
-import yaml
 
 from data.errors import UserError, listed
 from data.readers import readers
@@ -20,7 +19,9 @@ from experiments.runs.formats import (
     Record,
     Row,
     bins_in,
+    config_in,
     confusion_in,
+    damage,
     history_in,
     layers_in,
     mapping_in,
@@ -31,6 +32,7 @@ from experiments.runs.formats import (
 )
 from experiments.runs.identity import flat
 from experiments.runs.layout import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
+from experiments.runs.plain_yaml import read_yaml
 
 Rows = Sequence[Row]
 Kind = TypeVar("Kind")
@@ -86,8 +88,8 @@ class RunFiles:
     def data(self) -> Mapping[str, Any]:
         """The settings of `data` that the run was asked for; nothing if the config does not say."""
         try:
-            found = yaml.safe_load(self.config)["data"]
-        except (yaml.YAMLError, *DAMAGE):
+            found = read_yaml(self.config.encode())["data"]
+        except DAMAGE:
             return {}
         return found if isinstance(found, Mapping) else {}
 
@@ -111,8 +113,7 @@ def is_of_challenge(kind: str) -> bool:
 
 def is_run(folder: str | Path) -> bool:
     """Whether a finished run is there."""
-    folder = Path(folder)
-    return (folder / RECORD).is_file() and (folder / SCORES).is_file()
+    return all(os.path.isfile(os.path.join(folder, name)) for name in (RECORD, SCORES))  # of any text as a path
 
 
 def read_run(folder: str | Path) -> RunFiles:
@@ -132,7 +133,7 @@ def read_run(folder: str | Path) -> RunFiles:
         except UserError as error:
             wrong.append(str(error))
         except DAMAGE as error:
-            wrong.append(f"{folder / name}: {type(error).__name__}: {error}")
+            wrong.append(f"{folder / name}: {damage(error)}")
         return empty
 
     record = read(RECORD, record_in, Record({}, {}, []))
@@ -145,7 +146,7 @@ def read_run(folder: str | Path) -> RunFiles:
         settings=flat(record.settings),
         inputs=record.inputs,
         sources=record.sources,
-        config=read(CONFIG, lambda path: path.read_text(encoding="utf-8"), ""),
+        config=read(CONFIG, config_in, ""),
         energy=read(ENERGY, phases_in, {}),
         layers=read(LAYERS, layers_in, []),
         operators=read(OPERATORS, operators_in, []),
@@ -231,5 +232,6 @@ def _checked(path: Path, parse: Callable[[Path], Kind]) -> Kind:
     try:
         return parse(path)
     except DAMAGE as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged or missing ({what}): run its stage again with force=true") from error
+        raise UserError(
+            f"{path} is damaged or missing ({damage(error)}): run its stage again with force=true"
+        ) from error

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError, counted, listed
+from data.files import read_bounded
+from experiments.runs.plain_yaml import BYTES, read_yaml
 from experiments.submission.layout import LABEL, label_of
 from experiments.submission.meta import authors_wanted, datasets_wanted, system_wanted, text_wanted
-from experiments.submission.plain_yaml import read_yaml
 
 SECTIONS = ("abstract", "introduction", "system", "data", "results", "complexity", "energy")
 PROSE = 100_000  # characters of a section
@@ -74,8 +75,9 @@ def read_about(path: str | Path, runs: int) -> About:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"submit.about={path} is no file. It should be like this:\n{EXAMPLE}")
+    data = read_bounded(path, BYTES)
     try:
-        content = read_yaml(path.read_bytes())
+        content = read_yaml(data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     wrong = _defects(content, runs)

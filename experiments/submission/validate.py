@@ -17,6 +17,7 @@ from data.names import last_part, matched, printable
 from data.scenes import SCENES
 from data.tables import parse_table
 from experiments.evaluation.predictions import check_probabilities, header
+from experiments.runs.plain_yaml import read_yaml
 from experiments.submission.layout import (
     META,
     OFFICIAL_FILES,
@@ -29,7 +30,6 @@ from experiments.submission.layout import (
 )
 from experiments.submission.meta import meta_defects
 from experiments.submission.package import read_package
-from experiments.submission.plain_yaml import read_yaml
 
 SHOWN = 10  # defects of one table's rows, of which there may be a hundred thousand
 ROWS = 2 * OFFICIAL_FILES  # of a table that is read

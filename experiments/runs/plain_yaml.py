@@ -1,7 +1,8 @@
 """Reading of YAML that is not trusted, with PyYAML's safe loader, less what a plain description has no use for.
 
 Conventions: UTF-8; no aliases (ten lines of them unfold to gigabytes), no key twice in a mapping (the last would win),
-no deep nesting. What is returned is made of dict, list, str, int, float, bool, None, dates and bytes.
+no deep nesting, not too many values (PyYAML takes a second for ten thousand), no numbers of a thousand digits (which
+take the square of their length). What is returned is made of dict, list, str, int, float, bool, None, dates and bytes.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ import yaml
 from data.errors import UserError
 
 DEPTH = 20  # of mappings and lists in each other
+BYTES, EVENTS = 1 << 20, 20_000  # the latter are values, and beginnings and ends of mappings and lists
+DIGITS = 100  # of a number
 
 
 def read_yaml(data: bytes) -> Any:
@@ -19,6 +22,8 @@ def read_yaml(data: bytes) -> Any:
     Raises:
         UserError: what is wrong with it.
     """
+    if len(data) > BYTES:
+        raise UserError(f"it has {len(data):,} bytes, more than {BYTES:,}")
     try:
         text = data.decode("utf-8-sig")
         _require_plain(text)
@@ -42,6 +47,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _short_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > DIGITS:
+        raise ValueError(f"a number of {len(node.value):,} digits in line {_line(node)}")
+    return loader.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _short_number)
+
+
 def _line(found: yaml.Node | yaml.Event) -> int:
     """Where something begins, from 1."""
     assert found.start_mark is not None  # the parser sets it
@@ -51,7 +65,9 @@ def _line(found: yaml.Node | yaml.Event) -> int:
 def _require_plain(text: str) -> None:
     """Before anything is built: the parser goes from event to event, without recursion."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if number > EVENTS:
+            raise UserError(f"it has more than {EVENTS:,} values")
         if isinstance(event, yaml.AliasEvent):
             raise UserError(f"it has an alias (*{event.anchor}) in line {_line(event)}: write it out")
         if isinstance(event, yaml.CollectionStartEvent):
