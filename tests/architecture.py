@@ -29,6 +29,13 @@ IMPORTERS = ("import_module", "__import__")  # functions that import what a stri
 BY_STRING = ("experiments.run", "experiments.bench.__main__", "data.registry")  # that may call them
 TABLES = ("experiments.settings.stages", "experiments.bench.__main__")  # that may name modules in strings
 SETTINGS = "data."  # begins keys of settings too: data.residency is one, and a module
+# Dataclasses that are filled step by step; all others are values, which nobody changes.
+FILLED = (
+    "experiments.command.launcher.Ray",
+    "experiments.command.launcher.RayLauncher",
+    "experiments.submission.package.Package",
+    "experiments.training.state.TrainingState",
+)
 LONGEST = 250  # lines of a file
 LEVELS = 7  # import levels inside experiments
 LOOSE = 9  # modules beside the folders of experiments
@@ -201,6 +208,18 @@ def command_lines_below(modules: Modules) -> list[str]:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "stage=" in node.value
     ]
+
+
+def changeable_values(modules: Modules) -> list[str]:
+    """Dataclasses that are not frozen, but those that are filled step by step."""
+    found = []
+    for module in modules.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and f"{module.name}.{node.name}" not in FILLED:
+                for decorator in map(ast.unparse, node.decorator_list):
+                    if decorator.startswith("dataclass") and "frozen=True" not in decorator:
+                        found.append(f"{module.name}.{node.name}")
+    return found
 
 
 def untyped_packages(root: Path) -> list[str]:

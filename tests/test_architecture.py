@@ -138,6 +138,15 @@ def test_lower_rooms_do_not_know_the_command_line(modules: Modules, tmp_path: Pa
     ]
 
 
+def test_values_are_not_changed(modules: Modules, tmp_path: Path) -> None:
+    """Oracle: the keyword in each decorator; an example with a frozen class, a plain one, one with a wrong word and one
+    that is no dataclass."""
+    assert architecture.changeable_values(modules) == []
+    classes = "@dataclass(frozen=True, kw_only=True)\nclass A: ...\n@dataclass\nclass B: ...\n"
+    classes += "@dataclass(frozen=False)\nclass C: ...\nclass D: ...\n"
+    assert architecture.changeable_values(house(tmp_path, {"data/a": classes})) == ["data.a.B", "data.a.C"]
+
+
 def test_every_package_has_types(tmp_path: Path) -> None:
     """Oracle: PEP 561's marker; an example where one of four has it."""
     assert architecture.untyped_packages(ROOT) == []
