@@ -48,6 +48,10 @@ class WaveArrays:
     def __len__(self) -> int:
         return len(self.wave)
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Waves of the given rows as they are stored: int16 (len(rows), samples)."""
+        return self.wave[rows]
+
     def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
         """Waves of the given rows: float32 (len(rows), samples) in [-1, 1], on `device`."""
         return to_float(torch.from_numpy(self.wave[rows]).to(device), torch.from_numpy(self.scale[rows]).to(device))

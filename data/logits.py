@@ -8,6 +8,7 @@ name holds finished logits only.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +18,11 @@ from filelock import FileLock, Timeout
 
 from data.errors import UserError, listed
 from data.files import replacing
-from data.store import Store, create
+from data.layout import DONE, shown
+from data.logits_file import BY_SHIFT, DIGEST, FORMAT, LOGITS, content_digest, is_as_written, open_logits, shapes
+from data.store import DamagedStoreError, Store, create
 
-FORMAT = "scenelet logits 1"
-BY_SHIFT = "by_shift"  # a column
+log = logging.getLogger(__name__)
 
 
 class LogitsWriter:
@@ -62,16 +64,29 @@ class LogitsWriter:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"another process is writing {self.path}: wait for it, or choose another name") from None
-        if not self._is_ours():
-            create(self.partial, self._filenames, self._columns, self._attributes)
-        self._store = Store(self.partial)
+        self._store = self._taken_up() or self._laid_out()
 
-    def _is_ours(self) -> bool:
+    def _laid_out(self) -> Store:
+        create(self.partial, self._filenames, self._columns, self._attributes)
+        return Store(self.partial, LOGITS)
+
+    def _taken_up(self) -> Store | None:
+        """The partial file of a writer before, if it is of the same logits and not damaged."""
+        if not self.partial.exists():
+            return None
         try:
-            store = Store(self.partial)
-        except UserError:
-            return False
-        return store.attributes == self._attributes and store.filenames == self._filenames
+            store = Store(self.partial, LOGITS)
+        except DamagedStoreError as error:
+            log.warning("%s is started again, it is damaged: %s", self.partial, error.reason)
+            return None
+        wanted = {name: (len(self._filenames), *row) for name, (_, row) in self._columns.items()}
+        if (store.attributes, store.filenames, shapes(store)) != (self._attributes, self._filenames, wanted):
+            log.info("%s is started again: it is of other clips, weights or settings", self.partial)
+            return None
+        if len(bad := np.flatnonzero((store[DONE] == 1) & ~np.isfinite(store["logits"]).all(axis=1))):
+            log.warning("%s: %d clips are computed again, their logits are not numbers", self.partial, len(bad))
+            store.reset(bad)
+        return store
 
     @property
     def missing(self) -> np.ndarray:
@@ -91,11 +106,12 @@ class LogitsWriter:
 
     def seal(self, **accuracies: float) -> None:
         """Give the file its final name, with the accuracies the logits have; every row must be done."""
-        self._store.require("logits")
+        self._store.require_done()
         rows, values = range(len(self._filenames)), {name: np.array(self._store[name]) for name in self._columns}
+        digest = content_digest(self._filenames, str(self._attributes["scenes"]), values)
         with replacing(self.path) as finished:
-            create(finished, self._filenames, self._columns, {**self._attributes, **accuracies})
-            Store(finished).fill(rows, **values)
+            create(finished, self._filenames, self._columns, {**self._attributes, **accuracies, DIGEST: digest})
+            Store(finished, LOGITS).fill(rows, **values)
         self.partial.unlink()
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
@@ -114,29 +130,21 @@ def read_logits(
         UserError: the file is missing, damaged, unfinished, of other scenes or another order of them, lacks clips
             (listed), or holds values that are not numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: train a teacher of this name first, or name files of logits")
-    store = Store(path)
-    if (found := store.attributes.get("format")) != FORMAT:
-        raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: write the logits again")
-    store.require("logits")
-    theirs, shape = (
-        json.loads(store.attributes.get("scenes", "[]")),
-        store[column].shape if column in store.columns else None,
-    )
-    if shape is None or shape[-1] != len(theirs):
-        raise UserError(f"{path} has {column} of the shape {shape} for {len(theirs)} scenes: write the logits again")
+    store, theirs, shifts = open_logits(path)
     if theirs != list(scenes):
         raise UserError(
-            f"{path} has the scenes {theirs}, the data set has {list(scenes)}: logits are comparable only if both "
-            "have the same scenes in the same order; write logits of this data set"
+            f"{path} has the scenes {shown(theirs)}, the data set has {shown(list(scenes))}: logits are comparable "
+            "only if both have the same scenes in the same order; write logits of this data set"
         )
+    if column == BY_SHIFT and not shifts:
+        raise UserError(f"{path} has no logits of single shifts: write the logits again")
     row = {name: i for i, name in enumerate(store.filenames)}
     if missing := [name for name in filenames if name not in row]:
         raise UserError(
             f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\nwrite logits of this data set"
         )
+    if not is_as_written(store):
+        log.warning("%s: its values are not those that were written: changed by hand since, or damaged", path)
     logits = store[column][[row[name] for name in filenames]]
     if not np.isfinite(logits).all():
         raise UserError(f"{path} holds values that are not numbers: the teacher's training failed; train it again")
@@ -157,17 +165,8 @@ def load_logits(path: str | Path) -> Logits:
     Raises:
         UserError: the file is missing, damaged or unfinished; see read_logits.
     """
-    store = Store(Path(path))
-    try:
-        scenes = tuple(json.loads(str(store.attributes["scenes"])))
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} does not name its scenes ({error!r}): it is no file of logits") from error
-    return Logits(store.filenames, scenes, read_logits(path, store.filenames, scenes))
-
-
-def read_identity(path: str | Path) -> dict[str, object]:
-    """What a logits file says it depends on: teacher, config, weights, waves, clips; and the accuracies it has."""
-    return Store(Path(path)).attributes
+    store, scenes, _ = open_logits(path)
+    return Logits(store.filenames, tuple(scenes), read_logits(path, store.filenames, scenes))
 
 
 def common_shifts(paths: Sequence[str | Path]) -> tuple[int, ...]:
@@ -176,7 +175,7 @@ def common_shifts(paths: Sequence[str | Path]) -> tuple[int, ...]:
     Raises:
         UserError: a file has none, or others.
     """
-    found = [json.loads(str(read_identity(path).get("shifts", "[]"))) for path in paths]
+    found = [open_logits(path).shifts for path in paths]
     for path, shifts in zip(paths, found, strict=True):
         if not shifts:
             raise UserError(

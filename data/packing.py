@@ -1,17 +1,14 @@
 """Decode every clip of a data set once, on all cores, into one file that a process may go on with if another is killed.
 
-Conventions: the file is `waves_<rate>.h5` (data/store.py) with the columns `wave` int16 (N, samples), `scale` float32,
-`stamp` int64 (N, 2) (size and time of modification of the clip's file) and `checksum` (of the wave). What is finished
-is flagged and never done again; one process packs, another one of the same folder waits for it.
+Conventions: the file is `waves_<rate>.h5` (data/wave_file.py). What is finished is flagged and never done again; one
+process packs, another one of the same folder waits for it.
 """
 
-import hashlib
 import logging
 import math
 import os
 import shutil
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -24,14 +21,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.audio import RESAMPLER, Decoded, decode
+from data.audio import Decoded, decode
 from data.errors import UserError, listed
 from data.ranges import require_format
 from data.scenes import ClipSet
-from data.store import Store, create
+from data.store import DamagedStoreError, Store, create
+from data.wave_file import COLUMNS, FORMAT, WAVES, checks, damaged_rows, open_waves, source_digest
 
-FORMAT = "scenelet waves 2"
-COLUMNS = {"scale": (np.float32, ()), "stamp": (np.int64, (2,)), "checksum": (np.uint32, ())}
 TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
 COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
 SPARE_BYTES = 1 << 20  # for the header of a new file
@@ -54,10 +50,17 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
     require_format(sample_rate, clip_seconds)
     path = Path(folder) / f"waves_{sample_rate}.h5"
     stamps = read_stamps(clips.root, clips.filenames)
+    source = source_digest(clips.filenames, sample_rate, clip_seconds)
+    if path.exists() and not os.access(path.parent, os.W_OK) and is_current(path, source, clips.root):
+        return path  # no lock can be made there, and nothing needs one
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path):
         store = _lay_out(path, clips, sample_rate, clip_seconds)
-        store.reset(np.flatnonzero((store["stamp"] != stamps).any(axis=1)))
+        if len(damaged := damaged_rows(store)):
+            names = listed([store.filenames[row] for row in damaged])
+            log.warning("%s: %d clips are decoded again, what was stored is damaged:\n%s", path, len(damaged), names)
+            store.reset(damaged)
+        store.reset(_changed(store, stamps))
         if len(store.missing):
             try:
                 _fill(store, clips.root, sample_rate, clip_seconds, stamps)
@@ -94,21 +97,22 @@ def is_current(path: Path, source: str, root: Path) -> bool:
     Cheap enough to ask every time.
     """
     try:
-        store = _open(path, source)
-        return not len(store.missing) and bool((store["stamp"] == read_stamps(root, store.filenames)).all())
+        store = open_waves(path)
+        if store.attributes["source"] != source or len(store.missing) or len(damaged_rows(store)):
+            return False
+        return not len(_changed(store, read_stamps(root, store.filenames)))
     except UserError:
         return False
 
 
 def source_of(path: Path) -> str:
     """The fingerprint of what a store is for."""
-    return Store(path).attributes["source"]
+    return str(open_waves(path).attributes["source"])
 
 
-def source_digest(filenames: list[str], sample_rate: int, clip_seconds: float) -> str:
-    """Fingerprint of what a store is for: the list of clips, the rate, the length and the format."""
-    lines = [FORMAT, RESAMPLER, str(sample_rate), str(float(clip_seconds)), *filenames]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _changed(store: Store, stamps: np.ndarray) -> np.ndarray:
+    """Rows whose sound file is not the one that was decoded, int64."""
+    return np.flatnonzero((store["stamp"] != stamps).any(axis=1))
 
 
 @contextmanager
@@ -133,9 +137,11 @@ def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) 
     source = source_digest(clips.filenames, sample_rate, clip_seconds)
     if path.exists():
         try:
-            return _open(path, source)
-        except UserError as reason:
-            log.info("%s %s: it is made anew", path, reason)
+            if (store := open_waves(path)).attributes["source"] == source:
+                return store
+            log.info("%s is of another list of clips, or of another length: it is made anew", path)
+        except DamagedStoreError as error:
+            log.warning("%s is made anew, it is damaged or of another version: %s", path, error.reason)
     columns = {**COLUMNS, "wave": (np.int16, (round(clip_seconds * sample_rate),))}
     per_clip = sum(np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in columns.values())
     per_clip += 1 + max(len(name.encode()) for name in clips.filenames)
@@ -150,26 +156,7 @@ def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) 
     path.unlink(missing_ok=True)
     attributes = {"format": FORMAT, "sample_rate": sample_rate, "clip_seconds": clip_seconds, "source": source}
     create(path, clips.filenames, columns, attributes)
-    return Store(path)
-
-
-def _open(path: Path, source: str) -> Store:
-    """An existing store of this source.
-
-    Raises:
-        UserError: what the file is instead.
-    """
-    try:
-        store = Store(path)
-    except UserError as error:
-        raise UserError(f"cannot be read ({error.__cause__ or error})") from error
-    if (found := store.attributes.get("format")) != FORMAT:
-        raise UserError(f"has format {found!r}, not {FORMAT!r}")
-    if not {"wave", *COLUMNS} <= store.columns:
-        raise UserError("lacks columns")
-    if store.attributes.get("source") != source:
-        raise UserError("is of another list of clips, or of another length")
-    return store
+    return Store(path, WAVES)
 
 
 def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:
@@ -182,8 +169,9 @@ def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamp
     def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
         decoded = decode([root / store.filenames[row] for row in rows], sample_rate, clip_seconds)
         rows = rows[decoded.read]
-        checksum = np.array([zlib.crc32(wave) for wave in decoded.wave])
-        store.put(rows, wave=decoded.wave, scale=decoded.scale, checksum=checksum, stamp=stamps[rows])
+        values = {"wave": decoded.wave, "scale": decoded.scale, "stamp": stamps[rows]}
+        values |= checks(**values)
+        store.put(rows, **{name: value for name, value in values.items() if name in store.columns})
         return rows, replace(decoded, wave=decoded.wave[:0])  # the rest is this thread's to overwrite
 
     task = max(1, min(TASK, TASK_BYTES // store["wave"][0].nbytes))

@@ -47,19 +47,19 @@ class Waves:
         self._pin = torch.device(device).type == "cuda" and self.place.type == "cpu"
         self._scale = torch.from_numpy(store.scale[rows]).to(self.place)
         self._rows = rows
-        self._map: np.ndarray | None = store.wave if residency == "disk" else None
+        self._disk = store if residency == "disk" else None
         if residency != "disk":
             self._wave = torch.empty((len(rows), store.samples), dtype=torch.int16, device=self.place)
             for start in range(0, len(rows), CHUNK):
-                self._wave[start : start + CHUNK] = torch.from_numpy(store.wave[rows[start : start + CHUNK]])
+                self._wave[start : start + CHUNK] = torch.from_numpy(store.take(rows[start : start + CHUNK]))
 
     def gather(self, positions: torch.Tensor) -> Raw:
         """The waves at some positions, int64 (B,) on `place`, of the rows."""
         scale = self._scale[positions]
-        if self._map is None:
+        if self._disk is None:
             wave = self._wave[positions]
         else:
-            wave = torch.from_numpy(self._map[self._rows[positions.numpy()]])
+            wave = torch.from_numpy(self._disk.take(self._rows[positions.numpy()]))
         return Raw(wave.pin_memory(), scale.pin_memory()) if self._pin else Raw(wave, scale)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from data.errors import UserError, listed
 from data.files import replacing
+from data.layout import DONE, NAMES, Column, DamageError, Kind, read_layout, shown
 
 Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]  # name -> type, and shape of one row
 Rows = Sequence[int] | np.ndarray
@@ -30,10 +31,10 @@ def create(path: Path, filenames: Sequence[str], columns: Columns, attributes: M
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            with h5py.File(temporary, "w", libver="latest") as file:
+            with h5py.File(temporary, "w", libver="latest", locking=False) as file:  # it has no other user
                 file.attrs.update(attributes)
-                file.create_dataset("filename", data=np.char.encode(np.asarray(filenames), "utf-8"))
-                for name, (dtype, shape) in {**columns, "done": (np.uint8, ())}.items():
+                file.create_dataset(NAMES, data=np.char.encode(np.asarray(filenames), "utf-8"))
+                for name, (dtype, shape) in {**columns, DONE: (np.uint8, ())}.items():
                     _allocate(file, name, np.dtype(dtype), (rows, *shape))
             with open(temporary, "r+b") as file:
                 if hasattr(os, "posix_fallocate"):
@@ -52,48 +53,60 @@ def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_obj_track_times(False)  # equal content makes equal files
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if name == "done" else h5py.h5d.FILL_TIME_NEVER)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if name == DONE else h5py.h5d.FILL_TIME_NEVER)
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), h5py.h5s.create_simple(shape), plan)
+
+
+class DamagedStoreError(UserError):
+    """A file that is there and is no whole store of the kind that is expected.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{path} is damaged, or another kind of file: {reason}; {remedy}")
+        self.reason = reason
 
 
 class Store:
     """An open store. Columns are read as memory maps: `store["wave"][rows]`.
 
     Attributes:
-        path: the file.
+        path, kind: the file, and what it must hold.
         filenames: the rows' names.
-        attributes: what the writer said of the file.
+        attributes: what the writer said of the file; texts and numbers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: Kind) -> None:
         """Open an existing store.
 
         Raises:
-            UserError: the file is missing, cut short or no such store.
+            DamagedStoreError: the file is no such store, or not whole.
+            UserError: it is missing, or may not be read.
         """
-        self.path = Path(path)
+        self.path, self.kind = Path(path), kind
         try:
-            with h5py.File(self.path, "r") as file:
-                self.attributes = dict(file.attrs)
-                self.filenames = [name.decode("utf-8") for name in file["filename"][:]]
-                layout = {
-                    name: (data.dtype, data.shape, data.id.get_offset())
-                    for name, data in file.items()
-                    if name != "filename"
-                }
-            self._offsets = {name: offset for name, (_, _, offset) in layout.items()}
-            self._columns = {
-                name: np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape)
-                for name, (dtype, shape, offset) in layout.items()
-            }
-            self["done"]
+            layout = read_layout(self.path, kind)
+            self.attributes = layout.attributes
+            self.filenames = _names(self._map(layout.filenames))
+            self._offsets = {name: column.offset for name, column in layout.columns.items()}
+            self._columns = {name: self._map(column) for name, column in layout.columns.items()}
+            if (self[DONE] > 1).any():
+                raise DamageError(f"{DONE} holds other values than 0 and 1")
         except FileNotFoundError:
             raise UserError(f"{self.path} does not exist") from None
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{self.path} is damaged, or was not written by this program ({error}): if it was, delete it and "
-                "make it again"
-            ) from error
+        except (DamageError, ValueError) as error:  # ValueError: it became shorter after its size was checked
+            raise self.damaged(str(error)) from error
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read ({error.strerror}): check its permissions") from error
+
+    def damaged(self, reason: str) -> DamagedStoreError:
+        """The error that says what is wrong with the file."""
+        return DamagedStoreError(self.path, reason, self.kind.remedy)
+
+    def _map(self, column: Column) -> np.ndarray:
+        return np.memmap(self.path, column.dtype, mode="r", offset=column.offset, shape=column.shape)
 
     def __getitem__(self, column: str) -> np.ndarray:
         return self._columns[column]
@@ -109,16 +122,14 @@ class Store:
     @property
     def missing(self) -> np.ndarray:
         """Rows that are not done yet, int64."""
-        return np.flatnonzero(self["done"] == 0)
+        return np.flatnonzero(self[DONE] == 0)
 
-    def require(self, *columns: str) -> None:
-        """Check that the store is of the expected kind and that every row is done.
+    def require_done(self) -> None:
+        """Check that every row is done.
 
         Raises:
-            UserError: a column is absent, or rows are unfinished.
+            UserError: rows are unfinished.
         """
-        if absent := [column for column in columns if column not in self._columns]:
-            raise UserError(f"{self.path} has no {absent} but {sorted(self._columns)}: it is a file of another kind")
         if len(missing := self.missing):
             names = listed([self.filenames[i] for i in missing])
             raise UserError(
@@ -128,7 +139,8 @@ class Store:
 
     def reset(self, rows: Rows) -> None:
         """Mark rows as not done."""
-        self._mark(rows, 0)
+        if len(rows):
+            self._mark(rows, 0)
 
     def put(self, rows: Rows, **values: np.ndarray) -> None:
         """Write rows to their places, one array a column; they count only once they are committed.
@@ -164,7 +176,25 @@ class Store:
     def _mark(self, rows: Rows, done: int) -> None:
         with open(self.path, "r+b", buffering=0) as file:
             for _, row, count in _runs(np.sort(rows)):
-                _write(file.fileno(), bytes([done]) * count, self._offsets["done"] + row)
+                _write(file.fileno(), bytes([done]) * count, self._offsets[DONE] + row)
+
+
+def _names(column: np.ndarray) -> list[str]:
+    """The rows' names.
+
+    Raises:
+        DamageError: one is not UTF-8, or there twice.
+    """
+    names: dict[str, None] = {}
+    for row, name in enumerate(column.tolist()):
+        try:
+            text = name.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DamageError(f"{NAMES} of row {row} is not UTF-8: {shown(name)}") from None
+        if text in names or "\0" in text:
+            raise DamageError(f"{NAMES} of row {row}, {shown(text)}, is there twice or holds a zero byte")
+        names[text] = None
+    return list(names)
 
 
 def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:

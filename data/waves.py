@@ -5,15 +5,15 @@ is made by data/packing.py.
 """
 
 import hashlib
+import zlib
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from data.errors import UserError
-from data.packing import COLUMNS, FORMAT
-from data.store import Store
+from data.errors import UserError, counted, listed
+from data.wave_file import damaged_rows, open_waves
 
 
 class WaveSource(Protocol):
@@ -29,6 +29,10 @@ class WaveSource(Protocol):
     samples: int
     wave: np.ndarray
     scale: np.ndarray
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Waves of the given rows as they are stored: int16 (len(rows), samples)."""
+        ...
 
     def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
         """Waves of the given rows: float32 (len(rows), samples) in [-1, 1], on `device`."""
@@ -50,25 +54,50 @@ class WaveStore:
         """Open a finished store.
 
         Raises:
-            UserError: it is missing, unfinished or of another format.
+            UserError: it is missing, unfinished, damaged or of another format.
         """
-        store = Store(Path(path))
-        if (found := store.attributes.get("format")) != FORMAT:
-            raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: delete it and pack the data set again")
-        store.require("wave", *COLUMNS)
+        store = open_waves(Path(path))
+        store.require_done()
+        if len(bad := damaged_rows(store)):
+            raise store.damaged(
+                f"the scales, stamps or checksums of {counted(len(bad), 'clip')} are not what was written"
+            )
         self.sample_rate = int(store.attributes["sample_rate"])
         self.wave, self.scale, self.filenames = store["wave"], store["scale"], store.filenames
         self.samples = self.wave.shape[1]
+        self._store, self._checksum, self._seen = store, store["checksum"], np.zeros(len(store), bool)
         # Of what is stored, not of when: a copied data set has the same digest.
-        content = [store.attributes["source"].encode(), self.scale.tobytes(), store["checksum"].tobytes()]
+        content = [str(store.attributes["source"]).encode(), self.scale.tobytes(), store["checksum"].tobytes()]
         self.digest = hashlib.sha256(b"".join(content)).hexdigest()
 
     def __len__(self) -> int:
         return len(self.filenames)
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Waves of the given rows as they are stored: int16 (len(rows), samples).
+
+        Raises:
+            UserError: a wave is not what was packed, by its checksum, which is compared when it is first read; the clip
+                counts as not packed from then on.
+        """
+        wave = self.wave[rows]
+        new = np.flatnonzero(~self._seen[rows])
+        if bad := sorted({int(rows[i]) for i in new if zlib.crc32(wave[i]) != self._checksum[rows[i]]}):
+            names, remedy = (
+                listed([self.filenames[row] for row in bad]),
+                "run the command again, which decodes them anew",
+            )
+            try:
+                self._store.reset(bad)
+            except OSError:
+                remedy = self._store.kind.remedy
+            raise UserError(f"{self._store.path} is damaged, {counted(len(bad), 'wave')} of it:\n{names}\n{remedy}")
+        self._seen[rows] = True
+        return wave
+
     def read(self, rows: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
         """Waves of the given rows: float32 of shape (len(rows), samples), in [-1, 1], on `device`."""
-        return to_float(torch.from_numpy(self.wave[rows]).to(device), torch.from_numpy(self.scale[rows]).to(device))
+        return to_float(torch.from_numpy(self.take(rows)).to(device), torch.from_numpy(self.scale[rows]).to(device))
 
 
 def to_float(wave: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

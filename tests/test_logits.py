@@ -8,6 +8,7 @@ import pytest
 
 from data.errors import UserError
 from data.logits import BY_SHIFT, FORMAT, LogitsWriter, common_shifts, mean_logits, read_logits
+from data.logits_file import LOGITS
 from data.scenes import SCENES
 from data.store import Store, create
 
@@ -109,7 +110,7 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
     for number, (width, attributes) in enumerate([(9, about), (10, {"format": FORMAT}), (10, about)]):
         path = tmp_path / f"{number}.h5"
         create(path, NAMES, {"logits": (np.float32, (width,))}, attributes)
-        Store(path).fill(range(5), logits=VALUES[:, :width])
+        Store(path, LOGITS).fill(range(5), logits=VALUES[:, :width])
     for number, column in ((0, "logits"), (1, "logits"), (2, BY_SHIFT)):
         with pytest.raises(UserError, match="write the logits again"):
             read_logits(tmp_path / f"{number}.h5", NAMES, SCENES, column)

@@ -20,6 +20,7 @@ from data.errors import UserError
 from data.packing import is_current, pack, source_of
 from data.scenes import ClipSet, parse_filename
 from data.store import Store
+from data.wave_file import WAVES, checks
 from data.waves import WaveStore
 
 NAMES = [f"audio/tram-paris-{n}-{n}-0-a.wav" for n in range(4)]
@@ -61,6 +62,12 @@ def write_tones(root: Path, count: int = 4, seconds: float = 1.0) -> ClipSet:
     return ClipSet("tones", root, clips)
 
 
+def spoil(store: Store, row: int) -> None:
+    """Another wave in a finished row, as if it had been packed."""
+    values = {"wave": np.full((1, 32_000), 5, np.int16), "scale": np.full(1, 0.01), "stamp": store["stamp"][[row]]}
+    store.fill([row], **values, **checks(**values))
+
+
 @pytest.fixture
 def tones(tmp_path: Path) -> ClipSet:
     return write_tones(tmp_path / "set")
@@ -84,14 +91,14 @@ def test_an_unchanged_source_is_not_packed_again_and_a_changed_one_is(tones: Cli
 def test_only_what_is_not_done_is_decoded(tones: ClipSet, tmp_path: Path) -> None:
     """Oracle: a finished row is spoilt on purpose: it is kept, because it is done; an undone row is read anew."""
     path = pack(tones, tmp_path / "cache")
-    store = Store(path)
-    store.fill([1], wave=np.full((1, 32_000), 5), scale=np.ones(1))
+    store = Store(path, WAVES)
+    spoil(store, 1)
     store.reset([2])
     assert not is_current(path, source_of(path), tones.root)
     with pytest.raises(UserError, match="unfinished"):
         WaveStore(path)
     waves = WaveStore(pack(tones, tmp_path / "cache")).read(np.array([1, 2]))
-    assert (waves[0] == 5).all()
+    assert (waves[0] == 5 * np.float32(0.01)).all()
     assert waves[1].abs().max() == pytest.approx(0.5, abs=1e-2)
 
 
@@ -119,8 +126,8 @@ def test_a_store_of_another_source_is_made_anew(
     again = WaveStore(pack(tones, tmp_path / "cache"))
     np.testing.assert_array_equal(again.wave, expected.wave)
     assert again.digest == expected.digest
-    reasons = {"format": "scenelet waves 0", "length": "length", "list": "another list", "columns": "columns"}
-    reason = reasons.get(change, "cannot be read")
+    reasons = {"format": "scenelet waves 0", "length": "length", "list": "another list", "columns": "no stamp"}
+    reason = reasons.get(change, "HDF5")
     assert reason in caplog.text
 
 
@@ -167,7 +174,7 @@ def test_integers_stored_as_floats_are_named_and_the_others_are_kept(tones: Clip
         pack(tones, tmp_path / "cache")
     assert [clip.filename in str(caught.value) for clip in tones.clips] == [True, True, False, False]
     assert str(caught.value).count("more than 1000 times full scale") == 2
-    assert list(Store(tmp_path / "cache" / "waves_32000.h5").missing) == [0, 1]
+    assert list(Store(tmp_path / "cache" / "waves_32000.h5", WAVES).missing) == [0, 1]
 
 
 def test_every_unreadable_file_is_named_and_the_others_are_kept(
@@ -182,11 +189,11 @@ def test_every_unreadable_file_is_named_and_the_others_are_kept(
         pack(tones, tmp_path / "cache")
     assert "1 of 4 clips are silent" in caplog.text
     assert all(name in str(caught.value) for name in NAMES[:2])
-    assert list(Store(tmp_path / "cache" / "waves_32000.h5").missing) == [0, 1]
+    assert list(Store(tmp_path / "cache" / "waves_32000.h5", WAVES).missing) == [0, 1]
     for name, data in backup.items():
         (tones.root / name).write_bytes(data)
     # A finished row is spoilt on purpose: it stays so, because nothing but the mended files is read again.
-    Store(tmp_path / "cache" / "waves_32000.h5").fill([2], wave=np.full((1, 32_000), 5))
+    spoil(Store(tmp_path / "cache" / "waves_32000.h5", WAVES), 2)
     waves = WaveStore(pack(tones, tmp_path / "cache")).read(np.arange(4))
     assert waves[0].abs().max() == pytest.approx(0.5, abs=1e-2)
     assert waves[2].unique().numel() == 1
@@ -220,7 +227,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, monkeypatch: pytest.
         patch.setattr(os, "pwrite", filling_up)
         with pytest.raises(UserError, match="No space left on device; finished clips are kept"):
             pack(tones, tmp_path / "cache", clip_seconds=0.05)
-    assert 30 <= len(Store(tmp_path / "cache" / "waves_32000.h5").missing) < 40
+    assert 30 <= len(Store(tmp_path / "cache" / "waves_32000.h5", WAVES).missing) < 40
     assert pack(tones, tmp_path / "cache", clip_seconds=0.05).read_bytes() == expected
 
 
@@ -244,7 +251,7 @@ def test_a_packing_that_is_killed_again_and_again_ends_like_an_undisturbed_one(t
             suicidal(tmp_path / "set", tmp_path / "cache", count, rng.randint(1, share)).returncode == -signal.SIGKILL
         )
         if path.exists():
-            done = set(np.flatnonzero(Store(path)["done"]))
+            done = set(np.flatnonzero(Store(path, WAVES)["done"]))
             assert finished <= done
             finished = done
     assert 0 < len(finished) < count

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
+from data.layout import Kind
 from data.store import Store, create
 
 COLUMNS = {"value": (np.float32, (3,)), "weight": (np.int16, ())}
+KIND = Kind("test", COLUMNS, "delete it and make it again")
 
 
 def make(path: Path, rows: int = 4) -> Store:
     create(path, [f"clip {i}" for i in range(rows)], COLUMNS, {"format": "test"})
-    return Store(path)
+    return Store(path, KIND)
 
 
 def test_rows_written_in_place_are_what_hdf5_reads(tmp_path: Path) -> None:
@@ -29,7 +31,7 @@ def test_rows_written_in_place_are_what_hdf5_reads(tmp_path: Path) -> None:
         assert list(file["weight"][[1, 3]]) == [8, 7]
         assert list(file["done"][:]) == [0, 1, 0, 1]
         assert file["value"].chunks is None
-    assert list(Store(tmp_path / "s.h5").missing) == [0, 2]
+    assert list(Store(tmp_path / "s.h5", KIND).missing) == [0, 2]
 
 
 def test_an_unfinished_store_names_the_missing_rows(tmp_path: Path) -> None:
@@ -37,9 +39,9 @@ def test_an_unfinished_store_names_the_missing_rows(tmp_path: Path) -> None:
     store = make(tmp_path / "s.h5")
     store.fill([0, 1, 2], value=np.zeros((3, 3)), weight=np.zeros(3))
     with pytest.raises(UserError, match=r"1 of 4 rows are missing:\n  clip 3"):
-        store.require("value")
-    with pytest.raises(UserError, match="file of another kind"):
-        store.require("wave")
+        store.require_done()
+    with pytest.raises(UserError, match="no wave"):
+        Store(store.path, Kind("test", {"wave": (np.int16, ())}, ""))
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "other"])
@@ -54,7 +56,7 @@ def test_a_damaged_file_is_a_message(tmp_path: Path, damage: str) -> None:
     else:
         path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"no hdf5 at all")
     with pytest.raises(UserError, match="delete it and make it again"):
-        Store(path)
+        Store(path, KIND)
     assert not list(tmp_path.glob("*.tmp"))
 
 

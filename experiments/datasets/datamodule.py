@@ -13,7 +13,7 @@ import torch
 from data.batches import Batches
 from data.errors import UserError, listed
 from data.front_ends import FrontEnd
-from data.logits import read_identity
+from data.logits_file import read_identity
 from data.recordings import Recordings
 from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore

@@ -15,7 +15,7 @@ from torch import nn
 
 from data.errors import UserError
 from data.front_ends import FrontEnd
-from data.logits import LogitsWriter, read_identity
+from data.logits import LogitsWriter
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import exchange
 from experiments.distributed.processes import is_first
@@ -61,14 +61,6 @@ def require_room(arguments: Mapping[str, object], front_end: FrontEnd, samples: 
     if isinstance(room, int) and (needed := front_end.frames(samples)) > room:
         seconds = samples / front_end.sample_rate
         raise UserError(f"teacher.arguments.frames={room} is too few for {seconds:g} s: train one with {needed}")
-
-
-def is_current(path: Path, identity: Mapping[str, str]) -> bool:
-    """Whether a file of logits is there that has this identity, finished or not."""
-    try:
-        return identity.items() <= read_identity(path).items()
-    except UserError:
-        return False
 
 
 def write_logits(

@@ -52,7 +52,7 @@ def run(settings: Settings) -> None:
     this = new_run(settings, "energy", depends_on=dataclasses.asdict(own), inputs=inputs, sources=[path])
     if not (is_done(this, ENERGY, FILE) and is_complete(read_phases(this.folder), front_ends)):
         clips = data.clips.indices("test")
-        waves, scales = (torch.from_numpy(column[clips]) for column in (data.store.wave, data.store.scale))
+        waves, scales = torch.from_numpy(data.store.take(clips)), torch.from_numpy(data.store.scale[clips])
         # What is wrong with the model, or with the meter, is found before an earlier result is gone.
         meter(classifying(model, front_ends[MODEL], waves[:1], scales[:1]))
         this.start()

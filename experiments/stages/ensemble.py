@@ -11,7 +11,8 @@ from rich.console import Console
 
 from data.errors import UserError
 from data.files import file_sha256
-from data.logits import LogitsWriter, read_identity, read_several
+from data.logits import LogitsWriter, read_several
+from data.logits_file import read_identity
 from experiments.datasets.datamodule import prepare, warn_of_leaks
 from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics, split_metrics
 from experiments.evaluation.metrics import softmax

@@ -12,12 +12,13 @@ from data.batches import Batch
 from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
+from data.logits_file import is_current
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing, exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.evaluation.metrics import softmax
-from experiments.inference.teacher_logits import is_current, require_room, shifts_of, write_logits
+from experiments.inference.teacher_logits import require_room, shifts_of, write_logits
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
 from experiments.runs.reader import read_energy

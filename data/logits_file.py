@@ -1,0 +1,121 @@
+"""What a file of logits must be like, checked whenever one is opened.
+
+Conventions: see data/logits.py. The attribute `digest` is the SHA-256 of the names, the scenes and all values, as they
+were written; files of earlier versions have none.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data.errors import UserError
+from data.layout import Kind, shown
+from data.store import DamagedStoreError, Store
+
+log = logging.getLogger(__name__)
+
+FORMAT = "scenelet logits 1"
+BY_SHIFT = "by_shift"  # a column
+DIGEST = "digest"  # an attribute
+LOGITS = Kind(
+    FORMAT,
+    {"logits": (np.float32, (None,)), BY_SHIFT: (np.float32, (None, None))},
+    "write the logits again, or name another file",
+    optional=frozenset({BY_SHIFT}),
+)
+
+
+class LogitsFile(NamedTuple):
+    """An open file of logits: the store, the classes, and the shifts in samples, none where there is only one."""
+
+    store: Store
+    scenes: list[str]
+    shifts: list[int]
+
+
+def open_logits(path: str | Path) -> LogitsFile:
+    """Open a finished file of logits; its values are not read yet.
+
+    Raises:
+        UserError: the file is missing, unfinished, or no such file, and what is wrong with it.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist: train a teacher of this name first, or name files of logits")
+    store = Store(Path(path), LOGITS)
+    scenes, shifts = _listed(store, "scenes"), _listed(store, "shifts")
+    if not all(isinstance(scene, str) and scene for scene in scenes) or len(set(scenes)) < len(scenes):
+        raise store.damaged(f"its scenes are not different names: {shown(scenes)}")
+    if any(type(shift) is not int for shift in shifts) or len(set(shifts)) < len(shifts):
+        raise store.damaged(f"its shifts are not different whole numbers: {shown(shifts)}")
+    expected: dict[str, tuple[int, ...]] = {"logits": (len(store), len(scenes))}
+    if shifts:
+        expected[BY_SHIFT] = (len(store), len(shifts), len(scenes))
+    if (found := shapes(store)) != expected:
+        raise store.damaged(
+            f"of {len(scenes)} scenes and {len(shifts)} shifts it must have the columns {expected}, and has {found}"
+        )
+    store.require_done()
+    return LogitsFile(store, scenes, shifts)
+
+
+def read_identity(path: str | Path) -> dict[str, str | int | float]:
+    """What a logits file says it depends on: teacher, config, weights, waves, clips; and the accuracies it has.
+
+    Raises:
+        UserError: the file is missing, damaged or unfinished; see open_logits.
+    """
+    return open_logits(path).store.attributes
+
+
+def is_current(path: str | Path, identity: Mapping[str, str]) -> bool:
+    """Whether a file of logits is there that has this identity and holds what was written; a damaged one is named."""
+    try:
+        store = open_logits(path).store
+    except DamagedStoreError as error:
+        log.warning("%s is made anew, it is damaged: %s", path, error.reason)
+        return False
+    except UserError:
+        return False
+    if not (identity.items() <= store.attributes.items()):
+        return False
+    if not (intact := is_as_written(store)):
+        log.warning("%s is made anew: its values are not those that were written", path)
+    return intact
+
+
+def shapes(store: Store) -> dict[str, tuple[int, ...]]:
+    """Of the columns of logits."""
+    return {name: store[name].shape for name in LOGITS.columns if name in store.columns}
+
+
+def content_digest(filenames: Sequence[str], scenes: str, columns: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the names, the scenes (as the attribute has them) and the columns of logits."""
+    digest = hashlib.sha256("\n".join([scenes, *filenames]).encode())
+    for name in sorted(columns):
+        digest.update(np.ascontiguousarray(columns[name], np.float32).data)
+    return digest.hexdigest()
+
+
+def is_as_written(store: Store) -> bool:
+    """Whether a file's content is still what was written; True too where the file does not say."""
+    if (digest := store.attributes.get(DIGEST)) is None:
+        return True
+    columns = {name: store[name] for name in shapes(store)}
+    return digest == content_digest(store.filenames, str(store.attributes["scenes"]), columns)
+
+
+def _listed(store: Store, attribute: str) -> list[Any]:
+    """An attribute that holds a JSON list; an absent one is an empty list."""
+    text = store.attributes.get(attribute, "[]")
+    try:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError):  # of brackets within brackets
+        found = None
+    if not isinstance(found, list):
+        raise store.damaged(f"its attribute {attribute} is no list: {shown(text)}")
+    return found
