@@ -6,8 +6,10 @@ only the places of their values are asked for: HDF5 reads no value itself. Attri
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import h5py
@@ -22,13 +24,15 @@ LONGEST_NAME, MOST_ROWS = 4096, 10_000_000  # bytes of a filename
 NAMES, DONE = "filename", "done"
 
 Place = tuple[str, tuple[int, ...], int]  # of a column: type, shape, offset in bytes
+# What is wrong, or an empty text; the attributes; the columns, the names among them.
+Said = tuple[str, dict[str, str | int | float], dict[str, Place]]
 
 
 class DamageError(Exception):
     """What is wrong with a file, for a message that names it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """What a store holds.
 
@@ -75,22 +79,33 @@ def read_layout(path: Path, kind: Kind) -> Layout:
         DamageError: the file is no such store, or not whole; the message says what is wrong.
         OSError: the file is missing or may not be read.
     """
-    size = _require_signature(path)
-    try:
-        wrong, attributes, columns = isolated(lambda: _read(path, kind))
-    except CrashError as error:
-        raise DamageError(f"HDF5 cannot read it: {error}") from error
+    status = _require_signature(path)
+    size = status.st_size
+    wrong, attributes, columns = _read_once(path, kind, (status.st_dev, status.st_ino, size, status.st_mtime_ns))
     if wrong:
         raise DamageError(wrong)
     layout = {name: Column(np.dtype(dtype), tuple(shape), offset) for name, (dtype, shape, offset) in columns.items()}
     for name, column in layout.items():
         if column.end > size:
             raise DamageError(f"{name} ends at byte {column.end} of {size}: the file is cut short")
-    return Layout(attributes, layout.pop(NAMES), layout)
+    return Layout(dict(attributes), layout.pop(NAMES), layout)
 
 
-def _read(path: Path, kind: Kind) -> tuple[str, dict[str, str | int | float], dict[str, Place]]:
-    """What is wrong, or nothing; the attributes; and the columns, the names among them."""
+@lru_cache(maxsize=16)
+def _read_once(path: Path, kind: Kind, state: tuple[int, ...]) -> Said:
+    """What `_read` finds, in a process of its own: a command opens the same file several times.
+
+    Args:
+        path, kind: see read_layout.
+        state: device, number, size and time of modification of the file; when one of them changes it is read again.
+    """
+    try:
+        return isolated(lambda: _read(path, kind))
+    except CrashError as error:
+        return f"HDF5 cannot read it: {error}", {}, {}
+
+
+def _read(path: Path, kind: Kind) -> Said:
     try:
         # No lock of HDF5's: not every file system has them, and stores have their own.
         with h5py.File(path, "r", locking=False) as file:
@@ -115,13 +130,13 @@ def shown(value: object, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def _require_signature(path: Path) -> int:
-    """The size of a regular file that begins as HDF5 files of ours do."""
+def _require_signature(path: Path) -> os.stat_result:
+    """The state of a regular file that begins as HDF5 files of ours do."""
     with open(path, "rb", opener=_without_waiting) as file:
-        size = os.fstat(file.fileno()).st_size
-        if not path.is_file() or file.read(len(SIGNATURE)) != SIGNATURE:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or file.read(len(SIGNATURE)) != SIGNATURE:
             raise DamageError("it is no HDF5 file")
-    return size
+    return status
 
 
 def _without_waiting(path: str, flags: int) -> int:

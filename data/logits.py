@@ -108,9 +108,10 @@ class LogitsWriter:
         """Give the file its final name, with the accuracies the logits have; every row must be done."""
         self._store.require_done()
         rows, values = range(len(self._filenames)), {name: np.array(self._store[name]) for name in self._columns}
-        digest = content_digest(self._filenames, str(self._attributes["scenes"]), values)
+        attributes = {**self._attributes, **accuracies}
+        attributes[DIGEST] = content_digest(attributes, self._filenames, values)
         with replacing(self.path) as finished:
-            create(finished, self._filenames, self._columns, {**self._attributes, **accuracies, DIGEST: digest})
+            create(finished, self._filenames, self._columns, attributes)
             Store(finished, LOGITS).fill(rows, **values)
         self.partial.unlink()
         self._lock.release()
@@ -130,21 +131,26 @@ def read_logits(
         UserError: the file is missing, damaged, unfinished, of other scenes or another order of them, lacks clips
             (listed), or holds values that are not numbers.
     """
-    store, theirs, shifts = open_logits(path)
-    if theirs != list(scenes):
+    opened = open_logits(path)
+    if opened.scenes != list(scenes):
         raise UserError(
-            f"{path} has the scenes {shown(theirs)}, the data set has {shown(list(scenes))}: logits are comparable "
-            "only if both have the same scenes in the same order; write logits of this data set"
+            f"{path} has the scenes {shown(opened.scenes)}, the data set has {shown(list(scenes))}: logits are "
+            "comparable only if both have the same scenes in the same order; write logits of this data set"
         )
-    if column == BY_SHIFT and not shifts:
+    if column == BY_SHIFT and not opened.shifts:
         raise UserError(f"{path} has no logits of single shifts: write the logits again")
-    row = {name: i for i, name in enumerate(store.filenames)}
+    return _values(opened.store, filenames, column)
+
+
+def _values(store: Store, filenames: Sequence[str], column: str) -> np.ndarray:
+    """Rows of a column of an open file, by name; errors: see read_logits."""
+    path, row = store.path, {name: i for i, name in enumerate(store.filenames)}
     if missing := [name for name in filenames if name not in row]:
         raise UserError(
             f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\nwrite logits of this data set"
         )
     if not is_as_written(store):
-        log.warning("%s: its values are not those that were written: changed by hand since, or damaged", path)
+        log.warning("%s: it is not what was written: it was changed by hand since, or damaged", path)
     logits = store[column][[row[name] for name in filenames]]
     if not np.isfinite(logits).all():
         raise UserError(f"{path} holds values that are not numbers: the teacher's training failed; train it again")
@@ -166,7 +172,7 @@ def load_logits(path: str | Path) -> Logits:
         UserError: the file is missing, damaged or unfinished; see read_logits.
     """
     store, scenes, _ = open_logits(path)
-    return Logits(store.filenames, tuple(scenes), read_logits(path, store.filenames, scenes))
+    return Logits(store.filenames, tuple(scenes), _values(store, store.filenames, "logits"))
 
 
 def common_shifts(paths: Sequence[str | Path]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """What a file of logits must be like, checked whenever one is opened.
 
-Conventions: see data/logits.py. The attribute `digest` is the SHA-256 of the names, the scenes and all values, as they
-were written; files of earlier versions have none.
+Conventions: see data/logits.py. The attribute `digest` is the SHA-256 of all that was written; files of earlier
+versions have none.
 """
 
 import hashlib
@@ -84,7 +84,7 @@ def is_current(path: str | Path, identity: Mapping[str, str]) -> bool:
     if not (identity.items() <= store.attributes.items()):
         return False
     if not (intact := is_as_written(store)):
-        log.warning("%s is made anew: its values are not those that were written", path)
+        log.warning("%s is made anew: it is not what was written", path)
     return intact
 
 
@@ -93,9 +93,12 @@ def shapes(store: Store) -> dict[str, tuple[int, ...]]:
     return {name: store[name].shape for name in LOGITS.columns if name in store.columns}
 
 
-def content_digest(filenames: Sequence[str], scenes: str, columns: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the names, the scenes (as the attribute has them) and the columns of logits."""
-    digest = hashlib.sha256("\n".join([scenes, *filenames]).encode())
+def content_digest(
+    attributes: Mapping[str, object], filenames: Sequence[str], columns: Mapping[str, np.ndarray]
+) -> str:
+    """SHA-256 of what a file says of itself (but for its digest), the names, and the columns of logits."""
+    said = {name: value for name, value in attributes.items() if name != DIGEST}
+    digest = hashlib.sha256(json.dumps([said, list(filenames)], sort_keys=True).encode())
     for name in sorted(columns):
         digest.update(np.ascontiguousarray(columns[name], np.float32).data)
     return digest.hexdigest()
@@ -103,10 +106,10 @@ def content_digest(filenames: Sequence[str], scenes: str, columns: Mapping[str, 
 
 def is_as_written(store: Store) -> bool:
     """Whether a file's content is still what was written; True too where the file does not say."""
-    if (digest := store.attributes.get(DIGEST)) is None:
+    if DIGEST not in store.attributes:
         return True
     columns = {name: store[name] for name in shapes(store)}
-    return digest == content_digest(store.filenames, str(store.attributes["scenes"]), columns)
+    return store.attributes[DIGEST] == content_digest(store.attributes, store.filenames, columns)
 
 
 def _listed(store: Store, attribute: str) -> list[Any]:
