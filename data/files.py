@@ -49,7 +49,7 @@ def read_bounded(path: str | Path, most: int) -> bytes:
             bytes.
     """
     try:
-        with open(path, "rb", opener=_at_once) as file:
+        with open(path, "rb", opener=at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UserError(f"{path} is no regular file: name a file")
             data = file.read(most + 1)
@@ -62,7 +62,7 @@ def read_bounded(path: str | Path, most: int) -> bytes:
     return data
 
 
-def _at_once(path: str, flags: int) -> int:
+def at_once(path: str, flags: int) -> int:
     """Open without waiting for whoever writes into a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

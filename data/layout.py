@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5f, h5l, h5o, h5p, h5s, h5t
 
+from data.files import at_once
 from data.isolation import CrashError, isolated
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -132,16 +133,11 @@ def shown(value: object, longest: int = 200) -> str:
 
 def _require_signature(path: Path) -> os.stat_result:
     """The state of a regular file that begins as HDF5 files of ours do."""
-    with open(path, "rb", opener=_without_waiting) as file:
+    with open(path, "rb", opener=at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or file.read(len(SIGNATURE)) != SIGNATURE:
             raise DamageError("it is no HDF5 file")
     return status
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opening a named pipe would wait for its writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _attributes(file: h5f.FileID) -> dict[str, str | int | float]:
