@@ -2,46 +2,28 @@
 
 Conventions: samples are float32 in [-1, 1], shape (T,), which holds 24-bit PCM exactly. The rules are the same for
 training, prediction and whatever else reads sound: a file is of one of FORMATS and has a rate of RATES; several
-channels are averaged; values that are not numbers or are beyond LOUDEST are refused; of a file that was cut short, what
-libsndfile finds counts, unless it calls the file damaged. One resampler for everything (soxr HQ): training and test
+channels are averaged; values that are not numbers, are beyond LOUDEST, or are integers stored as floats are refused; so
+is a file that was cut short (data/completeness.py). One resampler for everything (soxr HQ): training and test
 clips that went through different ones differ by points of accuracy.
 """
 
-import io
-import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import soxr
 
 from data.errors import UserError
 from data.pcm24 import frames_within, read_pcm24
-from data.ranges import RATES
 from data.scratch import scratch
+from data.sound import opened, require_rate
 
-FORMATS = {  # soundfile's name -> how names of such files end
-    "AIFF": (".aif", ".aifc", ".aiff"),
-    "AU": (".au", ".snd"),
-    "CAF": (".caf",),
-    "FLAC": (".flac",),
-    "MP3": (".mp3",),
-    "NIST": (".nist", ".sph"),
-    "OGG": (".oga", ".ogg", ".opus"),
-    "RF64": (".rf64",),
-    "VOC": (".voc",),
-    "W64": (".w64",),
-    "WAV": (".wav",),
-    "WAVEX": (".wav",),
-}
-SUFFIXES = tuple(sorted({suffix for suffixes in FORMATS.values() for suffix in suffixes}))
 LOUDEST = 1000.0  # times full scale; what is above has another unit: 16-bit integers stored as floats, for one
+FLOATS = "floats must be from -1 to 1 (divide 16-bit integers that were stored as floats by 32768)"
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767
 SILENCE = 1e-20  # peaks below this are rounding; their scale would be too
@@ -85,41 +67,6 @@ class Decoded:
     rates: Counter[int]
 
 
-def sounds_in(folder: str | Path) -> list[Path]:
-    """The files of a folder whose names end like those of sounds, sorted, hidden ones left out."""
-    files = (path for path in Path(folder).glob("*") if is_sound(path) and path.is_file())
-    return sorted(path for path in files if not path.name.startswith("."))
-
-
-def is_sound(path: Path) -> bool:
-    """Whether a file's name ends like a sound's."""
-    return path.suffix.lower() in SUFFIXES
-
-
-def name_of(sound: str | Path | bytes) -> str:
-    """What a file, or its content, is called in messages."""
-    return "the sound" if isinstance(sound, bytes) else str(sound)
-
-
-@contextmanager
-def opened(sound: str | Path | bytes) -> Iterator[soundfile.SoundFile]:
-    """Open a sound file, or its content, to read from it.
-
-    Raises:
-        UserError: it is missing, no audio, or of another format or rate; or, while it is read, damaged.
-    """
-    name = name_of(sound)
-    try:
-        # As bytes: soundfile cannot open a name that is no text.
-        with soundfile.SoundFile(_Memory(sound) if isinstance(sound, bytes) else os.fsencode(sound)) as file:
-            if file.format not in FORMATS:
-                raise UserError(f"{name} is a {file.format} file, not one of {', '.join(FORMATS)}")
-            _require_rate(file.samplerate, name)
-            yield file
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: headerless formats
-        raise UserError(f"{name} cannot be read as audio ({getattr(error, 'error_string', error)})") from error
-
-
 def to_mono(samples: np.ndarray, name: str) -> np.ndarray:
     """The mean over the channels, (T,), of samples (T, channels) as they were read.
 
@@ -127,11 +74,13 @@ def to_mono(samples: np.ndarray, name: str) -> np.ndarray:
         UserError: values are not numbers, or are so large that they must have another unit.
     """
     # Not-a-number is neither.
-    if len(samples) and not (samples.max() <= LOUDEST and samples.min() >= -LOUDEST):
+    peak = max(samples.max(), -samples.min()) if len(samples) else 0.0
+    if not peak <= LOUDEST:
         raise UserError(
-            f"{name} holds values that are not numbers, or more than {LOUDEST:g} times full scale: floats must be from "
-            "-1 to 1 (divide 16-bit integers that were stored as floats by 32768)"
+            f"{name} holds values that are not numbers, or more than {LOUDEST:g} times full scale: {FLOATS}"
         )
+    if peak > 1 and (samples == np.rint(samples)).all():
+        raise UserError(f"{name} holds whole numbers alone, up to {peak:g}: {FLOATS}")
     return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
@@ -147,20 +96,14 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
 def _read(path: str | Path, sample_rate: int, seconds: float | None) -> _Audio:
     """As read_audio, but of a file longer than `seconds` only this much is read."""
     if (found := read_pcm24(path, seconds)) is None:
-        with opened(path) as file:
-            shape = (frames_within(file.frames, file.samplerate, seconds), file.channels)
-            found = file.read(out=scratch("file", shape, np.float32)), file.samplerate
+        with opened(path) as sound:
+            found = sound.read(frames_within(sound.frames, sound.rate, seconds)), sound.rate
     samples, rate = found
-    _require_rate(rate, str(path))
+    require_rate(rate, str(path))
     if not len(samples):
         raise UserError(f"{path} holds no samples")
     mono = to_mono(samples, str(path))
     return _Audio(mono if rate == sample_rate else _resample(mono, rate, sample_rate), rate, samples.shape[1])
-
-
-def _require_rate(rate: int, name: str) -> None:
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"{name} has a rate of {rate} Hz, not one from {RATES[0]} to {RATES[1]} Hz")
 
 
 def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
@@ -218,12 +161,3 @@ def to_integers(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     integers = scratch("wave", block.shape, np.int16)
     integers[:] = np.rint(block, out=block)
     return integers, scale, int(silent.sum())
-
-
-class _Memory(io.BytesIO):
-    """Bytes as a file in which libsndfile may seek to where a damaged header sends it: an exception in its callbacks
-    would be printed, not raised."""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = (0, self.tell(), len(self.getbuffer()))[whence]
-        return super().seek(min(max(start + offset, 0), len(self.getbuffer())))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.audio import read_audio, sounds_in
+from data.audio import read_audio
 from data.errors import UserError
+from data.sound_files import list_sounds
 
 # 99.9 % of the energy of every MicIRP response lies in its first 20 ms.
 RESPONSE_SECONDS = 0.1
@@ -26,9 +27,9 @@ def read_impulses(folder: str | Path, sample_rate: int) -> np.ndarray:
         float32 (R, round(RESPONSE_SECONDS * sample_rate)), in order of file name.
 
     Raises:
-        UserError: the folder is missing or has no sound file, or a response is unreadable or silent.
+        UserError: the folder is missing, cannot be read or has no sound file, or a response is unreadable or silent.
     """
-    paths = sounds_in(folder)
+    paths = list_sounds(folder).sounds
     if not paths:
         raise UserError(
             f"data.impulses={folder} holds no sound files: point it at the MicIRP folder, or set it to null"

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from data.audio import Decoded, decode
 from data.errors import UserError, listed
 from data.ranges import require_format
 from data.scenes import ClipSet
+from data.sound_files import describe_missing
 from data.store import DamagedStoreError, Store, create
 from data.wave_file import COLUMNS, FORMAT, WAVES, checks, damaged_rows, open_waves, source_digest
 
@@ -80,12 +82,15 @@ def read_stamps(root: Path, filenames: list[str]) -> np.ndarray:
     for row, name in enumerate(filenames):
         try:
             status = os.stat(os.path.join(folder, name))
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError
             stamps[row] = status.st_size, status.st_mtime_ns
         except (OSError, ValueError):  # ValueError: a name with a zero byte
-            missing.append(name)
+            missing.append(os.path.join(folder, name))
     if missing:
+        lines = [line.removeprefix(f"{folder}{os.sep}") for line in describe_missing(missing)]
         raise UserError(
-            f"{len(missing)} of {len(filenames)} audio files are missing below {root}:\n{listed(missing)}\n"
+            f"{len(missing)} of {len(filenames)} audio files are missing below {root}:\n{listed(lines)}\n"
             "restore them, or take their rows out of the lists"
         )
     return stamps

@@ -38,7 +38,10 @@ def read_pcm24(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int
                 return None
             raw.seek(0)
             with wave.open(raw) as file:
-                frames = frames_within(file.getnframes(), rate, seconds)
+                there = file.getnframes()
+                if not there or raw.tell() + there * align > size + 8:
+                    return None
+                frames = frames_within(there, rate, seconds)
                 data = np.frombuffer(b"\0" + file.readframes(frames), np.uint8)
     except (wave.Error, EOFError, OSError, RuntimeError):
         return None  # soundfile reads it, or says what is wrong

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 
-from data.audio import RESAMPLER, name_of, opened, to_integers, to_mono
+from data.audio import RESAMPLER, to_integers, to_mono
 from data.errors import UserError
+from data.sound import name_of, opened
 from data.waves import to_float
 
 BLOCK_SECONDS, BLOCK_VALUES = 32, 1 << 22  # of all channels, that are read at a time: the lower
@@ -59,17 +59,12 @@ def _rounded(clips: np.ndarray) -> torch.Tensor:
 def _resampled(sound: str | Path | bytes, name: str, sample_rate: int, longest: float | None) -> Iterator[np.ndarray]:
     """Blocks of samples (T,) at the rate asked for, T >= 0."""
     with opened(sound) as file:
-        if longest is not None and file.frames > longest * file.samplerate:
-            raise UserError(f"{name} is longer than {longest:g} s, or does not say how long it is: cut it")
-        yield from _blocks(file, name, sample_rate)
-
-
-def _blocks(file: soundfile.SoundFile, name: str, sample_rate: int) -> Iterator[np.ndarray]:
-    rate = file.samplerate
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality=RESAMPLER)
-    frames = max(1, min(BLOCK_SECONDS * rate, BLOCK_VALUES // file.channels))
-    while len(samples := file.read(frames, dtype="float32", always_2d=True)):
-        mono = to_mono(samples, name)
-        yield mono if rate == sample_rate else stream.resample_chunk(mono)
-    if rate != sample_rate:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        if longest is not None and file.frames > longest * file.rate:
+            raise UserError(f"{name} is longer than {longest:g} s: cut it")
+        stream = soxr.ResampleStream(file.rate, sample_rate, 1, dtype="float32", quality=RESAMPLER)
+        frames = max(1, min(BLOCK_SECONDS * file.rate, BLOCK_VALUES // file.channels, file.frames))
+        while len(samples := file.read(frames)):
+            mono = to_mono(samples, name)
+            yield mono if file.rate == sample_rate else stream.resample_chunk(mono)
+        if file.rate != sample_rate:
+            yield stream.resample_chunk(np.zeros(0, np.float32), last=True)

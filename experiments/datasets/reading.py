@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from data import readers
-from data.audio import sounds_in
 from data.errors import UserError
 from data.files import write_whole
 from data.impulse import read_impulses
 from data.packing import is_current, pack, source_of
 from data.scenes import ClipSet
+from data.sound_files import list_sounds
 from experiments.settings.shared import DataSettings
 
 RECEIPT = "packed.json"
@@ -114,7 +114,7 @@ def _cache_of(settings: DataSettings, cache: Path, root: Path) -> Path:
 
 
 def _sounds(folder: str | None) -> list[Path]:
-    return [] if folder is None else sounds_in(folder)
+    return [] if folder is None else list_sounds(folder).sounds
 
 
 def _stamps(paths: Iterable[str | Path]) -> dict[str, list[int]]:

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from aiohttp import web
 
-from data.audio import FORMATS
 from data.errors import UserError
 from data.front_ends import band_centres
 from data.scenes import PART_SECONDS
+from data.sound_files import FORMATS
 from experiments.inference.classifier import Classifier
 
 HOST = "127.0.0.1"

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.audio import SUFFIXES, is_sound
 from data.errors import UserError
 from data.scenes import PART_SECONDS
+from data.sound_files import SUFFIXES, list_sounds
 from data.tables import untabular
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier
@@ -32,21 +32,21 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
     Hidden ones are left out.
 
     Raises:
-        UserError: there is no such file or folder, or no sound in it.
+        UserError: there is no such file or folder, no sound in it, or what may not be read.
     """
     root = Path(audio)
     if root.is_file():
         return {root.name: root}, []
     if not root.is_dir():
         raise UserError(f"predict.audio={audio}: there is no such file or folder")
-    found = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
-    found = {name: path for name, path in found.items() if not any(p[0] == "." for p in name.split("/"))}
-    sounds = {name: path for name, path in found.items() if is_sound(path)}
-    if not sounds:
+    found = list_sounds(root, deep=True)
+    if not found.sounds:
         raise UserError(
-            f"predict.audio={audio} holds no sound: none of its {len(found)} files ends in one of {', '.join(SUFFIXES)}"
+            f"predict.audio={audio} holds no sound: none of its {len(found.others)} files ends in one of "
+            f"{', '.join(SUFFIXES)}"
         )
-    return sounds, [name for name in found if name not in sounds]
+    sounds = {path.relative_to(root).as_posix(): path for path in found.sounds}
+    return sounds, [path.relative_to(root).as_posix() for path in found.others]
 
 
 def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:

@@ -4,13 +4,14 @@ Conventions: either the official layout, `audio/` and a list `evaluation_setup/f
 or a plain folder (or its `audio/`) of sound files. A clip's name is the last part of its path, as in `0.wav`.
 """
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
 
-from data.audio import sounds_in
 from data.errors import UserError, counted, listed
 from data.names import with_slashes
+from data.sound_files import describe_missing, list_sounds
 from data.tables import read_table
 
 LIST, AUDIO = Path("evaluation_setup") / "fold1_test.csv", "audio"
@@ -28,11 +29,12 @@ def evaluation_files(folder: str | Path) -> list[Path]:
         raise UserError(f"submit.evaluation={folder} is no folder")
     if (folder / LIST).is_file():
         files = [folder / with_slashes(name) for name in read_table(folder / LIST, ["filename"])["filename"]]
-        if missing := [str(path) for path in files if not path.is_file()]:
-            raise UserError(f"{folder / LIST} lists {counted(len(missing), 'missing file')}:\n{listed(missing)}")
+        if missing := [path for path in files if not os.path.isfile(path)]:
+            lines = listed(describe_missing(missing))
+            raise UserError(f"{folder / LIST} lists {counted(len(missing), 'missing file')}:\n{lines}")
     else:
         place = folder / AUDIO if (folder / AUDIO).is_dir() else folder
-        files = sorted(sounds_in(place), key=_natural)
+        files = sorted(list_sounds(place).sounds, key=_natural)
     if not files:
         raise UserError(
             f"submit.evaluation={folder} has no sound files: it must hold them, or a folder {AUDIO} of them"
