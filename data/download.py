@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
-from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from data.errors import UserError, listed
+from data.locks import locked
 from data.official_layout import HELP, META, TERMS, TOP, UNFINISHED
 
 RECORD = "https://zenodo.org/api/records/6337421"
@@ -68,8 +68,8 @@ def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
     ours = not root.exists() or (root / META).exists() or (root / UNFINISHED).is_dir()
     if not ours and not (root.is_dir() and not any(root.iterdir())):
         raise UserError(f"data.root={root} is not empty and has no meta.csv: give the data set's folder or a new one")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{root}.lock"):  # a second process waits, and then finds nothing to do
+    lock, elsewhere = Path(f"{root}.lock"), "choose another folder with data.root=..."
+    with locked(lock, f"fetching {root}", otherwise="stop it", elsewhere=elsewhere, waits=True):
         if not (root / META).exists() or (root / UNFINISHED).is_dir():
             _download(root, root / UNFINISHED, record)
 

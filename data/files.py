@@ -1,14 +1,27 @@
 """Writing a file that is there whole, or not at all; and a file's fingerprint."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from data.errors import UserError
+
+ELSEWHERE = "choose another folder"
+# What to do about a file that cannot be written, by the reason.
+REMEDIES = {
+    errno.ENOSPC: "free space there",
+    errno.EDQUOT: "free space there, or have the quota raised",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EIO: "see to that disk",
+}
+CODE = re.compile(r"os error (\d+)")  # as safetensors has it
+TEMPORARY = re.compile(r"(\.\d+\.tmp)+$")
 
 
 @contextmanager
@@ -19,16 +32,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
     file that it points to is replaced.
 
     Raises:
-        UserError: at `path` is something else than a file, such as a folder or /dev/null.
+        UserError: at `path` is something else than a file, such as a folder or /dev/null; or it cannot be written.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no regular file and is not replaced: name another file")
-    path = path.resolve()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    place = path.resolve()
+    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        temporary.replace(path)
+        temporary.replace(place)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -65,6 +80,22 @@ def read_bounded(path: str | Path, most: int) -> bytes:
 def at_once(path: str, flags: int) -> int:
     """Open without waiting for whoever writes into a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def cannot_write(path: str | Path, error: Exception, elsewhere: str = ELSEWHERE) -> UserError:
+    """What a user is told of a file that cannot be written: which, why, and what to do.
+
+    Args:
+        path: the file, or the folder in which it is to be made.
+        error: what was raised: an OSError, or one of a library's own that says as much.
+        elsewhere: how another place is chosen.
+    """
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    code = getattr(error, "errno", None) or (int(found[1]) if (found := CODE.search(reason)) else None)
+    name = TEMPORARY.sub("", str(path))  # the file that was to be there in the end
+    why = os.strerror(code) if code else reason
+    remedy = REMEDIES.get(code, "mend the permissions") if code else "free space there"
+    return UserError(f"cannot write {name} ({why}): {remedy}, or {elsewhere}")
 
 
 def file_sha256(path: str | Path) -> str:

@@ -10,15 +10,16 @@ name holds finished logits only.
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from data.errors import UserError, listed
 from data.files import replacing
 from data.layout import DONE, shown
+from data.locks import locked
 from data.logits_file import BY_SHIFT, DIGEST, FORMAT, LOGITS, content_digest, is_as_written, open_logits, shapes
 from data.store import DamagedStoreError, Store, create
 
@@ -58,12 +59,15 @@ class LogitsWriter:
         if len(shifts) > 1:
             self._attributes["shifts"] = json.dumps(list(shifts))
             self._columns[BY_SHIFT] = (np.float32, (len(shifts), len(scenes)))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(f"{self.partial}.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"another process is writing {self.path}: wait for it, or choose another name") from None
+        self._lock = ExitStack()
+        self._lock.enter_context(
+            locked(
+                Path(f"{self.partial}.lock"),
+                f"writing {self.path}",
+                otherwise="choose another name",
+                elsewhere="choose another folder",
+            )
+        )
         self._store = self._taken_up() or self._laid_out()
 
     def _laid_out(self) -> Store:
@@ -114,8 +118,7 @@ class LogitsWriter:
             create(finished, self._filenames, self._columns, attributes)
             Store(finished, LOGITS).fill(rows, **values)
         self.partial.unlink()
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.close()
 
 
 def read_logits(

@@ -13,17 +13,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data.audio import Decoded, decode
 from data.errors import UserError, listed
+from data.files import cannot_write
+from data.locks import locked
 from data.ranges import require_format
 from data.scenes import ClipSet
 from data.sound_files import describe_missing
@@ -32,6 +33,7 @@ from data.wave_file import COLUMNS, FORMAT, WAVES, checks, damaged_rows, open_wa
 
 TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
 COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
+ELSEWHERE = "choose another folder for the cache"
 SPARE_BYTES = 1 << 20  # for the header of a new file
 
 log = logging.getLogger(__name__)
@@ -55,8 +57,7 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
     source = source_digest(clips.filenames, sample_rate, clip_seconds)
     if path.exists() and not os.access(path.parent, os.W_OK) and is_current(path, source, clips.root):
         return path  # no lock can be made there, and nothing needs one
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
+    with alone(path):
         store = _lay_out(path, clips, sample_rate, clip_seconds)
         if len(damaged := damaged_rows(store)):
             names = listed([store.filenames[row] for row in damaged])
@@ -67,7 +68,7 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
             try:
                 _fill(store, clips.root, sample_rate, clip_seconds, stamps)
             except OSError as error:
-                raise UserError(f"cannot write {path}: {error.strerror}; finished clips are kept") from error
+                raise cannot_write(path, error, f"{ELSEWHERE}; finished clips are kept") from error
     return path
 
 
@@ -120,24 +121,20 @@ def _changed(store: Store, stamps: np.ndarray) -> np.ndarray:
     return np.flatnonzero((store["stamp"] != stamps).any(axis=1))
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the file's lock; say so if another process has it."""
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another process is packing %s: waiting for it", path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def alone(path: Path) -> AbstractContextManager[None]:
+    """Within it, other processes leave a store's folder alone; they wait, and say so."""
+    return locked(
+        Path(f"{path}.lock"),
+        f"packing {path}",
+        otherwise="stop it",
+        elsewhere=ELSEWHERE,
+        waits=True,
+    )
 
 
 def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) -> Store:
     """Open an existing file of the same source; else make a new, empty one if there is room."""
-    for orphan in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
+    for orphan in path.parent.glob("*.tmp"):  # of a process that was killed: we hold the lock
         orphan.unlink()
     source = source_digest(clips.filenames, sample_rate, clip_seconds)
     if path.exists():

@@ -29,7 +29,8 @@ from experiments.command.mistakes import explained
 from experiments.command.schema import composed, settings_of
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
-from experiments.runs.layout import Layout
+from experiments.runs.claims import claim, claiming
+from experiments.runs.layout import RECORD, Layout
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
 from experiments.stages.files import require_files
@@ -139,7 +140,8 @@ def run_stages(settings: Settings) -> None:
     """Check the settings of all stages of a command, then run the stages one after the other.
 
     Raises:
-        UserError: something is wrong with the settings (found before the first stage starts), or with what they name.
+        UserError: something is wrong with the settings, or another process writes one of the runs (found before the
+            first stage starts), or something is wrong with what the settings name.
     """
     layout = Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
     require_files(settings, layout)
@@ -152,9 +154,13 @@ def run_stages(settings: Settings) -> None:
     for module in modules.values():
         if hasattr(module, "check"):
             module.check(settings)
-    for step, module in modules.items():
-        log.info("stage %s", step)
-        module.run(settings)
+    with claiming():
+        for folder in [layout.folder(step) for step, stage in stages.items() if "force" in stage.reads]:
+            if settings.force or not (folder / RECORD).is_file():  # a finished run may only be reused, which needs none
+                claim(folder)
+        for step, module in modules.items():
+            log.info("stage %s", step)
+            module.run(settings)
 
 
 def _stop(message: str, code: int = 1) -> None:

@@ -1,6 +1,7 @@
 """The contract between teachers and students: joined by filename, or not at all."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_an_interrupted_writer_goes_on_and_hands_out_nothing_before(tmp_path: Pa
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     """Oracle: the second one's message; when the first is done the way is free."""
     first = LogitsWriter(tmp_path / "logits.h5", NAMES, SCENES, {"weights": "1"})
-    with pytest.raises(UserError, match="another process is writing"):
+    with pytest.raises(UserError, match=rf"another process \(number {os.getpid()} on .+\) is writing"):
         LogitsWriter(tmp_path / "logits.h5", NAMES, SCENES, {"weights": "2"})
     first.fill(range(5), VALUES)
     first.seal()

@@ -11,6 +11,7 @@ each, s4-s6 in test only. The audio is computed, not recorded: it may be shared 
 """
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from filelock import FileLock
 
 from data.errors import UserError
+from data.files import cannot_write
+from data.locks import locked
 from data.official_layout import META, META_COLUMNS, TEST, TRAIN, WHOLE, read_official
 from data.readers import Reader, Settings
 from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES, ClipSet
@@ -33,6 +35,7 @@ CITIES = ("barcelona", "helsinki", "lisbon", "london")
 TRAIN_RECORDINGS = 8  # per scene; every city twice
 TEST_RECORDINGS = 4  # per scene; other locations of the same cities
 TRAIN_PARTS = 4  # kept of the ten of a device-a recording
+ELSEWHERE = "choose another folder with cache=... or data.root=..."
 SLOW, FAST = (1.5, 4.0), (4.0, 7.0)  # beats, Hz: the ranges touch
 
 
@@ -88,15 +91,21 @@ def write_synthetic(root: str | Path, *, seed: int = 0) -> Path:
     recordings (two devices each, every one of the nine in turn).
     """
     root = Path(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{root}.lock"):
+    if (root / META).exists():
+        return root
+    with locked(Path(f"{root}.lock"), f"writing {root}", otherwise="stop it", elsewhere=ELSEWHERE, waits=True):
         if not (root / META).exists():
             if root.exists() and any(root.iterdir()):
                 raise UserError(f"data.root={root} is not empty and has no {META}: choose a new folder, or data=tau22")
             log.info("writing the synthetic miniature to %s", root)
-            with tempfile.TemporaryDirectory(dir=root.parent, prefix=f"{root.name}.") as temporary:
-                _write(Path(temporary) / root.name, seed)
-                (Path(temporary) / root.name).replace(root)
+            for orphan in root.parent.glob(f"{root.name}.*.tmp"):  # of a process that was killed: we hold the lock
+                shutil.rmtree(orphan)
+            try:
+                with tempfile.TemporaryDirectory(".tmp", f"{root.name}.", root.parent) as temporary:
+                    _write(Path(temporary) / root.name, seed)
+                    (Path(temporary) / root.name).replace(root)
+            except (OSError, soundfile.SoundFileError, AssertionError) as error:  # the latter: soundfile wrote less
+                raise cannot_write(root, error, ELSEWHERE) from error
     return root
 
 

@@ -16,7 +16,7 @@ from data import readers
 from data.errors import UserError
 from data.files import write_whole
 from data.impulse import read_impulses
-from data.packing import is_current, pack, source_of
+from data.packing import alone, is_current, pack, source_of
 from data.scenes import ClipSet
 from data.sound_files import list_sounds
 from experiments.settings.shared import DataSettings
@@ -102,7 +102,8 @@ def note(settings: DataSettings, packed: Packed) -> None:
         "source": source_of(packed.waves),
         "files": _stamps([*packed.clips.sources, *_sounds(settings.impulses)]),
     }
-    write_whole(packed.waves.parent / RECEIPT, json.dumps(receipt, indent=1))
+    with alone(packed.waves):
+        write_whole(packed.waves.parent / RECEIPT, json.dumps(receipt, indent=1))
 
 
 def _cache_of(settings: DataSettings, cache: Path, root: Path) -> Path:

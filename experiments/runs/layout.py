@@ -74,7 +74,10 @@ class Layout:
         own = self.folder(stage) / file
         path = own if own.exists() else self.root / stage / self.name / file
         if path.exists() and not (path.parent / RECORD).exists():
-            raise UserError(f"{path.parent} is an unfinished run: run stage={stage} again, or name files by hand")
+            raise UserError(
+                f"{path.parent} is an unfinished run: wait for it if it is under way, else run stage={stage} again, "
+                "or name files by hand"
+            )
         return path
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from data.errors import UserError, listed
 from experiments.distributed.processes import is_first
+from experiments.runs.claims import claim
 from experiments.runs.identity import differences
 from experiments.runs.layout import (
     CHECKPOINT,
@@ -71,6 +72,7 @@ class Run:
         self.identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
         self._sources, self._tracking, self._config = sources, tracking or Tracking(kind="none"), dict(config or {})
         self._tracker: Tracker | None = None
+        self._rows: list[Mapping[str, float]] = []
 
     @property
     def stage(self) -> str:
@@ -100,12 +102,23 @@ class Run:
         )
 
     def is_done(self, *files: str) -> bool:
-        """Whether the results are there already.
+        """Whether the results are there already; if not, the run is this process's alone from now on.
 
         Raises:
-            UserError: results of other settings or inputs are there (the differences are listed), or a record that
-                cannot be read: what it stands for is not thrown away without being asked.
+            UserError: another process is writing them; or results of other settings or inputs are there (the
+                differences are listed), or a record that cannot be read: what it stands for is not thrown away
+                without being asked.
         """
+        if self._is_done(files):
+            return True
+        claim(self.folder)
+        if self._is_done(files):  # another process has finished it meanwhile
+            return True
+        if self.is_finished and not self.force:
+            log.info("%s: %s is gone, running again", self.folder, " or ".join(files))
+        return False
+
+    def _is_done(self, files: Sequence[str]) -> bool:
         if self.force or not self.is_finished:
             return False
         before = read_record(self.folder)
@@ -114,8 +127,7 @@ class Run:
                 f"{self.folder} holds a result of other settings or inputs:\n{listed(found)}\n"
                 "choose another name=..., or replace it with force=true"
             )
-        if missing := [name for name in files if not (self.folder / name).is_file()]:
-            log.info("%s: %s is gone, running again", self.folder, ", ".join(missing))
+        if not all((self.folder / name).is_file() for name in files):
             return False
         log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)
         return True
@@ -128,20 +140,15 @@ class Run:
         """
         if not is_first():
             return
+        claim(self.folder)
+        self._rows = list(rows)
         # What an earlier run left must not be taken for this one's, should this one be stopped.
-        old = [*RESULTS, *([] if rows else [RESUME, ENERGY])]
+        for name in [*RESULTS, *([] if rows else [RESUME, ENERGY])]:
+            (self.folder / name).unlink(missing_ok=True)
         by = commit()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for path in [*(self.folder / name for name in old), *self.folder.glob("*.tmp")]:
-                path.unlink(missing_ok=True)
-            text = yaml.safe_dump(self._config, sort_keys=False, allow_unicode=True)
-            write_text(self.folder / CONFIG, f"# by scenelet's commit {by or 'unknown'}\n{text}")
-            write_text(self.folder / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.folder} ({error.strerror}): choose another folder with runs=..."
-            ) from error
+        text = yaml.safe_dump(self._config, sort_keys=False, allow_unicode=True)
+        write_text(self.folder / CONFIG, f"# by scenelet's commit {by or 'unknown'}\n{text}")
+        self._write_history()
         self._tracker = Tracker(
             self._tracking.kind,
             project=self._tracking.project,
@@ -158,10 +165,14 @@ class Run:
     def log(self, row: Mapping[str, float]) -> None:
         """Record one row, an epoch's."""
         if is_first():
-            with open(self.folder / HISTORY, "a") as file:
-                file.write(json.dumps(row) + "\n")
+            self._rows.append(row)
+            self._write_history()
             if self._tracker is not None:
                 self._tracker.log(row)
+
+    def _write_history(self) -> None:
+        """All of it, so that no reader ever finds half a row."""
+        write_text(self.folder / HISTORY, "".join(json.dumps(row) + "\n" for row in self._rows))
 
     def finish(self, scores: Mapping[str, float]) -> None:
         """Write the scores and mark the run complete; the recording of its metrics stays open until `stop_tracking`."""

@@ -14,6 +14,7 @@ from data.scenes import PART_SECONDS
 from experiments.inference.classifier import load_classifier
 from experiments.inference.sounds import Classified, classified_text, classify_files, sound_files
 from experiments.report.terminal import Table
+from experiments.runs.claims import claim
 from experiments.runs.layout import PREDICTIONS
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Predict
@@ -47,6 +48,8 @@ def run(settings: Settings) -> None:
     progress = track(files.items(), "classifying", disable=len(files) == 1, transient=True)
     found, failures = classify_files(classifier, progress)
     if found:
+        if settings.of(Predict).out is None:
+            claim(out.parent)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, classified_text(found, classifier.scenes).encode())
         Console().print(_shown(found, classifier.scenes))

@@ -22,6 +22,7 @@ from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import quantization_tables
+from experiments.runs.claims import claim
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, logits_files, write_text
 from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
@@ -40,6 +41,8 @@ from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
+
+_EXPORTS = {"torch": PROGRAM, "onnx": ONNX}
 
 log = logging.getLogger(__name__)
 
@@ -208,10 +211,13 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
 
 def _export(task: _Task) -> None:
     """Write the other files that are asked for and not there."""
-    wanted, folder = task.own.export, task.run.folder
-    if "torch" in wanted and not (folder / PROGRAM).exists():
+    folder = task.run.folder
+    wanted = [path for kind, path in _EXPORTS.items() if kind in task.own.export and not (folder / path).exists()]
+    if wanted:
+        claim(folder)
+    if PROGRAM in wanted:
         export_float(task.network, task.shape, folder / PROGRAM)
-    if "onnx" in wanted and not (folder / ONNX).exists():
+    if ONNX in wanted:
         write_onnx(read_tflite(folder / MODEL)[0], folder / ONNX)
 
 

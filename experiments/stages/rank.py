@@ -12,6 +12,7 @@ from data.errors import UserError, listed
 from experiments.evaluation.ranking import over_limits, rank
 from experiments.evaluation.systems import PUBLISHED, caveats, read_runs, read_systems
 from experiments.report.ranking import ranking_table, write_ranking, write_ranking_page
+from experiments.runs.claims import claim
 from experiments.runs.layout import SCORES, matches
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Rank
@@ -42,7 +43,7 @@ def run(settings: Settings) -> None:
         warnings.append("no system of your own is ranked: name runs with rank.runs=runs/quantize/NAME")
 
     folder = layout_of(settings).folder("rank")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder)
     write_ranking(folder, standings, excluded, warnings)
     places = [f"{s.system.name} would be number {s.place} of {len(standings)}" for s in standings if s.system.own]
     warnings = [*(f"not ranked: {name} has {why}" for name, why in excluded.items()), *warnings]

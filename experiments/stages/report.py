@@ -8,6 +8,7 @@ from data.errors import UserError, listed
 from experiments.report.comparison import sections_of
 from experiments.report.dashboard import media_of
 from experiments.report.page import Section, write_page
+from experiments.runs.claims import claim
 from experiments.runs.layout import REPORT, matches
 from experiments.runs.reader import is_run, read_run
 from experiments.runs.tracking import Tracker
@@ -24,7 +25,7 @@ def run(settings: Settings) -> None:
     """Write runs/report/<name>/report.html of the runs of `report.runs`; without it, of all runs of the name."""
     runs = [read_run(folder) for folder in _folders(settings)]
     here = layout_of(settings).folder("report")
-    here.mkdir(parents=True, exist_ok=True)
+    claim(here)
     sections = sections_of(runs, here)
     path = write_page(here / REPORT, f"report {here.name}", sections)
     _record(settings, here, [str(run.folder) for run in runs], sections[0])

@@ -10,6 +10,7 @@ from experiments.evaluation.results import read_results
 from experiments.evaluation.seeds import caveats, group, metrics_of, reference_of
 from experiments.report.page import Section, write_page
 from experiments.report.summary import summary_grids, summary_markdown, summary_of, summary_table, with_titles
+from experiments.runs.claims import claim
 from experiments.runs.layout import REPORT, matches, write_text
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Summary
@@ -40,7 +41,7 @@ def run(settings: Settings) -> None:
     grids = summary_grids(summary)
 
     folder = layout_of(settings).folder("summary")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder)
     write_text(folder / "summary.json", json.dumps(summary, indent=1))
     write_text(folder / "summary.md", summary_markdown(grids, warnings))
     title, remarks = f"summary {folder.name}", " ".join(f"{warning}." for warning in warnings)

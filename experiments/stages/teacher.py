@@ -20,6 +20,7 @@ from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.evaluation.metrics import softmax
 from experiments.inference.teacher_logits import require_room, shifts_of, write_logits
 from experiments.report.publish import finish, is_done
+from experiments.runs.claims import claim
 from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
@@ -159,6 +160,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     if not settings.force and run.is_finished and (run.folder / SCORES).is_file() and is_current(target, identity):
         log.info("%s: waves, weights and settings are unchanged, the logits are reused", target)
         return
+    claim(run.folder)
     network, blueprint = checkpoint.load_teacher(path)
     front_end = _front_end(path, blueprint, data)
     identity |= {

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from data.errors import UserError
-from data.files import replacing
+from data.files import cannot_write, replacing
 from students import build_student
 from teachers import build_teacher
 
@@ -46,7 +46,7 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
     """Write weights and blueprint, under a temporary name first; equal ones make equal files.
 
     Raises:
-        UserError: the disk is full, or cannot be written.
+        UserError: the file cannot be written.
     """
     # One entry, because safetensors writes several in an order that changes.
     metadata = {KEY: json.dumps(dataclasses.asdict(blueprint), sort_keys=True)}
@@ -54,8 +54,8 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
     try:
         with replacing(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"cannot write {path} ({error}): free space there, and run the command again") from error
+    except SafetensorError as error:
+        raise cannot_write(path, error) from error
 
 
 def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Blueprint]:

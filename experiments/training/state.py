@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from data.errors import UserError, listed
-from data.files import replacing
+from data.files import cannot_write, replacing
 from experiments.runs.identity import differences
 from experiments.runs.layout import RESUME
 
@@ -58,17 +58,14 @@ def save_state(folder: Path, identity: Mapping[str, Any], state: TrainingState) 
     """Write a state of a run with that identity to its folder.
 
     Raises:
-        UserError: the disk is full, or cannot be written; the state before is kept.
+        UserError: the file cannot be written; the state before is kept.
     """
     content = {name: value for name, value in vars(state).items() if name != "average" or value is not None}
     try:
         with replacing(folder / RESUME) as temporary:
             torch.save({"identity": json.dumps(identity), **content}, temporary)
-    except (OSError, RuntimeError) as error:  # the latter: torch's writer on a disk that is full
-        raise UserError(
-            f"cannot write {folder / RESUME} ({str(error).splitlines()[0]}): free space there, and run the command "
-            "again"
-        ) from error
+    except RuntimeError as error:  # torch's writer on a disk that is full
+        raise cannot_write(folder / RESUME, error) from error
 
 
 def load_state(folder: Path, identity: Mapping[str, Any], device: torch.device) -> TrainingState | None:
