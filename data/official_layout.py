@@ -33,6 +33,7 @@ TERMS = (
     "TAU Urban Acoustic Scenes 2022 Mobile, (c) Tampere University and its licensors: free for experimental and "
     f"non-commercial use only, any commercial use is prohibited, and its source must be acknowledged. Terms: {PAGE}"
 )
+FEW = 5  # rows of a kind that are shown, because several lists may have several kinds
 UNFINISHED = ".download"  # the folder below root that is there while the data set is being fetched
 HELP = (
     "let data.root be the folder with meta.csv. To get the data set, let data.root be a new folder and fetch it "
@@ -74,20 +75,23 @@ def read_official(
     problems: list[str] = []
     paths = subset_paths(root, subset, subset_lists)
     tables = {path: _read_table(path, ("filename",), problems) for path in (root / TRAIN, root / TEST, *paths.values())}
+    meta = _read_table(root / META, META_COLUMNS, problems)
+    unread = list(problems)  # of an empty list nothing else could be said that is true
     members = {path: set(table["filename"]) for path, table in tables.items()}
     train, test, used = members[root / TRAIN], members[root / TEST], members[paths.get(subset, root / TRAIN)]
-    clips = _read_meta(root / META, {**dict.fromkeys(used, "train"), **dict.fromkeys(test, "test")}, problems)
+    clips = _read_meta(root / META, meta, {**dict.fromkeys(used, "train"), **dict.fromkeys(test, "test")}, problems)
     known = {clip.filename: clip.scene for clip in clips}
     for path, table in tables.items():
         problems += _contradictions(path, table, known)
     if both := sorted(train & test):
-        problems.append(f"{len(both)} clips are in both {TRAIN} and {TEST}:\n{listed(both)}")
+        problems.append(f"{len(both)} clips are in both {TRAIN} and {TEST}:\n{listed(both, shown=FEW)}")
     problems += _not_nested({**{percent: members[path] for percent, path in paths.items()}, WHOLE: train})
     problems += _not_official({META: len(clips), TRAIN: len(train), TEST: len(test)})
     places = {split: {clip.location for clip in clips if clip.split == split} for split in ("train", "test")}
     if shared := sorted(places["train"] & places["test"]):
-        problems.append(f"{len(shared)} locations are in both {TRAIN} and {TEST}:\n{listed(shared)}")
+        problems.append(f"{len(shared)} locations are in both {TRAIN} and {TEST}:\n{listed(shared, shown=FEW)}")
     if problems:
+        problems = unread or problems
         try:
             read_stamps(root, list(known))
         except UserError as error:
@@ -128,7 +132,8 @@ def _not_nested(members: Mapping[int, set[str]]) -> list[str]:
     for small, large in pairwise(sizes):
         if strangers := sorted(members[small] - members[large]):
             problems.append(
-                f"{len(strangers)} clips of the {small} % subset are not in the {large} % one:\n{listed(strangers)}"
+                f"{len(strangers)} clips of the {small} % subset are not in the {large} % one:\n"
+                f"{listed(strangers, shown=FEW)}"
             )
     return problems
 
@@ -154,8 +159,7 @@ def _read_table(path: Path, columns: Sequence[str], problems: list[str]) -> Tabl
         return {column: [] for column in columns}
 
 
-def _read_meta(path: Path, split_of: Mapping[str, str], problems: list[str]) -> list[Clip]:
-    table = _read_table(path, META_COLUMNS, problems)
+def _read_meta(path: Path, table: Table, split_of: Mapping[str, str], problems: list[str]) -> list[Clip]:
     clips, wrong, seen = [], [], set()
     rows = zip(*(table[column] for column in META_COLUMNS), strict=True)
     for line, (filename, scene, location, device) in enumerate(rows, start=2):
@@ -171,7 +175,7 @@ def _read_meta(path: Path, split_of: Mapping[str, str], problems: list[str]) -> 
         seen.add(filename)
         clips.append(clip)
     if wrong:
-        problems.append(f"{path} has {len(wrong)} bad rows:\n{listed(wrong)}")
+        problems.append(f"{path} has {len(wrong)} bad rows:\n{listed(wrong, shown=FEW)}")
     return clips
 
 
@@ -179,10 +183,12 @@ def _contradictions(path: Path, table: Table, known: Mapping[str, str]) -> list[
     """Problems of a list whose rows should each stand once in meta.csv (`known`: filename -> scene)."""
     names, problems = table["filename"], []
     if strangers := sorted(set(names) - known.keys()):
-        problems.append(f"{len(strangers)} rows of {path} are not in {META}:\n{listed(strangers)}")
+        problems.append(f"{len(strangers)} rows of {path} are not in {META}:\n{listed(strangers, shown=FEW)}")
     twice = {name for name, n in Counter(names).items() if n > 1}
     scenes: Sequence[str | None] = table.get("scene_label") or [known.get(name) for name in names]
     wrong = dict.fromkeys(n for n, s in zip(names, scenes, strict=True) if known.get(n, s) != s or n in twice)
     if wrong:
-        problems.append(f"{len(wrong)} rows of {path} are duplicate or contradict {META}:\n{listed(list(wrong))}")
+        problems.append(
+            f"{len(wrong)} rows of {path} are duplicate or contradict {META}:\n{listed(list(wrong), shown=FEW)}"
+        )
     return problems

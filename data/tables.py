@@ -10,6 +10,7 @@ A table may come from anybody: its size, the number of its columns and of its va
 import csv
 import gzip
 import io
+import math
 import re
 import zlib
 from collections import Counter
@@ -26,7 +27,9 @@ Table = dict[str, list[str]]  # column name to values
 KINDS = {"\t": "tab-separated", ",": "comma-separated"}
 BYTES = 64 << 20  # of a table, unzipped: that of the evaluation set has 15 MB
 COLUMNS, ROWS, VALUES = 10_000, 1_000_000, 4_000_000  # there are 118,800 rows and 1.4 million values there
-LONGEST = 80  # bytes of a line that is shown
+LONGEST = 100  # characters of a number, and bytes of a line that is shown
+# No digit can be part of two groups, or a long cell would take the square of its length.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 GZIP = b"\x1f\x8b"
 OTHER_FILES = {  # first bytes of what is sometimes taken for a table
     b"\xff\xfe": "it is in UTF-16: save it as UTF-8",
@@ -135,6 +138,13 @@ def table_text(columns: Mapping[str, Sequence[object]], *, separator: str = "\t"
 def untabular(names: Sequence[str]) -> list[str]:
     """Those of some names of files that no table can hold, because bytes of them are no UTF-8."""
     return [name for name in names if any("\ud800" <= c <= "\udfff" for c in name)]
+
+
+def decimal(text: str) -> float:
+    """The number in a cell, with or without blanks around it; NaN if there is none. float() would also take "nan",
+    "1_0" and the digits of other scripts."""
+    number = text if _NUMBER.fullmatch(text[:LONGEST]) else text.strip()
+    return float(number) if len(number) <= LONGEST and _NUMBER.fullmatch(number) else math.nan
 
 
 def write_table(path: str | Path, columns: Mapping[str, Sequence[object]], *, separator: str = "\t") -> Path:

@@ -5,6 +5,7 @@ order of data/scenes.py), a row for each clip, probabilities from 0 to 1 that su
 data/names.py. Blanks around numbers and labels are no part of them.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import islice
@@ -15,15 +16,11 @@ import numpy as np
 from data.errors import UserError, listed
 from data.names import matched
 from data.scenes import check_class_names
-from data.tables import Table, read_table, table_text
+from data.tables import LONGEST, Table, decimal, read_table, table_text
 
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
 DIGITS = 8  # significant ones: the log loss of a probability of 1e-9 is not that of 0; rows sum to 1 within 1e-7
 MOST = 1000  # cells without a number that are looked for
-LONGEST = 100  # characters of a number
-# float() would also take "nan", "1_0" and the digits of other scripts. No digit can be part of two groups, or a long
-# cell would take the square of its length.
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 REMEDIES = (
     (r"^$", ": every class needs a probability"),
@@ -122,9 +119,10 @@ def check_probabilities(table: Table, scenes: Sequence[str]) -> tuple[np.ndarray
 
 def _fault(text: str) -> str | None:
     """What is wrong with the text of a probability, of which there may be millions."""
-    number = text if len(text) <= LONGEST and _NUMBER.fullmatch(text) else text.strip()
-    if len(number) <= LONGEST and _NUMBER.fullmatch(number):
-        return None if 0 <= float(number) <= 1 + TOLERANCE else f"{number} is not between 0 and 1"
+    if 0 <= (number := decimal(text)) <= 1 + TOLERANCE:
+        return None
+    if not math.isnan(number):
+        return f"{text.strip()} is not between 0 and 1"
     shown = repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
-    remedy = next((remedy for pattern, remedy in REMEDIES if re.search(pattern, number[:LONGEST])), "")
+    remedy = next((remedy for pattern, remedy in REMEDIES if re.search(pattern, text.strip()[:LONGEST])), "")
     return f"{shown} is no number{remedy}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data.errors import UserError, listed
-from data.tables import read_table
+from data.tables import decimal, read_table
 from experiments.evaluation.ranking import WEIGHTS, Standing, System
 from experiments.runs.layout import RECORD, SCORES
 from experiments.runs.reader import find_record, read_values
@@ -107,22 +107,15 @@ def _own_system(name: str, accuracy: float, parameter_bytes: int, macs: int) -> 
 
 def _numbers(texts: Mapping[str, str], at: str, wrong: list[str]) -> tuple[float, int, int]:
     """Accuracy and costs from texts; for what is wrong, a message is added to the list, and the value is NaN or 0."""
-    accuracy = _float(texts["accuracy"])
+    accuracy = decimal(texts["accuracy"])
     if not 0 <= accuracy <= 1:
         wrong.append(f"{at}: accuracy {texts['accuracy']!r} is no share from 0 to 1 (58.7 % is 0.587)")
     return accuracy, _cost("parameter_bytes", texts, at, wrong), _cost("macs", texts, at, wrong)
 
 
 def _cost(key: str, texts: Mapping[str, str], at: str, wrong: list[str]) -> int:
-    value = _float(texts[key])
+    value = decimal(texts[key])
     if math.isfinite(value) and value.is_integer() and value >= 1:
         return int(value)
     wrong.append(f"{at}: {key} {texts[key]!r} is no whole number of at least 1")
     return 0
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from data.errors import UserError
 from data.files import read_bounded
-from data.tables import read_table
+from data.tables import decimal, read_table
 
 # Among others of whole numbers too large for floats, and of brackets in brackets in brackets ...
 DAMAGE = (UserError, OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
@@ -119,7 +119,7 @@ def bins_in(path: Path) -> list[dict[str, float]]:
     """Of reliability.csv: the bins of confidence that are not empty."""
     table = read_table(path, BIN, separator=",")
     rows = zip(*table.values(), strict=True)
-    return [{name: _number(float(text), name) for name, text in zip(table, row, strict=True)} for row in rows]
+    return [{name: _number(decimal(text), name) for name, text in zip(table, row, strict=True)} for row in rows]
 
 
 def mapping_in(path: Path) -> dict[str, Any]:
