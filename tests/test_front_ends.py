@@ -145,3 +145,10 @@ def test_a_tone_at_a_band_s_centre_is_loudest_in_it(kind: str) -> None:
     for band in (front_end.mels // 2, front_end.mels * 3 // 4):
         tone = torch.sin(2 * torch.pi * centres[band] * torch.arange(32_000) / 32_000).float()[None]
         assert abs(int(front_end(tone)[0, 0, :, 20].argmax()) - band) <= 1
+
+
+def test_rates_without_a_common_divisor_are_refused() -> None:
+    """Oracle: by hand: 31,999 and 16,000 share none, and a filter has 31,999 x 16,000 values; 44,100 has 441 x 160."""
+    with pytest.raises(UserError, match=r"sample_rate=31999 .* 511,984,000 values"):
+        KaldiFbank(sample_rate=31_999)
+    KaldiFbank(sample_rate=44_100)

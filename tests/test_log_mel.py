@@ -135,3 +135,12 @@ def test_impossible_bands_are_refused() -> None:
     with pytest.raises(UserError, match="low=15000"):
         LogMel(low=15_000.0)  # the jittered edge comes down to it
     LogMel(high=15_500.0, low=14_999.0)
+
+
+@pytest.mark.parametrize("some", [{"hop": 1}, {"mels": 1024, "fft": 65_536}])
+def test_spectra_that_would_fill_the_memory_are_refused(some: dict) -> None:
+    """Oracle: by hand: a transform of 4,096 at each of 32,000 samples is 131,072,000 values a second, and 1,024 bands
+    of 65,536 are 67,108,864; at most 2^24, sixty-four times the default, are computed."""
+    with pytest.raises(UserError, match=r"131,072,000|67,108,864"):
+        LogMel(**some)
+    LogMel(**{key: 8 if key == "hop" else value // 4 for key, value in some.items()}, window=512)

@@ -22,6 +22,7 @@ from data.front_ends import FrontEndEntry
 RATE = 16_000  # Hz, of the sound that the published weights were trained on
 WINDOW, HOP, FFT = 400, 160, 512  # samples at RATE
 PRE_EMPHASIS = 0.97
+MOST_VALUES = 2**24  # of the resampler's filter: 44,100 Hz has 70,560
 LOWEST = 20.0  # Hz, edge of the lowest band
 Values = TypeVar("Values", torch.Tensor, float)
 MEAN, STD = -4.2677393, 4.5689974  # of AudioSet, as the published AST has them
@@ -44,6 +45,11 @@ class KaldiFbank(nn.Module):
         super().__init__()
         if mels < 4 or std <= 0:
             raise UserError(f"mel.mels={mels} must be at least 4, mel.std={std} above 0")
+        if (kernel := sample_rate * RATE // math.gcd(sample_rate, RATE) ** 2) > MOST_VALUES:
+            raise UserError(
+                f"sample_rate={sample_rate} has no large divisor in common with {RATE} Hz, to which waves are brought: "
+                f"the filter would have {kernel:,} values, at most {MOST_VALUES:,} are computed; choose 44100 or 48000"
+            )
         self.sample_rate, self.mels, self.mean, self.std = sample_rate, mels, mean, std
         self.low, self.high = LOWEST, RATE / 2
         self.resample = nn.Identity() if sample_rate == RATE else Resample(sample_rate, RATE)

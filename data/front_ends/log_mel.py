@@ -20,6 +20,7 @@ from data.front_ends import FrontEndEntry
 PRE_EMPHASIS = 0.97
 FLOOR = 1e-5
 SHIFT, STRETCH = 4.5, 5.0
+MOST_VALUES = 2**24  # of the spectra of a second, and of the bands
 CLIPS_IN_CACHE = 4  # at a time: a CPU loses half of its speed on spectra that have to go to memory and back
 JITTER_STEPS = 20  # distinct upper edges that the band-edge jitter chooses from
 
@@ -39,7 +40,8 @@ class LogMel(nn.Module):
             (training); all clips of a batch share it.
 
     Raises:
-        UserError: the window is longer than the transform, or the bands leave the range of the sample rate.
+        UserError: the window is longer than the transform, the bands leave the range of the sample rate, or the
+            spectra are so large or so many that they would not fit into memory.
     """
 
     padding = "reflect"
@@ -67,6 +69,11 @@ class LogMel(nn.Module):
             raise UserError(
                 f"bands from low={low} to high={high} +- {edge_jitter / 2} Hz must lie between 0 and half of "
                 f"sample_rate={sample_rate}"
+            )
+        if max(values := fft * sample_rate // hop, mels * fft) > MOST_VALUES:
+            raise UserError(
+                f"fft={fft} every hop={hop} samples at sample_rate={sample_rate} are {values:,} values a second, and "
+                f"mels={mels} bands of as many {mels * fft:,}: at most {MOST_VALUES:,} of each are computed"
             )
         self.sample_rate, self.hop, self.fft, self.mels = sample_rate, hop, fft, mels
         self.low, self.high, self.edge_jitter = low, high, edge_jitter

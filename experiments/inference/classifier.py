@@ -152,9 +152,11 @@ def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
             "student again"
         )
     try:
-        return build_front_end(rate, mel)
-    except UserError as error:
-        raise UserError(f"{path}: {error}: quantise the student again") from error
+        front_end = build_front_end(rate, mel)
+        front_end(torch.zeros(1, round(PART_SECONDS * rate)))  # some transforms are too long for a clip
+    except (UserError, RuntimeError) as error:
+        raise UserError(f"{path}: its front end, {mel}: {error}: quantise the student again") from error
+    return front_end
 
 
 def _scenes_of(path: str | Path, metadata: Mapping[str, Any], classes: int) -> tuple[str, ...]:
@@ -171,5 +173,8 @@ def _scenes_of(path: str | Path, metadata: Mapping[str, Any], classes: int) -> t
         raise UserError(
             f"{path} names a class {odd[0]!r:.80}: names are of printable characters, at most {LONGEST_NAME}"
         )
-    check_class_names(scenes)
+    try:
+        check_class_names(scenes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return tuple(scenes)
