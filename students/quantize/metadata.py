@@ -30,5 +30,8 @@ def parse_metadata(note: bytes) -> Mapping[str, Any]:
 
 
 def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, inner), default=0)
+    level, depth = [value], 0
+    while level:
+        values = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level, depth = [inner for each in values for inner in each], depth + 1
+    return depth

@@ -1,0 +1,172 @@
+"""Damaged and hostile model files: refused in a message, or executed, but never a crash, a traceback or a long wait."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ai_edge_litert.schema_py_generated as schema
+import flatbuffers
+import fuzzing
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.scenes import SCENES
+from experiments.inference.classifier import load_classifier
+from students.complexity import tflite_complexity, tflite_operators
+from students.quantize.calibrate import calibrate
+from students.quantize.flatbuffer import IDENTIFIER
+from students.quantize.fold import fold
+from students.quantize.integer import IntegerNetwork
+from students.quantize.read import read_tflite
+from students.quantize.runtime import TFLiteModel, has_micro
+from students.quantize.tflite import to_tflite
+
+SHAPE = (64, 32)
+METADATA = {
+    "arguments": {},
+    "builder": "x",
+    "exact": False,
+    "mel": {"kind": "log_mel", "mels": SHAPE[0], "hop": 1000, "window": 3072, "fft": 4096, "low": 0.0, "high": 15500.0},
+    "sample_rate": 32_000,
+    "scenes": list(SCENES),
+}
+WAVE = torch.linspace(-1, 1, 32_000)[None]
+SPECTROGRAM = torch.linspace(-1, 2, SHAPE[0] * SHAPE[1]).reshape(1, 1, *SHAPE)
+KERNELS = ("device", "host", "plain", *(["micro"] if has_micro() else []))
+NUMBERS = (0, 1, -1, 2, 3, 7, 127, 128, 255, 256, 65_535, 10**6, 2**31 - 1, -(2**31), 2**40, 0.0, -1.0, 1e-45, 1e-38)
+FLOATS = (*(float(n) for n in NUMBERS), 1e30, 3e38, float("inf"), float("nan"))
+VALUES = (None, True, "", "x", "\x1b[31m", "a" * 5000, [], [[]] * 3, {}, {"a": 1}, *NUMBERS, *FLOATS, 10**400)
+
+
+class Residual(nn.Module):
+    """A depthwise convolution, added to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.path = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x + self.path(x))
+
+
+@cache
+def network(bits: int, activations: int) -> IntegerNetwork:
+    """Every kind of operator that is written, few of each; every second layer has weights of so many bits."""
+    torch.manual_seed(0)
+    stem = [nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), Residual(8), nn.AvgPool2d(3, 2, 1)]
+    head = [nn.Conv2d(8, len(SCENES), 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    folded = fold(nn.Sequential(*stem, *head).eval())
+    widths = dict.fromkeys(list(folded.convolutions)[::2], bits)
+    return calibrate(folded, [torch.randn(2, 1, *SHAPE)], bits=widths, activations=activations)
+
+
+def model(metadata: Mapping[str, Any] = METADATA, bits: int = 8, activations: int = 8) -> bytes:
+    return to_tflite(network(bits, activations), metadata)
+
+
+def counted(path: Path) -> None:
+    tflite_complexity(path), tflite_operators(path)
+
+
+def computed(path: Path) -> None:
+    read_tflite(path)[0].logits(SPECTROGRAM)
+
+
+def executed(path: Path) -> None:
+    for kernels in KERNELS:
+        TFLiteModel(path, kernels=kernels).logits(SPECTROGRAM)
+
+
+def classified(path: Path) -> None:
+    classifier = load_classifier(path)
+    wave = WAVE if classifier.sample_rate == WAVE.shape[1] else torch.zeros(1, classifier.sample_rate)
+    classifier.probabilities(classifier.spectrograms(wave))
+
+
+def structural(original: bytes, count: int, seed: int) -> Iterator[fuzzing.Mutant]:
+    """Copies in which one to three numbers or lists of the schema's objects are replaced."""
+    draw = random.Random(seed)
+    while count:
+        unpacked, changes = schema.ModelT.InitFromPackedBuf(original, 0), []
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            holder, field, name = draw.choice(list(fields_of(unpacked)))
+            value = changed(getattr(holder, field), draw)
+            setattr(holder, field, value)
+            changes.append(f"{name}={value!s:.60}")
+        builder = flatbuffers.Builder(1 << 16)
+        try:
+            builder.Finish(unpacked.Pack(builder), IDENTIFIER)
+        except Exception:  # the builder's, of a number that does not fit into its field
+            continue
+        count -= 1
+        yield ", ".join(changes), bytes(builder.Output())
+
+
+def fields_of(value: Any, name: str = "") -> Iterator[tuple[Any, str, str]]:
+    """Every field of an object and of those in it that is a number or a list of numbers: object, field, name."""
+    for field, inner in vars(value).items():
+        path = f"{name}.{field}".lstrip(".")
+        if isinstance(inner, bool | int | float | np.ndarray):
+            yield value, field, path
+        for place, one in enumerate(inner if isinstance(inner, list) else [inner]):
+            if hasattr(one, "Pack"):
+                yield from fields_of(one, f"{path}[{place}]" if isinstance(inner, list) else path)
+
+
+def changed(value: Any, draw: random.Random) -> Any:
+    if not isinstance(value, np.ndarray):
+        return draw.choice(NUMBERS) if isinstance(value, int) else draw.choice(FLOATS)
+    if draw.random() < 0.3 or not len(value):
+        return np.resize(value, draw.choice((0, 1, 2, 3, 5, 16, 1000)))
+    value, choices = value.copy(), FLOATS if value.dtype.kind == "f" else NUMBERS
+    with np.errstate(all="ignore"):
+        number = np.array(draw.choice(choices)).astype(value.dtype)
+    value[slice(None) if draw.random() < 0.2 else draw.randrange(len(value))] = number
+    return value
+
+
+def texts(count: int, seed: int) -> Iterator[fuzzing.Mutant]:
+    """Files whose metadata have one to three other values, or lack some."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        metadata, changes = json.loads(json.dumps(METADATA)), []
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            holder = draw.choice([metadata, metadata["mel"]] if isinstance(metadata.get("mel"), dict) else [metadata])
+            key = draw.choice([*(holder or ["new"]), "new"])
+            value = draw.choice([*VALUES, [draw.choice(VALUES)] * 10, ["a", *SCENES[1:]], ["\x1b", *SCENES[1:]]])
+            if draw.random() < 0.1:
+                holder.pop(key, None)
+            else:
+                holder[key] = value
+            changes.append(f"{key}={value!r:.60}")
+        yield ", ".join(changes), model(metadata)
+
+
+def damaged(original: bytes, count: int, seed: int) -> Iterator[fuzzing.Mutant]:
+    """A third of each kind."""
+    yield from fuzzing.mutants(original, count // 3, seed)
+    yield from structural(original, count // 3, seed)
+    yield from texts(count - 2 * (count // 3), seed)
+
+
+@pytest.mark.parametrize(
+    ("reader", "bits", "activations"),
+    [
+        (counted, 8, 8),
+        (computed, 4, 8),
+        (executed, 8, 8),
+        pytest.param(executed, 8, 16, marks=pytest.mark.slow),  # four runtimes each: a quarter of a minute
+        (classified, 8, 8),
+    ],
+)
+def test_no_model_file_is_a_crash(reader, bits: int, activations: int, fuzz: int, tmp_path: Path) -> None:
+    """Oracle: the rule for strangers' files: a message that names the file, within 10 s and 2 GB; the undamaged one is
+    accepted. Executed means by every runtime that there is."""
+    original = model(bits=bits, activations=activations)
+    refused = fuzzing.survive(reader, original, damaged(original, fuzz, bits + activations), tmp_path, "m.tflite")
+    assert refused > fuzz // 4
