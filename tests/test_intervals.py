@@ -54,7 +54,8 @@ def test_the_intervals_are_those_of_the_same_draws_scored_one_by_one(classes: in
         rows = np.concatenate(times)
         accuracies.append(macro_accuracy(p[rows], labels[rows]))
         losses.append(log_loss(p[rows], labels[rows]))
-    found = metric_intervals(p, labels, recordings, seed=5)
+    with np.errstate(all="raise"):  # a draw without a class is no division by 0
+        found = metric_intervals(p, labels, recordings, seed=5)
     assert found == {"accuracy": of_draws(accuracies), "log_loss": of_draws(losses)}
     assert metric_intervals(p, labels, recordings) == metric_intervals(p, labels, recordings, seed=0) != found
 
@@ -68,6 +69,12 @@ def test_one_recording_has_no_interval_and_two_have() -> None:
         "accuracy": (0, 1),
         "log_loss": (pytest.approx(-np.log(0.9)), pytest.approx(-np.log(0.2))),
     }
+
+
+def test_a_probability_above_one_by_rounding_costs_nothing() -> None:
+    """Oracle: the log loss of 1.00005 is that of 1, by its definition: 0, and of the other one -ln 0.5."""
+    p, labels = np.array([[1.00005, 0.0], [0.5, 0.5]]), np.array([0, 0])
+    assert metric_intervals(p, labels, ["r", "s"])["log_loss"] == (0, pytest.approx(np.log(2)))
 
 
 def test_a_subset_has_the_interval_of_its_own_share() -> None:
