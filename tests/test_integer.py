@@ -76,6 +76,21 @@ def test_a_factor_is_a_mantissa_of_31_bits_and_an_exponent() -> None:
     assert fixed_point(2.0**-33) == (0, 0)
 
 
+@given(st.floats(1e-8, 60.0))
+def test_a_fixed_point_factor_is_the_nearest(factor: float) -> None:
+    """Oracle: arithmetic: mantissa in [2^30, 2^31), relative error at most 2^-31."""
+    mantissa, exponent = fixed_point(factor)
+    assert 2**30 <= mantissa < 2**31
+    assert abs(mantissa * 2.0 ** (exponent - 31) - factor) <= factor * 2**-31
+
+
+@given(st.integers(-(2**24), 2**24), st.floats(1e-6, 0.999))
+def test_rescaling_is_multiplication_to_within_a_rounding(value: int, factor: float) -> None:
+    """Oracle: real multiplication; two roundings of at most one half each."""
+    mantissa, exponent = (torch.tensor(v) for v in fixed_point(factor))
+    assert abs(rescale(torch.tensor(value), mantissa, exponent).item() - value * factor) <= 1.0
+
+
 def test_a_quantity_reads_and_writes_real_values() -> None:
     """Oracle: by hand: halves go to even, then the zero point is added and the range cuts off."""
     eight, sixteen = Quantity(0.5, 3, (1, 1, 1)), Quantity(0.5, 0, (1, 1, 1), 16)
