@@ -1,8 +1,10 @@
 """Damaged and hostile model files: refused in a message, or executed, but never a crash, a traceback or a long wait."""
 
+import copy
 import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from students.quantize.calibrate import calibrate
 from students.quantize.flatbuffer import IDENTIFIER
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
+from students.quantize.layers import ADD, CONVOLUTION
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import to_tflite
@@ -142,16 +145,54 @@ def texts(count: int, seed: int) -> Iterator[fuzzing.Mutant]:
             if draw.random() < 0.1:
                 holder.pop(key, None)
             else:
-                holder[key] = value
+                holder[key] = copy.deepcopy(value)  # or a later change would lead into itself
             changes.append(f"{key}={value!r:.60}")
         yield ", ".join(changes), model(metadata)
 
 
-def damaged(original: bytes, count: int, seed: int) -> Iterator[fuzzing.Mutant]:
-    """A third of each kind."""
-    yield from fuzzing.mutants(original, count // 3, seed)
-    yield from structural(original, count // 3, seed)
-    yield from texts(count - 2 * (count // 3), seed)
+def numeric(original: IntegerNetwork, count: int, seed: int) -> Iterator[fuzzing.Mutant]:
+    """Files that are consistent in themselves, of networks with one to three other scales, zero points or integers."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        quantities, weights, changes = dict(original.quantities), dict(original.weights), []
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            kind, scale = (
+                draw.choice(("scale", "scales", "zero point", "weights", "integers")),
+                2.0 ** draw.randint(-70, 70),
+            )
+            name = draw.choice(list(weights if kind in ("weights", "integers") else quantities))
+            match kind:
+                case "scale":
+                    quantities[name] = replace(quantities[name], scale=scale)
+                case "scales":
+                    quantities = {key: replace(each, scale=scale) for key, each in quantities.items()}
+                case "zero point":
+                    quantities[name] = replace(quantities[name], zero_point=draw.choice((-129, -128, 0, 127, 128)))
+                case "weights":
+                    some = np.arange(len(weights[name].scale)) < draw.choice((1, 1000))
+                    scales = np.where(some, scale, weights[name].scale).astype(np.float32)
+                    weights[name] = replace(weights[name], scale=scales)
+                case "integers":
+                    limits = np.iinfo(weights[name].bias.dtype)
+                    bias = np.full_like(weights[name].bias, draw.choice((limits.min, 0, limits.max)))
+                    weight = np.full_like(weights[name].weight, draw.choice((-7, 0, 7, 127)))
+                    weights[name] = replace(weights[name], bias=bias, weight=weight)
+            changes.append(f"{kind} {scale:g} of {name}")
+        for layer in original.layers:
+            if layer.kind not in (CONVOLUTION, ADD):  # a pool has the scale of its input
+                shape = original.quantities[layer.name].shape
+                quantities[layer.name] = replace(quantities[layer.inputs[0]], shape=shape)
+        with np.errstate(all="ignore"):
+            yield ", ".join(changes), to_tflite(replace(original, quantities=quantities, weights=weights), METADATA)
+
+
+def damaged(bits: int, activations: int, count: int) -> Iterator[fuzzing.Mutant]:
+    """A quarter of each kind."""
+    original, seed, share = model(bits=bits, activations=activations), bits + activations, -(-count // 4)
+    yield from fuzzing.mutants(original, share, seed)
+    yield from structural(original, share, seed)
+    yield from numeric(network(bits, activations), share, seed)
+    yield from texts(share, seed)
 
 
 @pytest.mark.parametrize(
@@ -168,5 +209,5 @@ def test_no_model_file_is_a_crash(reader, bits: int, activations: int, fuzz: int
     """Oracle: the rule for strangers' files: a message that names the file, within 10 s and 2 GB; the undamaged one is
     accepted. Executed means by every runtime that there is."""
     original = model(bits=bits, activations=activations)
-    refused = fuzzing.survive(reader, original, damaged(original, fuzz, bits + activations), tmp_path, "m.tflite")
+    refused = fuzzing.survive(reader, original, damaged(bits, activations, fuzz), tmp_path, "m.tflite")
     assert refused > fuzz // 4

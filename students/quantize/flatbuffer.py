@@ -23,7 +23,7 @@ IDENTIFIER = b"TFL3"  # bytes 4 to 8 of each file
 # Far more than any network for a microcontroller has. A table of a file may be referred to many times: without bounds
 # a small file could say that it has a billion tensors.
 LARGEST_FILE = 256 << 20  # bytes
-MOST = {"operatorCodes": 1_000, "tensors": 10_000, "operators": 5_000, "metadata": 100, "inputs": 1_000, "shape": 8}
+MOST = {"operatorCodes": 1_000, "tensors": 10_000, "operators": 5_000, "metadata": 100, "inputs": 256, "shape": 8}
 LONGEST_NAME = 300  # bytes
 _NAME = 10  # where a tensor's table says where its name lies; the length of a text has no accessor
 _OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}

@@ -15,7 +15,7 @@ from students.quantize.layers import ADD, CONVOLUTION, INPUT, Layer
 
 MOST_MACS = 10**10  # of one clip: seconds on any computer
 MOST_VALUES = 2**23  # of a tensor, for one clip
-MOST_UNFOLDED = 2**26  # values that a convolution's windows hold together, which are copied side by side
+MOST_UNFOLDED = 2**25  # values that a convolution's windows hold together, which are copied side by side
 SCALES = 2.0**-63, 2.0**63  # products of two are normal numbers in float32
 
 # What kernels can multiply by, by the bits of activations; beyond it some abort the process, others overflow in silence
