@@ -16,6 +16,7 @@ import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 
 from data.errors import UserError
+from data.files import read_bounded
 from data.names import printable
 from students.quantize.damage import WrongValueError, explain_damage
 
@@ -189,9 +190,7 @@ def read_graph(path: str | Path) -> Graph:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is no file: quantise a student first, or name another model.tflite")
-    if (size := path.stat().st_size) > LARGEST_FILE:
-        raise UserError(f"{path} has {size:,} bytes, at most {LARGEST_FILE:,} are read: it is no network for a device")
-    data = path.read_bytes()
+    data = read_bounded(path, LARGEST_FILE)
     if data[4:8] != IDENTIFIER:
         raise UserError(f"{path} is no TFLite file: its identifier is {data[4:8]!r}, not {IDENTIFIER!r}")
     with explain_damage(path):
