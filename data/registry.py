@@ -12,6 +12,7 @@ from functools import cache
 from typing import TypeVar
 
 from data.errors import UserError, unknown
+from data.signatures import misfits
 
 Built = TypeVar("Built")
 Entry = TypeVar("Entry")
@@ -63,7 +64,9 @@ def build(what: str, builder: Callable[..., Built], arguments: Mapping[str, obje
         signature.bind(**arguments)
     except TypeError as error:
         raise UserError(f"{what}: {error}; it takes {', '.join(signature.parameters)}") from error
+    if wrong := misfits(builder, arguments):
+        raise UserError("\n".join(f"{what}: {each}" for each in wrong))
     try:
         return builder(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise UserError(f"{what} cannot be built with {dict(arguments)}: {error}") from error

@@ -7,6 +7,8 @@ out; one second at 16 kHz has 98 frames.
 Source: Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021.
 """
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +19,11 @@ from torch.nn import functional as F
 
 from data.errors import UserError, require, unknown
 from data.front_ends.kaldi_fbank import normalised
+from data.signatures import in_short
+from data.tensors import refuse_unfit, unfit
 from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
 from teachers.layers import transformer_layers
+from teachers.weights import read_weights, weights_files
 
 if TYPE_CHECKING:
     from transformers import ASTConfig, ASTForAudioClassification
@@ -27,6 +32,7 @@ PUBLISHED = "MIT/ast-finetuned-audioset-10-10-0.4593"
 URL = f"https://huggingface.co/{PUBLISHED}"
 SPECIAL = 2  # tokens without a position: class and distillation
 POSITIONS = ("cut", "interpolate")
+CLASSIFIER = "classifier.dense."  # which is always new
 
 
 def ast(
@@ -98,6 +104,7 @@ TEACHER = Teacher(
     family="transformer",
     citation="Y. Gong, Y.-A. Chung, J. Glass, AST: audio spectrogram transformer, Interspeech 2021.",
     published=_declare_pretraining,
+    weights_in_folder=True,
 )
 
 
@@ -105,23 +112,61 @@ def _load_published(kind: "type[ASTForAudioClassification]", weights: str | Path
     """The network as it was saved; transformers reads safetensors, or torch files that hold tensors only.
 
     Raises:
-        UserError: it cannot be downloaded, or is not in the folder.
+        UserError: it cannot be downloaded, or is not in the folder, or not whole.
     """
-    if weights is not None and not (Path(weights) / "config.json").is_file():
-        raise UserError(
-            f"teacher.weights={weights} must be a folder with config.json and model.safetensors, as "
-            f"save_pretrained writes it or {URL} has it"
-        )
+    if weights is not None:
+        _require_whole(weights)
     try:
-        return kind.from_pretrained(PUBLISHED if weights is None else str(weights))
+        network, said = kind.from_pretrained(PUBLISHED if weights is None else str(weights), output_loading_info=True)
     except Exception as error:  # what is raised depends on what is wrong with which file
+        said = in_short(str(error))
         if weights is None:
             raise UserError(
-                f"cannot fetch {URL} ({str(error).splitlines()[0]}): fetch config.json "
+                f"cannot fetch {URL} ({said}): fetch config.json "
                 "and model.safetensors into a folder and name it with teacher.weights=FOLDER, or start from random "
                 "weights with teacher.pretrained=false"
             ) from error
-        raise UserError(f"teacher.weights={weights} is no AST that can be read: {error}") from error
+        raise UserError(f"teacher.weights={weights} is no AST that can be read: {said}") from error
+    # transformers gives random values to what it does not find.
+    absent = [name for key in ("missing_keys", "mismatched_keys") for name in said[key]]
+    absent = sorted(name if isinstance(name, str) else name[0] for name in absent)
+    own = network.state_dict()
+    remedy = "fetch the folder again, or give one whose config.json belongs to its weights"
+    refuse_unfit(
+        weights or URL,
+        [f"{name}: not in the file, or of another shape" for name in absent if not name.startswith(CLASSIFIER)]
+        or unfit(own, own),
+        remedy,
+    )
+    return network
+
+
+def _require_whole(weights: str | Path) -> None:
+    """Check a folder before a network is built by it.
+
+    Raises:
+        UserError: its configuration is no AST's, or of a larger network than its weights.
+    """
+    from transformers import ASTConfig
+
+    described, stored = weights_files(weights, in_folder=True)
+    numbers = sum(tensor.numel() for tensor in read_weights(stored).values())
+    try:
+        if json.loads(described.read_bytes()).get("model_type") != ASTConfig.model_type:
+            raise ValueError(f"its model_type is not {ASTConfig.model_type}")
+        config = ASTConfig.from_pretrained(str(weights))
+        width, inner, depth = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+        if min(width, inner, depth) < 1 or depth * (4 * width**2 + 2 * width * inner) > numbers:
+            raise ValueError(
+                f"hidden_size={width}, intermediate_size={inner} and num_hidden_layers={depth} do not belong to "
+                f"the {numbers} numbers of {stored.name}"
+            )
+        if math.prod(_count_patches(config, config.num_mel_bins, config.max_length)) * width > numbers:
+            raise ValueError(f"max_length={config.max_length} does not belong to {stored.name}")
+    except Exception as error:  # what is raised depends on what is wrong
+        raise UserError(
+            f"teacher.weights={weights}: {described.name} describes no AST: {in_short(str(error))}"
+        ) from error
 
 
 def _count_patches(config: "ASTConfig", mels: int, frames: int) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from data.errors import UserError, unknown
 from teachers.entry import Teacher
-from teachers.weights import load_weights, read_weights
+from teachers.weights import load_weights, needed_names, read_weights
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def cp_resnet(
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
     if weights:
-        load_weights(network, read_weights(weights), source=str(weights))
+        load_weights(network, read_weights(weights, needed_names(network)), source=str(weights))
     return network
 
 

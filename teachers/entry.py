@@ -60,12 +60,14 @@ class Teacher:
         citation: of the paper or software, for the references of a report.
         published: the builder's keyword arguments -> what the weights were trained on that `pretrained=True` downloads;
             None where nobody publishes weights. Arguments that are left out have the builder's defaults.
+        weights_in_folder: whether `weights` is a folder, as transformers writes it, and not a file.
     """
 
     build: Callable[..., "nn.Module"]
     family: str
     citation: str
     published: Callable[[Mapping[str, object]], Pretraining] | None = None
+    weights_in_folder: bool = False
 
     def pretraining(
         self, arguments: Mapping[str, object], *, pretrained: bool, weights: str | Path | None

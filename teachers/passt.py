@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from data.errors import UserError, require, unknown
 from teachers.entry import AUDIOSET, IMAGENET, Dataset, Pretraining, Teacher
 from teachers.layers import transformer_layers
-from teachers.weights import download_weights, load_weights, read_weights
+from teachers.weights import download_weights, load_weights, needed_names, read_weights
 
 PATCH = 16
 OPENMIC = Dataset("OpenMIC-2018", "https://zenodo.org/record/1432913")
@@ -62,6 +62,7 @@ ARCHITECTURES = {
     "fsd50k_passt_s_n_f128_p16_s16_ap642": Architecture(16, datasets=(*AUDIOSET_IMAGENET, FSD50K)),
 }
 HEAD = ("head.", "head_dist.")
+POSITIONS = "time_new_pos_embed"  # (1, width, 1, columns)
 
 
 def passt(
@@ -124,11 +125,12 @@ def passt(
     if checkpointing:
         network.blocks = _Checkpointed(*network.blocks)
     if weights or pretrained:
-        state = read_weights(weights) if weights else download_weights(package.default_cfgs[arch]["url"])
+        path = weights or download_weights(package.default_cfgs[arch]["url"])
+        state = read_weights(path, needed_names(network, HEAD), HEAD)
         columns = network.time_new_pos_embed.shape[-1]
-        if "time_new_pos_embed" in state:
-            state["time_new_pos_embed"] = state["time_new_pos_embed"][..., :columns]
-        load_weights(network, state, source=str(weights or arch), replaced=HEAD)
+        if (positions := state.get(POSITIONS)) is not None and positions.ndim:
+            state[POSITIONS] = positions[..., :columns]
+        load_weights(network, state, source=str(path), replaced=HEAD)
     return _LogitsOnly(network)
 
 

@@ -6,14 +6,18 @@ Source: Wightman, "PyTorch Image Models"; image networks for sound: Gong et al.,
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from data.errors import UserError, listed, require
+from data.errors import UserError, require
+from data.signatures import in_short
+from data.tensors import differences, refuse_unfit, unfit
 from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
-from teachers.weights import read_weights
+from teachers.weights import needed_names, read_weights
 
 DEFAULT = "tf_efficientnet_b0"
 IMAGENET_21K = Dataset("ImageNet-21k", IMAGENET.url)
@@ -55,30 +59,56 @@ def timm_cnn(
             f"timm has no model {model_name!r}; close to it: {', '.join(close) or 'none'}. All are listed by "
             "python -c 'import timm; print(timm.list_models())'"
         )
-    given = {"state_dict": read_weights(weights)} if weights else None
+    make = partial(
+        timm.create_model,
+        model_name,
+        in_chans=1,
+        num_classes=classes,
+        drop_rate=drop_rate,
+        drop_path_rate=drop_path_rate,
+    )
     place = timm.get_pretrained_cfg(model_name)
     try:
-        return timm.create_model(
-            model_name,
-            pretrained=pretrained or bool(weights),
-            pretrained_cfg_overlay=given,
-            in_chans=1,
-            num_classes=classes,
-            drop_rate=drop_rate,
-            drop_path_rate=drop_path_rate,
-        )
+        if weights:
+            return _from_file(make, weights)
+        return make(pretrained=pretrained)
     except TypeError as error:
         raise UserError(f"timm's {model_name} cannot be built so: {error}") from error
     except (RuntimeError, KeyError) as error:
-        if not weights:
-            raise UserError(f"timm has no weights for {model_name} ({error}): set teacher.pretrained=false") from error
-        raise UserError(f"{weights} does not fit {model_name}:\n{listed(str(error).splitlines())}") from error
+        raise UserError(f"timm has no weights for {model_name} ({error}): set teacher.pretrained=false") from error
     except (OSError, HfHubHTTPError) as error:
         where = f"https://huggingface.co/{place.hf_hub_id}" if place.hf_hub_id else place.url
         raise UserError(
             f"cannot fetch the weights of {model_name} from {where} ({str(error).splitlines()[0]}): fetch "
             "model.safetensors there and name it with teacher.weights=FILE, or set teacher.pretrained=false"
         ) from error
+
+
+def _from_file(make: Callable[..., nn.Module], weights: str | Path) -> nn.Module:
+    """A network with the weights of a file, which timm adapts: names of other code, colours, the classifier.
+
+    Args:
+        make: timm's builder; other keyword arguments are added.
+        weights: the file.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):  # the new classifier is the same, whatever is built before
+        network = make(pretrained=False)
+    given = network.pretrained_cfg.get("classifier") or ()
+    replaced = tuple(f"{name}." for name in ([given] if isinstance(given, str) else given))
+    state = read_weights(weights, needed_names(network, replaced), replaced)
+    own = {name: network.state_dict()[name] for name in needed_names(network, replaced)}
+    remedy = f"give the weights of {network.pretrained_cfg['architecture']}, as timm publishes them"
+    refuse_unfit(weights, unfit({name: own[name] for name in own if name in state}, state), remedy)
+    try:
+        return make(pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
+    except Exception as error:  # what is raised depends on timm's adaptation of this network
+        kept = {name: tensor for name, tensor in state.items() if not name.startswith(replaced)}
+        found = differences({name: tensor.shape for name, tensor in own.items()}, kept)
+        refuse_unfit(weights, found or [in_short(str(error))], remedy)
+        raise
 
 
 def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:

@@ -192,7 +192,7 @@ def test_a_training_that_goes_on_ends_like_one_that_was_not_stopped(
 
     whole, _ = train(miniature_waves, miniature, **settings, on_epoch=save)
     for epoch in (1, 2, 3):
-        state = load_state(tmp_path / f"{epoch}", {}, torch.device("cpu"))
+        state = load_state(tmp_path / f"{epoch}", {})
         rest, rows = train(miniature_waves, miniature, **settings, state=state)
         assert len(rows) == 3 - epoch
         for name, value in whole.state_dict().items():

@@ -82,7 +82,7 @@ def test_audioset_weights_are_cut_to_one_second_and_get_a_new_head(tmp_path: Pat
 def test_weights_of_another_geometry_list_the_differences(tmp_path: Path) -> None:
     """Oracle: a width of 64 against 32."""
     torch.save(small_passt(width=64).network.state_dict(), tmp_path / "w.pt")
-    with pytest.raises(UserError, match=r"does not fit the network, \d+ differences") as caught:
+    with pytest.raises(UserError, match="does not fit the network:") as caught:
         small_passt(weights=tmp_path / "w.pt")
     assert "cls_token: (1, 1, 64) in the file, (1, 1, 32) in the network" in str(caught.value)
 
@@ -95,7 +95,7 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "touched",)
 
     (tmp_path / "w.pt").write_bytes(pickle.dumps({"x": Wicked()}, protocol=2))
-    with pytest.raises(UserError, match="could run anything"):
+    with pytest.raises(UserError, match="needs the class or function getattr, which is code"):
         read_weights(tmp_path / "w.pt")
     assert not (tmp_path / "touched").exists()
     (tmp_path / "x.safetensors").write_bytes(b"nonsense")
@@ -242,7 +242,7 @@ def test_ast_folders_that_cannot_be_read_are_a_message(tmp_path: Path, monkeypat
     with pytest.raises(UserError, match="choose one of: cut, interpolate"):
         build_teacher("ast", pretrained=False, positions="stretch")
     (tmp_path / "ast/model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="is no AST that can be read"):
+    with pytest.raises(UserError, match=r"model.safetensors is damaged"):
         build_teacher("ast", weights=tmp_path / "ast")
 
     def fail(*_: object, **__: object) -> None:
@@ -273,7 +273,7 @@ def test_timm_networks_that_cannot_be_had_are_a_message(tmp_path: Path, monkeypa
     with pytest.raises(UserError, match=r"no model 'resnet18d0'; close to it: .*resnet18"):
         build_teacher("timm_cnn", model_name="resnet18d0")
     safetensors.torch.save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w.safetensors")
-    with pytest.raises(UserError, match=r"w.safetensors does not fit resnet18"):
+    with pytest.raises(UserError, match=r"w.safetensors does not fit the network:[^$]*the weights of resnet18"):
         build_teacher("timm_cnn", model_name="resnet18", weights=tmp_path / "w.safetensors")
     (tmp_path / "w.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="damaged"):

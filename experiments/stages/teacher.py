@@ -24,13 +24,14 @@ from experiments.runs.claims import claim
 from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
-from experiments.settings.shared import Settings
+from experiments.settings.shared import Settings, TeacherSettings
 from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import spectrogram_shape, trainer_of
 from experiments.training import checkpoint
 from experiments.training.optimization import parameter_groups
-from teachers import build_teacher
+from teachers import build_teacher, find_teacher
 from teachers.layers import layers_of
+from teachers.weights import read_weights, weights_files
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def check(settings: Settings) -> None:
         return
     spectrogram_shape(settings, teacher.mel)
     if teacher.weights is not None:
-        _fingerprint(teacher.weights)
+        read_weights(_weights_files(teacher)[-1])
     arguments = {"classes": 10, **teacher.arguments}
     network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=None)
     parameter_groups(layers_of(network), teacher.fit)
@@ -69,7 +70,7 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     """The run and its checkpoint, trained now if it is not there."""
     teacher, inputs = settings.teacher, dict(data.fingerprint)
     if teacher.weights:
-        inputs["weights"] = _fingerprint(teacher.weights)
+        inputs["weights"] = _fingerprint(teacher)
     asked = dataclasses.asdict(teacher)
     del asked["shifts"]  # which only the logits depend on
     exact = "teacher.fit.batch_size" in settings.given
@@ -203,10 +204,13 @@ def _front_end(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) ->
     return front_end
 
 
-def _fingerprint(path: str) -> str:
-    """Of a file, or of all files of a folder."""
-    files = sorted(file for file in Path(path).rglob("*") if file.is_file()) if Path(path).is_dir() else [Path(path)]
+def _fingerprint(teacher: TeacherSettings) -> str:
+    """Of the files of a teacher's weights."""
     try:
-        return " ".join(file_sha256(file) for file in files)
+        return " ".join(file_sha256(file) for file in _weights_files(teacher))
     except OSError as error:
-        raise UserError(f"teacher.weights={path} cannot be read: {error.strerror}") from error
+        raise UserError(f"teacher.weights={teacher.weights} cannot be read: {error.strerror}") from error
+
+
+def _weights_files(teacher: TeacherSettings) -> list[Path]:
+    return weights_files(str(teacher.weights), in_folder=find_teacher(teacher.builder).weights_in_folder)

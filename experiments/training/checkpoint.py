@@ -11,15 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
 from torch import nn
 
+from data.allocation import AllocationLimit
 from data.errors import UserError
 from data.files import cannot_write, replacing
+from data.front_ends import FrontEnd, build_front_end
+from data.ranges import RATES
+from data.signatures import in_short, misfits
+from data.tensors import Header, differences, read_header, read_safetensors, refuse_unfit, unfit
+from experiments.runs.layout import CONFIG
 from students import build_student
 from teachers import build_teacher
 
 KEY = "blueprint"  # of the metadata
+LONGEST = 200  # characters of a name
+FRESH = {"pretrained": False, "weights": None}  # a teacher's arguments, whose weights are those in the file
+# While a network is built: bytes a byte of its weights, bytes of its front end, operations a tensor.
+TIMES, FRONT_END, OPERATIONS = 4, 64 << 20, 1_000
+FRAMES = 2_000  # of a log-mel that a network is tried on, at most
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,9 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
 def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Blueprint]:
     """Build the network of a checkpoint and load its weights.
 
+    What stands in the file is checked before it is used: it can neither have other files read or fetched, nor have
+    more built than its weights need.
+
     Args:
         path: the checkpoint.
         build: build_teacher or build_student.
@@ -73,24 +88,106 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
         raise UserError(
             f"{path} does not exist: run the stage that trains it first, or name a file with checkpoint=FILE"
         )
+    remedy = _remedy(path)
+    header = read_header(path, remedy)
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        state = safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint ({error}): train again") from error
-    if KEY not in metadata:
-        raise UserError(f"{path} is no checkpoint of this version of scenelet: its metadata lack {KEY!r}; train again")
+        blueprint = read_blueprint(header.metadata)
+    except ValueError as error:
+        raise UserError(f"{path} is no checkpoint of this version of scenelet: {error}; {remedy}") from error
     try:
-        values = json.loads(metadata[KEY])
-        blueprint = Blueprint(**{**values, "scenes": tuple(values["scenes"])})
-        network = build(blueprint.builder, **blueprint.arguments)
-        network.load_state_dict(state)
+        network, front_end = _built(blueprint, build, header)
     except UserError as error:
-        raise UserError(f"{path} is a checkpoint of another architecture: {error}") from error
-    except (RuntimeError, TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{path} does not fit the networks of this version ({error}): train again") from error
-    return network.eval(), blueprint
+        raise UserError(f"{path} is a checkpoint of another architecture: {error}; {remedy}") from error
+    own = network.state_dict()
+    refuse_unfit(path, differences({name: tensor.shape for name, tensor in own.items()}, header.shapes), remedy)
+    state = read_safetensors(path, remedy)
+    refuse_unfit(path, unfit(own, state), remedy)
+    network.load_state_dict(state)
+    if problem := _does_not_answer(network.eval(), front_end, blueprint):
+        raise UserError(f"{path} does not work: {problem}; {remedy}")
+    return network, blueprint
+
+
+def read_blueprint(metadata: Mapping[str, str]) -> Blueprint:
+    """The blueprint in the metadata of a file, each value of its type and in its range.
+
+    Raises:
+        ValueError: there is none, or a value is wrong.
+    """
+    if KEY not in metadata:
+        raise ValueError(f"its metadata lack {KEY!r}")
+    try:
+        values = json.loads(metadata[KEY], parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{KEY} is no JSON ({in_short(str(error))})") from error
+    names = {each.name for each in dataclasses.fields(Blueprint)}
+    if not isinstance(values, dict) or values.keys() != names:
+        raise ValueError(f"{KEY} must have {', '.join(sorted(names))}, and nothing else")
+    if wrong := misfits(Blueprint, values):
+        raise ValueError(f"{KEY}: {wrong[0]}")
+    scenes, rate, arguments = values["scenes"], values["sample_rate"], values["arguments"]
+    texts = [values["builder"], values["clips"], *scenes]
+    if strange := [
+        text for text in texts if not (isinstance(text, str) and text.isprintable() and len(text) < LONGEST)
+    ]:
+        raise ValueError(f"{KEY}: {in_short(strange[0])} must be a short text")
+    if not scenes or len(set(scenes)) < len(scenes) or "" in scenes:
+        raise ValueError(f"{KEY}: scenes={in_short(scenes)} must be names, each there once")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"{KEY}: sample_rate={rate} must be from {RATES[0]} to {RATES[1]} Hz")
+    if arguments.get("classes", len(scenes)) != len(scenes):
+        raise ValueError(f"{KEY}: classes={in_short(arguments['classes'])} for {len(scenes)} scenes")
+    if given := [f"{name}={in_short(arguments[name])}" for name in FRESH if arguments.get(name)]:
+        raise ValueError(f"{KEY}: {', '.join(given)}, but the weights of a checkpoint are those in it")
+    return Blueprint(**{**values, "scenes": tuple(scenes)})
+
+
+def _built(blueprint: Blueprint, build: Callable[..., nn.Module], header: Header) -> tuple[nn.Module, FrontEnd]:
+    """The network of a blueprint with random weights, and its front end.
+
+    Raises:
+        UserError: they cannot be built, or are larger than the file's weights.
+    """
+    arguments = {"classes": len(blueprint.scenes), **blueprint.arguments}
+    if build is build_teacher:
+        arguments |= FRESH
+    with AllocationLimit(TIMES * header.size + FRONT_END, OPERATIONS * (1 + len(header.shapes))):
+        network = build(blueprint.builder, **arguments)
+        return network, build_front_end(blueprint.sample_rate, blueprint.mel)
+
+
+def _does_not_answer(network: nn.Module, front_end: FrontEnd, blueprint: Blueprint) -> str | None:
+    """What is wrong with the logits of a second of silence, or of less if its log-mel is long; None if nothing is."""
+    room = blueprint.arguments.get("frames")
+    samples = blueprint.sample_rate
+    while front_end.frames(samples) > FRAMES:
+        samples //= 2
+    try:
+        with torch.no_grad():
+            spectrogram = front_end(torch.zeros(1, samples))
+            logits = network(spectrogram[..., :room] if isinstance(room, int) else spectrogram)
+    except UserError:  # it is for longer clips
+        return None
+    except Exception as error:  # what is raised depends on the network
+        return f"its network cannot be applied to a second of silence ({in_short(str(error))})"
+    if logits.shape != (1, len(blueprint.scenes)):
+        return f"its network has logits of the shape {tuple(logits.shape)} for {len(blueprint.scenes)} scenes"
+    return None if logits.isfinite().all() else "its logits of a second of silence are not finite"
+
+
+def _remedy(path: Path) -> str:
+    """How to come by a checkpoint that is not damaged."""
+    folder = path.resolve().parent
+    if not (folder / CONFIG).is_file():
+        return "train it again"
+    return (
+        f"make it anew with scenelet {folder.parent.name} name={folder.name} force=true and the other settings that "
+        f"stand in {path.parent / CONFIG}"
+    )
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def load_student(path: str | Path) -> tuple[nn.Module, Blueprint]:

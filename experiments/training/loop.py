@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.augment import Augmenter, Sounds
 from data.augmentation import Augmentation
@@ -25,7 +24,7 @@ from experiments.distributed.fabric import exchange, in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
 from experiments.settings.parts import Recipe
-from experiments.training.optimization import OPTIMIZERS, learning_rate_factor
+from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
 from experiments.training.state import TrainingState, seed_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -81,14 +80,10 @@ def fit(
     network = network.to(fabric.device, memory_format=torch.channels_last)
     front_end = front_end.to(fabric.device)
     responses = None if responses is None else responses.to(fabric.device)
-    groups = groups or [{"params": list(network.parameters()), "scale": 1.0}]
-    make = OPTIMIZERS[recipe.optimizer]
-    optimizer = make(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = optimizer_of(network, groups, recipe)
     # What is compiled shares its weights with `network`, which is validated and saved.
     trained, optimizer = fabric.setup(torch.compile(network, mode=compiled) if compiled else network, optimizer)
-    average = None
-    if recipe.ema:
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    average = average_of(network, recipe)
     validated = network if average is None else average.module
     if state is None:
         state = TrainingState()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from data.errors import UserError
 from experiments.settings.parts import Recipe
@@ -53,3 +54,22 @@ def parameter_groups(layers: Sequence[Sequence[nn.Parameter]], recipe: Recipe) -
     return [
         {"params": list(layer), "scale": recipe.layer_decay ** (len(layers) - 1 - number)} for number, layer in trained
     ]
+
+
+def optimizer_of(network: nn.Module, groups: list[dict[str, object]] | None, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser of a network.
+
+    Args:
+        network: whose parameters are trained.
+        groups: as parameter_groups makes them; None: all parameters at the whole rate.
+        recipe: kind, learning rate, weight decay.
+    """
+    groups = groups or [{"params": list(network.parameters()), "scale": 1.0}]
+    return OPTIMIZERS[recipe.optimizer](groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    """The recipe's average of a network's weights, which begins as a copy of them; None: it has none."""
+    if not recipe.ema:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)

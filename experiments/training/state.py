@@ -6,9 +6,8 @@ need no place in it: what an epoch draws depends on the seed, the epoch and the 
 
 import json
 import math
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,15 @@ import torch
 
 from data.errors import UserError, listed
 from data.files import cannot_write, replacing
+from data.tensors import read_torch
 from experiments.runs.identity import differences
 from experiments.runs.layout import RESUME
 
-NEEDED = {"epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
+IDENTITY = "identity"  # of the run, as JSON, beside the state
+NEEDED = {IDENTITY, "epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
+BEGIN_AGAIN = "delete it, or give force=true, to begin again"
+# The metrics of an epoch.
+ROW = ("epoch", "learning_rate", "loss", "validation/accuracy", "validation/log_loss", "clips_per_second")
 
 Weights = dict[str, torch.Tensor]
 
@@ -63,13 +67,16 @@ def save_state(folder: Path, identity: Mapping[str, Any], state: TrainingState) 
     content = {name: value for name, value in vars(state).items() if name != "average" or value is not None}
     try:
         with replacing(folder / RESUME) as temporary:
-            torch.save({"identity": json.dumps(identity), **content}, temporary)
+            torch.save({IDENTITY: json.dumps(identity), **content}, temporary)
     except RuntimeError as error:  # torch's writer on a disk that is full
         raise cannot_write(folder / RESUME, error) from error
 
 
-def load_state(folder: Path, identity: Mapping[str, Any], device: torch.device) -> TrainingState | None:
+def load_state(folder: Path, identity: Mapping[str, Any]) -> TrainingState | None:
     """The state that a stopped training of the same settings and inputs left in a run's folder, or None.
+
+    What is read are tensors, numbers and texts by the names of TrainingState; whether they make a state of this
+    training is for consistency.py to say.
 
     Raises:
         UserError: the file is of other settings or inputs, or damaged; it is left as it is.
@@ -77,19 +84,25 @@ def load_state(folder: Path, identity: Mapping[str, Any], device: torch.device) 
     path = folder / RESUME
     if not path.is_file():
         return None
+    content = read_torch(path, BEGIN_AGAIN)
+    names = {each.name for each in fields(TrainingState)}
+    if not isinstance(content, dict) or not NEEDED <= content.keys() <= names | {IDENTITY}:
+        raise damaged(folder, "it is not the state of a training")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-        before = json.loads(content.pop("identity"))
-        if missing := NEEDED - content.keys():
-            raise KeyError(f"it lacks {sorted(missing)}")
-        state = TrainingState(**content)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is damaged ({str(error).splitlines()[0]}): delete it, or give force=true, to begin again"
-        ) from error
-    if found := differences(before, identity):
+        before = json.loads(content.pop(IDENTITY))
+        if not isinstance(before, dict):
+            raise ValueError("no mapping")
+        found = differences(before, identity)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise damaged(folder, "its identity is no JSON of settings and inputs") from error
+    if found:
         raise UserError(
             f"{folder} holds an unfinished training of other settings or inputs:\n{listed(found)}\n"
             "choose another name=..., or begin anew with force=true"
         )
-    return state
+    return TrainingState(**content)
+
+
+def damaged(folder: Path, reason: str) -> UserError:
+    """The error about a run's state that cannot be gone on from."""
+    return UserError(f"{folder / RESUME} is damaged ({reason}): {BEGIN_AGAIN}")

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 from torch import nn
 
 from data.augmentation import Augmentation
 from data.batches import Batch
-from data.errors import UserError
+from data.errors import UserError, listed
 from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import compile_mode, launch, make_fabric
@@ -26,9 +25,10 @@ from experiments.runs.energy import measured
 from experiments.runs.layout import NOT_FINITE, write_text
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
+from experiments.training.consistency import Beginning, faults
 from experiments.training.loop import Layers, Loss, NotFiniteError, fit
 from experiments.training.optimization import parameter_groups
-from experiments.training.state import TrainingState, load_state, save_state
+from experiments.training.state import TrainingState, damaged, load_state, save_state
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,8 @@ class Trainer:
             "validation", batch_size=recipe.batch_size, device=fabric.device, residency=self.residency
         )
         compiled = compile_mode(self.hardware.compile, fabric.device, recipe.epochs * len(train_clips))
-        state = self._resumed(run, fabric.device)
+        steps = len(train_clips) // recipe.batch_size
+        state = self._resumed(run, Beginning(network, groups, recipe, steps, fabric.strategy.precision.state_dict()))
         run.start(state.rows if state else [])  # before the others come: a mistake here is this process's alone
         launch(fabric)
         begun, done = time.perf_counter(), len(state.rows) if state else 0
@@ -169,9 +170,16 @@ class Trainer:
             raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
         return parameter_groups(layers(network), self.recipe)
 
-    def _resumed(self, run: Run, device: torch.device) -> TrainingState | None:
-        state = None if run.force else load_state(run.folder, run.identity, device)
+    def _resumed(self, run: Run, beginning: Beginning) -> TrainingState | None:
+        """The state in a run's folder that the training goes on from, if there is one and it is wanted.
+
+        Raises:
+            UserError: it is damaged, or of another training.
+        """
+        state = None if run.force else load_state(run.folder, run.identity)
         if state is not None:
+            if found := list(faults(state, beginning)):
+                raise damaged(run.folder, f"\n{listed(found)}\n" if len(found) > 1 else found[0])
             log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, self.recipe.epochs)
         return state
 
