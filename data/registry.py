@@ -48,7 +48,7 @@ def find(what: str, entries: Mapping[str, Entry], name: str) -> Entry:
     Raises:
         UserError: there is none, with the choices; `what` says of which kind.
     """
-    if name not in entries:
+    if not isinstance(name, str) or name not in entries:  # a name from a file may be anything
         unknown(what, name, entries)
     return entries[name]
 

@@ -69,7 +69,7 @@ def read_header(path: Path, remedy: str) -> Header:
         with safe_open(path, "np"):  # checks types, offsets and sizes
             pass
         content = json.loads(text, object_pairs_hook=_each_once)
-        metadata = content.pop("__metadata__", {})
+        metadata = content.pop("__metadata__", None) or {}
         shapes = {name: tuple(entry["shape"]) for name, entry in content.items()}
         return Header(metadata, shapes, path.stat().st_size - 8 - length)
     except Exception as error:  # what is raised depends on what is wrong

@@ -17,6 +17,7 @@ from students.entry import Student, Width
 
 STEM_DIVISOR = 4  # the first convolution has base_channels / 4 channels
 BLOCKS = (3, 2, 1)
+MOST_BLOCKS = 100
 
 # (base_channels, channels_multiplier, expansion_rate, strides) of the published networks, named by their parameters.
 _WINNER, _BASELINE = {"b2": (2, 2), "b4": (2, 1)}, {"b3": (1, 2), "b4": (2, 1)}
@@ -55,7 +56,7 @@ def cp_mobile(
         blocks: blocks of each stage.
 
     Raises:
-        UserError: unknown size, or a stride for a block that does not exist.
+        UserError: unknown size, arguments out of range, or a stride for a block that does not exist.
     """
     if size not in SIZES:
         unknown("cp_mobile size", size, SIZES)
@@ -66,7 +67,10 @@ def cp_mobile(
     if base < 8 or base % 8 or multiplier <= 0 or expansion <= 0:
         raise UserError(f"cp_mobile: base_channels={base} must be a multiple of 8, the multipliers above 0")
     strides = preset if strides is None else strides
-
+    if not all(count >= 1 for count in blocks) or not 1 <= sum(blocks) <= MOST_BLOCKS:
+        raise UserError(f"cp_mobile: blocks={list(blocks)} must each be at least 1, and together {MOST_BLOCKS} at most")
+    if wrong := [name for name, stride in strides.items() if len(stride) != 2 or min(stride) < 1]:
+        raise UserError(f"cp_mobile: strides of {wrong[0]} must be two numbers from 1 on: {list(strides[wrong[0]])}")
     names = [f"b{i + 1}" for i in range(sum(blocks))]
     if strangers := set(strides) - set(names):
         raise UserError(f"cp_mobile: strides for {sorted(strangers)}, but the blocks are {names}")

@@ -18,6 +18,13 @@ from data.errors import UserError
 SECONDS, MEMORY = 10, 2 << 30  # bounds for one file
 LINES, LONGEST_LINE = 30, 2000  # of a message that fits on a screen
 EXTREMES = (b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80", b"\xff" * 8, b"\x00" * 8)
+# Of the wrong type, or out of every range.
+VALUES = (
+    *(None, True, False, 0, 1, -1, 2, 7, 10**6, 2**31, 2**63, 10**30, -(10**30), 0.5, -0.0, 1e-300, 1e300),
+    *(float("nan"), float("inf"), -float("inf"), "", "x", "\x1b[31m", "../../etc", "x" * 10_000),
+    *([], {}, [1], [[]], {"x": 1}, [10**9], [-1], [0, 0], [1e9] * 3, {"b1": [10**6, 10**6]}, "true", "None"),
+)
+NAMES = ("", "x", "weights", "pretrained", "kind", "__class__", "\x1b[31m", "y" * 10_000)
 
 Mutant = tuple[str, bytes]  # what was changed, and the file's content
 Reader = Callable[[Path], object]
@@ -157,3 +164,22 @@ def _judge(message: str, path: Path) -> str:
     if len(lines := message.splitlines()) > LINES or max(map(len, lines)) > LONGEST_LINE:
         return f"a message that is too long: {message[:200]!r}"
     return "refused"
+
+
+def retyped(tree: object, draw: random.Random) -> tuple[str, object]:
+    """A copy of values in dicts and lists with one of them removed, renamed, or replaced by a value of another type or
+    far outside of its range; and what was done."""
+    if not isinstance(tree, dict | list) or not tree or draw.random() < 0.2:
+        value = draw.choice(VALUES)
+        return f"{str(tree)[:40]} became {str(value)[:40]}", value
+    copy = dict(tree) if isinstance(tree, dict) else list(tree)
+    key = draw.choice(list(copy)) if isinstance(copy, dict) else draw.randrange(len(copy))
+    kind = draw.choice(("into", "into", "into", "into", "remove", "rename"))
+    if kind == "remove":
+        del copy[key]
+        return f"{key!r} removed", copy
+    if kind == "rename" and isinstance(copy, dict):
+        copy[draw.choice(NAMES)] = copy.pop(key)
+        return f"{key!r} renamed", copy
+    change, copy[key] = retyped(copy[key], draw)
+    return f"{key!r}: {change}", copy

@@ -1,5 +1,8 @@
 """A checkpoint rebuilds its network by itself."""
 
+import dataclasses
+import math
+import socket
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,51 @@ def test_equal_networks_make_equal_files(tmp_path: Path) -> None:
     for number in range(10):
         checkpoint.save(tmp_path / f"{number}", network, BLUEPRINT)
     assert len({(tmp_path / f"{number}").read_bytes() for number in range(10)}) == 1
+
+
+def described(arguments: dict, builder: str = "cp_mobile", **changes: object) -> checkpoint.Blueprint:
+    return dataclasses.replace(BLUEPRINT, builder=builder, arguments=arguments, **changes)
+
+
+@pytest.mark.parametrize(
+    ("blueprint", "said"),
+    [
+        (described({"pretrained": True}, "passt"), "pretrained=True, but the weights of a checkpoint are those in it"),
+        (described({"weights": "/etc/passwd"}, "cp_resnet"), "weights='/etc/passwd', but the weights"),
+        (described({"base_channels": 10**6}), r"a tensor of the shape \(.*\) is larger than the file allows"),
+        (described({"base_channels": 10**30}), "cannot be built with"),
+        (described({"blocks": [10**12, 1, 1]}), "together 100 at most"),
+        (described({"depth": 10**6, "width": 4, "heads": 1}, "ast"), "far more parts than the file has tensors"),
+        (described({"base_channels": "8"}), "base_channels='8' must be a whole number or null"),
+        (described({"grn": 1}), "grn=1 must be true or false"),
+        (described({"weight": 1}), "unexpected keyword argument 'weight'; it takes classes, size"),
+        (described({"expansion_rate": math.inf}), "Infinity is no number"),
+        (described({"classes": 9}), "classes=9 for 10 scenes"),
+        (described({}, scenes=("a", "a")), "must be names, each there once"),
+        (described({}, scenes=("a", "\x1b[31m")), r"'\\x1b\[31m' must be a short text"),
+        (described({}, sample_rate=10**9), "sample_rate=1000000000 must be from 1000 to 384000 Hz"),
+        (described({}, mel={"fft": 10**12, "hop": 500}), "larger than the file allows|cannot be built|fft"),
+        (described({}, mel={"kind": ["log_mel"]}), "unknown front end"),
+    ],
+)
+def test_what_a_checkpoint_says_of_its_network_is_checked_before_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blueprint: checkpoint.Blueprint, said: str
+) -> None:
+    """Oracle: the message for each value; no connection is made."""
+    monkeypatch.setattr(socket, "socket", None)
+    path = tmp_path / "c.safetensors"
+    checkpoint.save(path, build_student("cp_mobile", size="6k"), blueprint)
+    load = checkpoint.load_student if blueprint.builder == "cp_mobile" else checkpoint.load_teacher
+    with pytest.raises(UserError, match=said) as caught:
+        load(path)
+    assert "c.safetensors" in str(caught.value)
+
+
+def test_a_damaged_checkpoint_of_a_run_names_the_command_that_makes_it_anew(tmp_path: Path) -> None:
+    """Oracle: the run's stage and name, and the file of its settings."""
+    folder = tmp_path / "runs/student/first"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("seed: 0\n")
+    (folder / "checkpoint.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"scenelet student name=first force=true .*runs/student/first/config.yaml"):
+        checkpoint.load_student(folder / "checkpoint.safetensors")

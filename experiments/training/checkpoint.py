@@ -29,8 +29,9 @@ from teachers import build_teacher
 KEY = "blueprint"  # of the metadata
 LONGEST = 200  # characters of a name
 FRESH = {"pretrained": False, "weights": None}  # a teacher's arguments, whose weights are those in the file
-# While a network is built: bytes a byte of its weights, bytes of its front end, operations a tensor.
-TIMES, FRONT_END, OPERATIONS = 4, 64 << 20, 1_000
+# What may be made of a file of some size: bytes of a network, those of a front end, operations of torch a tensor.
+TIMES, SPARE, FRONT_END = 4, 4 << 20, 64 << 20
+OPERATIONS, SOME = 20, 100
 FRAMES = 2_000  # of a log-mel that a network is tried on, at most
 
 
@@ -151,8 +152,9 @@ def _built(blueprint: Blueprint, build: Callable[..., nn.Module], header: Header
     arguments = {"classes": len(blueprint.scenes), **blueprint.arguments}
     if build is build_teacher:
         arguments |= FRESH
-    with AllocationLimit(TIMES * header.size + FRONT_END, OPERATIONS * (1 + len(header.shapes))):
+    with AllocationLimit(TIMES * header.size + SPARE, OPERATIONS * (SOME + len(header.shapes))):
         network = build(blueprint.builder, **arguments)
+    with AllocationLimit(FRONT_END, OPERATIONS * SOME):
         return network, build_front_end(blueprint.sample_rate, blueprint.mel)
 
 

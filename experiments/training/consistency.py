@@ -8,6 +8,8 @@ validation log loss kept.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
@@ -17,9 +19,10 @@ from data.signatures import in_short, is_of_type
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
-from experiments.training.state import ROW, TrainingState
+from experiments.training.state import ROW, TrainingState, damaged, load_state
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, beside `step`
+SHOWN = 3  # faults in a message
 CLOSE = 1e-9  # relative, of numbers that are computed anew
 SHARE = ("validation/accuracy",)  # of a row, from 0 to 1
 ANY = ("loss",)  # of a row, of any sign
@@ -45,6 +48,18 @@ class Beginning:
     precision: Mapping[str, Any]
 
 
+def resume(folder: Path, identity: Mapping[str, Any], beginning: Beginning) -> TrainingState | None:
+    """The state that a stopped training of the same settings and inputs left in a run's folder, or None.
+
+    Raises:
+        UserError: the file is of other settings or inputs, or damaged; it is left as it is.
+    """
+    state = load_state(folder, identity)
+    if state is not None and (found := list(islice(faults(state, beginning), SHOWN))):
+        raise damaged(folder, "; ".join(found))
+    return state
+
+
 def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     """What of a state cannot come from a training that began so, in words; nothing, if it can."""
     epochs = beginning.recipe.epochs
@@ -57,17 +72,12 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     yield from _schedule_faults(state, beginning)
     own = beginning.network.state_dict()
     yield from _weight_faults("network", state.network, own)
-    average = average_of(beginning.network, beginning.recipe)
-    yield from _weight_faults("average", state.average, None if average is None else average.state_dict())
+    yield from _average_faults(state, beginning)
     is_best = beginning.recipe.keep == "best"
     yield from _weight_faults("kept", state.kept, own if is_best else None)
     best = min(row["validation/log_loss"] for row in state.rows) if is_best else math.inf
     if not (is_of_type(state.best, float) or state.best == math.inf) or state.best != best:
         yield f"best={in_short(state.best)}, and the rows say {best}"
-    if state.average is not None and average is not None:
-        updates = state.average.get("n_averaged")
-        if isinstance(updates, torch.Tensor) and updates.tolist() != state.epoch * beginning.steps:
-            yield f"average: n_averaged={in_short(updates.tolist())} after {state.epoch * beginning.steps} steps"
     yield from _precision_faults(state.precision, beginning.precision)
     yield from _optimizer_faults(state, beginning)
 
@@ -94,6 +104,17 @@ def _schedule_faults(state: TrainingState, beginning: Beginning) -> Iterator[str
         if not math.isclose(row["learning_rate"], rate, rel_tol=CLOSE):
             yield f"rows: learning_rate={row['learning_rate']} in epoch {number + 1}, and the recipe says {rate}"
             return
+
+
+def _average_faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
+    """Whether the average of the weights is of as many steps as were done."""
+    average = average_of(beginning.network, beginning.recipe)
+    problems = list(_weight_faults("average", state.average, None if average is None else average.state_dict()))
+    yield from problems
+    if state.average is not None and not problems:
+        done, updates = state.epoch * beginning.steps, int(state.average["n_averaged"])
+        if updates != done:
+            yield f"average: n_averaged={updates} after {done} steps"
 
 
 def _weight_faults(field: str, found: object, needed: Mapping[str, torch.Tensor] | None) -> Iterator[str]:

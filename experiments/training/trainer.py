@@ -16,7 +16,7 @@ from torch import nn
 
 from data.augmentation import Augmentation
 from data.batches import Batch
-from data.errors import UserError, listed
+from data.errors import UserError
 from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import compile_mode, launch, make_fabric
@@ -25,10 +25,10 @@ from experiments.runs.energy import measured
 from experiments.runs.layout import NOT_FINITE, write_text
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
-from experiments.training.consistency import Beginning, faults
+from experiments.training.consistency import Beginning, resume
 from experiments.training.loop import Layers, Loss, NotFiniteError, fit
 from experiments.training.optimization import parameter_groups
-from experiments.training.state import TrainingState, damaged, load_state, save_state
+from experiments.training.state import TrainingState, save_state
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,10 @@ class Trainer:
         )
         compiled = compile_mode(self.hardware.compile, fabric.device, recipe.epochs * len(train_clips))
         steps = len(train_clips) // recipe.batch_size
-        state = self._resumed(run, Beginning(network, groups, recipe, steps, fabric.strategy.precision.state_dict()))
+        beginning = Beginning(network, groups, recipe, steps, fabric.strategy.precision.state_dict())
+        state = None if run.force else resume(run.folder, run.identity, beginning)
+        if state is not None:
+            log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, recipe.epochs)
         run.start(state.rows if state else [])  # before the others come: a mistake here is this process's alone
         launch(fabric)
         begun, done = time.perf_counter(), len(state.rows) if state else 0
@@ -169,19 +172,6 @@ class Trainer:
         if layers is None:
             raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
         return parameter_groups(layers(network), self.recipe)
-
-    def _resumed(self, run: Run, beginning: Beginning) -> TrainingState | None:
-        """The state in a run's folder that the training goes on from, if there is one and it is wanted.
-
-        Raises:
-            UserError: it is damaged, or of another training.
-        """
-        state = None if run.force else load_state(run.folder, run.identity)
-        if state is not None:
-            if found := list(faults(state, beginning)):
-                raise damaged(run.folder, f"\n{listed(found)}\n" if len(found) > 1 else found[0])
-            log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, self.recipe.epochs)
-        return state
 
 
 def _progress(row: Mapping[str, float], epochs: int, left: float) -> str:
