@@ -1,26 +1,60 @@
 """What Weights & Biases records, read back from its own file."""
 
 import json
+import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import wandb
+from command import environment_of
 from wandb.proto.wandb_internal_pb2 import Record
 
+from experiments.runs.recordings import require_whole
 from experiments.runs.tracking import LONGEST_NAME, Tracker, give_up
 
 BLOCK = 1 << 15
 PIECE = struct.Struct("<IHB")
 FULL, LAST = 1, 4
+# Records two epochs and is killed, as soon as W&B has none of them on the disk, or both.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from experiments.runs import tracking
+from experiments.runs.recordings import recorded_epochs
+
+folder, kept = Path(sys.argv[1]), sys.argv[2] == "kept"
+tracking.DELAY = 0.05 if kept else 60.0
+about = {"project": "p", "stage": "student", "name": "a", "folder": folder, "config": {}}
+tracker = tracking.Tracker("wandb", **about)
+for epoch in (1, 2):
+    tracker.log({"epoch": epoch, "loss": 1 / epoch})
+while kept and recorded_epochs(folder, tracker._id) != {1, 2}:
+    pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def records(folder: Path) -> list[Record]:
     """All records of the one offline run in a run's folder, when W&B's service has written them all."""
+    (found,) = recordings(folder)
+    return found
+
+
+def recordings(folder: Path) -> list[list[Record]]:
+    """All records of each offline run in a run's folder, the first first."""
     wandb.teardown()
-    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    return [Record.FromString(message) for message in messages(path.read_bytes())]
+    paths = sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns)
+    return [[Record.FromString(message) for message in messages(path.read_bytes())] for path in paths]
+
+
+def epochs(found: list[Record]) -> list[tuple[int, int, float]]:
+    """Step, epoch and loss of each row of a recording."""
+    rows = [{i.key or i.nested_key[0]: json.loads(i.value_json) for i in r.history.item} for r in found]
+    return [(row["_step"], row["epoch"], row["loss"]) for row in rows if "epoch" in row]
 
 
 def messages(data: bytes) -> Iterator[bytes]:
@@ -171,3 +205,104 @@ def test_wandb_may_be_disabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WANDB_MODE", "disabled")
     start(tmp_path / "runs/student/a", sources=[tmp_path / "absent"]).finish({}, [tmp_path / "absent"])
     assert not list((tmp_path / "runs/student/a").iterdir())
+
+
+def losses(*numbers: int) -> list[dict[str, float]]:
+    return [{"epoch": number, "loss": 1 / number} for number in numbers]
+
+
+@pytest.mark.usefixtures("_offline")
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_killed_training_that_goes_on_continues_its_recording(tmp_path: Path, kept: bool) -> None:
+    """Oracle: by hand: one id; every epoch once, at the step that is its number. What W&B had not yet written when the
+    process was killed is in the second recording, and a first one without anything, which `wandb sync` refuses with
+    all others, is gone."""
+    folder = tmp_path / "runs/student/a"
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-c", KILLED, str(folder), "kept" if kept else "lost"]
+    assert subprocess.run(command, env=environment_of(), check=False).returncode == -signal.SIGKILL
+    tracker = start(folder, rows=losses(1, 2, 3))
+    tracker.log(losses(4)[0])
+    tracker.finish({})
+    found = recordings(folder)
+    assert len({r.run.run_id for records in found for r in records if r.HasField("run")}) == 1
+    every = [(number, number, 1 / number) for number in (1, 2, 3, 4)]
+    assert [*map(epochs, found)] == ([every[:2], every[2:]] if kept else [every])
+
+
+@pytest.mark.usefixtures("_offline")
+def test_a_training_that_begins_anew_has_another_recording(tmp_path: Path) -> None:
+    """Oracle: the ids: a training without earlier epochs does not go on, whatever lies in its folder; one that goes on
+    and finds no id has a new one."""
+    folder = tmp_path / "runs/student/a"
+    ids = []
+    for rows in ([], losses(1), [], losses(1)):
+        tracker = start(folder, rows=rows)
+        ids.append(tracker._id)
+        tracker.finish({})
+        if len(ids) == 3:
+            (folder / "wandb/id.txt").write_text("../../x")
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+
+
+def raising(*_: object, **__: object) -> None:
+    raise RuntimeError("no\n tracking")
+
+
+@pytest.mark.usefixtures("_offline")
+@pytest.mark.parametrize("where", ["init", "Run.log", "Run.finish", "Artifact.add_file", "Settings", None])
+def test_what_fails_in_wandb_costs_the_recording_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str | None
+) -> None:
+    """Oracle: the exception that was put there, on one line, once; without the package too."""
+    if where is None:
+        monkeypatch.setitem(sys.modules, "wandb", None)
+    else:
+        monkeypatch.setattr(f"wandb.{where}", raising)
+    folder = tmp_path / "runs/student/a"
+    tracker = start(folder)
+    (folder / "checkpoint.safetensors").write_bytes(b"1")
+    for row in losses(1, 2):
+        tracker.log(row)
+    tracker.finish({"x": 1}, [folder / "checkpoint.safetensors"])
+    assert not tracker.is_on
+    (said,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said.startswith(f"W&B failed, its recording of {folder} is not whole (")
+    assert where is None or "RuntimeError: no tracking" in said
+    give_up()
+
+
+@pytest.mark.usefixtures("_offline")
+@pytest.mark.parametrize("variable", ["WANDB_INIT_TIMEOUT", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_DIR"])
+def test_variables_of_wandb_do_not_cost_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Oracle: no exception, whether W&B takes the value or not; where it records, it is under our id, in our folder."""
+    monkeypatch.setenv(variable, "/no/such place")
+    folder = tmp_path / "runs/student/a"
+    tracker = start(folder)
+    tracker.log(losses(1)[0])
+    tracker.finish({})
+    for found in recordings(folder):
+        assert {r.run.run_id for r in found if r.HasField("run")} == {tracker._id}
+        assert epochs(found) == [(1, 1, 1.0)]
+
+
+@pytest.mark.usefixtures("_offline")
+def test_a_recording_that_is_not_whole_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: files as a full disk leaves them, which W&B does not mention: cut off, or without an epoch."""
+    folder = tmp_path / "runs/student/a"
+    tracker = start(folder)
+    for row in losses(1, 2):
+        tracker.log(row)
+    tracker.finish({})
+    monkeypatch.setattr("experiments.runs.recordings.WAIT", 0.0)
+    require_whole(folder, tracker._id, {1, 2})
+    with pytest.raises(OSError, match=r"epochs \[3\] are not in"):
+        require_whole(folder, tracker._id, {1, 2, 3})
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    for left in (path.stat().st_size - 1, 100, 3, 0):
+        path.write_bytes(path.read_bytes()[:left])
+        with pytest.raises(OSError, match="has no end"):
+            require_whole(folder, tracker._id, set())

@@ -1,7 +1,8 @@
 """The end of a run: its scores and record, its page, and what is recorded of it elsewhere."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from data.errors import UserError
 from experiments.distributed.processes import is_first
@@ -15,18 +16,28 @@ log = logging.getLogger(__name__)
 def publish(run: Run, scores: Mapping[str, float]) -> None:
     """Write report.html of a finished run; tables and plots go where its metrics are recorded.
 
-    A result is there without its page: what is wrong with a page is only said. The first process does this.
+    The run is finished without its page: whatever goes wrong with a page is only said. The first process does this.
     """
     if not is_first():
         return
-    media = {}
-    try:
+    path, media = run.folder / REPORT, {}
+    with only_said(f"{path} is not written", "then give the same command again, which writes it"):
         read, section = sections.write_report(run.folder)
-        log.info("report: %s", run.folder / REPORT)
-        media = dashboard.media_of(section, read) if run.is_tracked else {}
-    except (UserError, OSError) as error:
-        log.warning("no report: %s", error)
+        log.info("report: %s", path)
+        if run.is_tracked:
+            with only_said(f"W&B has no plots and tables of {run.folder}", f"they are in {path}"):
+                media = dashboard.media_of(section, read)
     run.stop_tracking(scores, media)
+
+
+@contextmanager
+def only_said(what: str, remedy: str) -> Iterator[None]:
+    """Say on one line what could not be done, whatever goes wrong."""
+    try:
+        yield
+    except Exception as error:
+        why = " ".join((str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}").split())
+        log.warning("the run is finished, but %s (%s): mend that, %s", what, why, remedy)
 
 
 def is_done(run: Run, *files: str) -> bool:

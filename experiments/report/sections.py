@@ -81,8 +81,8 @@ def fitting(what: object) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
-            f"files of {what} do not fit together ({error!r}): they are damaged, or of another version of scenelet; "
-            "run the stage again with force=true"
+            f"files of {what} do not fit together ({error!r}): they are damaged or of another version of scenelet "
+            "(then run the stage again with force=true), or matplotlib cannot draw here"
         ) from error
 
 

@@ -25,6 +25,7 @@ from experiments.runs.layout import (
     LOGITS,
     MODEL,
     RECORD,
+    REPORT,
     RESULTS,
     RESUME,
     SCORES,
@@ -144,7 +145,8 @@ class Run:
         self._rows = list(rows)
         # What an earlier run left must not be taken for this one's, should this one be stopped.
         for name in [*RESULTS, *([] if rows else [RESUME, ENERGY])]:
-            (self.folder / name).unlink(missing_ok=True)
+            if name != REPORT or not (self.folder / name).is_dir():  # a page that cannot be written stops no run
+                (self.folder / name).unlink(missing_ok=True)
         by = commit()
         text = yaml.safe_dump(self._config, sort_keys=False, allow_unicode=True)
         write_text(self.folder / CONFIG, f"# by scenelet's commit {by or 'unknown'}\n{text}")
@@ -158,9 +160,8 @@ class Run:
             folder=self.folder,
             config={**self._config, "commit": by, **self.identity["inputs"]},
             sources=self._sources,
+            rows=rows,
         )
-        for row in rows:
-            self._tracker.log(row)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Record one row, an epoch's."""

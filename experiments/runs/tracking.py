@@ -1,7 +1,8 @@
 """Recording of metrics with Weights & Biases; no other module records any.
 
 Conventions: without a key everything is recorded offline, in the run's own folder, and `wandb sync` sends it later;
-there is never a prompt. Logits, checkpoints and models are artifacts, named stage-run-kind; those that a run used and
+there is never a prompt. A training that was stopped and goes on continues its recording: the step of a row is its
+epoch. Logits, checkpoints and models are artifacts, named stage-run-kind; those that a run used and
 those that it made are recorded, so that W&B links a teacher's checkpoint with an integer network.
 """
 
@@ -10,23 +11,31 @@ import logging
 import netrc
 import os
 import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from data.errors import unknown
+from experiments.runs.recordings import recorded_epochs, recording_id, remove_empty, require_whole
 
 KINDS = ("wandb", "none")
 LONGEST_NAME = 128  # of an artifact, by W&B's rules
+PATIENCE = 3600.0  # seconds for the last uploads; what is not sent then, `wandb sync` sends
+DELAY = 1.0  # seconds until a row is on the disk; what was not, a process that is killed takes with it
 
 log = logging.getLogger(__name__)
 _open: list[Any] = []  # W&B's runs that are not finished
 
 
 class Tracker:
-    """Records rows and a summary of one run; with kind none it does nothing."""
+    """Records rows and a summary of one run; with kind none it does nothing.
+
+    Nothing that W&B does costs a training: when it fails, one line says so, and nothing more is recorded there.
+    """
 
     def __init__(
         self,
@@ -39,6 +48,7 @@ class Tracker:
         folder: Path,
         config: Mapping[str, object],
         sources: Sequence[Path] = (),
+        rows: Sequence[Mapping[str, float]] = (),
     ) -> None:
         """Start recording.
 
@@ -49,6 +59,7 @@ class Tracker:
             folder: of the run.
             config: all settings.
             sources: files in other runs' folders that this run learns from.
+            rows: of an earlier training that goes on; those that its recordings lack are recorded now.
 
         Raises:
             UserError: unknown kind.
@@ -56,45 +67,53 @@ class Tracker:
         if kind not in KINDS:
             unknown("tracking.kind", kind, KINDS)
         self._run: Any = None  # W&B's own kind of run
-        if kind == "none":
-            return
-        import wandb
-
+        self._folder, self._epochs = folder, set[int]()
         wanted = os.environ.get("WANDB_MODE", "online")
-        if wanted == "disabled":
+        if kind == "none" or wanted == "disabled":
             return
         reason = f"WANDB_MODE={wanted}" if wanted != "online" else None if has_key() else "no key"
+        with self._unharmed():
+            self._id = recording_id(folder, goes_on=bool(rows))
+            remove_empty(folder, self._id)
+            about = {"project": project, "entity": entity, "group": stage, "name": f"{stage}/{name}"}
+            self._run = self._begun({**about, "config": dict(config), "id": self._id, "dir": folder}, reason)
+            _open.append(self._run)
+            for path in sources:
+                self._record(path, used=True)
+            there = recorded_epochs(folder, self._id) if self._run.offline else set(range(self._run.step))
+            for row in rows:
+                if row["epoch"] not in there:
+                    self.log(row)
 
-        def begin(mode: Literal["online", "offline"]) -> Any:
-            return wandb.init(
-                project=project,
-                entity=entity,
-                group=stage,
-                name=f"{stage}/{name}",
-                dir=folder,
-                config=dict(config),
-                mode=mode,
-                settings=wandb.Settings(silent=True, console="off", reinit="create_new"),
-            )
+    def _begun(self, about: dict[str, Any], reason: str | None) -> Any:
+        """A recording of W&B's, or one that goes on; offline for a reason, or because W&B cannot be reached."""
+        import wandb
 
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            reinit="create_new",
+            finish_timeout=PATIENCE,
+            x_transaction_log_flush_interval=DELAY,
+        )
+        about |= {"resume": "allow", "settings": settings}
         if reason is None:
             try:
-                self._run = begin("online")
+                return wandb.init(**about, mode="online")
             except wandb.errors.Error as error:
                 reason = str(error).splitlines()[0]
-        if self._run is None:
-            log.info(
-                "W&B: %s, recording offline; send it later with: wandb sync %s/wandb/offline-run-*", reason, folder
-            )
-            self._run = begin("offline")
-        _open.append(self._run)
-        for path in sources:
-            self._record(path, used=True)
+        recordings = f"{shlex.quote(str(self._folder))}/wandb/offline-run-*-{self._id}"
+        log.info("W&B: %s, recording offline; send it later with: wandb sync %s", reason, recordings)
+        return wandb.init(**about, mode="offline")
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Record one row of metrics."""
+        """Record one row of metrics, whose step is its epoch."""
         if self._run is not None:
-            self._run.log(dict(row))
+            with self._unharmed():
+                epoch = int(row["epoch"]) if "epoch" in row else None
+                self._run.log(dict(row), step=epoch, commit=True)
+                if epoch is not None:
+                    self._epochs.add(epoch)
 
     @property
     def is_on(self) -> bool:
@@ -105,7 +124,9 @@ class Tracker:
         self, summary: Mapping[str, float], products: Sequence[Path] = (), media: Mapping[str, Any] | None = None
     ) -> None:
         """Record the run's results, the files it made, tables and plots by name (W&B's own kinds), and stop."""
-        if self._run is not None:
+        if self._run is None:
+            return
+        with self._unharmed():
             if media:
                 self._run.log(dict(media))
             self._run.summary.update(dict(summary))
@@ -113,6 +134,18 @@ class Tracker:
                 self._record(path, used=False)
             self._run.finish()
             _open.remove(self._run)
+            if self._run.offline:
+                require_whole(self._folder, self._id, self._epochs)
+
+    @contextmanager
+    def _unharmed(self) -> Iterator[None]:
+        """End the recording where W&B raises anything."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            log.warning("W&B failed, its recording of %s is not whole (%s); the folder has all", self._folder, what)
+            self._run = None
 
     def _record(self, path: Path, *, used: bool) -> None:
         import wandb
@@ -138,7 +171,10 @@ class Tracker:
 def give_up() -> None:
     """End the recordings of runs that failed, or the next job of a sweep would find them open."""
     while _open:
-        _open.pop().finish(exit_code=1)
+        try:
+            _open.pop().finish(exit_code=1)
+        except (Exception, SystemExit) as error:
+            log.warning("W&B failed (%s: %s)", type(error).__name__, error)
 
 
 def _artifact_name(path: Path) -> str:

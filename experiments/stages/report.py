@@ -8,7 +8,11 @@ from data.errors import UserError, listed
 from experiments.report.comparison import sections_of
 from experiments.report.dashboard import media_of
 from experiments.report.page import Section, write_page
+<<<<<<< HEAD
 from experiments.runs.claims import claim
+=======
+from experiments.report.publish import only_said
+>>>>>>> 34ad49e (W&B: a training that goes on continues its recording under one id, each epoch once; nothing that W&B or a page does fails a run)
 from experiments.runs.layout import REPORT, matches
 from experiments.runs.reader import is_run, read_run
 from experiments.runs.tracking import Tracker
@@ -68,4 +72,5 @@ def _record(settings: Settings, here: Path, folders: Sequence[str], section: Sec
         config={"runs": folders},
     )
     if tracker.is_on:
-        tracker.finish({}, media=media_of(section))
+        with only_said(f"W&B has no plots and tables of {here}", f"they are in {here / REPORT}"):
+            tracker.finish({}, media=media_of(section))
