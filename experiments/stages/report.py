@@ -8,11 +8,8 @@ from data.errors import UserError, listed
 from experiments.report.comparison import sections_of
 from experiments.report.dashboard import media_of
 from experiments.report.page import Section, write_page
-<<<<<<< HEAD
-from experiments.runs.claims import claim
-=======
 from experiments.report.publish import only_said
->>>>>>> 34ad49e (W&B: a training that goes on continues its recording under one id, each epoch once; nothing that W&B or a page does fails a run)
+from experiments.runs.claims import claim
 from experiments.runs.layout import REPORT, matches
 from experiments.runs.reader import is_run, read_run
 from experiments.runs.tracking import Tracker
