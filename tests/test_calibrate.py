@@ -12,6 +12,7 @@ from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate, correct_biases, weight_scales
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
+from students.quantize.layers import FoldedNetwork
 
 
 def test_corrected_biases_bring_the_channel_means_back(generator: torch.Generator) -> None:
@@ -84,3 +85,117 @@ def test_calibration_refuses_nothing_and_nonsense() -> None:
         calibrate(folded, [])
     with pytest.raises(UserError, match="layer input gives values that are not numbers"):
         calibrate(folded, [torch.full((1, 1, 64, 64), float("nan"))])
+
+
+def one_by_one(weights: list[float], biases: list[float]) -> FoldedNetwork:
+    """A 1 x 1 convolution of one channel into as many as weights."""
+    convolution = nn.Conv2d(1, len(weights), 1)
+    convolution.weight.data = torch.tensor(weights).view(-1, 1, 1, 1)
+    convolution.bias.data = torch.tensor(biases)
+    return fold(nn.Sequential(convolution))
+
+
+def clip(*values: float) -> torch.Tensor:
+    return torch.tensor(values).view(1, 1, 1, -1)
+
+
+def test_scales_zero_points_weights_and_biases_follow_from_the_ranges() -> None:
+    """Oracle: Jacob et al., equations 1 to 3, by hand: inputs from -1 to 3 in two batches, outputs from 2 * -1 + 0.5
+    and -3 to 6.5: 255 steps from the lowest to the highest, the zero point the integer of 0; the largest weight is 127;
+    biases in steps of input scale times weight scale."""
+    network = one_by_one([2.0, -1.0], [0.5, 0.0])
+    found = calibrate(network, [clip(-1.0, 0.0), clip(1.0, 3.0)], percentile=100)
+    read, wanted, weights = found.quantities["input"], found.quantities["0"], found.weights["0"]
+    assert (read.scale, read.zero_point, read.shape) == (float(np.float32(4 / 255)), -64, (1, 1, 2))
+    assert (wanted.scale, wanted.zero_point, wanted.shape) == (float(np.float32(9.5 / 255)), -47, (2, 1, 2))
+    assert weights.scale.tolist() == [float(np.float32(2 / 127)), float(np.float32(1 / 127))]
+    assert weights.weight.flatten().tolist() == [127, -127]
+    assert weights.bias.tolist() == [round(0.5 / (4 / 255 * 2 / 127)), 0]
+    assert (weights.bias.dtype, weights.bits, found.exact) == (np.int32, 8, False)
+
+
+def test_sixteen_bits_are_symmetric() -> None:
+    """Oracle: by hand: the larger end is 32,767 steps from 0, whichever it is, and the zero point is 0."""
+    found = calibrate(one_by_one([-1.0], [0.25]), [clip(-1.0, 3.0)], percentile=100, activations=16)
+    read, wanted = found.quantities["input"], found.quantities["0"]
+    assert (read.scale, read.zero_point, read.bits) == (float(np.float32(3 / 32767)), 0, 16)
+    assert (wanted.scale, wanted.zero_point) == (float(np.float32(2.75 / 32767)), 0)
+    assert found.weights["0"].bias.tolist() == [round(0.25 / (3 / 32767 / 127))]
+    assert found.weights["0"].bias.dtype == np.int64
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_range_holds_zero_and_is_never_empty(bits: int) -> None:
+    """Oracle: by hand: values from 2 to 4 have the range 0 to 4, from -4 to -2 the range -4 to 0, and 0 alone a scale
+    of 1."""
+    expected = {8: {4.0: (4 / 255, -128), -4.0: (4 / 255, 127), 0.0: (1.0, -128)}}
+    expected[16] = {4.0: (4 / 32767, 0), -4.0: (4 / 32767, 0), 0.0: (1.0, 0)}
+    for far, (scale, zero_point) in expected[bits].items():
+        network = one_by_one([0.0], [0.0])
+        found = calibrate(network, [clip(far / 2, far)], percentile=100, activations=bits)
+        assert (found.quantities["input"].scale, found.quantities["input"].zero_point) == (
+            np.float32(scale),
+            zero_point,
+        )
+        assert (found.quantities["0"].scale, found.weights["0"].scale.tolist()) == (1.0, [1.0])
+
+
+def test_percentiles_are_two_sided() -> None:
+    """Oracle: numpy's percentiles 5 and 95 of the values -1 to 3 in steps of 0.01."""
+    values = np.arange(-100, 301) / 100
+    found = calibrate(one_by_one([1.0], [0.0]), [clip(*values.tolist())], percentile=90).quantities["input"]
+    low, high = np.percentile(values, [5, 95])
+    assert found.scale == pytest.approx((high - low) / 255, rel=1e-6)
+    assert found.zero_point == round(-128 - low / found.scale)
+
+
+def test_of_a_large_tensor_some_values_are_drawn_and_both_ends_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the draws of numpy's generator of the seed 0, and their percentiles; min-max does not depend on them."""
+    monkeypatch.setattr("students.quantize.calibrate.MOST_VALUES", 20)
+    network, values = one_by_one([1.0], [0.0]), np.arange(-100, 301) / 100
+    drawn = values[np.random.default_rng(0).integers(401, size=20)]
+    low, high = np.percentile(drawn, [5, 95])
+    found = calibrate(network, [clip(*values.tolist())], percentile=90).quantities["input"]
+    assert found.scale == pytest.approx((max(high, 0) - min(low, 0)) / 255, rel=1e-6)
+    assert calibrate(network, [clip(*values.tolist())], percentile=100).quantities["input"].scale == np.float32(4 / 255)
+    few = values[:20]  # as many as are taken
+    found = calibrate(network, [clip(*few.tolist())], percentile=90).quantities["input"]
+    assert found.scale == pytest.approx(-np.percentile(few, 5) / 255, rel=1e-6)
+
+
+@pytest.mark.parametrize(("bits", "limit"), [(8, 2**30), (16, 2**46)])
+def test_a_bias_far_above_its_weights_widens_their_scale(bits: int, limit: int) -> None:
+    """Oracle: by hand: a channel whose only value is its bias gets a scale at which the bias is half of the limit; a
+    usual one keeps its own."""
+    found = calibrate(one_by_one([0.0, 1.0], [1e16, 1.0]), [clip(0.0, 1.0)], percentile=100, activations=bits)
+    step = found.quantities["input"].scale * found.weights["0"].scale.astype(float)
+    assert found.weights["0"].bias.tolist() == [pytest.approx(limit / 2, rel=1e-6), round(1 / step[1])]
+    assert found.weights["0"].scale[1] == np.float32(1 / 127)
+
+
+def test_each_wrong_argument_is_refused() -> None:
+    """Oracle: the messages; neighbouring values are accepted."""
+    network, batches = one_by_one([1.0], [0.0]), [clip(0.0, 1.0)]
+    for wrong, message in (
+        ({"percentile": 50}, "percentile=50"),
+        ({"percentile": 100.5}, r"percentile=100\.5"),
+        ({"activations": 4}, "activations=4"),
+        ({"activations": 16, "bits": {"0": 4}}, "16 with weights of 8 bits"),
+        ({"bits": {"0": 5}}, "5 bits for the weights of 0"),
+        ({"bits": {"x": 4}}, "4 bits for the weights of x"),
+    ):
+        with pytest.raises(UserError, match=message):
+            calibrate(network, batches, **wrong)
+    for right in ({"percentile": 51}, {"percentile": 100}, {"activations": 16, "bits": {"0": 8}}, {"bits": {"0": 4}}):
+        assert calibrate(network, batches, **right).weights["0"].bits == right.get("bits", {}).get("0", 8)
+    for weights, biases in (([float("nan")], [0.0]), ([1.0], [float("inf")])):
+        with pytest.raises(UserError, match="not numbers"):
+            calibrate(one_by_one(weights, biases), batches)
+
+
+def test_a_pool_keeps_the_scale_of_its_input(generator: torch.Generator) -> None:
+    """Oracle: kernels of pools do not rescale: scale and zero point of the convolution, the pool's own shape."""
+    layers = [nn.Conv2d(1, 2, 1), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    found = calibrate(fold(nn.Sequential(*layers)), [torch.randn(2, 1, 4, 6, generator=generator)]).quantities
+    assert [found[name].shape for name in ("0", "1", "2")] == [(2, 4, 6), (2, 2, 3), (2, 1, 1)]
+    assert found["0"] == replace(found["1"], shape=(2, 4, 6)) == replace(found["2"], shape=(2, 4, 6))
