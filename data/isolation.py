@@ -44,7 +44,7 @@ def isolated(function: Callable[[], Any]) -> Any:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         raise CrashError(f"no end within {PROCESSOR_SECONDS} s")
     if code:
-        raise CrashError("it crashed" if code < 0 else f"more than {MEMORY >> 20} MiB of memory")
+        raise CrashError("it crashed" if code < 0 else f"it failed, or takes more than {MEMORY >> 20} MiB of memory")
     return json.loads(answer)
 
 

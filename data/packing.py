@@ -22,7 +22,7 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data.audio import Decoded, decode
-from data.errors import UserError, listed
+from data.errors import UserError, counted, listed
 from data.files import cannot_write
 from data.locks import locked
 from data.ranges import require_format
@@ -61,7 +61,8 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
         store = _lay_out(path, clips, sample_rate, clip_seconds)
         if len(damaged := damaged_rows(store)):
             names = listed([store.filenames[row] for row in damaged])
-            log.warning("%s: %d clips are decoded again, what was stored is damaged:\n%s", path, len(damaged), names)
+            count = counted(len(damaged), "clip")
+            log.warning("%s is damaged, %s of it, to be decoded again:\n%s", path, count, names)
             store.reset(damaged)
         store.reset(_changed(store, stamps))
         if len(store.missing):

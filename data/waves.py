@@ -59,9 +59,7 @@ class WaveStore:
         store = open_waves(Path(path))
         store.require_done()
         if len(bad := damaged_rows(store)):
-            raise store.damaged(
-                f"the scales, stamps or checksums of {counted(len(bad), 'clip')} are not what was written"
-            )
+            raise store.damaged(f"scale, stamp or checksum of {counted(len(bad), 'clip')} cannot be what was written")
         self.sample_rate = int(store.attributes["sample_rate"])
         self.wave, self.scale, self.filenames = store["wave"], store["scale"], store.filenames
         self.samples = self.wave.shape[1]

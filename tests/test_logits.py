@@ -2,14 +2,16 @@
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.logits import BY_SHIFT, FORMAT, LogitsWriter, common_shifts, mean_logits, read_logits
-from data.logits_file import LOGITS
+from data.logits import BY_SHIFT, FORMAT, LogitsWriter, common_shifts, load_logits, mean_logits, read_logits
+from data.logits_file import LOGITS, is_current
 from data.scenes import SCENES
 from data.store import Store, create
 
@@ -74,6 +76,83 @@ def test_an_interrupted_writer_goes_on_and_hands_out_nothing_before(tmp_path: Pa
         LogitsWriter(path, NAMES, SCENES, {"weights": "1"}).seal()
     assert list(LogitsWriter(path, NAMES, SCENES, {"weights": "1"}).missing) == [1, 3, 4]
     assert len(LogitsWriter(path, NAMES, SCENES, {"weights": "2"}).missing) == 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "type", "value"])
+def test_a_damaged_partial_file_is_started_again_and_said(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: which rows are missing, and the log: all of them, or the one whose value is no number."""
+    path, identity = tmp_path / "logits.h5", {"weights": "1"}
+    writer = LogitsWriter(path, NAMES, SCENES, identity)
+    writer.fill([0, 2], VALUES[[0, 2]])
+    writer._lock.close()
+    content = bytearray(writer.partial.read_bytes())
+    if damage == "cut":
+        del content[-1:]
+    elif damage == "bit":
+        content[60] ^= 1
+    writer.partial.write_bytes(content)
+    with h5py.File(writer.partial, "r+") if damage in ("type", "value") else nullcontext() as file:
+        if damage == "value":
+            file["logits"][2, 3] = np.nan
+        elif damage == "type":
+            del file["logits"]
+            file["logits"] = ["text"] * 5
+    again = LogitsWriter(path, NAMES, SCENES, identity)
+    assert list(again.missing) == ([1, 2, 3, 4] if damage == "value" else [0, 1, 2, 3, 4])
+    assert f"{writer.partial}" in caplog.text
+    again.fill(range(5), VALUES)
+    again.seal()
+    np.testing.assert_array_equal(read_logits(path, NAMES, SCENES), VALUES)
+
+
+def test_logits_that_changed_after_they_were_written_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Oracle: the log of each of the two readers: what a user edits is taken, what a command made is made again; a file
+    of an earlier version does not say."""
+    path = write(tmp_path / "logits.h5")
+    assert is_current(path, {"teacher": "test"})
+    assert not is_current(path, {"teacher": "other"})
+    with h5py.File(path, "r+") as file:
+        file["logits"][1, 1] += 1
+    assert caplog.text == ""
+    np.testing.assert_array_equal(read_logits(path, NAMES[1:2], SCENES)[0, 1], VALUES[1, 1] + 1)
+    assert "it is not what was written" in caplog.text
+    caplog.clear()
+    assert not is_current(path, {"teacher": "test"})
+    assert "is made anew" in caplog.text
+    caplog.clear()
+    with h5py.File(path, "r+") as file:
+        del file.attrs["digest"]
+    assert is_current(path, {"teacher": "test"})
+    path.write_bytes(path.read_bytes()[:-1])
+    assert caplog.text == ""
+    assert not is_current(path, {"teacher": "test"})
+    assert "is made anew" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["logits_vlen_segv.h5", "logits_flip_1.h5", "logits_flip_2.h5"])
+def test_files_that_once_crashed_are_refused(shared_cases: Path, name: str) -> None:
+    """Oracle: the message, which names the file and what to do."""
+    with pytest.raises(UserError, match=f"{name} is damaged.*write the logits again"):
+        load_logits(shared_cases / "damaged_files" / name)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "other format"])
+def test_what_is_no_file_of_logits_is_refused(tmp_path: Path, kind: str) -> None:
+    """Oracle: the message; a pipe would be waited for, a device never ends."""
+    path = tmp_path / "logits.h5"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path = Path("/dev/zero")
+        case _:
+            create(path, NAMES, {"logits": (np.float32, (10,))}, {"format": "scenelet waves 2"})
+    with pytest.raises(UserError, match=f"{path} (does not exist|is damaged, or another kind of file)"):
+        load_logits(path)
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:

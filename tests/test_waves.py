@@ -4,12 +4,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from data.errors import UserError
 from data.packing import pack
+from data.residency import resident
 from data.scenes import ClipSet, parse_filename
 from data.waves import WaveStore
 
@@ -52,6 +55,71 @@ def test_a_copied_set_has_the_same_digest(tones: ClipSet, tmp_path: Path) -> Non
     first = WaveStore(pack(tones, tmp_path / "a"))
     second = WaveStore(pack(replace(tones, root=tmp_path / "copy"), tmp_path / "b"))
     assert first.digest == second.digest
+
+
+def flip(path: Path, column: str, row: int, byte: int = 0) -> None:
+    """Another value in a column, one bit of it, as a failing disk would give it."""
+    with h5py.File(path) as file:
+        place = file[column].id.get_offset() + row * file[column][0].nbytes + byte
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x10
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("residency", ["disk", "memory"])
+def test_a_wave_that_changed_on_the_disk_is_found_when_it_is_read(
+    tones: ClipSet, tmp_path: Path, residency: str
+) -> None:
+    """Oracle: the clip whose sample was changed by hand, and no other; after packing again, an undisturbed store."""
+    path, rows = pack(tones, tmp_path / "cache"), np.arange(4)
+    expected = WaveStore(path).read(rows)
+    flip(path, "wave", 2, byte=1000)
+    store = WaveStore(path)
+    assert torch.equal(store.read(np.array([0, 1, 3])), expected[[0, 1, 3]])
+    with pytest.raises(UserError, match="1 wave") as caught:
+        resident(store, rows, residency, "cpu").gather(torch.arange(4))
+    assert [clip.filename in str(caught.value) for clip in tones.clips] == [False, False, True, False]
+    assert "run the command again" in str(caught.value)
+    assert torch.equal(WaveStore(pack(tones, tmp_path / "cache")).read(rows), expected)
+
+
+@pytest.mark.parametrize("column", ["scale", "stamp", "checksum", "guard"])
+def test_what_else_changed_on_the_disk_is_mended_by_packing(
+    tones: ClipSet, tmp_path: Path, column: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the bytes of the undisturbed store, and the clip's name in the log."""
+    path = pack(tones, tmp_path / "cache")
+    before = path.read_bytes()
+    flip(path, column, 1)
+    with pytest.raises(UserError, match=r"scale, stamp or checksum of 1 clip.*delete it and pack"):
+        WaveStore(path)
+    assert pack(tones, tmp_path / "cache").read_bytes() == before
+    assert tones.clips[1].filename in caplog.text
+    assert tones.clips[0].filename not in caplog.text
+
+
+def test_a_store_of_an_earlier_version_is_taken_as_it_is(tones: ClipSet, tmp_path: Path) -> None:
+    """Oracle: a store without the column `guard`: its digest and its waves, and that it is not written to; and a clip
+    of it that changed."""
+    path = pack(tones, tmp_path / "cache")
+    first, waves = WaveStore(path), WaveStore(path).read(np.arange(4))
+    with h5py.File(path, "r+") as file:
+        del file["guard"]
+    before = path.read_bytes()
+    store = WaveStore(pack(tones, tmp_path / "cache"))
+    assert store.digest == first.digest
+    assert torch.equal(store.read(np.arange(4)), waves)
+    assert path.read_bytes() == before
+    soundfile.write(tones.root / tones.clips[0].filename, np.full(44_100, 0.25), 44_100, "PCM_24")
+    assert WaveStore(pack(tones, tmp_path / "cache")).read(np.array([0]))[0, 16_000].item() == pytest.approx(0.25, 1e-2)
+
+
+def test_a_whole_cache_may_be_read_only(tones: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a folder in which nothing may be made, and a lock that would be."""
+    path = pack(tones, tmp_path / "cache")
+    monkeypatch.setattr("data.packing.os.access", lambda place, mode: place != path.parent)
+    monkeypatch.setattr("data.packing.locked", None)
+    assert pack(tones, tmp_path / "cache") == path
 
 
 def test_real_clips_are_packed_and_read(shared_data: Path, tmp_path: Path) -> None:

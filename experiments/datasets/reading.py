@@ -5,6 +5,7 @@ Nothing here needs PyTorch, so that the data stage answers at once when there is
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from data.sound_files import list_sounds
 from experiments.settings.shared import DataSettings
 
 RECEIPT = "packed.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def unchanged(settings: DataSettings, cache: Path) -> Path | None:
         same = receipt["settings"] == asdict(settings) and seen == _stamps([*seen, *_sounds(settings.impulses)])
         waves = Path(receipt["waves"])
         return waves if same and is_current(waves, receipt["source"], root) else None
-    except (OSError, ValueError, KeyError, TypeError, UserError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError):  # it is damaged, or not there
         return None
 
 
@@ -102,8 +105,12 @@ def note(settings: DataSettings, packed: Packed) -> None:
         "source": source_of(packed.waves),
         "files": _stamps([*packed.clips.sources, *_sounds(settings.impulses)]),
     }
-    with alone(packed.waves):
-        write_whole(packed.waves.parent / RECEIPT, json.dumps(receipt, indent=1))
+    path = packed.waves.parent / RECEIPT
+    try:
+        with alone(packed.waves):
+            write_whole(path, json.dumps(receipt, indent=1))
+    except (OSError, UserError) as error:  # the waves are there all the same
+        log.warning("%s is not written, so that the lists are read again next time: %s", path, error)
 
 
 def _cache_of(settings: DataSettings, cache: Path, root: Path) -> Path:
