@@ -17,16 +17,20 @@ _BYTES = range(0xDC80, 0xDD00)  # how Python stands in for bytes of a file's nam
 
 
 def printable(text: str) -> str:
-    """A text that moves no cursor, as Python writes it: control characters, marks of direction and the like as escapes,
-    `\\x1b`; lines stay lines, and too long ones lose their middle."""
-    lines = text.split("\n")
-    return "\n".join(map(_line, lines)) if not text.isprintable() or len(text) > LONGEST_LINE else text
+    """A text for a terminal: see `escaped`; lines stay lines, and too long ones lose their middle."""
+    if len(text) <= LONGEST_LINE:
+        return escaped(text)
+    start, end = LONGEST_LINE * 2 // 3, LONGEST_LINE // 4
+    lines = (line if len(line) <= LONGEST_LINE else f"{line[:start]} ... {line[-end:]}" for line in text.split("\n"))
+    return escaped("\n".join(lines))
 
 
-def _line(text: str) -> str:
-    if len(text) > LONGEST_LINE:
-        text = f"{text[: LONGEST_LINE * 2 // 3]} ... {text[-LONGEST_LINE // 4 :]}"
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+def escaped(text: str) -> str:
+    """A text that moves no cursor: control characters other than the end of a line, marks of direction and the like as
+    Python's escapes, `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:

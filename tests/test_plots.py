@@ -79,3 +79,11 @@ def test_points_are_as_large_as_their_share_of_clips() -> None:
     small, large = points.get_sizes()
     empty = (3 * small - large) / 2
     assert large - empty == pytest.approx(3 * (small - empty))
+
+
+def test_names_in_a_plot_are_shown_as_escapes(recwarn: pytest.WarningsRecorder) -> None:
+    """Oracle: Python's escapes, by hand; matplotlib warns of characters that no font has."""
+    drawn = svg(plots.confusions([[1, 0], [0, 1]], ["a\x1b[2J", "b\u202e"]), "x")
+    assert drawn.replace("\n", "").isprintable()
+    assert r"a\x1b[2J" in drawn
+    assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]

@@ -196,6 +196,16 @@ def test_long_names_are_letters_and_the_page_says_which(tmp_path: Path, miniatur
     assert side_by_side.rows[0] == ["accuracy (macro)", percent(short[0].scores["test/accuracy"]), ""]
 
 
+def test_names_of_strangers_are_words_on_a_page(finished: Path) -> None:
+    """Oracle: Python's escapes, by hand; the page's own text has no mark of direction and no control character."""
+    scores = {"test/accuracy": 0.5, "test/accuracy/scene/<b>\x1b[2J\u202e": 0.5}
+    (finished / "score.json").write_text(json.dumps(scores))
+    (finished / "confusion.csv").write_text("scene,\u202ea,b\r\n\u202ea,1,2\r\nb,3,4\r\n")
+    page = page_of(finished).read_text()
+    assert page.replace("\n", "").isprintable()
+    assert r"&lt;b&gt;\x1b[2J\u202e" in page
+
+
 def test_only_what_is_of_the_challenges_data_stands_among_the_published(finished: Path) -> None:
     """Oracle: the pictures' titles, of a run on the challenge's data and on the synthetic miniature."""
     run = read_run(finished)

@@ -5,10 +5,11 @@ Conventions: a page needs no network: styles and plots are inside.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from data.names import escaped
 from experiments.report.render import svg
 from experiments.runs.layout import write_text
 
@@ -73,7 +74,14 @@ class Section(NamedTuple):
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
     """Write sections as one page; returns its path."""
-    environment = Environment(loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, finalize=_escaped
+    )
     environment.trim_blocks = environment.lstrip_blocks = True
     write_text(path, environment.get_template("report.html").render(title=title, sections=sections))
     return path
+
+
+def _escaped(value: Any) -> Any:
+    """A text of which nothing turns what follows around, as marks of direction in names of files do."""
+    return escaped(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -8,6 +8,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from data.names import escaped
 from experiments.report.style import INK, STYLE
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def svg(figure: "Figure", name: str) -> str:
     """
     import matplotlib
 
+    _escape(figure)
     out = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -42,7 +44,22 @@ def png(figure: "Figure", dpi: int = 200) -> bytes:
     """The plot as PNG on white."""
     import matplotlib
 
+    _escape(figure)
     out = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(out, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return out.getvalue()
+
+
+def _escape(figure: "Figure") -> None:
+    """Show characters that no font has as data/names.py says: names of classes and runs stand in plots."""
+    from matplotlib.text import Text
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = [label.get_text() for label in axis.get_ticklabels()]
+            if not "".join(labels).isprintable():  # an axis writes its labels anew
+                axis.set_ticks(axis.get_ticklocs(), labels=list(map(escaped, labels)))
+    for text in figure.findobj(Text):
+        if not text.get_text().isprintable():
+            text.set_text(escaped(text.get_text()))
