@@ -23,13 +23,16 @@ from students.quantize.flatbuffer import Graph, Operator, read_graph
 from students.quantize.graph_checks import BITS, check_graph
 
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
+COUNTED = frozenset(
+    ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "ADD")
+)
 # Operators that move, convert or compare values or apply a function to each: NeSsi counts no multiply-accumulates.
-# What is neither here nor in _macs may multiply matrices, for which NeSsi says 0 too: it is refused instead.
+# Other operators may multiply matrices, for which NeSsi says 0 too: they are refused instead.
 _FREE = """
 ABS ARG_MAX ARG_MIN BATCH_TO_SPACE_ND BROADCAST_TO CAST CEIL CONCATENATION COS DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL
-EXP EXPAND_DIMS FILL FLOOR GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU LESS
-LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL PACK
-PAD PADV2 POW PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
+EXP EXPAND_DIMS FAKE_QUANT FILL FLOOR GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU
+LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL
+PACK PAD PADV2 POW PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
 RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH
 SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE UNPACK
 """
@@ -97,9 +100,8 @@ def tflite_complexity(path: str | Path) -> Complexity:
     Raises:
         UserError: the file is missing or damaged, or contains an operator that has no rule.
     """
-    graph = read_graph(path)
+    graph = _countable(path)
     with explain_damage(path):
-        check_graph(graph)
         operators = _count_operators(graph)
         constants = sorted({i for operator in graph.operators for i in _parameters(graph, operator)})
         return Complexity(
@@ -112,10 +114,20 @@ def tflite_complexity(path: str | Path) -> Complexity:
 
 def tflite_operators(path: str | Path) -> list[OperatorCost]:
     """The costs of a TFLite file operator by operator, by NeSsi's rules; errors as of tflite_complexity."""
+    graph = _countable(path)
+    with explain_damage(path):
+        return _count_operators(graph)
+
+
+def _countable(path: str | Path) -> Graph:
+    """The network of a file in which every operator has a rule and every number was checked."""
     graph = read_graph(path)
     with explain_damage(path):
+        for operator in graph.operators:
+            if operator.kind not in COUNTED | FREE:
+                raise UserError(f"there is no rule for counting the operator {operator.kind}")
         check_graph(graph)
-        return _count_operators(graph)
+    return graph
 
 
 def _count_operators(graph: Graph) -> list[OperatorCost]:
@@ -143,11 +155,7 @@ def _parameters(graph: Graph, operator: Operator) -> list[int]:
 
 
 def _macs(graph: Graph, operator: Operator) -> int:
-    """Multiply-accumulates of one operator.
-
-    Raises:
-        UserError: it has no rule.
-    """
+    """Multiply-accumulates of one operator."""
     output = math.prod(graph.shape(operator.output))
     match operator.kind:
         case "CONV_2D":
@@ -163,9 +171,7 @@ def _macs(graph: Graph, operator: Operator) -> int:
         case "FULLY_CONNECTED":
             # The rule takes the input's last dimension, not its elements: a flattened map is undercounted by it.
             return output * graph.shape(operator.inputs[0])[-1]
-    if operator.kind in FREE:
-        return 0
-    raise UserError(f"there is no rule for counting the operator {operator.kind}")
+    return 0
 
 
 def _alive_bytes(graph: Graph) -> list[int]:

@@ -198,6 +198,8 @@ MEL = METADATA["mel"]
         ({"mel": {**MEL, "kind": "x"}}, "unknown front end 'x'"),
         ({"mel": {**MEL, "mels": 10**6}}, "mels"),
         ({"mel": {**MEL, "mels": "64"}}, "mels"),
+        ({"mel": {**MEL, "hop": 1000.0}}, "hop"),
+        ({"mel": {**MEL, "hop": 10**30}}, "hop|a clip of 1 s has"),
         ({"mel": {**MEL, "fft": 2**40}}, "fft"),
         ({"mel": {**MEL, "high": 1e300}}, "high"),
         ({"mel": {**MEL, "new": 1}}, "new"),
@@ -243,3 +245,14 @@ def test_what_is_executed_is_what_was_read(tmp_path: Path) -> None:
     assert json.dumps(metadata, sort_keys=True) == json.dumps(METADATA, sort_keys=True)
     assert (back.logits(SPECTROGRAM) == logits).all()
     assert len(to_tflite(back, metadata)) > 0
+
+
+def test_files_that_once_crashed_are_messages(shared_cases: Path) -> None:
+    """Oracle: files that ended the process, took gigabytes or reached the terminal: each is refused by its name."""
+    files = sorted((shared_cases / "damaged_files").glob("*.tflite"))
+    assert files
+    for path in files:
+        with pytest.raises(UserError, match=path.name):
+            load_classifier(path)
+    with pytest.raises(UserError, match=r"energy_abort_a.tflite: operator 6"):
+        TFLiteModel(shared_cases / "damaged_files" / "energy_abort_a.tflite")

@@ -154,8 +154,9 @@ def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
     try:
         front_end = build_front_end(rate, mel)
         front_end(torch.zeros(1, round(PART_SECONDS * rate)))  # some transforms are too long for a clip
-    except (UserError, RuntimeError) as error:
-        raise UserError(f"{path}: its front end, {mel}: {error}: quantise the student again") from error
+    except (UserError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        why, *_ = str(error).splitlines() or [type(error).__name__]
+        raise UserError(f"{path}: its front end, {mel}: {why}: quantise the student again") from error
     return front_end
 
 
