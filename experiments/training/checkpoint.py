@@ -5,6 +5,7 @@ nothing is executed on reading.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from experiments.runs.layout import CONFIG
 from students import build_student
 from teachers import build_teacher
 
-KEY = "blueprint"  # of the metadata
+KEY, DIGEST = "blueprint", "weights_sha256"  # of the metadata, and of what stands there
 LONGEST = 200  # characters of a name
 FRESH = {"pretrained": False, "weights": None}  # a teacher's arguments, whose weights are those in the file
 # What may be made of a file of some size: bytes of a network, those of a front end, operations of torch a tensor.
@@ -61,9 +62,9 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    # One entry, because safetensors writes several in an order that changes.
-    metadata = {KEY: json.dumps(dataclasses.asdict(blueprint), sort_keys=True)}
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    # One entry, because safetensors writes several in an order that changes.
+    metadata = {KEY: json.dumps({**dataclasses.asdict(blueprint), DIGEST: digest_of(state)}, sort_keys=True)}
     try:
         with replacing(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata)
@@ -92,7 +93,7 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
     remedy = _remedy(path)
     header = read_header(path, remedy)
     try:
-        blueprint = read_blueprint(header.metadata)
+        blueprint, digest = read_blueprint(header.metadata)
     except ValueError as error:
         raise UserError(f"{path} is no checkpoint of this version of scenelet: {error}; {remedy}") from error
     try:
@@ -102,6 +103,8 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
     own = network.state_dict()
     refuse_unfit(path, differences({name: tensor.shape for name, tensor in own.items()}, header.shapes), remedy)
     state = read_safetensors(path, remedy)
+    if digest not in (None, digest_of(state)):
+        raise UserError(f"{path} is damaged (its weights are not those that were written): {remedy}")
     refuse_unfit(path, unfit(own, state), remedy)
     network.load_state_dict(state)
     if problem := _does_not_answer(network.eval(), front_end, blueprint):
@@ -109,8 +112,19 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
     return network, blueprint
 
 
-def read_blueprint(metadata: Mapping[str, str]) -> Blueprint:
-    """The blueprint in the metadata of a file, each value of its type and in its range.
+def digest_of(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of tensors, their names and types, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
+    """The blueprint in the metadata of a file, each value of its type and in its range, and the digest of its weights.
+
+    Earlier versions wrote no digest; theirs is None.
 
     Raises:
         ValueError: there is none, or a value is wrong.
@@ -122,8 +136,9 @@ def read_blueprint(metadata: Mapping[str, str]) -> Blueprint:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{KEY} is no JSON ({in_short(str(error))})") from error
     names = {each.name for each in dataclasses.fields(Blueprint)}
-    if not isinstance(values, dict) or values.keys() != names:
+    if not isinstance(values, dict) or values.keys() - {DIGEST} != names:
         raise ValueError(f"{KEY} must have {', '.join(sorted(names))}, and nothing else")
+    digest = values.pop(DIGEST, None)
     if wrong := misfits(Blueprint, values):
         raise ValueError(f"{KEY}: {wrong[0]}")
     scenes, rate, arguments = values["scenes"], values["sample_rate"], values["arguments"]
@@ -140,7 +155,7 @@ def read_blueprint(metadata: Mapping[str, str]) -> Blueprint:
         raise ValueError(f"{KEY}: classes={in_short(arguments['classes'])} for {len(scenes)} scenes")
     if given := [f"{name}={in_short(arguments[name])}" for name in FRESH if arguments.get(name)]:
         raise ValueError(f"{KEY}: {', '.join(given)}, but the weights of a checkpoint are those in it")
-    return Blueprint(**{**values, "scenes": tuple(scenes)})
+    return Blueprint(**{**values, "scenes": tuple(scenes)}), digest
 
 
 def _built(blueprint: Blueprint, build: Callable[..., nn.Module], header: Header) -> tuple[nn.Module, FrontEnd]:
