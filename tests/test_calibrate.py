@@ -199,3 +199,32 @@ def test_a_pool_keeps_the_scale_of_its_input(generator: torch.Generator) -> None
     found = calibrate(fold(nn.Sequential(*layers)), [torch.randn(2, 1, 4, 6, generator=generator)]).quantities
     assert [found[name].shape for name in ("0", "1", "2")] == [(2, 4, 6), (2, 2, 3), (2, 1, 1)]
     assert found["0"] == replace(found["1"], shape=(2, 4, 6)) == replace(found["2"], shape=(2, 4, 6))
+
+
+def test_the_least_error_is_that_of_the_best_of_36_ranges(generator: torch.Generator) -> None:
+    """Oracle: the errors of rounding and cutting off of 36 shares from 1 to 0.3 of the range, and of 36 scales of 4-bit
+    weights, in float64; the best of them, not the first and not the last."""
+    values = torch.randn(20_000, generator=generator).double().numpy()
+    values[0] = 6.0
+    low, high = float(values.min()), float(values.max())
+    shares = [1 - 0.7 * n / 35 for n in range(36)]
+
+    def error(share: float) -> float:
+        step = share * (high - low) / 255
+        return float(((np.round(np.clip(values, share * low, share * high) / step) * step - values) ** 2).sum())
+
+    best = min(shares, key=error)
+    assert 0.3 < best < 1
+    found = calibrate(one_by_one([1.0], [0.0]), [clip(*values.tolist())], percentile="mse").quantities["input"]
+    assert found.scale == pytest.approx(best * (high - low) / 255, rel=1e-6)
+    assert found.zero_point == round(-128 - best * low / found.scale)
+    silence = calibrate(one_by_one([1.0], [0.0]), [clip(0.0, 0.0)], percentile="mse").quantities["input"]
+    assert (silence.scale, silence.zero_point) == (1.0, -128)
+
+    def rounding(scale: float) -> float:
+        return float(((np.clip(np.round(values / scale), -7, 7) * scale - values) ** 2).sum())
+
+    best = min((share * high / 7 for share in shares), key=rounding)
+    assert 0.3 * high / 7 < best < high / 7
+    two = np.stack([values, np.zeros(20_000)])
+    assert weight_scales(two, 4) == pytest.approx([best, 1.0], rel=1e-6)
