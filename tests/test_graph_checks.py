@@ -123,6 +123,10 @@ NEST = b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}"
         (quantization("CONV_2D", 1, "scale", np.ones(1, np.float32)), "has 1 scales: each output channel has one"),
         (quantization("CONV_2D", 1, "scale", np.full(8, 1e9, np.float32)), "multiplies its sums by"),
         (quantization("CONV_2D", 1, "zeroPoint", np.arange(8)), "zero_points is"),
+        (
+            quantization("CONV_2D", 1, "zeroPoint", np.full(1000, 7)),
+            r"zero_points is \[7 7 .*\[\.\.\.\], scenelet writes \[0",
+        ),
         (quantization("CONV_2D", 1, "quantizedDimension", 2), "axis is 2, scenelet writes 0"),
         (quantization("ADD", -1, "scale", np.full(1, 1e-9, np.float32)), "addition.* multiplies its input"),
         (quantization("MAX_POOL_2D", -1, "scale", np.full(1, 1, np.float32)), "pool .*: a pool changes neither"),
@@ -173,6 +177,7 @@ def test_a_number_that_cannot_be_is_named(change: Callable, said: str, tmp_path:
         with pytest.raises(UserError, match=said) as told:
             read(path)
         assert str(told.value).startswith(str(path))
+        assert str(told.value).isprintable()
         assert "quantise the student again" in str(told.value)
 
 

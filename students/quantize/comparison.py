@@ -1,5 +1,6 @@
 """Whether two open TFLite files hold the same network: the same operators on the same tensors, whatever their order."""
 
+import textwrap
 from dataclasses import fields
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from students.quantize.damage import WrongValueError
 from students.quantize.flatbuffer import Graph
+
+LONGEST_VALUE = 200  # characters of a value in a message
 
 
 def require_equal(found: Graph, wanted: Graph) -> None:
@@ -40,7 +43,8 @@ def _require_tensor(found: Graph, i: int, wanted: Graph, j: int, where: str) -> 
 
 def _require(field: str, found: Any, wanted: Any, where: str) -> None:
     if not np.array_equal(found, wanted):
-        raise WrongValueError(f"{where}: {field} is {found}, scenelet writes {wanted} for this network")
+        shown, expected = (textwrap.shorten(str(value), LONGEST_VALUE) for value in (found, wanted))
+        raise WrongValueError(f"{where}: {field} is {shown}, scenelet writes {expected} for this network")
 
 
 def _plain(options: Any) -> dict[str, Any]:
