@@ -172,7 +172,8 @@ def _scenes_of(path: str | Path, metadata: Mapping[str, Any], classes: int) -> t
         )
     if odd := [scene for scene in scenes if not scene.strip() or not scene.isprintable() or len(scene) > LONGEST_NAME]:
         raise UserError(
-            f"{path} names a class {odd[0]!r:.80}: names are of printable characters, at most {LONGEST_NAME}"
+            f"{path} names a class {odd[0]!r:.80}: names are of printable characters, at most {LONGEST_NAME}: "
+            "quantise the student again"
         )
     try:
         check_class_names(scenes)
