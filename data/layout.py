@@ -21,7 +21,7 @@ from data.isolation import CrashError, isolated
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MOST_ATTRIBUTES, LONGEST_ATTRIBUTE = 64, 1 << 20  # characters
-LONGEST_NAME, MOST_ROWS = 4096, 10_000_000  # bytes of a filename
+LONGEST_NAME, MOST_ROWS = 4096, 5_000_000  # bytes of a filename
 NAMES, DONE = "filename", "done"
 
 Place = tuple[str, tuple[int, ...], int]  # of a column: type, shape, offset in bytes

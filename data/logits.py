@@ -16,11 +16,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.errors import UserError, listed
+from data.errors import UserError
 from data.files import replacing
 from data.layout import DONE, shown
 from data.locks import locked
-from data.logits_file import BY_SHIFT, DIGEST, FORMAT, LOGITS, content_digest, is_as_written, open_logits, shapes
+from data.logits_file import (
+    BY_SHIFT,
+    DIGEST,
+    FORMAT,
+    LOGITS,
+    content_digest,
+    open_logits,
+    shapes,
+    usable,
+    values_of,
+)
 from data.store import DamagedStoreError, Store, create
 
 log = logging.getLogger(__name__)
@@ -87,7 +97,7 @@ class LogitsWriter:
         if (store.attributes, store.filenames, shapes(store)) != (self._attributes, self._filenames, wanted):
             log.info("%s is started again: it is of other clips, weights or settings", self.partial)
             return None
-        if len(bad := np.flatnonzero((store[DONE] == 1) & ~np.isfinite(store["logits"]).all(axis=1))):
+        if len(bad := np.flatnonzero((store[DONE] == 1) & ~usable(store["logits"]).all(axis=1))):
             log.warning("%s: %d clips are computed again, their logits are not numbers", self.partial, len(bad))
             store.reset(bad)
         return store
@@ -142,22 +152,7 @@ def read_logits(
         )
     if column == BY_SHIFT and not opened.shifts:
         raise UserError(f"{path} has no logits of single shifts: write the logits again")
-    return _values(opened.store, filenames, column)
-
-
-def _values(store: Store, filenames: Sequence[str], column: str) -> np.ndarray:
-    """Rows of a column of an open file, by name; errors: see read_logits."""
-    path, row = store.path, {name: i for i, name in enumerate(store.filenames)}
-    if missing := [name for name in filenames if name not in row]:
-        raise UserError(
-            f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\nwrite logits of this data set"
-        )
-    if not is_as_written(store):
-        log.warning("%s: it is not what was written: it was changed by hand since, or damaged", path)
-    logits = store[column][[row[name] for name in filenames]]
-    if not np.isfinite(logits).all():
-        raise UserError(f"{path} holds values that are not numbers: the teacher's training failed; train it again")
-    return logits
+    return values_of(opened.store, filenames, column)
 
 
 class Logits(NamedTuple):
@@ -175,7 +170,7 @@ def load_logits(path: str | Path) -> Logits:
         UserError: the file is missing, damaged or unfinished; see read_logits.
     """
     store, scenes, _ = open_logits(path)
-    return Logits(store.filenames, tuple(scenes), _values(store, store.filenames, "logits"))
+    return Logits(store.filenames, tuple(scenes), values_of(store, store.filenames, "logits"))
 
 
 def common_shifts(paths: Sequence[str | Path]) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.errors import UserError
+from data.errors import UserError, listed
 from data.layout import Kind, shown
 from data.store import DamagedStoreError, Store
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 FORMAT = "scenelet logits 1"
 BY_SHIFT = "by_shift"  # a column
 DIGEST = "digest"  # an attribute
+LARGEST = 1e9  # magnitude of a logit; a loss of larger ones is no number
 LOGITS = Kind(
     FORMAT,
     {"logits": (np.float32, (None,)), BY_SHIFT: (np.float32, (None, None))},
@@ -86,6 +87,33 @@ def is_current(path: str | Path, identity: Mapping[str, str]) -> bool:
     if not (intact := is_as_written(store)):
         log.warning("%s is made anew: it is not what was written", path)
     return intact
+
+
+def values_of(store: Store, filenames: Sequence[str], column: str) -> np.ndarray:
+    """Rows of a column of an open file, by name.
+
+    Raises:
+        UserError: clips are not in the file (listed), or values are no logits.
+    """
+    path, row = store.path, {name: i for i, name in enumerate(store.filenames)}
+    if missing := [name for name in filenames if name not in row]:
+        raise UserError(
+            f"{path} lacks {len(missing)} of {len(filenames)} clips:\n{listed(missing)}\nwrite logits of this data set"
+        )
+    if not is_as_written(store):
+        log.warning("%s: it is not what was written: it was changed by hand since, or damaged", path)
+    logits = store[column][[row[name] for name in filenames]]
+    if not usable(logits).all():
+        raise UserError(
+            f"{path} holds values that are not numbers, or beyond {LARGEST:g}: the teacher's training failed; train it "
+            "again"
+        )
+    return logits
+
+
+def usable(logits: np.ndarray) -> np.ndarray:
+    """Which values are numbers that a loss can be computed of, bool of the same shape."""
+    return np.abs(logits) <= LARGEST  # which what is no number is not either
 
 
 def shapes(store: Store) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,7 @@ last. A process that is killed leaves whole rows and unfinished ones, nothing in
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,8 @@ from data.layout import DONE, NAMES, Column, DamageError, Kind, read_layout, sho
 
 Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]  # name -> type, and shape of one row
 Rows = Sequence[int] | np.ndarray
+
+SOME = 65_536  # names that are read at once
 
 
 def create(path: Path, filenames: Sequence[str], columns: Columns, attributes: Mapping[str, object]) -> None:
@@ -186,7 +189,8 @@ def _names(column: np.ndarray) -> list[str]:
         DamageError: one is not UTF-8, or there twice.
     """
     names: dict[str, None] = {}
-    for row, name in enumerate(column.tolist()):
+    parts = (column[start : start + SOME].tolist() for start in range(0, len(column), SOME))
+    for row, name in enumerate(chain.from_iterable(parts)):
         try:
             text = name.decode("utf-8")
         except UnicodeDecodeError:

@@ -38,3 +38,13 @@ def test_a_crash_is_an_error(function, said: str, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(CrashError, match=said):
         isolated(function)
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_a_process_the_function_is_called_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a system that has no process to give."""
+
+    def refuse() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", refuse)
+    assert isolated(os.getpid) == os.getpid()

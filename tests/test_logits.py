@@ -59,9 +59,10 @@ def test_what_does_not_belong_is_refused(tmp_path: Path) -> None:
         read_logits(path, NAMES, SCENES[::-1])
     with pytest.raises(UserError, match="train a teacher of this name first"):
         read_logits(tmp_path / "absent.h5", NAMES, SCENES)
-    spoilt = write(tmp_path / "nan.h5", values=np.where(VALUES == 7, np.nan, VALUES))
-    with pytest.raises(UserError, match="not numbers"):
-        read_logits(spoilt, NAMES, SCENES)
+    for wrong in (np.nan, -np.inf, 3e38):
+        spoilt = write(tmp_path / "wrong.h5", values=np.where(VALUES == 7, np.float32(wrong), VALUES))
+        with pytest.raises(UserError, match="not numbers, or beyond"):
+            read_logits(spoilt, NAMES, SCENES)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match="damaged"):
         read_logits(path, NAMES, SCENES)
