@@ -130,6 +130,8 @@ def test_impossible_bands_are_refused() -> None:
         LogMel(high=16_000)
     with pytest.raises(UserError, match="longer than fft"):
         LogMel(window=5000)
+    with pytest.raises(UserError, match="fft=4095, which must be even"):
+        LogMel(fft=4095)
     with pytest.raises(UserError, match="low=-1"):
         LogMel(low=-1.0)
     with pytest.raises(UserError, match="low=15000"):

@@ -32,7 +32,7 @@ class LogMel(nn.Module):
         sample_rate: Hz.
         window: length of the (symmetric) Hann window, samples.
         hop: distance of two frames, samples.
-        fft: length of the Fourier transform, samples, at least `window`.
+        fft: length of the Fourier transform, samples, even, at least `window`.
         mels: number of bands.
         low: lower edge of the lowest band, Hz.
         high: upper edge of the highest band, Hz.
@@ -40,8 +40,8 @@ class LogMel(nn.Module):
             (training); all clips of a batch share it.
 
     Raises:
-        UserError: the window is longer than the transform, the bands leave the range of the sample rate, or the
-            spectra are so large or so many that they would not fit into memory.
+        UserError: the window is longer than the transform, the transform's length is odd, the bands leave the range of
+            the sample rate, or the spectra are so large or so many that they would not fit into memory.
     """
 
     padding = "reflect"
@@ -63,8 +63,8 @@ class LogMel(nn.Module):
         super().__init__()
         if min(window, hop) < 1 or mels < 4:
             raise UserError(f"mel.window={window} and mel.hop={hop} must be at least 1, mel.mels={mels} at least 4")
-        if not window <= fft:
-            raise UserError(f"window={window} must not be longer than fft={fft}")
+        if not window <= fft or fft % 2:
+            raise UserError(f"window={window} must not be longer than fft={fft}, which must be even")
         if not 0 <= low < high - edge_jitter / 2 <= high + edge_jitter / 2 <= sample_rate / 2:
             raise UserError(
                 f"bands from low={low} to high={high} +- {edge_jitter / 2} Hz must lie between 0 and half of "
