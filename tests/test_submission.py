@@ -272,6 +272,35 @@ def test_energy_is_that_of_the_file(folder: Path, runs: Path) -> None:
     assert read_lineage(runs / "quantize/first").kwh("inference") is None
 
 
+def test_of_equal_trainings_the_one_that_was_used_is_submitted(runs: Path) -> None:
+    """Oracle: by hand: twins of student and teacher whose names sort before and behind, with another energy: that of
+    the same name is submitted; then that which run.json names; a measurement of the very file comes before others."""
+    for stage in ("student", "teacher"):
+        for name, kwh in (("a", 100.0), ("z", 10.0)):
+            shutil.copytree(runs / stage / "first", twin := runs / stage / name)
+            phase = {"kWh": kwh, "seconds": 1.0, "estimated": False}
+            (twin / "energy.json").write_text(json.dumps({stage: phase}))
+    quantized = runs / "quantize/first"
+    lineage = read_lineage(quantized)
+    assert [run.name for run in (lineage.student, *lineage.teachers)] == ["first", "first"]
+    assert lineage.kwh("training/all") < 1
+    edit(quantized, lambda record: record.update(sources=[str(runs / "student/z/checkpoint.safetensors")]))
+    edit(runs / "student/z", lambda record: record.update(sources=["runs/teacher/a/logits.h5"]))
+    lineage = read_lineage(quantized)
+    assert [run.name for run in (lineage.student, *lineage.teachers)] == ["z", "a"]
+    assert lineage.kwh("training/all") == 110
+    shutil.copytree(runs / "energy/first", measured := runs / "energy/z")
+    edit(measured, lambda record: record.update(sources=[str(quantized / "model.tflite")]))
+    phases = json.loads((measured / "energy.json").read_text())
+    phases["inference"]["kWh"] = 7.0
+    (measured / "energy.json").write_text(json.dumps(phases))
+    assert read_lineage(quantized).kwh("inference") == 7
+    quantized.rename(runs / "quantize/other")
+    edit(runs / "quantize/other", lambda record: record.update(sources=[]))
+    with pytest.raises(UserError, match=r"made of a student that is there twice, keep one:\n.*student/a, .*student/z"):
+        read_lineage(runs / "quantize/other")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

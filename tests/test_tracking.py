@@ -1,18 +1,22 @@
 """What Weights & Biases records, read back from its own file."""
 
+import http.server
 import json
 import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import wandb
-from command import environment_of
+from command import QUICK, environment_of, run, run_until
 from wandb.proto.wandb_internal_pb2 import Record
 
+from data.scenes import ClipSet
 from experiments.runs.recordings import require_whole
 from experiments.runs.tracking import LONGEST_NAME, Tracker, give_up
 
@@ -24,6 +28,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from experiments.runs import tracking
+from data.scenes import ClipSet
 from experiments.runs.recordings import recorded_epochs
 
 folder, kept = Path(sys.argv[1]), sys.argv[2] == "kept"
@@ -306,3 +311,101 @@ def test_a_recording_that_is_not_whole_is_seen(tmp_path: Path, monkeypatch: pyte
         path.write_bytes(path.read_bytes()[:left])
         with pytest.raises(OSError, match="has no end"):
             require_whole(folder, tracker._id, set())
+
+
+@pytest.mark.slow  # kills a process: ten seconds until one is at work
+def test_the_command_continues_recording_and_metering_after_a_kill(
+    tmp_path: Path, miniature: ClipSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: by hand: all recordings of both processes have one id and each of the three epochs once, with the values
+    of history.jsonl; its energy is not below that of the first process, whose last whole epoch is counted; with
+    force=true the id is another one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    quick = [argument for argument in QUICK if not argument.startswith(("tracking", "epochs"))]
+    arguments = ["stage=student", f"data.root={miniature.root}", "distill=none", *quick, "epochs=3", "tracking=wandb"]
+    run_until(tmp_path, "epoch   2/3", *arguments)
+    folder = tmp_path / "runs/student/default"
+    before = json.loads((folder / "energy.json").read_text())["student"]
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "going on after epoch" in result.stdout
+    found = recordings(folder)
+    ids = {r.run.run_id for records in found for r in records if r.HasField("run")}
+    assert len(ids) == 1
+    assert f"wandb sync runs/student/default/wandb/offline-run-*-{ids.pop()}" in result.stdout
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert sorted(epoch for records in found for epoch in epochs(records)) == [
+        (row["epoch"], row["epoch"], row["loss"]) for row in history
+    ]
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    after = json.loads((folder / "energy.json").read_text())["student"]
+    assert 0 < before["kWh"] < after["kWh"]
+    assert run(tmp_path, *arguments, "force=true").returncode == 0
+    assert len({r.run.run_id for records in recordings(folder) for r in records if r.HasField("run")}) == 2
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """As much of W&B's server as `wandb sync` asks: it keeps the rows that it was sent, each at its line."""
+
+    rows: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        asked = json.loads(body) if body.startswith(b"{") else {}
+        for name, part in asked.get("files", {}).items():
+            if name == "wandb-history.jsonl":
+                self.rows[part["offset"] :] = part["content"]
+        project = {"id": "p", "name": "p", "entity": {"id": "e", "name": "me"}}
+        bucket = {"id": "b", "name": "a", "displayName": "a", "config": "{}", "project": project}
+        bucket |= {"historyLineCount": len(self.rows), "eventsLineCount": 0, "logLineCount": 0, "tags": []}
+        there = {**bucket, "wandbConfig": json.dumps({"t": 1}), "historyTail": json.dumps(self.rows[-1:])}
+        there |= {"eventsTail": "[]", "summaryMetrics": "{}"}
+        data = {
+            "model": {"id": "p", "name": "p", "bucket": there if self.rows else None},
+            "upsertBucket": {"bucket": bucket, "inserted": not self.rows},
+            "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": []},
+            "serverInfo": {"features": []},
+            "viewer": {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}},
+        }
+        answer = json.dumps({"data": data} if "query" in asked else {}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+@pytest.mark.slow  # starts W&B's own command, which waits for answers a while
+@pytest.mark.usefixtures("_offline")
+def test_the_printed_command_makes_one_run_of_all_recordings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: what W&B's own `wandb sync` sends to a server: the rows of the second recording behind those of the
+    first, as one history."""
+    caplog.set_level("INFO")
+    folder = tmp_path / "runs/student/a"
+    for rows, epoch in (([], 1), (losses(1, 2), 3)):
+        tracker = start(folder, rows=rows, entity="me")
+        for row in losses(*range(epoch, epoch + 2)):
+            tracker.log(row)
+        tracker.finish({})
+    wandb.teardown()
+    command = next(r.message for r in caplog.records if "wandb sync" in r.message).partition("later with: wandb ")[2]
+    monkeypatch.setattr(Server, "rows", [])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        online = {"WANDB_MODE": "online", "WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40}
+        done = subprocess.run(
+            f"{sys.executable} -m wandb {command}",
+            shell=True,
+            capture_output=True,
+            text=True,
+            env={**environment_of(), **online},
+            check=False,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(row)["epoch"] for row in Server.rows] == [1, 2, 3, 4], done.stderr
