@@ -10,6 +10,7 @@ from torch import nn
 from data.errors import UserError
 from students.cp_mobile import cp_mobile
 from students.quantize.fold import fold
+from students.quantize.layers import AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, MAX_POOL, Layer
 
 
 class _Doubled(nn.Module):
@@ -93,3 +94,89 @@ def test_odd_graphs_are_followed_or_refused(generator: torch.Generator) -> None:
         fold(nn.Sequential(OrderedDict(input=nn.Conv2d(1, 2, 1))))
     with pytest.raises(UserError, match="Conv2d"):
         fold(nn.Sequential(nn.Conv2d(1, 2, 3, padding="same")))
+
+
+class _Then(nn.Module):
+    """A convolution to four channels, and then something."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__()
+        self.convolution, self.rest = nn.Conv2d(1, 4, 1), nn.Sequential(*modules)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rest(self.convolution(x))
+
+
+POOLS = {
+    "windows of its own": (nn.MaxPool2d((2, 3)), Layer("rest_0", MAX_POOL, ("convolution",), False, (2, 3), (2, 3))),
+    "windows that overlap": (
+        nn.MaxPool2d(2, (1, 3)),
+        Layer("rest_0", MAX_POOL, ("convolution",), False, (2, 2), (1, 3)),
+    ),
+    "equal cells": (nn.AdaptiveMaxPool2d((4, 3)), Layer("rest_0", MAX_POOL, ("convolution",), False, (2, 4), (2, 4))),
+    "a mean of windows": (
+        nn.AvgPool2d(3, 2, 1),
+        Layer("rest_0", AVERAGE_POOL, ("convolution",), False, (3, 3), (2, 2), (1, 1)),
+    ),
+    "the mean of all": (nn.AdaptiveAvgPool2d((1, 1)), Layer("rest_0", GLOBAL_MEAN, ("convolution",))),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_become_layers_of_the_same_function(name: str, generator: torch.Generator) -> None:
+    """Oracle: the layer by hand, and the network itself on a map of 8 x 12."""
+    pool, layer = POOLS[name]
+    network, spectrograms = _Then(pool).eval(), torch.randn(2, 1, 8, 12, generator=generator)
+    folded = fold(network, (1, 1, 8, 12))
+    assert folded.layers == (Layer("convolution", CONVOLUTION, ("input",)), layer)
+    torch.testing.assert_close(folded(spectrograms), network(spectrograms).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.MaxPool2d(3, 3, ceil_mode=True),
+        nn.MaxPool2d(3, 3, padding=1),
+        nn.MaxPool2d(3, 3, dilation=2),
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AvgPool2d(3, 3, ceil_mode=True),
+        nn.AvgPool2d(3, 3, divisor_override=4),
+        nn.AdaptiveMaxPool2d((5, 3)),  # of 8 bands
+        nn.AdaptiveMaxPool2d((4, 5)),  # of 12 frames
+        nn.AdaptiveAvgPool2d((1, 2)),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(2),
+        nn.BatchNorm2d(4, affine=False),
+        nn.BatchNorm2d(4, track_running_stats=False),
+    ],
+    ids=str,
+)
+def test_pools_and_norms_without_an_integer_form_are_named(module: nn.Module) -> None:
+    """Oracle: the message names the module's class."""
+    with pytest.raises(UserError, match=rf"no integer form: {type(module).__name__}\."):
+        fold(_Then(module).eval(), (1, 1, 8, 12))
+
+
+def test_adaptive_pools_and_dense_layers_need_the_shape() -> None:
+    """Oracle: the messages, where no shape is given."""
+    for modules in ([nn.AdaptiveMaxPool2d((4, 3))], [nn.Flatten(), nn.Linear(4 * 96, 2)]):
+        with pytest.raises(UserError, match=type(modules[-1]).__name__):
+            fold(_Then(*modules).eval())
+
+
+def test_a_norm_is_absorbed_by_hand() -> None:
+    """Oracle: Jacob et al., section 3.2: w g / s and (b - m) g / s + c, s = sqrt(v + eps), by hand: g = 3, v = 3.99,
+    eps = 0.01, m = 1, c = 5, w = 2, b = 0.5: 3 and 4.25."""
+    convolution, norm = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=0.01)
+    for tensor, value in (
+        (convolution.weight, 2.0),
+        (convolution.bias, 0.5),
+        (norm.weight, 3.0),
+        (norm.bias, 5.0),
+        (norm.running_mean, 1.0),
+        (norm.running_var, 3.99),
+    ):
+        tensor.data.fill_(value)
+    folded = fold(nn.Sequential(convolution, norm)).convolutions["0"]
+    assert (folded.weight.item(), folded.bias.item()) == (pytest.approx(3.0), pytest.approx(4.25))
+    assert (convolution.weight.item(), convolution.bias.item()) == (2.0, 0.5)  # the network is left as it is

@@ -46,6 +46,14 @@ def test_rescaling_rounds_as_gemmlowp_does(x: int, mantissa: int, exponent: int)
         assert found == rescaled_twice(value, mantissa, exponent), (value, mantissa, exponent)
 
 
+def test_every_shift_rounds_the_edges_as_gemmlowp_does() -> None:
+    """Oracle: gemmlowp's two functions in Python's integers, for each shift from 0 to 31, both signs, and factors
+    of which halves are exact."""
+    grid = list(itertools.product(EDGES, (2**30, 2**30 + 1, 3 * 2**29, 2**31 - 1), range(-31, 1)))
+    found = rescale(*(torch.tensor(column) for column in zip(*grid, strict=True)))
+    assert found.tolist() == [rescaled_twice(*values) for values in grid]
+
+
 @pytest.mark.parametrize("exponent", [1, 3, 7])
 def test_factors_above_one_are_shifted_before_they_are_multiplied(exponent: int) -> None:
     """Oracle: gemmlowp's rule; values whose product stays within int32."""
