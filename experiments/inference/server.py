@@ -4,15 +4,18 @@ Conventions: the server is reached from this machine alone, by its own page alon
 must name this host (another name that resolves to this address is refused) and come from no other site's page. What
 is sent stays in memory until it is answered. GET / is the page, GET /about the model's scenes and the limits, POST
 /classify takes a sound file and answers as `classify_sound` does, or with a `message`. Sounds are classified one at a
-time.
+time; AT_ONCE of them may be sent or wait, and what comes on top is refused, so that memory has a bound. A sound whose
+sender is gone is not classified, or not to its end.
 """
 
 import asyncio
 import base64
 import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -29,6 +32,11 @@ NAMES = (HOST, "localhost")  # of this machine, in requests
 PAGE = Path(__file__).parent.parent / "pages" / "demo.html"
 LONGEST_SECONDS = 120
 LARGEST_BYTES = 48 << 20  # two minutes of stereo at 48 kHz as floats
+AT_ONCE = 4  # sounds that are being sent, wait or are classified
+UPLOAD_SECONDS = 30.0  # that a sound may take to arrive
+IDLE_SECONDS = 10.0  # that a connection may wait, or take, to send the head of a request
+STOP_SECONDS = 0.2  # that each step of stopping waits for answers, of which there are three
+CLIPS = 8  # that are classified between two looks at whether anybody still waits
 # The page needs nothing but itself; blob: is what it makes of a recording.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob:; "
@@ -40,12 +48,18 @@ HEADERS = {
 
 log = logging.getLogger(__name__)
 
+
+class StoppedError(Exception):
+    """Nobody waits for the answer."""
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(classifier: Classifier) -> web.Application:
     """The server of a classifier."""
     app, turn = web.Application(client_max_size=LARGEST_BYTES, middlewares=[_guard]), asyncio.Lock()
+    places, stops = asyncio.Semaphore(AT_ONCE), set[Event]()
 
     async def page(_: web.Request) -> web.Response:
         return web.Response(text=PAGE.read_text(encoding="utf-8"), content_type="text/html")
@@ -57,17 +71,59 @@ def make_app(classifier: Classifier) -> web.Application:
     async def classify(request: web.Request) -> web.Response:
         if (request.content_length or 0) > LARGEST_BYTES:
             raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES)
-        sound = await request.read()
-        async with turn:
-            answer = await asyncio.to_thread(lambda: json.dumps(classify_sound(classifier, sound)))
-        return web.json_response(text=answer)
+        if places.locked():
+            raise web.HTTPServiceUnavailable(reason=f"{AT_ONCE} sounds are being classified: try again in a moment")
+        async with places:
+            try:
+                async with asyncio.timeout(UPLOAD_SECONDS):
+                    sound = await request.read()
+            except TimeoutError:
+                raise web.HTTPRequestTimeout(
+                    reason=f"the sound did not arrive within {UPLOAD_SECONDS:g} s: send it again"
+                ) from None
+            async with turn:
+                return web.json_response(text=await answer(sound))
 
+    async def answer(sound: bytes) -> str:
+        """Of the computation in a thread, which ends when the request is cancelled, before the next one begins."""
+        stops.add(stop := Event())
+        work = asyncio.ensure_future(asyncio.to_thread(lambda: json.dumps(classify_sound(classifier, sound, stop))))
+        try:
+            return await asyncio.shield(work)
+        finally:
+            stop.set()
+            await asyncio.wait([work])
+            stops.discard(stop)
+
+    async def end_computations(_: web.Application) -> None:
+        for stop in stops:
+            stop.set()
+
+    app.on_shutdown.append(end_computations)
     app.add_routes([web.get("/", page), web.get("/about", about), web.post("/classify", classify)])
     return app
 
 
-def classify_sound(classifier: Classifier, sound: bytes) -> dict[str, Any]:
+def serve(app: web.Application, listener: socket.socket) -> None:
+    """Answer requests until Ctrl-C."""
+    web.run_app(
+        app,
+        sock=listener,
+        print=None,
+        access_log=None,
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=STOP_SECONDS,
+        handler_cancellation=True,
+    )
+
+
+def classify_sound(classifier: Classifier, sound: bytes, stop: Event) -> dict[str, Any]:
     """The probabilities of a sound file's content, and its spectrogram as the page draws it.
+
+    Args:
+        classifier: see load_classifier.
+        sound: content of the file.
+        stop: is looked at again and again; when it is set, the answer is of no use to anybody.
 
     Returns:
         `probabilities`: (clips, classes); `spectrogram`: its `frames`, over all clips, its `bands`, the frequency of
@@ -75,10 +131,16 @@ def classify_sound(classifier: Classifier, sound: bytes) -> dict[str, Any]:
 
     Raises:
         UserError: it is no sound that is accepted.
+        StoppedError: `stop` was set.
     """
-    waves = torch.cat(list(classifier.waves(sound, longest=LONGEST_SECONDS)))
-    spectrograms = classifier.spectrograms(waves)
-    whole = spectrograms[:, 0].transpose(0, 1).flatten(1)
+    spectrograms, probabilities = list[torch.Tensor](), list[list[float]]()
+    for waves in classifier.waves(sound, longest=LONGEST_SECONDS):
+        for some in waves.split(CLIPS):
+            if stop.is_set():
+                raise StoppedError
+            spectrograms.append(classifier.spectrograms(some))
+            probabilities += classifier.probabilities(spectrograms[-1]).round(6).tolist()
+    whole = torch.cat(spectrograms)[:, 0].transpose(0, 1).flatten(1)
     low, high = whole.min(), whole.max()
     cells = ((whole - low) / (high - low).clamp_min(1e-6) * 255).round().byte()
     spectrogram = {
@@ -87,7 +149,7 @@ def classify_sound(classifier: Classifier, sound: bytes) -> dict[str, Any]:
         "hz": band_centres(classifier.front_end).round(1).tolist(),
         "cells": base64.b64encode(cells.numpy().tobytes()).decode(),
     }
-    return {"probabilities": classifier.probabilities(spectrograms).round(6).tolist(), "spectrogram": spectrogram}
+    return {"probabilities": probabilities, "spectrogram": spectrogram}
 
 
 @web.middleware
@@ -108,6 +170,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = _refusal(413, f"the sound has more than {LARGEST_BYTES >> 20} MiB: cut it, or compress it")
         except web.HTTPException as error:
             response = _refusal(error.status, error.reason)
+        except StoppedError:
+            response = _refusal(503, "the page was closed where it was started")
         except (web.RequestPayloadError, ConnectionResetError):
             response = _refusal(400, "the request is damaged, or was broken off")
         except Exception:

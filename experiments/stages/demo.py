@@ -3,16 +3,12 @@
 import logging
 import socket
 
-from aiohttp import web
-
 from data.errors import UserError
 from experiments.inference.classifier import load_classifier
-from experiments.inference.server import HOST, make_app
+from experiments.inference.server import HOST, make_app, serve
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Demo
 from experiments.stages.context import model_of
-
-STOP_SECONDS = 1.0  # that Ctrl-C waits for answers
 
 log = logging.getLogger(__name__)
 
@@ -34,4 +30,4 @@ def run(settings: Settings) -> None:
         ) from error
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # tracebacks of malformed requests, not of defects
     log.info("open http://%s:%d in a browser; Ctrl-C ends it", *listener.getsockname())
-    web.run_app(app, sock=listener, print=None, access_log=None, shutdown_timeout=STOP_SECONDS)
+    serve(app, listener)
