@@ -62,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         _stop(str(error))
-    except KeyboardInterrupt:
-        _stop("interrupted; what was finished is kept: the same command again goes on from there", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        kept = "interrupted; what was finished is kept: the same command again goes on from there"
+        _stop(str(stop) or kept, INTERRUPTED)
     finally:
         sys.argv = before
         flush()

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.front_ends import band_centres, build_front_end
 from experiments.inference import server
-from experiments.inference.classifier import load_classifier
+from experiments.inference.classifier import Classifier, load_classifier
 from experiments.run import resolve
 from experiments.settings.stages import Demo
 from experiments.stages import demo
@@ -39,10 +40,10 @@ def sound(seconds: float = 2.0, rate: int = 44_100) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(scope="module")
-def address(small_model: Path) -> Iterator[str]:
-    """Of a server in a thread."""
-    loop, runner = asyncio.new_event_loop(), web.AppRunner(server.make_app(load_classifier(small_model)))
+@contextlib.contextmanager
+def serving(model: Path) -> Iterator[str]:
+    """The address of a server in a thread."""
+    loop, runner = asyncio.new_event_loop(), server.make_runner(server.make_app(load_classifier(model)))
 
     async def start() -> None:
         await runner.setup()
@@ -56,6 +57,39 @@ def address(small_model: Path) -> Iterator[str]:
     thread.join()
     loop.run_until_complete(runner.cleanup())
     loop.close()
+
+
+@pytest.fixture(scope="module")
+def address(small_model: Path) -> Iterator[str]:
+    with serving(small_model) as found:
+        yield found
+
+
+def connect(address: str, sent: bytes) -> socket.socket:
+    """A connection over which something was sent, and whose other end must answer or close it."""
+    connection = socket.create_connection((server.HOST, int(address.rsplit(":", 1)[1])), timeout=60)
+    connection.sendall(sent)
+    return connection
+
+
+def head(size: int) -> bytes:
+    """Of a request that sends a sound."""
+    return f"POST /classify HTTP/1.1\r\nHost: {server.HOST}\r\nContent-Length: {size}\r\n\r\n".encode()
+
+
+def status(connection: socket.socket) -> int:
+    """Of the answer."""
+    return int(connection.recv(100).split()[1])
+
+
+def wait_until_places_are(taken: bool, address: str) -> None:
+    """Ask with a size that is refused, but not before the number of sounds: 503 if all places are taken, else 413."""
+    expected = 503 if taken else 413
+    for _ in range(10_000):
+        with connect(address, head(server.LARGEST_BYTES + 1)) as connection:
+            if status(connection) == expected:
+                return
+    raise AssertionError(f"never {expected}")
 
 
 def post(address: str, data: bytes | Iterator[bytes], **headers: str) -> requests.Response:
@@ -95,7 +129,7 @@ def test_what_is_no_sound_is_a_message(address: str) -> None:
         b"": "cannot be read as audio",
         b"<html>": "cannot be read as audio",
         sound()[:40]: "cannot be read as audio",
-        sound()[:44]: "no samples",
+        sound()[:44]: "88,200 samples and 0 are there",
         sound(server.LONGEST_SECONDS + 1, 8_000): "is longer than 120 s",
     }.items():
         response = post(address, data)
@@ -124,7 +158,7 @@ def test_strangers_are_turned_away(address: str) -> None:
 
 
 def test_one_sound_is_classified_at_a_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: how many are classified at once, counted, of six that come together; the page is answered meanwhile."""
+    """Oracle: how many are classified at once, counted, of as many as are let in; the page is answered meanwhile."""
     inside, most, pages, classify = [], [], [], server.classify_sound
 
     def counted(*arguments: object) -> dict:
@@ -137,10 +171,82 @@ def test_one_sound_is_classified_at_a_time(address: str, monkeypatch: pytest.Mon
             inside.pop()
 
     monkeypatch.setattr(server, "classify_sound", counted)
-    with ThreadPoolExecutor(6) as pool:
-        assert all(response.ok for response in pool.map(lambda data: post(address, data), [sound()] * 6))
-    assert most == [1] * 6
-    assert pages == [200] * 6
+    with ThreadPoolExecutor(server.AT_ONCE) as pool:
+        assert all(response.ok for response in pool.map(lambda data: post(address, data), [sound()] * server.AT_ONCE))
+    assert most == [1] * server.AT_ONCE
+    assert pages == [200] * server.AT_ONCE
+
+
+def test_no_more_sounds_are_let_in_than_there_are_places(address: str) -> None:
+    """Oracle: counted by hand: as many uploads as there are places, none of which ends; the next is refused at once;
+    one that ends is answered, and those that are broken off make room."""
+    data = sound(0.2)
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(connect(address, head(len(data)) + data[:-1])) for _ in range(server.AT_ONCE)]
+        wait_until_places_are(True, address)
+        response = post(address, data)
+        assert response.status_code == 503
+        assert f"{server.AT_ONCE} sounds are being classified: try again" in response.json()["message"]
+        slow[0].sendall(data[-1:])
+        assert status(slow[0]) == 200
+        wait_until_places_are(False, address)
+        assert post(address, data).status_code == 200
+
+
+def test_a_sound_that_takes_too_long_to_arrive_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: status 408 of an upload that stands still, and its place is free again."""
+    monkeypatch.setattr(server, "UPLOAD_SECONDS", 0.05)
+    monkeypatch.setattr(server, "AT_ONCE", 1)
+    with connect(address, head(1000) + b"RIFF") as connection:
+        assert status(connection) == 408
+        wait_until_places_are(False, address)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /classify HT", b"POST /classify HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "])
+def test_a_request_without_an_end_is_closed(sent: bytes, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the other end closes the connection of nothing, half a line and half a header, without an answer."""
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.05)
+    with serving(small_model) as address, connect(address, sent) as connection:
+        assert connection.recv(100) == b""
+
+
+def test_what_nobody_waits_for_is_not_classified(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: which sounds are begun, of three: the first one's sender goes while it is classified, and its computation
+    is told so; the second one's goes before its turn; the third is answered."""
+    begun, began, told = [], Event(), []
+
+    def classify(_: object, data: bytes, stop: Event) -> dict:
+        begun.append(data)
+        if data == b"first":
+            began.set()
+            told.append(stop.wait(60))
+        return {}
+
+    monkeypatch.setattr(server, "classify_sound", classify)
+    monkeypatch.setattr(server, "AT_ONCE", 2)
+    with serving(small_model) as address:
+        with connect(address, head(5) + b"first"):
+            assert began.wait(60)
+            with connect(address, head(6) + b"second"):
+                wait_until_places_are(True, address)
+            wait_until_places_are(False, address)
+        assert post(address, b"third").status_code == 200
+    assert begun == [b"first", b"third"]
+    assert told == [True]
+
+
+def test_a_computation_ends_soon_after_it_is_told(small_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the clips that the network computes, counted, of 40, when it is told at the third look."""
+    classifier, computed = load_classifier(small_model), []
+    looks = iter([False, False, True])
+    stop = Event()
+    monkeypatch.setattr(stop, "is_set", lambda: next(looks))
+    monkeypatch.setattr(
+        Classifier, "probabilities", lambda _, some: computed.append(len(some)) or np.zeros((len(some), 10))
+    )
+    with pytest.raises(server.StoppedError):
+        server.classify_sound(classifier, sound(40, 8_000), stop)
+    assert computed == [server.CLIPS] * 2
 
 
 def test_a_defect_is_told_here_and_not_there(
@@ -177,8 +283,9 @@ def test_a_port_that_is_taken_is_a_message(small_model: Path) -> None:
 
 
 def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: Path) -> None:
-    """Oracle: the address it prints answers; after requests that are broken off, no HTTP or nameless, and Ctrl-C, exit
-    code 0, not a word more, and nothing on disk."""
+    """Oracle: the address it prints answers; after requests that are broken off, no HTTP or nameless, and Ctrl-C
+    while others are open and a long sound is classified, exit code 0, not a word more, and nothing on disk; what waits
+    for answers then waits less than a second."""
     command = [sys.executable, "-m", "experiments.run", "stage=demo", f"model={small_model}", "demo.port=0"]
     with subprocess.Popen(
         [*command, f"hydra.run.dir={tmp_path}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -199,12 +306,20 @@ def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: P
             with socket.create_connection(place) as connection:
                 connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 assert b"403" in connection.recv(100)
-            process.send_signal(signal.SIGINT)
-            rest, errors = process.communicate()
+            data = sound(server.LONGEST_SECONDS, 8_000)
+            with (
+                connect(address, head(9) + b"?"),
+                connect(address, b"POST /"),
+                connect(address, head(len(data)) + data),
+            ):
+                assert requests.get(address, timeout=60).status_code == 200
+                process.send_signal(signal.SIGINT)
+                rest, errors = process.communicate()
         finally:
             process.kill()
     assert process.returncode == 0
     assert rest + errors == ""
+    assert 2 * server.STOP_SECONDS < 1
     assert not list(tmp_path.iterdir())
 
 

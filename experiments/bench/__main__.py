@@ -1,4 +1,4 @@
-"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize|command [options]
+"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize|predict|command [options]
 
 Conventions: what is compared is measured in one run, in turns; results are medians over the rounds.
 """
@@ -22,6 +22,7 @@ BENCHES = {
     "teacher": "experiments.bench.teacher",
     "student": "experiments.bench.student",
     "quantize": "experiments.bench.quantize",
+    "predict": "experiments.bench.predict",
     "command": "experiments.bench.command",
 }
 COLUMNS = ("what", "median", "unit", "rounds")
@@ -37,10 +38,10 @@ def main() -> None:
     data = parser.add_argument_group("data")
     data.add_argument("--root", type=Path, help="data set in the layout of TAU22; default: the synthetic miniature")
     data.add_argument("--lists", type=Path, help="folder of the official lists (gzipped): also measure at full size")
-    data.add_argument("--clips", type=int, default=2000, help="how many clips to pack and read (default: 2000)")
+    data.add_argument("--clips", type=int, default=2000, help="how many clips (also for predict; default: 2000)")
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--teachers", default="passt,ast,cp_resnet,timm", help="default: %(default)s")
-    student = parser.add_argument_group("student (and, --size, quantize)")
+    student = parser.add_argument_group("student (and, --size, quantize and predict)")
     student.add_argument("--size", default="127k", help="of CP-Mobile (default: %(default)s)")
     student.add_argument("--impulses", type=Path, help="folder of impulse responses; default: the miniature's")
     both = parser.add_argument_group("teacher and student")

@@ -10,6 +10,7 @@ sender is gone is not classified, or not to its end.
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import socket
@@ -35,7 +36,7 @@ LARGEST_BYTES = 48 << 20  # two minutes of stereo at 48 kHz as floats
 AT_ONCE = 4  # sounds that are being sent, wait or are classified
 UPLOAD_SECONDS = 30.0  # that a sound may take to arrive
 IDLE_SECONDS = 10.0  # that a connection may wait, or take, to send the head of a request
-STOP_SECONDS = 0.2  # that each step of stopping waits for answers, of which there are three
+STOP_SECONDS = 0.2  # that stopping waits for answers, and then for what it cancels
 CLIPS = 8  # that are classified between two looks at whether anybody still waits
 # The page needs nothing but itself; blob: is what it makes of a recording.
 HEADERS = {
@@ -69,10 +70,10 @@ def make_app(classifier: Classifier) -> web.Application:
         return web.json_response({"scenes": classifier.scenes, "clip_seconds": PART_SECONDS, "limits": limits})
 
     async def classify(request: web.Request) -> web.Response:
-        if (request.content_length or 0) > LARGEST_BYTES:
-            raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES)
         if places.locked():
             raise web.HTTPServiceUnavailable(reason=f"{AT_ONCE} sounds are being classified: try again in a moment")
+        if (request.content_length or 0) > LARGEST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(LARGEST_BYTES)
         async with places:
             try:
                 async with asyncio.timeout(UPLOAD_SECONDS):
@@ -94,6 +95,7 @@ def make_app(classifier: Classifier) -> web.Application:
             stop.set()
             await asyncio.wait([work])
             stops.discard(stop)
+            work.exception()  # nobody else asks for it when the request was cancelled
 
     async def end_computations(_: web.Application) -> None:
         for stop in stops:
@@ -104,17 +106,31 @@ def make_app(classifier: Classifier) -> web.Application:
     return app
 
 
-def serve(app: web.Application, listener: socket.socket) -> None:
-    """Answer requests until Ctrl-C."""
-    web.run_app(
+def make_runner(app: web.Application) -> web.AppRunner:
+    """What answers the requests: connections that send no request are closed, and the work for those that end."""
+    return web.AppRunner(
         app,
-        sock=listener,
-        print=None,
         access_log=None,
         keepalive_timeout=IDLE_SECONDS,
         shutdown_timeout=STOP_SECONDS,
         handler_cancellation=True,
     )
+
+
+def serve(app: web.Application, listener: socket.socket) -> None:
+    """Answer requests until Ctrl-C."""
+
+    async def answering() -> None:
+        runner = make_runner(app)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(answering())
 
 
 def classify_sound(classifier: Classifier, sound: bytes, stop: Event) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from data.errors import UserError
 from data.scenes import PART_SECONDS
@@ -16,6 +17,8 @@ from data.sound_files import SUFFIXES, list_sounds
 from data.tables import untabular
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier
+
+BATCH = 64  # clips, at least, that are computed together
 
 
 class Classified(NamedTuple):
@@ -52,20 +55,41 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
 def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
     """The probabilities of each file, and what is wrong with those that cannot be read, or not be named in a table.
 
+    Clips of several files are computed together, which takes half the time; what comes out does not depend on it.
+
     Args:
         classifier: see load_classifier.
         files: name and path of each.
     """
-    found, failures = [], []
+    found: dict[str, list[np.ndarray]] = {}
+    failures: list[str] = []
+    waiting: list[tuple[str, torch.Tensor]] = []  # clips that are not yet computed, by file
+
+    def compute() -> None:
+        if waiting:
+            names, waves = zip(*waiting, strict=True)
+            probabilities = classifier.probabilities(classifier.spectrograms(torch.cat(waves)))
+            ends = np.cumsum([len(some) for some in waves])
+            for name, part in zip(names, np.split(probabilities, ends[:-1]), strict=True):
+                found[name].append(part)
+            waiting.clear()
+
     for name, path in files:
         if untabular([name]):
             failures.append(f"{name}: its name is no UTF-8, which no table can hold: rename it")
             continue
+        found[name] = []
         try:
-            found.append(Classified(name, classifier.classify_file(path)))
+            for waves in classifier.waves(path):
+                waiting.append((name, waves))
+                if sum(len(some) for _, some in waiting) >= BATCH:
+                    compute()
         except UserError as error:
             failures.append(str(error))
-    return found, failures
+            waiting = [(other, waves) for other, waves in waiting if other != name]
+            del found[name]
+    compute()
+    return [Classified(name, np.concatenate(parts)) for name, parts in found.items()], failures
 
 
 def classified_text(found: Sequence[Classified], scenes: Sequence[str]) -> str:

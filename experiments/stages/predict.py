@@ -1,7 +1,8 @@
 """The predict stage: the scene in each second of sound files; the table that it writes: see inference/sounds.py."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -21,6 +22,7 @@ from experiments.settings.stages import Predict
 from experiments.stages.context import layout_of, model_of
 
 SHOWN = 20  # files in the printed table
+LOG_SECONDS = 60.0  # between two lines about how far it is
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,15 @@ def run(settings: Settings) -> None:
     files, others = sound_files(audio)
     if others:
         log.warning("%d files are not named like sounds and left out:\n%s", len(others), listed(others))
-    progress = track(files.items(), "classifying", disable=len(files) == 1, transient=True)
-    found, failures = classify_files(classifier, progress)
+    if len(files) > 1:
+        log.info(
+            "classifying %d files; the table is written at the end, and a command that is stopped writes none",
+            len(files),
+        )
+    try:
+        found, failures = classify_files(classifier, _watched(files))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
         if settings.of(Predict).out is None:
             claim(out.parent)
@@ -57,6 +66,17 @@ def run(settings: Settings) -> None:
     if failures:
         rest = f"the table of the other {len(found)} is written: {out}" if found else "no table is written"
         raise UserError(f"{len(failures)} of {len(files)} files cannot be read; {rest}\n{listed(failures)}")
+
+
+def _watched(files: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+    """Names and paths, while a line on a terminal, or a line a minute in a log, says how many were taken."""
+    on_terminal, last = Console().is_terminal, time.monotonic()
+    shown = track(files.items(), "classifying", disable=not on_terminal or len(files) == 1, transient=True)
+    for number, each in enumerate(shown):
+        yield each
+        if not on_terminal and time.monotonic() - last >= LOG_SECONDS:
+            last = time.monotonic()
+            log.info("%d of %d files", number + 1, len(files))
 
 
 def _table(settings: Settings) -> Path:
