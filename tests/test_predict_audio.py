@@ -1,5 +1,6 @@
 """Classifying sound files: the same probabilities as scoring gives, and every file that cannot be read named."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -11,12 +12,14 @@ import soundfile
 import torch
 from command import run
 
+from data import pieces
 from data.errors import UserError
 from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.predictions import read_predictions
+from experiments.inference import sounds
 from experiments.inference.classifier import load_classifier
 from experiments.inference.sounds import classified_text, classify_files, sound_files
 from experiments.quantization.forms import STORED, integer_probabilities
@@ -138,3 +141,50 @@ def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) 
     with pytest.raises(UserError, match=r"\(1, 64, 32\), a clip of 1 s has \(1, 64, 64\)"):
         load_classifier(write_tflite(network, tmp_path / "m.tflite", other))
     assert build_front_end(32_000, other["mel"]).frames(32_000) == 64
+
+
+def test_files_are_computed_together_and_a_broken_one_takes_nothing_along(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: each file alone, to the last bit, of batches of three clips that lie across files of one to five seconds;
+    among them one that cannot be read from its second block on, after clips of it were computed."""
+    monkeypatch.setattr(sounds, "BATCH", 3)
+    monkeypatch.setattr(pieces, "BLOCK_SECONDS", 2)
+    files = {f"{number}.wav": tmp_path / f"{number}.wav" for number in range(6)}
+    for number, path in enumerate(files.values()):
+        noise(path, 1 + number * 2 % 5, 32_000)
+    broken = np.random.default_rng(0).uniform(-0.5, 0.5, 7 * 32_000)
+    broken[5 * 32_000] = np.nan
+    soundfile.write(files["3.wav"], broken, 32_000, "FLOAT")
+    classifier = load_classifier(small_model)
+    found, (failure,) = classify_files(classifier, files.items())
+    assert "3.wav holds values that are not numbers" in failure
+    assert [each.name for each in found] == ["0.wav", "1.wav", "2.wav", "4.wav", "5.wav"]
+    for name, probabilities in found:
+        np.testing.assert_array_equal(probabilities, classifier.classify_file(files[name]))
+
+
+def test_a_log_says_how_far_it_is_and_that_it_begins_anew(
+    tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the lines of three files when a minute passes with each look at the clock; and of Ctrl-C, which gives
+    130 and leaves no table."""
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        noise(tmp_path / f"in/{number}.wav", 1)
+    ticks = itertools.count(0, 60)
+    monkeypatch.setattr(predict_audio.time, "monotonic", lambda: next(ticks))
+    arguments = ("stage=predict", "audio=in", f"model={small_model}")
+    lines = run(tmp_path, *arguments).stdout.splitlines()
+    assert [line for line in lines if " of 3 files" in line] == [f"{number} of 3 files" for number in (1, 2, 3)]
+    assert "classifying 3 files; the table is written at the end" in "\n".join(lines)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "runs/predict/default/predictions.csv").unlink()
+    monkeypatch.setattr(predict_audio, "classify_files", stop)
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 130
+    assert "no table is written, and the same command begins anew" in result.stderr
+    assert not (tmp_path / "runs/predict/default/predictions.csv").exists()
