@@ -20,6 +20,7 @@ from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
 from teachers.weights import needed_names, read_weights
 
 DEFAULT = "tf_efficientnet_b0"
+COLOURS = 3  # of the images that published weights are for
 IMAGENET_21K = Dataset("ImageNet-21k", IMAGENET.url)
 JFT = Dataset("JFT-300M", "https://arxiv.org/abs/1707.02968")
 # Words of timm's tags ("augreg_in21k_ft_in1k") that name data. ImageNet-12k is a part of ImageNet-21k.
@@ -101,13 +102,16 @@ def _from_file(make: Callable[..., nn.Module], weights: str | Path) -> nn.Module
     state = read_weights(weights, needed_names(network, replaced), replaced)
     own = {name: network.state_dict()[name] for name in needed_names(network, replaced)}
     remedy = f"give the weights of {network.pretrained_cfg['architecture']}, as timm publishes them"
-    refuse_unfit(weights, unfit({name: own[name] for name in own if name in state}, state), remedy)
+    found = {name: state[name] for name in own if name in state}
+    shapes = {name: tensor.shape for name, tensor in own.items()}
+    if any(tensor.numel() > COLOURS * own[name].numel() for name, tensor in found.items()):
+        refuse_unfit(weights, differences(shapes, found), remedy)
+    refuse_unfit(weights, unfit({name: own[name] for name in found}, found), remedy)
     try:
         return make(pretrained=True, pretrained_cfg_overlay={"state_dict": dict(state)})
     except Exception as error:  # what is raised depends on timm's adaptation of this network
         kept = {name: tensor for name, tensor in state.items() if not name.startswith(replaced)}
-        found = differences({name: tensor.shape for name, tensor in own.items()}, kept)
-        refuse_unfit(weights, found or [in_short(str(error))], remedy)
+        refuse_unfit(weights, differences(shapes, kept) or [in_short(str(error))], remedy)
         raise
 
 
