@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 SHOWN = 3  # names that one may mean
-DEPTH = 32  # folders that a name may be longer or shorter by
+DEPTH = 8  # folders that a name may be longer or shorter by
 LONGEST_LINE = 1500  # characters of a line that is shown
 _BYTES = range(0xDC80, 0xDD00)  # how Python stands in for bytes of a file's name that are no UTF-8
 
@@ -104,4 +104,5 @@ def _ends(key: str) -> list[str]:
 
 
 def _key(name: str) -> str:
-    return posixpath.normpath(unicodedata.normalize("NFC", with_slashes(name).strip()))
+    path = posixpath.normpath(with_slashes(name).strip())
+    return path if path.isascii() else unicodedata.normalize("NFC", path)

@@ -82,7 +82,7 @@ def parse_table(
     try:
         line = file.readline()
         separator = separator or ("\t" if "\t" in line else ",")
-        if (count := line.count(separator) + 1) > COLUMNS and not exact:
+        if (count := line.count(separator) + 1) > COLUMNS:
             raise UserError(f"{path} has {count:,} columns, more than {COLUMNS:,}: leave out those that are not needed")
         file.seek(0)
         header = next(csv.reader(file, delimiter=separator, strict=True), [])
@@ -143,8 +143,8 @@ def untabular(names: Sequence[str]) -> list[str]:
 def decimal(text: str) -> float:
     """The number in a cell, with or without blanks around it; NaN if there is none. float() would also take "nan",
     "1_0" and the digits of other scripts."""
-    number = text if _NUMBER.fullmatch(text[:LONGEST]) else text.strip()
-    return float(number) if len(number) <= LONGEST and _NUMBER.fullmatch(number) else math.nan
+    found = _NUMBER.fullmatch(text) or _NUMBER.fullmatch(text.strip())
+    return float(found[0]) if found and len(found[0]) <= LONGEST else math.nan
 
 
 def write_table(path: str | Path, columns: Mapping[str, Sequence[object]], *, separator: str = "\t") -> Path:
@@ -176,7 +176,7 @@ def _check_header(
         raise UserError(f"{path} has the columns {', '.join(twice[:SHOWN])} twice")
     if exact and header != list(required):
         raise UserError(f"{path}: the header is {shown}, it must be {list(required)}")
-    if len(header) > COLUMNS:
+    if len(header) > COLUMNS:  # quoted names may have several lines
         raise UserError(f"{path} has {len(header):,} columns, more than {COLUMNS:,}")
 
 

@@ -8,7 +8,6 @@ data/names.py. Blanks around numbers and labels are no part of them.
 import math
 import re
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from data.tables import LONGEST, Table, decimal, read_table, table_text
 
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
 DIGITS = 8  # significant ones: the log loss of a probability of 1e-9 is not that of 0; rows sum to 1 within 1e-7
-MOST = 1000  # cells without a number that are looked for
+MOST = 1000  # defects of a kind that are put into words
 
 REMEDIES = (
     (r"^$", ": every class needs a probability"),
@@ -79,7 +78,8 @@ def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequenc
     values, wrong = check_probabilities(table, scenes)
     rows, strange = matched(table["filename"], filenames, of="the test split")
     if defects := wrong + strange:
-        raise UserError(f"{path} has {len(defects)} defects:\n{listed(defects)}")
+        more = "more than " if len(wrong) >= MOST else ""
+        raise UserError(f"{path} has {more}{len(defects)} defects:\n{listed(defects)}")
     probabilities = values[[rows[name] for name in filenames]]
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
@@ -91,21 +91,17 @@ def check_probabilities(table: Table, scenes: Sequence[str]) -> tuple[np.ndarray
         table: with the columns filename and one for each class; scene_label is checked if it is there.
         scenes: the classes.
     """
-    rows = zip(*(table[key] for key in ("filename", *scenes)), strict=True)
-    faults = (
-        f"{name}: row {row}, column {scene}: {fault}"
-        for row, (name, *texts) in enumerate(rows, 1)
-        for scene, text in zip(scenes, texts, strict=True)
-        if (fault := _fault(text)) is not None
-    )
     names = table["filename"]
-    if wrong := list(islice(faults, MOST)):
-        return np.full((len(names), len(scenes)), np.nan), wrong
-    values = np.array([[float(text) for text in table[scene]] for scene in scenes]).reshape(len(scenes), -1).T
+    values = np.array([[decimal(text) for text in table[scene]] for scene in scenes]).reshape(len(scenes), -1).T
+    odd = np.argwhere(~((values >= 0) & (values <= 1 + TOLERANCE)))[:MOST].tolist()
+    wrong = [
+        f"{names[row]}: row {row + 1}, column {scenes[column]}: {_fault(table[scenes[column]][row])}"
+        for row, column in odd
+    ]
     sums = values.sum(axis=1)
     wrong += [
         f"{names[row]}: row {row + 1}: the probabilities sum to {sums[row]:.6g}, not to 1"
-        for row in np.flatnonzero(~(np.abs(sums - 1) <= TOLERANCE)).tolist()
+        for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE)[: 0 if odd else MOST].tolist()
     ]
     if not wrong and "scene_label" in table:
         number = {scene: column for column, scene in enumerate(scenes)}
@@ -117,11 +113,9 @@ def check_probabilities(table: Table, scenes: Sequence[str]) -> tuple[np.ndarray
     return values, wrong
 
 
-def _fault(text: str) -> str | None:
-    """What is wrong with the text of a probability, of which there may be millions."""
-    if 0 <= (number := decimal(text)) <= 1 + TOLERANCE:
-        return None
-    if not math.isnan(number):
+def _fault(text: str) -> str:
+    """What is wrong with the text of a probability."""
+    if not math.isnan(decimal(text)):
         return f"{text.strip()} is not between 0 and 1"
     shown = repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
     remedy = next((remedy for pattern, remedy in REMEDIES if re.search(pattern, text.strip()[:LONGEST])), "")

@@ -26,7 +26,7 @@ from experiments.submission.layout import (
 )
 
 PACKAGE_BYTES = 256 << 20
-BYTES = {OUTPUT: 64 << 20, META: 256 << 10, REPORT: 32 << 20}  # uncompressed, by the name's ending
+BYTES = {OUTPUT: 64 << 20, META: 256 << 10, REPORT: 16 << 20}  # uncompressed, by the name's ending
 MEMBERS = 100
 ENCRYPTED = 0x1  # bit of a member's flags
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

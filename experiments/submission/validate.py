@@ -132,7 +132,8 @@ def _check_output(
         return [], [*found, str(error)]
     names = [last_part(name) for name in table["filename"]]
     _, wrong = check_probabilities(table, SCENES)
-    wrong += matched(table["filename"], dict.fromkeys(names) if filenames is None else filenames, of=of)[1]
+    # Without a list there may be any names, each once.
+    wrong += matched(*((names, names) if filenames is None else (table["filename"], filenames)), of=of)[1]
     if official:
         wrong += [f"{name}: no name such as {OFFICIAL_WORDS}" for name in names if not is_official(name)]
     found += [f"{path}: {defect}" for defect in wrong[:SHOWN]]
