@@ -187,7 +187,7 @@ def _change_tree(root: list, draw: random.Random) -> str:
         other, there = draw.choice(list(_places(root)))
         holder[key] = copy.deepcopy(other[there])
     elif kind == "nest":
-        for _ in range(draw.choice((1, 30, 300))):
+        for _ in range(draw.choice((1, 15, 45))):
             holder[key] = [holder[key]] if draw.random() < 0.5 else {"a": holder[key]}
     elif kind in ("value", "text") or isinstance(holder, list):
         holder[key] = draw.choice(VALUES if kind == "value" else TEXTS)
