@@ -32,6 +32,10 @@ def leaving(*_: object, **__: object) -> None:
     raise SystemExit(3)
 
 
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 @pytest.mark.parametrize("how", [raising, leaving])
 @pytest.mark.parametrize("where", ["__init__", "start", "_measure_power_and_energy", "_prepare_emissions_data", "stop"])
 def test_an_exception_anywhere_makes_the_reading_unknown(
@@ -178,6 +182,15 @@ def test_a_killed_training_keeps_the_reading_of_its_last_epoch(tmp_path: Path, m
     assert "no reading of the epochs before" in read_phases(tmp_path)["student"]["missing"][0]
 
 
+def test_a_training_on_several_machines_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: only the first machine is metered: what the others use is not 0."""
+    monkeypatch.setattr(energy, "Meter", lambda: Readings(KNOWN))
+    with measured(tmp_path, "student", machines=2):
+        pass
+    assert read_phases(tmp_path)["student"]["missing"] == ["only the first of 2 machines was metered"]
+    assert read_energy(tmp_path) == {}
+
+
 def test_a_training_of_no_energy_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: physics: nothing is computed for 0 kWh; a last part may be too short to be read."""
     nothing = {**KNOWN, "kWh": 0.0}
@@ -192,13 +205,20 @@ def test_a_training_of_no_energy_is_not_known(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_file_that_cannot_be_written_costs_the_energy_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: a folder in the file's place: the block ends as it would."""
+    """Oracle: a folder in the file's place, then a disk that is full at the end: the block ends as it would, and the
+    reading of an earlier epoch does not stand for the whole."""
     monkeypatch.setattr(energy, "Meter", lambda: Readings(KNOWN))
     (tmp_path / "energy.json").mkdir()
     with measured(tmp_path, "student"):
         done = True
     assert done
     assert read_energy(tmp_path) == {}
+    (tmp_path / "energy.json").rmdir()
+    monkeypatch.setattr(energy, "Meter", lambda: Readings(KNOWN, KNOWN))
+    with measured(tmp_path, "student") as after_epoch:
+        after_epoch()
+        monkeypatch.setattr(energy, "write_text", full)
+    assert read_phases(tmp_path) == {}
 
 
 def test_a_training_ends_as_if_its_meter_had_not_failed(

@@ -15,7 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def measured(folder: Path, phase: str, *, goes_on: bool = False) -> Iterator[Action]:
+def measured(folder: Path, phase: str, *, goes_on: bool = False, machines: int = 1) -> Iterator[Action]:
     """Add the energy of what happens inside to the folder's energy.json, at its end and at each call of what is given;
     the first process measures all of its own machine, and nothing of others.
 
@@ -40,6 +40,7 @@ def measured(folder: Path, phase: str, *, goes_on: bool = False) -> Iterator[Act
         folder: of the run.
         phase: name of the phase.
         goes_on: an earlier part of the phase must stand in the file, or the sum is not known.
+        machines: on how many it happens; with more than one the sum is not known.
     """
     if not is_first():
         yield lambda: None
@@ -47,6 +48,8 @@ def measured(folder: Path, phase: str, *, goes_on: bool = False) -> Iterator[Act
     before, said = read_phases(folder).get(phase), False
     if before is None and goes_on:
         before = not_metered(f"{folder / ENERGY} has no reading of the epochs before the training was stopped")
+    if machines > 1:
+        before = joined(before, not_metered(f"only the first of {machines} machines was metered"))
 
     def add(found: Metered) -> None:
         nonlocal said
@@ -60,6 +63,8 @@ def measured(folder: Path, phase: str, *, goes_on: bool = False) -> Iterator[Act
             write_text(folder / ENERGY, json.dumps(read_phases(folder) | {phase: together}, indent=1))
         except (OSError, UserError) as error:
             log.warning("the energy of this training is lost, all else is kept: %s", error)
+            with suppress(OSError):  # an older reading is not that of the whole
+                (folder / ENERGY).unlink()
 
     watch = Meter()
     if watch.failure is not None:

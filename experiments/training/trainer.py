@@ -136,7 +136,8 @@ class Trainer:
             log.info("%s", _progress(row, recipe.epochs, left))
 
         try:
-            with measured(run.folder, run.stage, goes_on=state is not None) as read_meter:
+            machines = self.hardware.num_nodes
+            with measured(run.folder, run.stage, goes_on=state is not None, machines=machines) as read_meter:
                 return fit(
                     fabric,
                     network,
