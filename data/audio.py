@@ -103,10 +103,10 @@ def _read(path: str | Path, sample_rate: int, seconds: float | None) -> _Audio:
     if not len(samples):
         raise UserError(f"{path} holds no samples")
     mono = to_mono(samples, str(path))
-    return _Audio(mono if rate == sample_rate else _resample(mono, rate, sample_rate), rate, samples.shape[1])
+    return _Audio(mono if rate == sample_rate else resample(mono, rate, sample_rate), rate, samples.shape[1])
 
 
-def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+def resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
     """As soxr.resample, which builds its filters anew each time and so takes nearly twice as long for a clip."""
     key = rate, sample_rate
     if key not in _mine.of_rates:

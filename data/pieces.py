@@ -6,6 +6,7 @@ longer or all there is, is padded with silence as packing does it; if it is shor
 resampled a block at a time: memory does not depend on its length.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import numpy as np
 import soxr
 import torch
 
-from data.audio import RESAMPLER, to_integers, to_mono
+from data.audio import RESAMPLER, resample, to_integers, to_mono
 from data.errors import UserError
-from data.sound import name_of, opened
+from data.pcm24 import read_pcm24
+from data.sound import name_of, opened, require_rate
 from data.waves import to_float
 
 BLOCK_SECONDS, BLOCK_VALUES = 32, 1 << 22  # of all channels, that are read at a time: the lower
 SHORTEST_END = 0.5  # of a clip
+SHORT_BYTES = 1 << 20  # of a file that may be read at once
 
 
 def read_pieces(
@@ -58,6 +61,9 @@ def _rounded(clips: np.ndarray) -> torch.Tensor:
 
 def _resampled(sound: str | Path | bytes, name: str, sample_rate: int, longest: float | None) -> Iterator[np.ndarray]:
     """Blocks of samples (T,) at the rate asked for, T >= 0."""
+    if not isinstance(sound, bytes) and longest is None and (short := _short(sound, name, sample_rate)) is not None:
+        yield short
+        return
     with opened(sound) as file:
         if longest is not None and file.frames > longest * file.rate:
             raise UserError(f"{name} is longer than {longest:g} s: cut it")
@@ -68,3 +74,17 @@ def _resampled(sound: str | Path | bytes, name: str, sample_rate: int, longest: 
             yield mono if file.rate == sample_rate else stream.resample_chunk(mono)
         if file.rate != sample_rate:
             yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _short(path: str | Path, name: str, sample_rate: int) -> np.ndarray | None:
+    """All samples of a short file of the challenge's format, twice as fast; None for any other file."""
+    try:
+        found = read_pcm24(path, None) if os.path.getsize(path) <= SHORT_BYTES else None
+    except OSError:
+        return None
+    if found is None:
+        return None
+    samples, rate = found
+    require_rate(rate, name)
+    mono = to_mono(samples, name)
+    return mono if rate == sample_rate else resample(mono, rate, sample_rate)

@@ -4,9 +4,11 @@ Conventions: the table is that of evaluation/predictions.py with a column `start
 PART_SECONDS, probabilities with every digit. Of files that are one clip each it is a table that can be scored.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier
 
 BATCH = 64  # clips, at least, that are computed together
+AHEAD = 2  # batches
+
+Item = TypeVar("Item")
 
 
 class Classified(NamedTuple):
@@ -55,41 +60,59 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
 def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
     """The probabilities of each file, and what is wrong with those that cannot be read, or not be named in a table.
 
-    Clips of several files are computed together, which takes half the time; what comes out does not depend on it.
+    Clips of several files are computed together, while a thread reads the next ones; what comes out does not depend on
+    it.
 
     Args:
         classifier: see load_classifier.
         files: name and path of each.
     """
-    found: dict[str, list[np.ndarray]] = {}
-    failures: list[str] = []
-    waiting: list[tuple[str, torch.Tensor]] = []  # clips that are not yet computed, by file
+    failures: dict[str, str] = {}
+    parts: dict[str, list[np.ndarray]] = {}
+    for names, counts, spectrograms in _ahead(_batches(classifier, files, failures)):
+        probabilities = np.split(classifier.probabilities(spectrograms), np.cumsum(counts)[:-1])
+        for name, part in zip(names, probabilities, strict=True):
+            parts.setdefault(name, []).append(part)
+    found = [Classified(name, np.concatenate(some)) for name, some in parts.items() if name not in failures]
+    return found, list(failures.values())
 
-    def compute() -> None:
-        if waiting:
-            names, waves = zip(*waiting, strict=True)
-            probabilities = classifier.probabilities(classifier.spectrograms(torch.cat(waves)))
-            ends = np.cumsum([len(some) for some in waves])
-            for name, part in zip(names, np.split(probabilities, ends[:-1]), strict=True):
-                found[name].append(part)
-            waiting.clear()
+
+def _batches(
+    classifier: Classifier, files: Iterable[tuple[str, Path]], failures: dict[str, str]
+) -> Iterator[tuple[list[str], list[int], torch.Tensor]]:
+    """Spectrograms of some files together: whose they are, how many of each, and themselves. Files that cannot be read
+    are added to the failures; of those, batches of before may hold a part."""
+    waiting: list[tuple[str, torch.Tensor]] = []
+
+    def joined() -> tuple[list[str], list[int], torch.Tensor]:
+        waves = [some for _, some in waiting]
+        return [name for name, _ in waiting], [*map(len, waves)], classifier.spectrograms(torch.cat(waves))
 
     for name, path in files:
         if untabular([name]):
-            failures.append(f"{name}: its name is no UTF-8, which no table can hold: rename it")
+            failures[name] = f"{name}: its name is no UTF-8, which no table can hold: rename it"
             continue
-        found[name] = []
         try:
             for waves in classifier.waves(path):
                 waiting.append((name, waves))
                 if sum(len(some) for _, some in waiting) >= BATCH:
-                    compute()
+                    yield joined()
+                    waiting = []
         except UserError as error:
-            failures.append(str(error))
+            failures[name] = str(error)
             waiting = [(other, waves) for other, waves in waiting if other != name]
-            del found[name]
-    compute()
-    return [Classified(name, np.concatenate(parts)) for name, parts in found.items()], failures
+    if waiting:
+        yield joined()
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, of which a thread makes up to AHEAD while the last one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(AHEAD))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield cast(Item, item)
 
 
 def classified_text(found: Sequence[Classified], scenes: Sequence[str]) -> str:
