@@ -17,6 +17,7 @@ from torch import nn
 from data.arrays import WaveArrays
 from data.augmentation import Augmentation
 from data.batches import Batch, Batches
+from data.errors import UserError
 from data.front_ends import build_front_end
 from data.scenes import SCENES
 from experiments.settings.parts import Recipe
@@ -231,6 +232,31 @@ def test_a_damaged_training_state_is_a_message(tmp_path: Path, fuzz: int, stoppe
 
     fuzzing.survive(go_on, content, fuzzing.mutants(content, fuzz), tmp_path, RESUME)
     fuzzing.survive(go_on, content, restated(content, fuzz), tmp_path, RESUME)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("epoch", 99, "epoch=99 of 3"),
+        ("best", 0.0, "best=0.0, and the rows say"),
+        ("kept", None, "kept: there must be one in this training"),
+        ("average", None, "average: there must be one in this training"),
+        ("precision", {"scale": 0.0}, "precision: not that of this training"),
+        ("rows", [], "rows: not the numbers of 2 epochs"),
+        ("seed", 0, "it is not the state of a training"),
+    ],
+)
+def test_a_state_that_no_such_training_reaches_names_the_field(
+    tmp_path: Path, stopped: tuple, field: str, value: object, said: str
+) -> None:
+    """Oracle: the message for each field; the file is left as it is."""
+    content = torch.load(io.BytesIO(stopped[0]), weights_only=True) | {field: value}
+    (tmp_path / RESUME).write_bytes(as_bytes(content))
+    with pytest.raises(UserError) as caught:
+        resume(tmp_path, IDENTITY, Beginning(small(), None, RECIPE, 2, {}))
+    assert str(caught.value).startswith(f"{tmp_path / RESUME} is damaged ({said}")
+    assert str(caught.value).endswith(": delete it, or give force=true, to begin again")
+    assert (tmp_path / RESUME).is_file()
 
 
 KINDS = {
