@@ -7,9 +7,14 @@ switch is off when it is 0 or false. What is done is in data/augment.py; this mo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any
 
 from data.errors import UserError
+from data.ranges import LONGEST, RATES, Probability, Range, Seconds
+from data.settings import require_valid
+
+Alpha = Annotated[float, Range(0, 1000, above=True)]  # of a Beta distribution
+Width = Annotated[int, Range(0, 1_000_000)]  # of a mask
 
 
 def setting(default: Any, about: str, word: str | None = None) -> Any:
@@ -25,34 +30,29 @@ class Augmentation:
         UserError: a value is out of range.
     """
 
-    roll: int = setting(0, "largest shift in time, either way, samples", "time rolling")
-    impulse_p: float = setting(
+    roll: Annotated[int, Range(0, LONGEST * RATES.high)] = setting(
+        0, "largest shift in time, either way, samples", "time rolling"
+    )
+    impulse_p: Probability = setting(
         0.0,
         "probability that a clip of the reference device is filtered by an impulse response",
         "device impulse response augmentation",
     )
-    mixstyle_p: float = setting(0.0, "probability that Freq-MixStyle is applied to a batch", "freq-mixstyle")
-    mixstyle_alpha: float = setting(0.3, "Freq-MixStyle's weights come from Beta(alpha, alpha)")
-    frequency_mask: int = setting(0, "largest width of the frequency mask, bands", "frequency masking")
-    time_mask: int = setting(0, "largest width of the time mask, frames", "time masking")
-    mixup_p: float = setting(0.0, "probability that the clips of a batch are mixed, with their labels", "mixup")
-    mixup_alpha: float = setting(0.3, "mixup's weights come from Beta(alpha, alpha)")
+    mixstyle_p: Probability = setting(0.0, "probability that Freq-MixStyle is applied to a batch", "freq-mixstyle")
+    mixstyle_alpha: Alpha = setting(0.3, "Freq-MixStyle's weights come from Beta(alpha, alpha)")
+    frequency_mask: Width = setting(0, "largest width of the frequency mask, bands", "frequency masking")
+    time_mask: Width = setting(0, "largest width of the time mask, frames", "time masking")
+    mixup_p: Probability = setting(0.0, "probability that the clips of a batch are mixed, with their labels", "mixup")
+    mixup_alpha: Alpha = setting(0.3, "mixup's weights come from Beta(alpha, alpha)")
     crop: bool = setting(
         False, "whether clips are replaced by random crops of their recordings, before all else", "random cropping"
     )
-    crop_seconds: float | None = setting(None, "length of the crops, seconds; null: that of a clip")
+    crop_seconds: Seconds | None = setting(None, "length of the crops, seconds; null: that of a clip")
 
     def __post_init__(self) -> None:
-        if min(self.roll, self.frequency_mask, self.time_mask) < 0:
-            raise UserError("augment.roll, augment.frequency_mask and augment.time_mask must be at least 0")
-        for name in ("impulse_p", "mixstyle_p", "mixup_p"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"augment.{name}={getattr(self, name)} must be a probability, from 0 to 1")
-        for name in ("mixstyle_alpha", "mixup_alpha"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"augment.{name}={getattr(self, name)} must be above 0")
-        if self.crop_seconds is not None and not (self.crop and self.crop_seconds > 0):
-            raise UserError(f"augment.crop_seconds={self.crop_seconds} must be above 0 and needs augment.crop=true")
+        require_valid(self, "augment.")
+        if self.crop_seconds is not None and not self.crop:
+            raise UserError(f"augment.crop_seconds={self.crop_seconds} needs augment.crop=true")
 
 
 def descriptions(

@@ -29,6 +29,13 @@ def listed(names: Sequence[str], *, shown: int = SHOWN, total: int | None = None
     return "\n".join(lines)
 
 
+def together(problems: Iterable[str], *, shown: int = SHOWN) -> str:
+    """Several messages, each of them once, at most `shown` of them, and how many were left out."""
+    found = list(dict.fromkeys(problems))
+    more = [f"... and {len(found) - shown} more mistakes"] if len(found) > shown else []
+    return "\n".join([*found[:shown], *more])
+
+
 def counted(number: int, what: str) -> str:
     """1 clip, 2 clips, 1,000 clips."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

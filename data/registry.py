@@ -56,6 +56,8 @@ def find(what: str, entries: Mapping[str, Entry], name: str) -> Entry:
 def build(what: str, builder: Callable[..., Built], arguments: Mapping[str, object]) -> Built:
     """Call a builder.
 
+    Values are checked against the types of the builder's parameters first, ranges of numbers among them (ranges.py).
+
     Raises:
         UserError: it does not take these arguments, or not with these values; `what` says whose builder it is.
     """

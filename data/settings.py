@@ -1,12 +1,18 @@
-"""How a setting is declared: a field of a dataclass, with its meaning and the values that it may have.
+"""How a setting is declared: a field of a dataclass, with its type, its meaning and the values that it may have.
 
-Conventions: the key of a setting is its dotted name on the command line, such as student.fit.epochs.
+Conventions: the key of a setting is its dotted name on the command line, such as student.fit.epochs. The range of a
+number is part of its type: see ranges.py.
 """
 
 import math
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass
+from functools import cache
 from typing import Any
+
+from data.errors import UserError
+from data.ranges import described, fits, in_words, shortened, wanted
 
 
 def setting(
@@ -26,7 +32,8 @@ def setting(
 
 
 def problems_of(kind: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """What is wrong with the values of a dataclass of settings, each by itself: none of its choices, or not finite.
+    """What is wrong with the values of a dataclass of settings, each by itself: not of its type, out of its range, none
+    of its choices, or not finite.
 
     Args:
         kind: a dataclass.
@@ -36,31 +43,46 @@ def problems_of(kind: type, values: Mapping[str, Any], prefix: str = "") -> Iter
     for each in fields(kind):
         if each.name not in values:
             continue
-        value, choices = values[each.name], each.metadata.get("choices", ())
-        if choices and value is not None and value not in choices:
-            yield f"unknown {prefix}{each.name} {value!r}; choose one of: {', '.join(map(in_words, choices))}"
-        if each.metadata.get("is_path") and value == []:
-            yield f"{prefix}{each.name}=[] names nothing: give a path, a pattern, or a list of them"
-        for key, number in _numbers(f"{prefix}{each.name}", value):
-            if not math.isfinite(number):
-                yield f"{key}={number} must be a finite number"
+        key, value, choices = f"{prefix}{each.name}", values[each.name], each.metadata.get("choices", ())
+        declared = hints_of(kind)[each.name]
+        infinite = [f"{name}={number} must be a finite number" for name, number in _numbers(key, value)]
+        if infinite:
+            more = "" if fits(declared, value) else f": {key} is {described(declared)}"
+            yield from (f"{text}{more}" for text in infinite)
+        elif choices and value is not None and value not in choices:
+            shown = shortened(repr(value) if isinstance(value, str) else value)
+            yield f"unknown {key} {shown}; choose one of: {', '.join(map(in_words, choices))}"
+        elif each.metadata.get("is_path") and value in ("", [], [""]):
+            yield f"{key}={in_words(value)} names nothing: give a path, a pattern, or a list of them"
+        elif not fits(declared, value):
+            yield f"{key}={shortened(value)} must be {wanted(declared, value)}"
 
 
-def in_words(value: Any) -> str:
-    """A value as it is written on the command line."""
-    if value is None:
-        return "null"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(in_words, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{in_words(inner)}' for key, inner in value.items())}}}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def require_valid(settings: Any, prefix: str) -> None:
+    """Check the values of a dataclass of settings, each by itself.
+
+    Args:
+        settings: an instance.
+        prefix: of the keys in the message, such as "fit.".
+
+    Raises:
+        UserError: some are out of their range; all of them are listed.
+    """
+    if problems := list(problems_of(type(settings), vars(settings), prefix)):
+        raise UserError("\n".join(problems))
+
+
+@cache
+def hints_of(kind: type) -> Mapping[str, Any]:
+    """The types of a dataclass's fields, with the ranges of their numbers."""
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _numbers(key: str, value: Any) -> Iterator[tuple[str, float]]:
-    """All floats in a value, in dicts and lists too, by their keys."""
+    """The floats in a value that are not finite, in dicts and lists too, by their keys."""
     if isinstance(value, float):
-        yield key, value
+        if not math.isfinite(value):
+            yield key, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _numbers(f"{key}.{name}", inner)

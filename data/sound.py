@@ -99,5 +99,5 @@ def require_rate(rate: int, name: str) -> None:
     Raises:
         UserError: it is not within RATES.
     """
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"{name} has a rate of {rate} Hz, not one from {RATES[0]} to {RATES[1]} Hz")
+    if rate not in RATES:
+        raise UserError(f"{name} has a rate of {rate} Hz, not one {RATES}")

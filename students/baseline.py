@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from data.ranges import Classes, Dropout
 from students.entry import Student
 
 CHANNELS = (16, 16, 32)
@@ -19,7 +20,7 @@ CELLS = (2, 1)  # bands and time steps of the map before the dense layers
 UNITS = 100
 
 
-def baseline(*, classes: int = 10, dropout: float = 0.3) -> nn.Module:
+def baseline(*, classes: Classes = 10, dropout: Dropout = 0.3) -> nn.Module:
     """Build the baseline.
 
     Args:

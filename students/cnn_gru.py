@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from data.ranges import Channels, Classes
 from students.entry import Student
 
 WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.0)
@@ -19,7 +20,7 @@ STRIDES = ((2, 2), (2, 2), (2, 1), (2, 1), (2, 1))
 BANDS = 2  # low and high frequencies, the means of which are separate inputs of the recurrent layer
 
 
-def cnn_gru(*, classes: int = 10, base_channels: int = 16, units: int = 64) -> nn.Module:
+def cnn_gru(*, classes: Classes = 10, base_channels: Channels = 16, units: Channels = 64) -> nn.Module:
     """Build a CNN-GRU.
 
     Args:

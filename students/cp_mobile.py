@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError, unknown
+from data.ranges import Channels, Classes, Depth, Factor, Stride
 from students.entry import Student, Width
 
 STEM_DIVISOR = 4  # the first convolution has base_channels / 4 channels
@@ -33,14 +34,14 @@ SIZES: dict[str, tuple[int, float, float, Mapping[str, tuple[int, int]]]] = {
 
 def cp_mobile(
     *,
-    classes: int = 10,
+    classes: Classes = 10,
     size: str = "61k",
     grn: bool = False,
-    base_channels: int | None = None,
-    channels_multiplier: float | None = None,
-    expansion_rate: float | None = None,
-    strides: Mapping[str, Sequence[int]] | None = None,
-    blocks: Sequence[int] = BLOCKS,
+    base_channels: Channels | None = None,
+    channels_multiplier: Factor | None = None,
+    expansion_rate: Factor | None = None,
+    strides: Mapping[str, Sequence[Stride]] | None = None,
+    blocks: Sequence[Depth] = BLOCKS,
 ) -> nn.Module:
     """Build a CP-Mobile.
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from data.errors import UserError, require, unknown
 from data.front_ends.kaldi_fbank import normalised
+from data.ranges import Bands, Classes, Depth, Frames, Heads, Stride, Width
 from data.signatures import in_short
 from data.tensors import refuse_unfit, unfit
 from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
@@ -37,16 +38,16 @@ CLASSIFIER = "classifier.dense."  # which is always new
 
 def ast(
     *,
-    classes: int = 10,
+    classes: Classes = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
     positions: str = "cut",
-    mels: int = 128,
-    frames: int = 98,
-    stride: int = 10,
-    width: int = 768,
-    depth: int = 12,
-    heads: int = 12,
+    mels: Bands = 128,
+    frames: Frames = 98,
+    stride: Stride = 10,
+    width: Width = 768,
+    depth: Depth = 12,
+    heads: Heads = 12,
     checkpointing: bool = False,
 ) -> nn.Module:
     """Build an AST.

@@ -13,11 +13,13 @@ teacher in 2023 (layout "light").
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import nn
 
 from data.errors import UserError, unknown
+from data.ranges import Channels, Classes, Depth, Range
 from teachers.entry import Teacher
 from teachers.weights import load_weights, needed_names, read_weights
 
@@ -46,15 +48,15 @@ LAYOUTS = {
 
 def cp_resnet(
     *,
-    classes: int = 10,
+    classes: Classes = 10,
     pretrained: bool = False,
     weights: str | Path | None = None,
     layout: str = "light",
-    rho: int = 8,
-    base_channels: int = 32,
-    blocks: Sequence[int] = (2, 1, 1),
-    groups: Sequence[int] = (1, 2, 1),
-    cut_channels: Sequence[int] = (0, 0, 36),
+    rho: Annotated[int, Range(0, 100)] = 8,
+    base_channels: Channels = 32,
+    blocks: Sequence[Depth] = (2, 1, 1),
+    groups: Sequence[Channels] = (1, 2, 1),
+    cut_channels: Sequence[Annotated[int, Range(0, 4096)]] = (0, 0, 36),
 ) -> nn.Module:
     """Build a CP-ResNet; the defaults are the 128K-parameter variant.
 

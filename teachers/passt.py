@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from data.errors import UserError, require, unknown
+from data.ranges import Bands, Classes, Depth, Frames, Heads, Patches, Width
 from teachers.entry import AUDIOSET, IMAGENET, Dataset, Pretraining, Teacher
 from teachers.layers import transformer_layers
 from teachers.weights import download_weights, load_weights, needed_names, read_weights
@@ -67,17 +68,17 @@ POSITIONS = "time_new_pos_embed"  # (1, width, 1, columns)
 
 def passt(
     *,
-    classes: int = 10,
+    classes: Classes = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
     arch: str = DEFAULT,
-    mels: int = 128,
-    frames: int = 100,
-    frequency_patchout: int = 6,
-    time_patchout: int = 0,
-    width: int = 768,
-    depth: int | None = None,
-    heads: int = 12,
+    mels: Bands = 128,
+    frames: Frames = 100,
+    frequency_patchout: Patches = 6,
+    time_patchout: Patches = 0,
+    width: Width = 768,
+    depth: Depth | None = None,
+    heads: Heads = 12,
     checkpointing: bool = False,
 ) -> nn.Module:
     """Build a PaSST.

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError, require
+from data.ranges import Classes, Dropout
 from data.signatures import in_short
 from data.tensors import differences, refuse_unfit, unfit
 from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
@@ -30,12 +31,12 @@ OTHER_DATA = {"swag", "6m", "indomain"}  # that stands beside those words
 
 def timm_cnn(
     *,
-    classes: int = 10,
+    classes: Classes = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
     model_name: str = DEFAULT,
-    drop_rate: float = 0.0,
-    drop_path_rate: float = 0.0,
+    drop_rate: Dropout = 0.0,
+    drop_path_rate: Dropout = 0.0,
 ) -> nn.Module:
     """Build a network of timm.
 

@@ -260,11 +260,11 @@ def test_a_new_augmentation_is_a_class_and_its_settings(waves: torch.Tensor) -> 
 
 
 WRONG = {
-    "a shift": ({"roll": -1}, "augment.roll, augment.frequency_mask and augment.time_mask must be at least 0"),
-    "a probability": ({"mixup_p": 1.5}, r"augment.mixup_p=1.5 must be a probability, from 0 to 1"),
+    "a shift": ({"roll": -1}, r"augment.roll=-1 must be from 0"),
+    "a probability": ({"mixup_p": 1.5}, r"augment.mixup_p=1.5 must be from 0 to 1"),
     "an exponent": ({"mixstyle_alpha": 0.0}, r"augment.mixstyle_alpha=0.0 must be above 0"),
     "a crop of nothing": ({"crop": True, "crop_seconds": 0.0}, r"augment.crop_seconds=0.0 must be above 0"),
-    "a length of no crop": ({"crop_seconds": 5.0}, r"augment.crop_seconds=5.0 .* needs augment.crop=true"),
+    "a length of no crop": ({"crop_seconds": 5.0}, r"augment.crop_seconds=5.0 needs augment.crop=true"),
 }
 
 

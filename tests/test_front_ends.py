@@ -88,7 +88,7 @@ def test_front_ends_go_by_name() -> None:
         build_front_end(32_000, {"kind": "mfcc"})
     with pytest.raises(UserError, match=r"front end kaldi_fbank: .*'hop'.* it takes sample_rate, mels, mean, std"):
         build_front_end(32_000, {"kind": "kaldi_fbank", "hop": 500})
-    with pytest.raises(UserError, match=r"mel.std=0"):
+    with pytest.raises(UserError, match=r"kaldi_fbank: std=0 must be above 0"):
         build_front_end(32_000, {"kind": "kaldi_fbank", "std": 0})
 
 

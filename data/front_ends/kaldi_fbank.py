@@ -9,7 +9,7 @@ filter banks as torchaudio.compliance.kaldi.fbank with a Hann window and no dith
 """
 
 import math
-from typing import TypeVar, cast
+from typing import Annotated, TypeVar, cast
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from torchaudio.transforms import Resample
 
 from data.errors import UserError
 from data.front_ends import FrontEndEntry
+from data.ranges import Bands, Range, Rate
 
 RATE = 16_000  # Hz, of the sound that the published weights were trained on
 WINDOW, HOP, FFT = 400, 160, 512  # samples at RATE
@@ -41,7 +42,14 @@ class KaldiFbank(nn.Module):
     window: torch.Tensor
     bands: torch.Tensor
 
-    def __init__(self, *, sample_rate: int = 32_000, mels: int = 128, mean: float = MEAN, std: float = STD) -> None:
+    def __init__(
+        self,
+        *,
+        sample_rate: Rate = 32_000,
+        mels: Bands = 128,
+        mean: Annotated[float, Range(-1000, 1000)] = MEAN,
+        std: Annotated[float, Range(0, 1000, above=True)] = STD,
+    ) -> None:
         super().__init__()
         if mels < 4 or std <= 0:
             raise UserError(f"mel.mels={mels} must be at least 4, mel.std={std} above 0")

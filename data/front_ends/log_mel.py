@@ -16,6 +16,7 @@ from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.errors import UserError
 from data.front_ends import FrontEndEntry
+from data.ranges import Bands, Hertz, Rate, Samples
 
 PRE_EMPHASIS = 0.97
 FLOOR = 1e-5
@@ -51,14 +52,14 @@ class LogMel(nn.Module):
     def __init__(
         self,
         *,
-        sample_rate: int = 32_000,
-        window: int = 3072,
-        hop: int = 500,
-        fft: int = 4096,
-        mels: int = 256,
-        low: float = 0.0,
-        high: float = 15_500.0,
-        edge_jitter: float = 1000.0,
+        sample_rate: Rate = 32_000,
+        window: Samples = 3072,
+        hop: Samples = 500,
+        fft: Samples = 4096,
+        mels: Bands = 256,
+        low: Hertz = 0.0,
+        high: Hertz = 15_500.0,
+        edge_jitter: Hertz = 1000.0,
     ) -> None:
         super().__init__()
         if min(window, hop) < 1 or mels < 4:

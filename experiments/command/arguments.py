@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from data.errors import UserError
+from data.errors import UserError, together
+from data.ranges import in_words
 from experiments.command.composition import group_choices
 from experiments.command.keys import closest, declared_keys, is_read, meant
+from experiments.command.quoting import quoted, with_quotes
 from experiments.settings.stages import ALL, RENAMED, STAGES
 
 SWEEP = ("-m", "--multirun")
@@ -100,6 +102,7 @@ def read_arguments(arguments: Sequence[str]) -> Command:
     problems: list[str] = []
     flags, words, behind = _without_flags(arguments, problems)
     steps = _steps_of(words)
+    is_sweep = any(flag in SWEEP for flag in flags)
     overrides: list[str] = []
     inputs: list[str] = []
     stage, renamed = steps is not None, []
@@ -107,9 +110,9 @@ def read_arguments(arguments: Sequence[str]) -> Command:
         key, _, value = word.partition("=")
         if key in RENAMED and word != key:
             renamed.append(key)
-            overrides.append(_with_quotes(f"{RENAMED[key]}={value}"))
+            overrides.append(with_quotes(f"{RENAMED[key]}={value}", is_sweep=is_sweep))
         elif _is_setting(word):
-            overrides.append(_with_quotes(word))
+            overrides.append(with_quotes(word, is_sweep=is_sweep))
         elif steps is None:
             stage, steps = True, _stage(word, problems)
             overrides.append(f"stage={word}")
@@ -118,9 +121,22 @@ def read_arguments(arguments: Sequence[str]) -> Command:
     steps = ALL if steps is None else steps
     if (inputs or behind) and not problems:
         overrides += _input(steps, [*inputs, *behind], problems)
+    command = Command(tuple(flags), tuple(overrides), steps, stage, tuple(dict.fromkeys(renamed)))
+    problems += _groups_without_name(command)
     if problems:
-        raise UserError("\n".join(problems))
-    return Command(tuple(flags), tuple(overrides), steps, stage, tuple(dict.fromkeys(renamed)))
+        raise UserError(together(problems))
+    return command
+
+
+def _groups_without_name(command: Command) -> Iterable[str]:
+    """What is wrong with choices of files that are no single name, at which Hydra would fail."""
+    for each in command.parsed:
+        names = group_choices().get(each.key_or_group)
+        if names is None or each.package is not None or each.is_sweep_override():
+            continue
+        if not isinstance(value := each.value(), str):
+            more = f"; several stages are stage.steps={in_words(value)}" if each.key_or_group == "stage" else ""
+            yield f"{each.key_or_group}={in_words(value)} must be one of: {', '.join(names)}{more}"
 
 
 def _without_flags(arguments: Sequence[str], problems: list[str]) -> tuple[list[str], list[str], list[str]]:
@@ -212,23 +228,6 @@ def _no_setting(word: str, steps: Sequence[str]) -> str:
     if word in keys:
         return f"{word} has no value: write {word}=VALUE"
     return f"{word!r} is no setting, which are key=value{meant(closest(word, keys))}"
-
-
-def _with_quotes(word: str) -> str:
-    """A setting; a path that Hydra's grammar does not take as it stands, such as ~/x or a=b, is put in quotes."""
-    key, _, value = word.partition("=")
-    if value and (declared := declared_keys().get(key)) and declared.is_path:
-        try:
-            OverridesParser.create().parse_override(word)
-        except HydraException:
-            return f"{key}={quoted(value)}" if value[0] not in "['\"" else word
-    return word
-
-
-def quoted(text: str) -> str:
-    """A text as Hydra takes it for a value: in quotes, and ${ is no interpolation."""
-    literal = re.sub(r"(\\*)\$\{", lambda found: rf"{2 * found[1]}\${{", text)
-    return QuotedString(literal, Quote.single).with_quotes()
 
 
 def _named_by(override: Override) -> Iterable[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -18,12 +19,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
+from data.errors import UserError, unknown
 from experiments.command.launcher import RayLauncher
 from experiments.settings.shared import SPECIAL, Settings
 from experiments.settings.stages import ALL, STAGES
 
 CONF = Path(__file__).parent.parent / "conf"
 ROOT = "config"  # the file of CONF that names the others
+SIMPLE = (bool, int, float, str)  # types of OmegaConf's
 BLOCKS = ("mel", "augment", "fit", "data_student")  # folders of CONF whose files other files include
 
 
@@ -64,6 +67,21 @@ def group_choices() -> dict[str, list[str]]:
     return {"stage": [*STAGES, "all"], **found}
 
 
+def require_stages(steps: tuple[str, ...]) -> None:
+    """Check the names of the stages of a command.
+
+    Raises:
+        UserError: there are none, or one is unknown.
+    """
+    if not steps:
+        raise UserError(f"stage.steps=[] names no stage: give some of {', '.join(STAGES)}")
+    for step in steps:
+        if step not in STAGES:
+            unknown("stage", step, STAGES)
+        if steps.count(step) > 1:
+            raise UserError(f"stage.steps=[{','.join(steps)}] names {step} twice: name each stage once")
+
+
 def mutable(kind: type, **more: Any) -> type:
     """The same dataclass as OmegaConf wants one: not frozen, what has no default is MISSING, dataclasses inside too.
 
@@ -87,7 +105,15 @@ def _typed_field(hint: Any, each: dataclasses.Field) -> tuple[Any, Any]:
             return inner, dataclasses.field(default_factory=inner)
         values = dataclasses.asdict(each.default_factory())
         return inner, dataclasses.field(default_factory=partial(inner, **values))
+    hint = hint if _is_simple(hint) else Any
     if each.default_factory is not dataclasses.MISSING:
         return hint, dataclasses.field(default_factory=each.default_factory)
     missing = each.default is dataclasses.MISSING
     return hint, dataclasses.field(default=MISSING if missing else each.default)
+
+
+def _is_simple(hint: Any) -> bool:
+    """Whether OmegaConf knows a type; values of the others are checked when it has composed them."""
+    if typing.get_origin(hint) in (UnionType, typing.Union):
+        return all(each in (*SIMPLE, NoneType) for each in typing.get_args(hint)) and len(typing.get_args(hint)) == 2
+    return hint in SIMPLE or typing.get_origin(hint) in (list, dict)

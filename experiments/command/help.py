@@ -14,15 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data.errors import UserError
-from data.settings import in_words
+from data.ranges import in_words
 from experiments.command.arguments import Command, read_arguments
 from experiments.command.comments import about, comments_of
 from experiments.command.completion import replies, script
-from experiments.command.composition import CONF, ROOT, composing, group_choices
+from experiments.command.composition import CONF, ROOT, composing, group_choices, require_stages
 from experiments.command.keys import declared_keys
 from experiments.command.mistakes import explained
 from experiments.runs.tracking import commit
-from experiments.settings.stages import ALL, STAGES, require_stages
+from experiments.settings.stages import ALL, STAGES
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 NARROWEST, WIDEST = 60, 100  # columns

@@ -5,10 +5,12 @@ import difflib
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from data.settings import in_words
+from data.ranges import in_words
+from data.settings import hints_of
 from experiments.settings.shared import SPECIAL, Settings
 from experiments.settings.stages import STAGES
 
@@ -27,12 +29,14 @@ class Key:
         values: that tab completion offers.
         is_path: whether it names files or folders.
         is_free: whether it holds further keys that only a yaml file knows, as teacher.arguments does.
+        kind: its type, with the range of a number.
     """
 
     about: str
     values: tuple[str, ...] = ()
     is_path: bool = False
     is_free: bool = False
+    kind: Any = Any
 
     @property
     def meaning(self) -> str:
@@ -84,7 +88,7 @@ def meant(found: Sequence[str]) -> str:
 
 
 def _keys_of(kind: type, prefix: str) -> Iterator[tuple[str, Key]]:
-    hints, documented = typing.get_type_hints(kind), _documented(kind)
+    hints, documented = hints_of(kind), _documented(kind)
     for each in dataclasses.fields(kind):
         key, hint = f"{prefix}{each.name}", hints[each.name]
         if kind is Settings and each.name in SPECIAL:
@@ -95,7 +99,8 @@ def _keys_of(kind: type, prefix: str) -> Iterator[tuple[str, Key]]:
         about = each.metadata.get("about") or documented.get(each.name, "")
         values = (*each.metadata.get("choices", ()), *each.metadata.get("suggested", ()))
         words = BOOLEAN if hint is bool else tuple(map(in_words, values))
-        yield key, Key(about, words, each.metadata.get("is_path", False), typing.get_origin(hint) in (dict, Mapping))
+        is_free = typing.get_origin(hint) is dict
+        yield key, Key(about, words, each.metadata.get("is_path", False), is_free, hint)
 
 
 def _documented(kind: type) -> dict[str, str]:

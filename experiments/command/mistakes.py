@@ -1,6 +1,5 @@
 """What is wrong with the settings of a command: each mistake by itself, with what may have been meant."""
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +11,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from data.errors import together
+from data.ranges import fits, shortened, wanted
 from experiments.command.arguments import Command
 from experiments.command.composition import BLOCKS, CONF, ROOT, composing, group_choices
-from experiments.command.keys import closest, meant
+from experiments.command.keys import closest, declared_keys, meant
 
 MORE = "scenelet --help lists the stages, scenelet STAGE --help the settings of one"
 # Lines of Hydra's and OmegaConf's messages that say nothing more.
@@ -27,8 +28,7 @@ LEXER = "LexerNoViableAltException: "  # the parser's own name for a character t
 def explained(error: Exception, command: Command) -> str:
     """What is wrong with a command that Hydra refused: every unknown key, choice and value; else what Hydra says."""
     found = _mistakes(command) or ["\n".join(_lines(error))]
-    more = [f"... and {len(found) - SHOWN} more mistakes"] if len(found) > SHOWN else []
-    return "\n".join([*found[:SHOWN], *more, MORE])
+    return f"{together(found, shown=SHOWN)}\n{MORE}"
 
 
 def _mistakes(command: Command) -> list[str]:
@@ -72,9 +72,16 @@ def _wrong_setting(override: Override, base: DictConfig) -> Iterator[str]:
         return
     for value in _values(override):
         try:
-            OmegaConf.update(copy.deepcopy(base), key, value, merge=True)
+            OmegaConf.update(base, key, value, merge=True)
         except OmegaConfBaseException as error:
-            yield f"{key}={value}: {_lines(error)[0]}"
+            declared = declared_keys().get(key)
+            if declared is not None and not fits(declared.kind, value):
+                why = f"must be {wanted(declared.kind, value)}"
+            elif below := [name for name in declared_keys() if name.startswith(f"{key}.")]:
+                why = f"cannot be given so ({_lines(error)[0]}): it is a group of settings, such as {below[0]}=..."
+            else:
+                why = f"cannot be given so: {_lines(error)[0]}"
+            yield f"{key}={shortened(value)} {why}"
 
 
 def _values(override: Override) -> list[Any]:

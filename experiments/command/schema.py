@@ -15,11 +15,11 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from data.errors import UserError
+from data.errors import UserError, together
 from data.settings import problems_of
-from experiments.command.composition import ROOT, composing
+from experiments.command.composition import ROOT, composing, require_stages
 from experiments.settings.shared import Settings
-from experiments.settings.stages import STAGES, require_stages
+from experiments.settings.stages import STAGES
 
 Kind = TypeVar("Kind")
 
@@ -54,7 +54,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     given, job = frozenset(values.pop("given")), _job(cfg, values.pop("swept"))
     found = _instance(Settings, values, "", problems, steps=steps, own=own, given=given, job=job)
     if found is None or problems:
-        raise UserError("\n".join(problems))
+        raise UserError(together(problems))
     return found
 
 

@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from data.errors import UserError, require, unknown
+from data.errors import UserError, require
 from experiments.quantization.bits import HALF, require_bits
 from experiments.settings.stages import Quantize
 from students.quantize.bits import BITS, require_budget, stored_bytes
 from students.quantize.calibrate import calibrate, require_percentile
 from students.quantize.fold import fold
-
-EXPORTS = ("onnx", "torch")
 
 
 def require_valid(settings: Quantize) -> None:
@@ -21,9 +19,6 @@ def require_valid(settings: Quantize) -> None:
     Raises:
         UserError: a setting is out of its range, settings contradict each other, or a package is missing.
     """
-    for export in settings.export:
-        if export not in EXPORTS:
-            unknown("quantize.export", export, EXPORTS)
     if settings.exact == "all" and (settings.bits, settings.activations) != (8, 8):
         raise UserError("quantize.exact=all stores weights of 6 bits in 8: leave quantize.bits and activations at 8")
     require_bits(settings.bits, settings.budget)
@@ -34,10 +29,6 @@ def require_valid(settings: Quantize) -> None:
         raise UserError(f"quantize.bits={HALF} stores floats: it has no quantize.method=qat or ONNX file")
     if "onnx" in settings.export:
         require("onnx", "onnx")
-    if settings.clips < 1:
-        raise UserError(f"quantize.clips={settings.clips} leaves no clip to calibrate on: give at least 1")
-    if not 0 <= settings.frozen <= 1:
-        raise UserError(f"quantize.frozen={settings.frozen} is a share of the epochs, from 0 to 1")
 
 
 def require_form(settings: Quantize, network: nn.Module, shape: Sequence[int]) -> None:

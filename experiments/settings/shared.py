@@ -9,19 +9,17 @@ once.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from data.augmentation import Augmentation
 from data.errors import UserError
-from data.ranges import require_format
-from data.settings import setting
-from experiments.settings.parts import Distillation, Hardware, Recipe, Tracking
+from data.ranges import Fraction, Range, Rate, Seconds, Seed, require_format
+from data.settings import require_valid, setting
+from experiments.settings.parts import Distillation, Epochs, Hardware, Paths, Recipe, Tracking
 
 SPECIAL = ("steps", "own", "job", "given")  # of Settings: what no key of the command line gives as it is
 
 Own = TypeVar("Own")
-
-SEEDS = 2**63  # generators take 0 and whatever is below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,40 +31,39 @@ class DataSettings:
     csv: str | None = setting("of data=folder: the table; null: root/clips.csv", is_path=True, default=None)
     impulses: str | None = setting("folder of device impulse responses; null: none", is_path=True, default=None)
     download: bool = setting("of data=tau22: the data stage fetches what is not there", default=True)
-    subset: int = setting(
+    subset: Annotated[int, Range(1, 100)] = setting(
         "percent of the train split: 5, 10, 25, 50 (DCASE 2024) or 100", suggested=(5, 10, 25, 50, 100), default=100
     )
     subset_lists: str | None = setting(
         "folder with split5.csv ...; null: evaluation_setup/", is_path=True, default=None
     )
-    validation_fraction: float = setting("of the train clips, held out by location", default=0.3)
-    test_fraction: float = setting("of data=folder: held out where the table names no test clips", default=0.2)
-    folds: int | None = setting("instead of validation_fraction: so many folds of locations ...", default=None)
-    fold: int | None = setting("... of which this one, from 0, is for validation", default=None)
-    seed: int = setting("which locations", default=0)
+    validation_fraction: Fraction = setting("of the train clips, held out by location", default=0.3)
+    test_fraction: Fraction = setting("of data=folder: held out where the table names no test clips", default=0.2)
+    folds: Annotated[int, Range(2, 10_000)] | None = setting(
+        "instead of validation_fraction: so many folds of locations ...", default=None
+    )
+    fold: Annotated[int, Range(0, 10_000)] | None = setting(
+        "... of which this one, from 0, is for validation", default=None
+    )
+    seed: Seed = setting("which locations", default=0)
     reference_device: str | None = setting("whose clips may be filtered; null: the most frequent", default=None)
-    sample_rate: int = setting("Hz", default=32000)
-    clip_seconds: float = setting("clips are cut or padded to this length", default=1.0)
+    sample_rate: Rate = setting("Hz", default=32000)
+    clip_seconds: Seconds = setting("clips are cut or padded to this length", default=1.0)
     residency: str = setting(
         "where the waves lie while training", choices=("auto", "device", "memory", "disk"), default="auto"
     )
     arguments: dict[str, Any] = setting("of a reader of your own, in data/readers/", default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_seed("data.seed", self.seed)
+        require_valid(self, "data.")
         require_format(self.sample_rate, self.clip_seconds)
-        for name in ("validation_fraction", "test_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"data.{name}={getattr(self, name)} must lie between 0 and 1")
         if self.folds is None and self.fold is None:
             return
-        if self.folds is None or self.fold is None or not 0 <= self.fold < self.folds:
+        if self.folds is None or self.fold is None or self.fold >= self.folds:
             raise UserError(
                 f"data.folds={self.folds} and data.fold={self.fold}: give both, with fold from 0 to folds - 1, or "
                 "neither"
             )
-        if self.folds < 2:
-            raise UserError(f"data.folds={self.folds} must be from 2 to the number of train locations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +75,9 @@ class TeacherSettings:
     weights: str | None = setting(
         "file or folder of weights to start from; null: the published ones", is_path=True, default=None
     )
-    shifts: int = setting("1, 3, 5, ...: logits are the mean over copies rolled within +-augment.roll", default=1)
+    shifts: Annotated[int, Range(1, 9_999)] = setting(
+        "1, 3, 5, ...: logits are the mean over copies rolled within +-augment.roll", default=1
+    )
     arguments: dict[str, Any] = setting("of the builder", default_factory=dict)
     mel: dict[str, Any] = setting("kind and arguments of the front end", default_factory=dict)
     augment: Augmentation = setting("", default_factory=Augmentation)
@@ -110,8 +109,8 @@ class Settings:
     fabric: Hardware = setting("", default_factory=Hardware)
     own: Mapping[type, Any] = setting("", default_factory=dict)
     name: str = setting("the run: results go to runs/<stage>/<name>", default="default")
-    seed: int = setting("of weights, order and augmentation", default=0)
-    epochs: int | None = setting("shortens (or lengthens) a recipe; its schedule is scaled along", default=None)
+    seed: Seed = setting("of weights, order and augmentation", default=0)
+    epochs: Epochs | None = setting("shortens (or lengthens) a recipe; its schedule is scaled along", default=None)
     force: bool = setting("run again although nothing changed, or replace another result", default=False)
     limits: str = setting(
         "a student over 30 MMAC or 128 kB is refused (error), or only said (warn)",
@@ -126,7 +125,7 @@ class Settings:
         choices=("kd", "none"),
         default="kd",
     )
-    logits: Any = setting(
+    logits: Paths = setting(
         "the teachers' files: a path, a pattern, a list; null: of this name", is_path=True, default=None
     )
     checkpoint: str | None = setting(
@@ -139,9 +138,7 @@ class Settings:
     given: frozenset[str] = frozenset()  # keys of the command line: what was asked for by hand is not adapted
 
     def __post_init__(self) -> None:
-        require_seed("seed", self.seed)
-        if self.epochs is not None and self.epochs < 1:
-            raise UserError(f"epochs={self.epochs} must be at least 1")
+        require_valid(self, "")
 
     def of(self, kind: type[Own]) -> Own:
         """What a stage declared for itself."""
@@ -153,13 +150,3 @@ class Settings:
     def cache_folder(self) -> Path:
         """`cache` as a path."""
         return Path(self.cache)
-
-
-def require_seed(key: str, seed: int) -> None:
-    """Check a seed.
-
-    Raises:
-        UserError: the generators do not take it.
-    """
-    if not 0 <= seed < SEEDS:
-        raise UserError(f"{key}={seed} must be from 0 to {SEEDS - 1}")

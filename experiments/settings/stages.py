@@ -5,14 +5,14 @@ module may also have `check(settings)`, which finds what is wrong with the setti
 set: the checks of all stages of a command run before the first stage starts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Literal
 
-from data.errors import UserError, unknown
+from data.ranges import Probability, Range, Weight
 from data.settings import setting
-from experiments.settings.parts import ROUNDED, Recipe
+from experiments.settings.parts import ROUNDED, Paths, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Ensemble:
     """How several teachers' logits become one; see teachers/ensemble.py."""
 
     mean: str = setting("what is averaged", choices=("logits", "probabilities"), default="logits")
-    weights: Any = setting(
+    weights: Literal["equal", "fit"] | Sequence[Weight] = setting(
         "equal, fit (lowest log loss on the validation clips), or a list", suggested=("equal", "fit"), default="equal"
     )
     temperature: bool = setting("divide each member's logits by the temperature that fits best", default=False)
@@ -38,20 +38,26 @@ class Quantize:
         choices=("teachers", "student"),
         default="teachers",
     )
-    bits: Any = setting(
+    bits: Literal[8, 4, "auto", "16f"] | Mapping[str, Literal[8, 4]] = setting(
         "of weights: 8, 4, auto (by layer, see budget), {LAYER: 4}, or 16f (floats)",
         suggested=(8, 4, "auto", "16f"),
         default=8,
     )
-    budget: int | None = setting("bytes of weights and biases that bits=auto may use", default=None)
-    activations: int = setting("bits: 8, or 16 with weights of 8", choices=(8, 16), default=8)
-    clips: int = setting("train clips to calibrate on; validation clips to measure sensitivity on", default=256)
-    percentile: Any = setting("of an activation's values in its range; 100: min-max; mse: least error", default=99.99)
+    budget: Annotated[int, Range(1, 10**9)] | None = setting(
+        "bytes of weights and biases that bits=auto may use", default=None
+    )
+    activations: Literal[8, 16] = setting("bits: 8, or 16 with weights of 8", choices=(8, 16), default=8)
+    clips: Annotated[int, Range(1, 1_000_000)] = setting(
+        "train clips to calibrate on; validation clips to measure sensitivity on", default=256
+    )
+    percentile: Annotated[float, Range(50, 100, above=True)] | Literal["mse"] = setting(
+        "of an activation's values in its range; 100: min-max; mse: least error", suggested=("mse",), default=99.99
+    )
     exact: str = setting(
         "device: the file equals what a device computes; all: any runtime", choices=("device", "all"), default="device"
     )
-    frozen: float = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
-    export: list[str] = setting(
+    frozen: Probability = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
+    export: Sequence[Literal["onnx", "torch"]] = setting(
         "onnx (model.onnx, QDQ), torch (student.pt2, float)", suggested=("[onnx]", "[torch]"), default_factory=list
     )
     fit: Recipe = setting("", default_factory=lambda: ROUNDED)
@@ -70,7 +76,7 @@ class Score:
 class Summary:
     """Which runs are averaged over seeds."""
 
-    runs: Any = setting(
+    runs: Paths = setting(
         "run folders: a path, a pattern like runs/student/mine-*, or a list", is_path=True, default=None
     )
     reference: str | None = setting("what the others are compared with, or a part of its name", default=None)
@@ -80,7 +86,7 @@ class Summary:
 class Report:
     """Which runs are shown side by side."""
 
-    runs: Any = setting("run folders, as summary.runs; null: all runs of this name", is_path=True, default=None)
+    runs: Paths = setting("run folders, as summary.runs; null: all runs of this name", is_path=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,7 @@ class Rank:
     """Which systems are ranked."""
 
     systems: str | None = setting("a table of systems; null: the published ones of 2023", is_path=True, default=None)
-    runs: Any = setting("run folders of your own systems; null: runs/quantize/<name>", is_path=True, default=None)
+    runs: Paths = setting("run folders of your own systems; null: runs/quantize/<name>", is_path=True, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class Submit:
     """What goes into a challenge package."""
 
     evaluation: str | None = setting("folder of the sound files without labels", is_path=True, default=None)
-    runs: Any = setting(
+    runs: Paths = setting(
         "one to four quantize runs, the systems; null: runs/quantize/<name>", is_path=True, default=None
     )
     surname: str | None = setting("of the corresponding author, in the package's file names", default=None)
@@ -117,14 +123,12 @@ class Validate:
 class Energy:
     """How inference is metered."""
 
-    seconds: float = setting("that model and baseline are each metered, in whole passes", default=30.0)
+    seconds: Annotated[float, Range(0, 86_400, above=True)] = setting(
+        "that model and baseline are each metered, in whole passes", default=30.0
+    )
     kernels: str = setting(
         "device, as a microcontroller; host, as a PC (XNNPACK)", choices=("device", "host"), default="device"
     )
-
-    def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise UserError(f"energy.seconds={self.seconds} must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +145,9 @@ class Predict:
 class Demo:
     """The local page."""
 
-    port: int = setting("of the page, on this machine alone; 0: any that is free", default=8000)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65_535:
-            raise UserError(f"demo.port={self.port} must be from 0 to 65535")
+    port: Annotated[int, Range(0, 65_535)] = setting(
+        "of the page, on this machine alone; 0: any that is free", default=8000
+    )
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,7 @@ STAGES: Mapping[str, Stage] = {
     ),
 }
 ALL = ("data", "teacher", "student", "quantize")  # the steps of stage=all
-# Spellings of earlier versions, which still work.
-RENAMED: Mapping[str, str] = MappingProxyType(
+RENAMED: Mapping[str, str] = MappingProxyType(  # spellings of earlier versions, which still work
     {
         "predictions": "score.predictions",
         "package": "validate.package",
@@ -232,16 +233,3 @@ RENAMED: Mapping[str, str] = MappingProxyType(
         "audio": "predict.audio",
     }
 )
-
-
-def require_stages(steps: tuple[str, ...]) -> None:
-    """Check the names of the stages of a command.
-
-    Raises:
-        UserError: there are none, or one is unknown.
-    """
-    if not steps:
-        raise UserError(f"stage.steps=[] names no stage: give some of {', '.join(STAGES)}")
-    for step in steps:
-        if step not in STAGES:
-            unknown("stage", step, STAGES)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,13 @@ from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
 from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
+from experiments.stages.training import (
+    masks_too_wide,
+    require_trainable,
+    spectrogram_shape,
+    student_arguments,
+    trainer_of,
+)
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, student_loss
 from students import build_student
@@ -52,21 +59,22 @@ def check(settings: Settings) -> None:
     own = settings.of(Quantize)
     layout_of(settings).folder("quantize")
     require_valid(own)
+    shape = None
     if "student" in settings.steps and settings.checkpoint is None:
         shape = spectrogram_shape(settings, settings.student.mel)
         arguments = student_arguments(settings.student, 10, shape)
         require_form(own, build_student(settings.student.builder, **arguments), shape)
     if own.method == "qat":
-        _check_training(settings)
+        _check_training(settings, shape)
 
 
-def _check_training(settings: Settings) -> None:
+def _check_training(settings: Settings, shape: Sequence[int] | None) -> None:
     student_loss(settings.student.distill)
     if settings.student.distill.similarity:
         raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
     if settings.fabric.processes > 1:
         raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
-    trainer_of(settings, settings.of(Quantize).fit, settings.student.augment).require_possible()
+    require_trainable(settings, "quantize", settings.of(Quantize).fit, settings.student.augment, shape)
 
 
 def run(settings: Settings) -> None:
@@ -82,6 +90,11 @@ def run(settings: Settings) -> None:
             "give the data set it was trained on"
         )
     targets = _targets(settings, data)
+    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
+    if targets is not None and (
+        wide := masks_too_wide(settings.student.augment, data.spectrogram_shape(front_end), "student")
+    ):
+        raise UserError("\n".join(wide))
     inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
     depends_on, sources = _depends_on(settings), [path]
     if targets is not None:
@@ -90,7 +103,6 @@ def run(settings: Settings) -> None:
         depends_on["batch_size"] = data.batch_size(own.fit.batch_size, settings.fabric.processes, exact=exact)
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
-    front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     task = _Task(settings, data, network, blueprint, front_end, targets, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
         scores = _halve(task) if own.bits == HALF else _make_integers(task)

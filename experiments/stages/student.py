@@ -18,7 +18,7 @@ from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.runs.reader import read_energy
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import spectrogram_shape, student_arguments, trainer_of
+from experiments.stages.training import require_trainable, spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, read_targets, student_loss
 from students import build_student
@@ -38,12 +38,12 @@ def check(settings: Settings) -> None:
     student_loss(student.distill)
     if settings.distill != "none" and settings.logits is None and student.distill.weights is not None:
         convex("student.distill.weights", student.distill.weights, 1, of="file")
-    trainer_of(settings, student.fit, student.augment).require_possible()
     if student.fit.layer_decay != 1 or student.fit.frozen_layers:
         raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
     if student.augment.crop:
         raise UserError("augment.crop=true is for teachers: a student's target logits are of whole clips")
     shape = spectrogram_shape(settings, student.mel)
+    require_trainable(settings, "student", student.fit, student.augment, shape)
     network = build_student(student.builder, **student_arguments(student, 10, shape))
     _require_limits(settings, torch_complexity(network, shape), said=False)
 

@@ -26,7 +26,7 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings, TeacherSettings
 from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import spectrogram_shape, trainer_of
+from experiments.stages.training import require_trainable, spectrogram_shape, trainer_of
 from experiments.training import checkpoint
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher, find_teacher
@@ -41,10 +41,11 @@ def check(settings: Settings) -> None:
     teacher = settings.teacher
     layout_of(settings).folder("teacher")
     shifts_of(teacher.shifts, teacher.augment.roll)
-    trainer_of(settings, teacher.fit, teacher.augment).require_possible()
     if settings.only is not None:
+        trainer_of(settings, teacher.fit, teacher.augment).require_possible()
         return
-    spectrogram_shape(settings, teacher.mel)
+    shape = spectrogram_shape(settings, teacher.mel)
+    require_trainable(settings, "teacher", teacher.fit, teacher.augment, shape)
     if teacher.weights is not None:
         read_weights(_weights_files(teacher)[-1])
     arguments = {"classes": 10, **teacher.arguments}

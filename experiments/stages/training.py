@@ -14,6 +14,8 @@ from experiments.settings.shared import Settings, StudentSettings
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
 
+MOST_VALUES = 1 << 24  # of one clip's log-mel: 64 MiB
+
 
 def trainer_of(
     settings: Settings, recipe: Recipe, augmentation: Augmentation, batch_size: int | None = None
@@ -34,6 +36,44 @@ def trainer_of(
     )
 
 
+def require_trainable(
+    settings: Settings, stage: str, recipe: Recipe, augmentation: Augmentation, shape: Sequence[int] | None
+) -> None:
+    """Check what can be checked of a training without clips.
+
+    Args:
+        settings: of the command.
+        stage: that trains, in whose `fit` the recipe stands.
+        recipe, augmentation: of this network.
+        shape: of a clip's log-mel, (1, 1, mels, frames); None: not known yet.
+
+    Raises:
+        UserError: the hardware is not there, or settings contradict each other; all of the latter are listed.
+    """
+    trainer_of(settings, recipe, augmentation).require_possible()
+    problems = (
+        [] if shape is None else masks_too_wide(augmentation, shape, "teacher" if stage == "teacher" else "student")
+    )
+    if recipe.warm_up > recipe.epochs:
+        problems.append(
+            f"{stage}.fit.warm_up={recipe.warm_up:g} is longer than {stage}.fit.epochs={recipe.epochs}: lower it, or "
+            f"shorten the whole recipe with epochs={recipe.epochs} instead"
+        )
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def masks_too_wide(augmentation: Augmentation, shape: Sequence[int], network: str) -> list[str]:
+    """What is wrong with the masks for log-mels of a shape, (1, 1, mels, frames); `network`: teacher or student."""
+    *_, mels, frames = shape
+    masks = {"frequency_mask": (mels, "bands"), "time_mask": (frames, "frames")}
+    return [
+        f"{network}.augment.{name}={width} must be below {size}, the {what} of a log-mel: it could hide all of them"
+        for name, (size, what) in masks.items()
+        if (width := getattr(augmentation, name)) >= size
+    ]
+
+
 def spectrogram_shape(settings: Settings, mel: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """(1, 1, mels, frames) of a clip of the length that the settings ask for.
 
@@ -42,10 +82,15 @@ def spectrogram_shape(settings: Settings, mel: Mapping[str, Any]) -> tuple[int, 
         mel: kind and arguments of the front end.
 
     Raises:
-        UserError: there is no such front end, or clips are too short for it.
+        UserError: there is no such front end, clips are too short for it, or log-mels would be too large to compute.
     """
     front_end = build_front_end(settings.data.sample_rate, mel)
     samples = round(settings.data.clip_seconds * settings.data.sample_rate)
+    if (size := front_end.mels * front_end.frames(samples)) > MOST_VALUES:
+        raise UserError(
+            f"data.clip_seconds={settings.data.clip_seconds}: a log-mel of {samples} samples would have {size:,} "
+            f"values, more than {MOST_VALUES:,}: take shorter clips, or fewer bands and a longer hop than {dict(mel)}"
+        )
     try:
         frames = front_end(torch.zeros(1, samples)).shape[-1]
     except (AssertionError, RuntimeError, ValueError):

@@ -149,8 +149,8 @@ def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
         raise ValueError(f"{KEY}: {in_short(strange[0])} must be a short text")
     if not scenes or len(set(scenes)) < len(scenes) or "" in scenes:
         raise ValueError(f"{KEY}: scenes={in_short(scenes)} must be names, each there once")
-    if not RATES[0] <= rate <= RATES[1]:
-        raise ValueError(f"{KEY}: sample_rate={rate} must be from {RATES[0]} to {RATES[1]} Hz")
+    if rate not in RATES:
+        raise ValueError(f"{KEY}: sample_rate={rate} must be {RATES}")
     if arguments.get("classes", len(scenes)) != len(scenes):
         raise ValueError(f"{KEY}: classes={in_short(arguments['classes'])} for {len(scenes)} scenes")
     if given := [f"{name}={in_short(arguments[name])}" for name in FRESH if arguments.get(name)]:

@@ -15,7 +15,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from data.signatures import in_short, is_of_type
+from data.ranges import fits
+from data.signatures import in_short
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
@@ -63,7 +64,7 @@ def resume(folder: Path, identity: Mapping[str, Any], beginning: Beginning) -> T
 def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     """What of a state cannot come from a training that began so, in words; nothing, if it can."""
     epochs = beginning.recipe.epochs
-    if not (is_of_type(state.epoch, int) and 1 <= state.epoch <= epochs):
+    if not (fits(int, state.epoch) and 1 <= state.epoch <= epochs):
         yield f"epoch={in_short(state.epoch)} of {epochs}"
         return
     if not _are_rows(state.rows, state.epoch):
@@ -76,7 +77,7 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     is_best = beginning.recipe.keep == "best"
     yield from _weight_faults("kept", state.kept, own if is_best else None)
     best = min(row["validation/log_loss"] for row in state.rows) if is_best else math.inf
-    if not (is_of_type(state.best, float) or state.best == math.inf) or state.best != best:
+    if not (fits(float, state.best) or state.best == math.inf) or state.best != best:
         yield f"best={in_short(state.best)}, and the rows say {best}"
     yield from _precision_faults(state.precision, beginning.precision)
     yield from _optimizer_faults(state, beginning)
@@ -89,7 +90,7 @@ def _are_rows(rows: object, epochs: int) -> bool:
     return all(
         isinstance(row, dict)
         and row.keys() == set(ROW)
-        and all(is_of_type(value, float) and (value >= 0 or name in ANY) for name, value in row.items())
+        and all(fits(float, value) and (value >= 0 or name in ANY) for name, value in row.items())
         and all(row[name] <= 1 for name in SHARE)
         and row["epoch"] == number
         for number, row in enumerate(rows, 1)
@@ -147,7 +148,7 @@ def _precision_faults(found: object, needed: Mapping[str, Any]) -> Iterator[str]
         yield "precision: not that of this training"
         return
     for name, value in found.items():
-        if not is_of_type(value, float) or (value != needed[name] if name not in MOVING else value < 0):
+        if not fits(float, value) or (value != needed[name] if name not in MOVING else value < 0):
             yield f"precision: {name}={in_short(value)}"
     if needed and not found.get("scale"):
         yield "precision: scale=0"
