@@ -14,7 +14,7 @@ from data.errors import UserError, together
 from data.ranges import in_words
 from experiments.command.composition import group_choices
 from experiments.command.keys import closest, declared_keys, is_read, meant
-from experiments.command.quoting import quoted, with_quotes
+from experiments.command.quoting import in_quotes, quoted
 from experiments.settings.stages import ALL, RENAMED, STAGES
 
 SWEEP = ("-m", "--multirun")
@@ -110,9 +110,9 @@ def read_arguments(arguments: Sequence[str]) -> Command:
         key, _, value = word.partition("=")
         if key in RENAMED and word != key:
             renamed.append(key)
-            overrides.append(with_quotes(f"{RENAMED[key]}={value}", is_sweep=is_sweep))
+            overrides.append(_with_quotes(f"{RENAMED[key]}={value}", is_sweep))
         elif _is_setting(word):
-            overrides.append(with_quotes(word, is_sweep=is_sweep))
+            overrides.append(_with_quotes(word, is_sweep))
         elif steps is None:
             stage, steps = True, _stage(word, problems)
             overrides.append(f"stage={word}")
@@ -131,12 +131,10 @@ def read_arguments(arguments: Sequence[str]) -> Command:
 def _groups_without_name(command: Command) -> Iterable[str]:
     """What is wrong with choices of files that are no single name, at which Hydra would fail."""
     for each in command.parsed:
-        names = group_choices().get(each.key_or_group)
-        if names is None or each.package is not None or each.is_sweep_override():
-            continue
-        if not isinstance(value := each.value(), str):
-            more = f"; several stages are stage.steps={in_words(value)}" if each.key_or_group == "stage" else ""
-            yield f"{each.key_or_group}={in_words(value)} must be one of: {', '.join(names)}{more}"
+        group = each.key_or_group
+        if group in group_choices() and not each.is_sweep_override() and not isinstance(value := each.value(), str):
+            more = f"; several stages are stage.steps={in_words(value)}" if group == "stage" else ""
+            yield f"{group}={in_words(value)} must be one of: {', '.join(group_choices()[group])}{more}"
 
 
 def _without_flags(arguments: Sequence[str], problems: list[str]) -> tuple[list[str], list[str], list[str]]:
@@ -228,6 +226,14 @@ def _no_setting(word: str, steps: Sequence[str]) -> str:
     if word in keys:
         return f"{word} has no value: write {word}=VALUE"
     return f"{word!r} is no setting, which are key=value{meant(closest(word, keys))}"
+
+
+def _with_quotes(word: str, is_sweep: bool) -> str:
+    """A setting whose value Hydra takes as it stands."""
+    key, _, value = word.partition("=")
+    if (declared := declared_keys().get(key.lstrip("+"))) is None:
+        return word
+    return f"{key}={in_quotes(value, declared.kind, is_path=declared.is_path, is_sweep=is_sweep)}"
 
 
 def _named_by(override: Override) -> Iterable[str]:

@@ -7,13 +7,13 @@ that a comma that is part of a path needs quotes within the shell's own: data.ro
 
 import os
 import re
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from data.ranges import fits
-from experiments.command.keys import declared_keys
 
 QUOTES = "'\""
 SWEEPS = re.compile(r"(choice|glob|range|interval|shuffle|sort|tag|extend_list)\(.*\)", re.DOTALL)
@@ -25,22 +25,19 @@ def quoted(text: str) -> str:
     return QuotedString(literal, Quote.single).with_quotes()
 
 
-def with_quotes(word: str, *, is_sweep: bool) -> str:
-    """A setting, key=value, whose value is in quotes where it is a path, or a text that Hydra's grammar does not take.
+def in_quotes(value: str, kind: Any, *, is_path: bool, is_sweep: bool) -> str:
+    """The value of a setting for Hydra: in quotes where it is a path, or a text that Hydra's grammar does not take.
 
     Args:
-        word: of the command line.
+        value: as it stands on the command line.
+        kind: type of the setting.
+        is_path: whether it names files or folders.
         is_sweep: whether commas separate values.
     """
-    key, _, value = word.partition("=")
-    declared = declared_keys().get(key.lstrip("+"))
-    if declared is None or not value:
-        return word
-    if declared.is_path:
-        return f"{key}={_paths(value, is_sweep=is_sweep, is_list=fits(declared.kind, []))}"
-    if fits(declared.kind, "") and value[0] not in QUOTES and not _is_grammatical(word):
-        return f"{key}={quoted(value)}"
-    return word
+    if is_path and value:
+        return _paths(value, is_sweep=is_sweep, is_list=fits(kind, []))
+    is_text = bool(value) and fits(kind, "") and value[0] not in QUOTES
+    return quoted(value) if is_text and not _is_grammatical(value) else value
 
 
 def _paths(value: str, *, is_sweep: bool = False, is_list: bool = False) -> str:
@@ -48,7 +45,7 @@ def _paths(value: str, *, is_sweep: bool = False, is_list: bool = False) -> str:
     if is_sweep and (SWEEPS.fullmatch(value) or len(parts := divided(value)) > 1):
         return value if SWEEPS.fullmatch(value) else ",".join(_paths(part, is_list=is_list) for part in parts)
     exists = os.path.lexists(value)
-    if value == "null" or _is_quoted(value) or ("${" in value and not exists):
+    if value == "null" or _is_quoted(value) or (re.search(r"\$\{.*\}", value) and not exists):
         return value
     if is_list and value[0] == "[" and value[-1] == "]" and not exists:
         return f"[{','.join(_paths(part) for part in divided(value[1:-1]) if part)}]"
@@ -84,9 +81,9 @@ def _is_quoted(value: str) -> bool:
     return quote in QUOTES and bool(re.fullmatch(rf"{quote}(\\.|[^\\{quote}])*{quote}", value, re.DOTALL))
 
 
-def _is_grammatical(word: str) -> bool:
+def _is_grammatical(value: str) -> bool:
     try:
-        OverridesParser.create().parse_override(word)
+        OverridesParser.create().parse_override(f"key={value}")
     except HydraException:
         return False
     return True

@@ -6,17 +6,22 @@ empty. Metrics are named <split>/<metric> in every stage; <split>/<metric>/low a
 over recordings.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from data.errors import UserError
 from data.scenes import ClipSet
 from data.tables import table_text
 from experiments.evaluation.bootstrap import metric_intervals
+from experiments.evaluation.doubts import REMEDY, doubts
 from experiments.evaluation.metrics import Bin, confusion, evaluate, reliability, softmax, subsets_of
 from experiments.evaluation.predictions import predictions_text, read_predictions
-from experiments.runs.layout import CONFUSION, PREDICTIONS, RELIABILITY, write_text
+from experiments.runs.layout import CONFUSION, DOUBTS, PREDICTIONS, RELIABILITY, write_text
+
+log = logging.getLogger(__name__)
 
 
 def split_metrics(
@@ -29,8 +34,16 @@ def split_metrics(
         split: its name.
         probabilities: (n, classes) of its clips, in their order.
         intervals: also their edges, "<split>/<metric>/low" and ".../high".
+
+    Raises:
+        UserError: probabilities are not finite.
     """
     rows = clips.indices(split)
+    if wrong := int((~np.isfinite(probabilities)).any(axis=1).sum()):
+        raise UserError(
+            f"the answers to {wrong} of {len(rows)} {split} clips are no numbers: lower the learning rate, or compute "
+            "with fabric.precision=32-true, and train anew with force=true"
+        )
     labels, members = clips.labels[rows], [clips.clips[row] for row in rows]
     devices = [clip.device for clip in members]
     metrics = evaluate(probabilities, labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
@@ -53,6 +66,7 @@ def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:
 
 def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, float]:
     """Metrics of the test split with their intervals; its predictions, confusion matrix and reliability are written.
+    What speaks against them (doubts.py) is said, and written to doubts.txt.
 
     Args:
         clips: the data set.
@@ -65,6 +79,10 @@ def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -
     write_text(folder / PREDICTIONS, predictions_text(names, probabilities, clips.scenes))
     write_text(folder / CONFUSION, _confusion_text(confusion(probabilities, clips.labels[rows]), clips.scenes))
     write_text(folder / RELIABILITY, _reliability_text(reliability(probabilities, clips.labels[rows])))
+    recordings = [clips.clips[row].recording for row in rows]
+    if found := doubts(probabilities, clips.labels[rows], recordings, clips.scenes):
+        write_text(folder / DOUBTS, "".join(f"{each}\n" for each in found))
+        log.warning("%s: this result is doubtful: %s; %s", folder, "; ".join(found), REMEDY)
     return metrics
 
 

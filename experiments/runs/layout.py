@@ -21,12 +21,13 @@ RESUME = "resume.pt"  # of a training that is not finished
 SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
 REPORT, PACKAGE = "report.html", "submission.zip"
 PREDICTIONS, CONFUSION, RELIABILITY = "predictions.csv", "confusion.csv", "reliability.csv"  # of the test split
+DOUBTS = "doubts.txt"  # what speaks against a result, a sentence a line
 LAYERS, OPERATORS = "layers.json", "operators.json"
 ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
 # What is deleted when a run of the same name begins.
 RESULTS = (
     *(RECORD, SCORES, REPORT, NOT_FINITE, CHECKPOINT, LOGITS, MODEL),
-    *(PREDICTIONS, CONFUSION, RELIABILITY, LAYERS, OPERATORS, ONNX, PROGRAM, PACKAGE),
+    *(PREDICTIONS, CONFUSION, RELIABILITY, DOUBTS, LAYERS, OPERATORS, ONNX, PROGRAM, PACKAGE),
 )
 
 LONGEST = 200  # bytes of a folder's name; file systems take 255
