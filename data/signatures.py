@@ -1,5 +1,7 @@
-"""Whether values from a file or from settings are of the types, and within the ranges, that a function declares: those of
-the annotations of its signature, as ranges.py reads them."""
+"""Whether values from a file or from settings are of the types, and in the ranges, that a function's annotations say.
+
+Conventions: those of ranges.py.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,7 +13,7 @@ SHOWN = 80  # characters of a value in a message
 
 
 def misfits(function: Callable[..., object], arguments: Mapping[str, object]) -> list[str]:
-    """The arguments that are not of their declared types or ranges, in words: the name, the value and what it must be."""
+    """The arguments that are not of their declared types or ranges, in words: name, value and what it must be."""
     declared = _types_of(function)
     return [
         f"{name}={in_short(value)} must be {wanted(declared[name], value)}"

@@ -30,13 +30,7 @@ from experiments.runs.record import Run
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
 from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import (
-    masks_too_wide,
-    require_trainable,
-    spectrogram_shape,
-    student_arguments,
-    trainer_of,
-)
+from experiments.stages.training import require_trainable, spectrogram_shape, student_arguments, trainer_of
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, read_targets, student_loss
 from students import build_student
@@ -91,10 +85,6 @@ def run(settings: Settings) -> None:
         )
     targets = _targets(settings, data)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
-    if targets is not None and (
-        wide := masks_too_wide(settings.student.augment, data.spectrogram_shape(front_end), "student")
-    ):
-        raise UserError("\n".join(wide))
     inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
     depends_on, sources = _depends_on(settings), [path]
     if targets is not None:
@@ -208,6 +198,7 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
             network.freeze_steps()
 
     batch_size = task.run.identity["settings"]["batch_size"]
+    require_trainable(task.settings, "quantize", own.fit, task.settings.student.augment, task.shape)
     trainer_of(task.settings, own.fit, task.settings.student.augment, batch_size).train(
         task.run,
         task.data,

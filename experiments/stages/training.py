@@ -51,27 +51,30 @@ def require_trainable(
         UserError: the hardware is not there, or settings contradict each other; all of the latter are listed.
     """
     trainer_of(settings, recipe, augmentation).require_possible()
-    problems = (
-        [] if shape is None else masks_too_wide(augmentation, shape, "teacher" if stage == "teacher" else "student")
-    )
+    if shape is not None:
+        _require_masks(augmentation, shape, "teacher" if stage == "teacher" else "student")
     if recipe.warm_up > recipe.epochs:
-        problems.append(
+        raise UserError(
             f"{stage}.fit.warm_up={recipe.warm_up:g} is longer than {stage}.fit.epochs={recipe.epochs}: lower it, or "
             f"shorten the whole recipe with epochs={recipe.epochs} instead"
         )
-    if problems:
-        raise UserError("\n".join(problems))
 
 
-def masks_too_wide(augmentation: Augmentation, shape: Sequence[int], network: str) -> list[str]:
-    """What is wrong with the masks for log-mels of a shape, (1, 1, mels, frames); `network`: teacher or student."""
+def _require_masks(augmentation: Augmentation, shape: Sequence[int], network: str) -> None:
+    """Check the masks for log-mels of a shape, (1, 1, mels, frames).
+
+    Raises:
+        UserError: one could hide all of a log-mel; `network`, teacher or student, is for the message.
+    """
     *_, mels, frames = shape
     masks = {"frequency_mask": (mels, "bands"), "time_mask": (frames, "frames")}
-    return [
+    problems = [
         f"{network}.augment.{name}={width} must be below {size}, the {what} of a log-mel: it could hide all of them"
         for name, (size, what) in masks.items()
         if (width := getattr(augmentation, name)) >= size
     ]
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def spectrogram_shape(settings: Settings, mel: Mapping[str, Any]) -> tuple[int, int, int, int]:
