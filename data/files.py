@@ -20,7 +20,7 @@ REMEDIES = {
     errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EIO: "see to that disk",
 }
-CODE = re.compile(r"os error (\d+)")  # as safetensors has it
+CODE = re.compile(r"(?:os error|errno =) (\d+)")  # as safetensors and HDF5 have it
 TEMPORARY = re.compile(r"(\.\d+\.tmp)+$")
 
 
@@ -91,11 +91,20 @@ def cannot_write(path: str | Path, error: Exception, elsewhere: str = ELSEWHERE)
         elsewhere: how another place is chosen.
     """
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    code = getattr(error, "errno", None) or (int(found[1]) if (found := CODE.search(reason)) else None)
+    code = _code(error)
     name = TEMPORARY.sub("", str(path))  # the file that was to be there in the end
     why = os.strerror(code) if code else reason
     remedy = REMEDIES.get(code, "mend the permissions") if code else "free space there"
     return UserError(f"cannot write {name} ({why}): {remedy}, or {elsewhere}")
+
+
+def _code(error: BaseException | None) -> int | None:
+    """The system's number for a reason, of an error or of what it came from."""
+    while error is not None:
+        if code := getattr(error, "errno", None) or (int(found[1]) if (found := CODE.search(str(error))) else None):
+            return code
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def file_sha256(path: str | Path) -> str:

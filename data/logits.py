@@ -69,16 +69,16 @@ class LogitsWriter:
         if len(shifts) > 1:
             self._attributes["shifts"] = json.dumps(list(shifts))
             self._columns[BY_SHIFT] = (np.float32, (len(shifts), len(scenes)))
-        self._lock = ExitStack()
-        self._lock.enter_context(
-            locked(
-                Path(f"{self.partial}.lock"),
-                f"writing {self.path}",
-                otherwise="choose another name",
-                elsewhere="choose another folder",
-            )
+        lock = locked(
+            Path(f"{self.partial}.lock"),
+            f"writing {self.path}",
+            otherwise="choose another name",
+            elsewhere="choose another folder",
         )
-        self._store = self._taken_up() or self._laid_out()
+        with ExitStack() as stack:
+            stack.enter_context(lock)
+            self._store = self._taken_up() or self._laid_out()
+            self._lock = stack.pop_all()
 
     def _laid_out(self) -> Store:
         create(self.partial, self._filenames, self._columns, self._attributes)
@@ -120,15 +120,15 @@ class LogitsWriter:
 
     def seal(self, **accuracies: float) -> None:
         """Give the file its final name, with the accuracies the logits have; every row must be done."""
-        self._store.require_done()
-        rows, values = range(len(self._filenames)), {name: np.array(self._store[name]) for name in self._columns}
-        attributes = {**self._attributes, **accuracies}
-        attributes[DIGEST] = content_digest(attributes, self._filenames, values)
-        with replacing(self.path) as finished:
-            create(finished, self._filenames, self._columns, attributes)
-            Store(finished, LOGITS).fill(rows, **values)
-        self.partial.unlink()
-        self._lock.close()
+        with self._lock:
+            self._store.require_done()
+            rows, values = range(len(self._filenames)), {name: np.array(self._store[name]) for name in self._columns}
+            attributes = {**self._attributes, **accuracies}
+            attributes[DIGEST] = content_digest(attributes, self._filenames, values)
+            with replacing(self.path) as finished:
+                create(finished, self._filenames, self._columns, attributes)
+                Store(finished, LOGITS).fill(rows, **values)
+            self.partial.unlink()
 
 
 def read_logits(

@@ -6,17 +6,21 @@ HDF5's own structures never change again: rows are written straight to their pla
 last. A process that is killed leaves whole rows and unfinished ones, nothing in between, and the next one goes on.
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
 
 from data.errors import UserError, listed
-from data.files import replacing
+from data.files import cannot_write, replacing
 from data.layout import DONE, NAMES, Column, DamageError, Kind, read_layout, shown
+
+HEADERS = 64 << 10  # bytes: at most what HDF5 needs besides
 
 Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]  # name -> type, and shape of one row
 Rows = Sequence[int] | np.ndarray
@@ -31,23 +35,36 @@ def create(path: Path, filenames: Sequence[str], columns: Columns, attributes: M
         UserError: the folder cannot be written, or has no room for the file.
     """
     rows = len(filenames)
+    wanted = {**columns, DONE: (np.uint8, ())}
+    names = np.char.encode(np.asarray(filenames), "utf-8")
+    size = names.nbytes + sum(len(str(value)) for value in attributes.values()) + HEADERS
+    size += sum(rows * np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in wanted.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            with h5py.File(temporary, "w", libver="latest", locking=False) as file:  # it has no other user
-                file.attrs.update(attributes)
-                file.create_dataset(NAMES, data=np.char.encode(np.asarray(filenames), "utf-8"))
-                for name, (dtype, shape) in {**columns, DONE: (np.uint8, ())}.items():
-                    _allocate(file, name, np.dtype(dtype), (rows, *shape))
+            # A full disk is found before HDF5 meets it, which may crash, and before the work, not in the middle of it.
+            with open(temporary, "wb") as file:
+                _reserve(file, size)
+            with h5py.File(temporary, "w", libver="latest", locking=False) as store:  # it has no other user
+                store.attrs.update(attributes)
+                store.create_dataset(NAMES, data=names)
+                for name, (dtype, shape) in wanted.items():
+                    _allocate(store, name, np.dtype(dtype), (rows, *shape))
             with open(temporary, "r+b") as file:
-                if hasattr(os, "posix_fallocate"):
-                    # Reserve the blocks now: a full disk is found before the work, not in the middle of it.
-                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+                _reserve(file, temporary.stat().st_size)
                 os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free space there or choose another folder"
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Give a file its blocks on the disk, or fail.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
@@ -172,9 +189,16 @@ class Store:
         self._mark(rows, 1)
 
     def fill(self, rows: Rows, **values: np.ndarray) -> None:
-        """Put rows and commit them."""
-        self.put(rows, **values)
-        self.commit(rows)
+        """Put rows and commit them.
+
+        Raises:
+            UserError: the disk failed; no row is marked done.
+        """
+        try:
+            self.put(rows, **values)
+            self.commit(rows)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def _mark(self, rows: Rows, done: int) -> None:
         with open(self.path, "r+b", buffering=0) as file:

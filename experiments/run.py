@@ -25,6 +25,7 @@ from experiments.command.arguments import Command, read_arguments
 from experiments.command.composition import CONF, ROOT, register
 from experiments.command.console import answering, flush, logging_put_back, start_logging, variables
 from experiments.command.help import answered
+from experiments.command.launcher import refusal
 from experiments.command.mistakes import explained
 from experiments.command.schema import composed, settings_of
 from experiments.distributed.processes import is_first
@@ -76,7 +77,7 @@ def _run(command: Command) -> None:
     Raises:
         UserError: see run_stages, and what Hydra refuses.
     """
-    if "hydra/launcher=ray" in command.overrides and importlib.util.find_spec("ray") is None:
+    if (has_ray := "hydra/launcher=ray" in command.overrides) and importlib.util.find_spec("ray") is None:
         raise UserError("hydra/launcher=ray needs Ray: pip install '.[cluster]'")
     register()
     sys.argv = [sys.argv[0], *command.for_hydra()]
@@ -92,6 +93,10 @@ def _run(command: Command) -> None:
             _run_hydra()
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(explained(error, command)) from error
+        except OSError as error:
+            if not has_ray or isinstance(error, BrokenPipeError):
+                raise
+            raise UserError(refusal(error)) from error
         finally:
             HydraConfig.instance().cfg = outer  # a sweep leaves its own
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
+from data.files import cannot_write
 from data.names import printable
 from experiments.distributed.processes import is_first
 
@@ -36,7 +37,7 @@ class Progress(logging.StreamHandler):
         if isinstance(error, BrokenPipeError):
             leave()
         if isinstance(error, OSError):
-            raise error
+            raise cannot_write("standard output", error, "send it elsewhere") from error
         super().handleError(record)
 
 

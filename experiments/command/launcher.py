@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+SOCKET = "/ray/session_2026-12-31_23-59-59_999999_9999999/sockets/plasma_store"  # as Ray names one in its folder
+LONGEST = 107 - len(SOCKET)  # what the system's 107 bytes for the path of a socket leave
+
 
 def _ray_init() -> dict[str, Any]:
     """Arguments of ray.init; None is Ray's own choice.
@@ -19,6 +22,17 @@ def _ray_init() -> dict[str, Any]:
         "include_dashboard": False,
         "runtime_env": {"env_vars": {"PYTHONPATH": path}},  # this code, not another that may be installed there
     }
+
+
+def refusal(error: OSError) -> str:
+    """What to do where Ray does not start: it is not at its address, or its sockets have no place."""
+    if isinstance(error, ConnectionError):
+        return str(error)
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return (
+        f"Ray cannot begin in {folder} ({error}): set TMPDIR to a folder that can be written and whose path has "
+        f"at most {LONGEST} bytes, as /tmp"
+    )
 
 
 @dataclass

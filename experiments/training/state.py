@@ -66,9 +66,10 @@ def save_state(folder: Path, identity: Mapping[str, Any], state: TrainingState) 
     """
     content = {name: value for name, value in vars(state).items() if name != "average" or value is not None}
     try:
-        with replacing(folder / RESUME) as temporary:
-            torch.save({IDENTITY: json.dumps(identity), **content}, temporary)
-    except RuntimeError as error:  # torch's writer on a disk that is full
+        # To an open file, because torch's own writer does not say why it cannot write.
+        with replacing(folder / RESUME) as temporary, open(temporary, "wb") as file:
+            torch.save({IDENTITY: json.dumps(identity), **content}, file)
+    except RuntimeError as error:
         raise cannot_write(folder / RESUME, error) from error
 
 
