@@ -40,6 +40,13 @@ def test_no_other_choice_is_better(found: list, more: int) -> None:
         allocate(layers, budget - more - 1)
 
 
+def test_of_equal_losses_the_fewest_bytes_are_chosen() -> None:
+    """Oracle: by hand: a layer that loses nothing by 4 bits has them although there is room for 8."""
+    layers = {"a": (Option(4, 10, 0.5), Option(8, 20, 0.5)), "b": (Option(4, 10, 0.5), Option(8, 20, 0.25))}
+    assert allocate(layers, 100) == {"a": 4, "b": 8}
+    assert allocate({"a": layers["a"][::-1]}, 100) == {"a": 4}
+
+
 def test_sensitivity_is_the_divergence_of_one_rounded_layer(generator: torch.Generator) -> None:
     """Oracle: the second layer rounded by hand at its scales, softmax and divergence written
     out; 8 bits lose less than 4; bytes by hand."""
