@@ -22,6 +22,7 @@ FOREIGN = {
         *("5", '{"settings": 5, "inputs": {}}', '{"settings": {}, "inputs": []}', '{"settings": {}}'),
         *('{"settings": {}, "inputs": {"waves": 5}}', '{"settings": {}, "inputs": {}, "sources": [1]}'),
         '{"settings": {}, "inputs": {}, "sources": "abc"}',
+        json.dumps({"settings": {}, "inputs": {}, "sources": [f"runs/{'x' * 256}/logits.h5"]}),  # no file is called so
     ],
     "history.jsonl": ["5", '{"loss": 1}', '{"epoch": 1, "loss": []}', '{"epoch": 1}\n{'],
     "energy.json": [

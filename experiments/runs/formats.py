@@ -6,6 +6,7 @@ where. Numbers are finite, texts are no numbers and truth values neither, and no
 
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ DAMAGE = (UserError, OSError, ArithmeticError, ValueError, TypeError, LookupErro
 BIN = ("low", "high", "items", "confidence", "accuracy")  # columns of reliability.csv
 BYTES, HISTORY_BYTES = 4 << 20, 64 << 20  # of a file; those of a long training have a hundredth of it
 DEPTH = 50  # of mappings and lists in each other
-LONGEST_PATH = 4096
+LONGEST_PATH, LONGEST_PART = 2048, 255  # characters, and bytes of a name in it; systems take no longer ones
 COUNT = re.compile(r"[0-9]{1,15}")
 
 Row = Mapping[str, Any]
@@ -214,9 +215,10 @@ def _text(value: Any, what: str) -> str:
 
 
 def _path(value: Any, what: str) -> Path:
-    if "\0" in (text := _text(value, what)) or len(text) > LONGEST_PATH:
+    path = Path(text := _text(value, what))
+    if "\0" in text or len(text) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_PART for part in path.parts):
         raise ValueError(f"{what}: {text!r} is no path")
-    return Path(text)
+    return path
 
 
 def _list(value: Any, what: str) -> list[Any]:
