@@ -27,7 +27,11 @@ def evaluation_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"submit.evaluation={folder} is no folder")
-    if (folder / LIST).is_file():
+    try:
+        has_list = (folder / LIST).is_file()
+    except PermissionError as error:
+        raise UserError(f"submit.evaluation: {error.filename}: {error.strerror}: mend the permissions") from None
+    if has_list:
         files = [folder / with_slashes(name) for name in read_table(folder / LIST, ["filename"])["filename"]]
         if missing := [path for path in files if not os.path.isfile(path)]:
             lines = listed(describe_missing(missing))
