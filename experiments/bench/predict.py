@@ -21,12 +21,13 @@ from experiments.bench.teacher import DATA, RATE
 from experiments.bench.timing import Row, in_turns, rates, row
 from experiments.command.schema import composed
 from experiments.inference.classifier import load_classifier
-from experiments.inference.sounds import BATCH, classified_text, classify_files, sound_files
+from experiments.inference.sounds import classified_text, classify_files, sound_files
 from students import build_student
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.tflite import write_tflite
 
+TOGETHER, CALIBRATED = 64, 8  # clips that the network alone computes at a time, as in bench quantize; for its scales
 FILE_RATE, BYTES = 44_100, 3  # Hz; of a sample
 
 
@@ -34,11 +35,11 @@ FILE_RATE, BYTES = 44_100, 3  # Hz; of a sample
 def run(arguments: argparse.Namespace) -> list[Row]:
     """All rows: what, median, unit, rounds."""
     count, rounds = arguments.clips, arguments.rounds
-    if count < BATCH or rounds < 1:
-        raise UserError(f"--clips={count} must be at least {BATCH}, --rounds={rounds} at least 1")
+    if count < TOGETHER or rounds < 1:
+        raise UserError(f"--clips={count} must be at least {TOGETHER}, --rounds={rounds} at least 1")
     student = composed("student=cp_mobile", DATA).student
-    spectrograms = build_front_end(RATE, student.mel)(torch.randn(BATCH, RATE) / 10)
-    network = calibrate(fold(build_student(student.builder, size=arguments.size).eval()), [spectrograms])
+    spectrograms = build_front_end(RATE, student.mel)(torch.randn(TOGETHER, RATE) / 10)
+    network = calibrate(fold(build_student(student.builder, size=arguments.size).eval()), [spectrograms[:CALIBRATED]])
     metadata = {"scenes": SCENES, "sample_rate": RATE, "mel": student.mel}
     with tempfile.TemporaryDirectory() as folder:
         sounds = Path(folder) / "sounds"
@@ -57,14 +58,14 @@ def run(arguments: argparse.Namespace) -> list[Row]:
             classified_text(found, SCENES)
 
         def compute() -> None:
-            for _ in range(count // BATCH):
+            for _ in range(count // TOGETHER):
                 classifier.probabilities(spectrograms)
 
         seconds = in_turns({"predict": predict, "compute": compute}, rounds)
-    predicted, computed = rates(seconds["predict"], count), rates(seconds["compute"], count // BATCH * BATCH)
+    predicted, computed = rates(seconds["predict"], count), rates(seconds["compute"], count // TOGETHER * TOGETHER)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [
-        row(f"the integer network in PyTorch, as the device, {BATCH} clips at a time", computed, "clips/s"),
+        row(f"the integer network in PyTorch, as the device, {TOGETHER} clips at a time", computed, "clips/s"),
         row(f"stage=predict, {count} files of one second", predicted, "files/s"),
         row("stage=predict / the network alone", np.divide(predicted, computed).tolist(), "times"),
         row("most memory resident", [peak], "MiB"),

@@ -20,7 +20,7 @@ from data.tables import untabular
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier
 
-BATCH = 64  # clips, at least, that are computed together
+BATCH = 32  # clips, at least, that are computed together: a few hundred MB in the network
 AHEAD = 2  # batches
 
 Item = TypeVar("Item")
