@@ -168,7 +168,7 @@ def test_a_setting_that_no_stage_reads_is_said(tmp_path: Path) -> None:
     result = run(tmp_path, "rank", "quantize.bits=4", "teacher=passt", "name=x", "rank.runs=null")
     assert result.returncode == 0
     assert [line for line in result.stdout.splitlines() if "not read" in line] == [
-        "not read by rank: quantize.bits, teacher"
+        "not read by rank: quantize.bits (read by quantize), teacher (read by teacher)"
     ]
     assert "not read" not in run(tmp_path, "rank", "name=x", "runs=runs").stdout
 
@@ -180,6 +180,26 @@ def test_parts_of_groups_are_read() -> None:
     for key in ("student.fit", "student.size", "teacher", "limits", "score.predictions"):
         assert not is_read(key, ["quantize"]), key
     assert is_read("teacher.fit.epochs", ALL)
+
+
+@pytest.mark.parametrize(
+    ("words", "unread"),
+    [
+        ("score epochs=3", "not read by score: epochs (read by teacher, student, quantize)"),
+        ("teacher quantize.bits=4", "not read by teacher: quantize.bits (read by quantize)"),
+        ("quantize epochs=3", "not read by quantize: epochs (read by teacher, student, quantize)"),
+        ("quantize epochs=3 quantize.method=qat", None),
+        ("quantize quantize.fit.epochs=30", "not read by quantize: quantize.fit.epochs (read by quantize)"),
+        ("student distill=none logits=x.h5", "not read by student: logits (read by ensemble, student, quantize)"),
+        ("student logits=x.h5", None),
+        ("teacher only=logits epochs=3", "not read by teacher: epochs (read by teacher, student, quantize)"),
+        ("all epochs=3", None),
+        ("student -m epochs=1,2", None),
+    ],
+)
+def test_what_has_no_effect_is_said_with_the_stages_that_read_it(words: str, unread: str | None) -> None:
+    """Oracle: what each stage does with the settings, by hand."""
+    assert read_arguments(words.split()).notices() == ([] if unread is None else [unread])
 
 
 def touched(source: str) -> set[str]:

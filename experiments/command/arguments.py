@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from data.errors import UserError, together
 from data.ranges import in_words
 from experiments.command.composition import group_choices
-from experiments.command.keys import closest, declared_keys, is_read, meant
+from experiments.command.keys import closest, declared_keys, is_read, meant, with_readers
 from experiments.command.quoting import in_quotes, quoted
 from experiments.settings.stages import ALL, RENAMED, STAGES
 
@@ -85,10 +85,11 @@ class Command:
         found = [f"{key}= is now called {RENAMED[key]}=; the old name still works" for key in self.renamed]
         named = [key for each in self.parsed for key in _named_by(each)]
         tops = _tops() - {"stage", "hydra", "given", "swept"}
-        unread = [key for key in dict.fromkeys(named) if key.split(".")[0] in tops and not is_read(key, self.steps)]
-        if unread and self.steps:
+        values = {each.key_or_group: each.value() for each in self.parsed if not each.is_sweep_override()}
+        asked = [key for key in dict.fromkeys(named) if key.split(".")[0] in tops]
+        if self.steps and (unread := [key for key in asked if not is_read(key, self.steps, values)]):
             more = f" and {len(unread) - SHOWN} more" if len(unread) > SHOWN else ""
-            found.append(f"not read by {', '.join(self.steps)}: {', '.join(unread[:SHOWN])}{more}")
+            found.append(f"not read by {', '.join(self.steps)}: {', '.join(map(with_readers, unread[:SHOWN]))}{more}")
         return found
 
 

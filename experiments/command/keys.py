@@ -5,14 +5,15 @@ import difflib
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from data.ranges import in_words
 from data.settings import hints_of
 from experiments.settings.shared import SPECIAL, Settings
-from experiments.settings.stages import STAGES
+from experiments.settings.stages import IDLE, STAGES
 
 ALIASES = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "optimiser": "optimizer"}
 BOOLEAN = ("true", "false")
@@ -54,10 +55,33 @@ def declared_keys() -> dict[str, Key]:
     return found
 
 
-def is_read(key: str, steps: Iterable[str]) -> bool:
-    """Whether one of some stages reads a setting, or a part of a group of settings."""
-    names = [name for step in steps for name in (*STAGES[step].reads, *([step] if STAGES[step].own else []))]
-    return any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for name in names)
+def is_read(key: str, steps: Iterable[str], values: Mapping[str, object] = MappingProxyType({})) -> bool:
+    """Whether one of some stages reads a setting, or a part of a group of settings.
+
+    Args:
+        key: of the setting or the group.
+        steps: the stages.
+        values: of the command line, by key; with some of them a stage reads less.
+    """
+    for step in steps:
+        names = (*STAGES[step].reads, *([step] if STAGES[step].own else []))
+        idle = [
+            name
+            for (stage, other, value, is_default), those in IDLE.items()
+            for name in those
+            if stage == step and values and values.get(other, value if is_default else None) == value
+        ]
+        if any(f"{key}.".startswith(f"{name}.") for name in idle):
+            continue
+        if any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for name in names):
+            return True
+    return False
+
+
+def with_readers(key: str) -> str:
+    """A setting, and which stages read it."""
+    stages = [step for step in STAGES if is_read(key, [step])]
+    return f"{key} (read by {', '.join(stages)})" if stages else key
 
 
 def closest(key: str, keys: Sequence[str]) -> list[str]:

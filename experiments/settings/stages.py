@@ -224,6 +224,17 @@ STAGES: Mapping[str, Stage] = {
         "validate.package",
     ),
 }
+# Stage, and a setting with the value at which the stage reads no more of the others; whether that is its default.
+IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
+    {
+        ("teacher", "only", "logits", False): ("epochs", "teacher.fit"),
+        ("student", "distill", "none", False): ("logits", "student.distill.temperature", "student.distill.weights"),
+        ("quantize", "quantize.method", "ptq", True): (
+            *("quantize.fit", "quantize.frozen", "quantize.learns_from", "epochs", "distill", "logits", "fabric"),
+            *("student.augment", "student.distill"),
+        ),
+    }
+)
 ALL = ("data", "teacher", "student", "quantize")  # the steps of stage=all
 RENAMED: Mapping[str, str] = MappingProxyType(  # spellings of earlier versions, which still work
     {
