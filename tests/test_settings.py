@@ -3,22 +3,28 @@
 import dataclasses
 import inspect
 import math
+import os
 import typing
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from command import run
 from hypothesis import given
 from hypothesis import strategies as st
-from test_command_line import SCREEN
+from test_command_line import ODD, SCREEN
 
 from data.errors import UserError
 from data.front_ends import front_ends
 from data.ranges import Range, described, fits, numbers_without_range, wanted
 from data.registry import build
+from data.scenes import ClipSet
 from data.settings import problems_of
+from experiments.command.arguments import read_arguments
 from experiments.command.keys import declared_keys
-from experiments.run import resolve
+from experiments.command.quoting import divided
+from experiments.run import resolve, run_stages
 from experiments.settings.shared import SPECIAL, Settings
 from experiments.settings.stages import STAGES
 from students import list_students
@@ -184,3 +190,137 @@ def test_the_command_line_refuses_wrong_types_of_every_setting(start: int) -> No
         assert named, (left, message)
         assert len(message.splitlines()) <= SCREEN
         left = {key: value for key, value in left.items() if key not in named}
+
+
+# Settings that contradict each other, arguments of builders, choices, paths.
+
+WRONG = {
+    "student student.augment.frequency_mask=256": "student.augment.frequency_mask=256 must be below 256",
+    "student student.augment.time_mask=64": "student.augment.time_mask=64 must be below 64, the frames of a log-mel",
+    "teacher teacher.augment.time_mask=999": "teacher.augment.time_mask=999 must be below",
+    "student student.mel.high=17000": "half of sample_rate=32000",
+    "student student.mel.window=8192": "window=8192 must not be longer than fft=4096",
+    "student student.mel.hop=0": "hop=0 must be from 1",
+    "student student.mel.mels=3": "mels=3 must be from 4",
+    "student student.mel.mels=99999": "mels=99999 must be from 4 to 1024",
+    "student student.mel.fft=many": "fft='many' must be a whole number",
+    "student data.clip_seconds=600 student.mel.hop=20": "take shorter clips",
+    "student data.clip_seconds=0.00001": "data.clip_seconds=1e-05",
+    "student data.sample_rate=8000": "half of sample_rate=8000",
+    "student student.fit.epochs=3": "student.fit.warm_up=14 is longer than student.fit.epochs=3",
+    "quantize quantize.method=qat quantize.fit.warm_up=99": "quantize.fit.warm_up=99 is longer",
+    "student student.fit.accumulate=9": "accumulate=9 parts of 16 clips are too small",
+    "student student.fit.frozen_layers=1": "fit.frozen_layers are for teachers",
+    "teacher teacher.fit.frozen_layers=999": "leaves nothing to train",
+    "student student.augment.crop=true": "augment.crop=true is for teachers",
+    "student student.augment.crop_seconds=2": "needs student.augment.crop=true",
+    "student student.distill.weights=[1,1]": "student.distill.weights=[1, 1] must be 1 numbers",
+    "student student.distill.weights=[0,0]": "not all zero",
+    "student student.arguments.base_channels=9": "base_channels=9 must be a multiple of 8",
+    "student student.arguments.base_channels=1e9": "base_channels=1000000000.0 must be a whole number",
+    "student student.arguments.expansion_rate=-1": "expansion_rate=-1 must be above 0",
+    "student student.arguments.grn=5": "grn=5 must be true or false",
+    "student +student.arguments.foo=1": "it takes classes, size",
+    "student student=baseline student.arguments.dropout=1": "dropout=1 must be from 0 to below 1",
+    "student student=baseline student.size=6k": "unexpected keyword argument 'size'",
+    "student student=cnn_gru student.arguments.units=0": "units=0 must be from 1",
+    "student student=null": "student=null must be one of: baseline, cnn_gru, cp_mobile",
+    "student student=foo": "there is no student/foo",
+    "teacher teacher=[passt,ast]": "teacher=[passt,ast] must be one of",
+    "teacher teacher.arguments.rho=-1": "rho=-1 must be from 0",
+    "teacher teacher.arguments.blocks=[]": "blocks=[] must be three numbers",
+    "teacher teacher.arguments.layout=odd": "unknown cp_resnet layout 'odd'",
+    "teacher teacher.shifts=2": "teacher.shifts=2 must be odd",
+    "teacher teacher.weights=/dev/zero": "/dev/zero",
+    "teacher teacher.weights=/tmp": "/tmp",
+    "teacher teacher.weights=no.pt": "no.pt",
+    "teacher fabric.accelerator=tpu": "fabric.accelerator=tpu",
+    "teacher fabric.precision=64": "unknown fabric.precision",
+    "teacher fabric.num_nodes=2": "fabric.num_nodes=2: start the command on every machine",
+    "teacher fabric.strategy=odd": "strategy=odd",
+    "data data=5": "data=5 must be one of: folder, synthetic, tau22",
+    "data data.kind=foo": "unknown data.kind 'foo'",
+    "data data.folds=3 data.fold=3": "with fold from 0 to folds - 1",
+    "data data.csv=x.csv": "data.csv=x.csv means nothing to data=synthetic",
+    "data data.root=": "data.root= names nothing",
+    "stage=[data,teacher]": "several stages are stage.steps=[data,teacher]",
+    "stage.steps=[data,data]": "names data twice",
+    "stage=null": "stage=null must be one of",
+    "ensemble ensemble.weights=odd": "ensemble.weights=odd must be equal, fit, or a list",
+    "quantize quantize.export=[odd]": "quantize.export=[odd] must be a list, each onnx, torch",
+    "quantize quantize.bits=auto": "bits=auto needs a budget",
+    "score score.predictions=no.csv": "score.predictions=no.csv is no file",
+    "submit submit.about=no.yaml submit.evaluation=.": "no.yaml",
+    "student seed=18446744073709551616": "seed=18446744073709551616 must be from 0 to 9223372036854775807",
+    "student fabric=3": "it is a group of settings, such as fabric.accelerator=...",
+    "rank runs=": "runs= names nothing",
+    "rank name=": "name='' must be letters",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_what_cannot_be_together_is_refused_before_a_stage_starts(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the setting and what it must be, in one message that fits on a screen; no file is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        run_stages(resolve([*words.split(), "tracking=none"]))
+    assert WRONG[words] in str(error.value)
+    assert len(str(error.value).splitlines()) <= SCREEN
+    assert not list(tmp_path.iterdir())
+
+
+# Paths.
+
+FOLDER = "Ton Aufnahmen (ü), 1=2 $HOME #3"
+NAMES = [FOLDER, *ODD, "o'brien", "[x]", "{a}", "1e3", "true", "007", "a:b%c;d&e", "日本", "a\nb", " a ", "${x", "a\\"]
+PATHS = [key for key, declared in KEYS.items() if declared.is_path]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "null" and "${" not in name and name != "[x]"])
+def test_a_path_is_taken_as_it_stands(name: str) -> None:
+    """Oracle: the text itself, of a setting of one path and of one that takes several."""
+    found = resolve(["student", f"data.root={name}", f"logits={name}", f"runs={name}"])
+    expected = os.path.expanduser(name)
+    assert (found.data.root, found.logits, found.runs) == (expected, expected, expected)
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: os.path.expanduser, for ~ and ~user, in each setting that names files."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = resolve(["rank", *(f"{key}=~/a b, {key}" for key in PATHS)])
+    values = {
+        f"{type(own).__name__.lower()}.{key}": value for own in found.own.values() for key, value in vars(own).items()
+    }
+    values |= vars(found) | {f"data.{key}": value for key, value in vars(found.data).items()}
+    values["teacher.weights"] = found.teacher.weights
+    assert {key: values[key] for key in PATHS} == {key: f"{tmp_path}/a b, {key}" for key in PATHS}
+    assert resolve(["rank", "runs=~root/x"]).runs == os.path.expanduser("~root/x")
+
+
+def test_lists_and_sweeps_of_paths_are_divided_at_commas() -> None:
+    """Oracle: by hand; quotes keep a comma."""
+    assert divided("a b, 'c,d',[e,f]*") == ["a b", "'c,d'", "[e,f]*"]
+    assert resolve(["student", "logits=[a b,~root/c,'d,e',f=1,7]"]).logits == [
+        "a b",
+        os.path.expanduser("~root/c"),
+        "d,e",
+        "f=1",
+        "7",
+    ]
+    command = read_arguments(["student", "-m", "data.root=a b,'c, d',ü"])
+    assert [each for each in command.overrides if "root" in each] == ["data.root='a b','c, d','ü'"]
+    assert read_arguments(["student", "-m", "data.root=glob(*)"]).overrides[-1] == "data.root=glob(*)"
+
+
+def test_a_data_set_in_an_odd_folder_is_packed(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: the command succeeds, of a data set, a cache and a setting of a sweep with blanks, commas, = and $."""
+    place = tmp_path / FOLDER
+    place.symlink_to(miniature.root)
+    result = run(tmp_path, "data", "data=tau22", "data.download=false", f"data.root={place}", f"cache=./{FOLDER} cache")
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / f"{FOLDER} cache").rglob("waves_*.h5"))
+    result = run(tmp_path, "rank", "-m", "seed=1,2", f"runs='{FOLDER} runs'")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / f"{FOLDER} runs" / "rank").is_dir()

@@ -228,7 +228,10 @@ STAGES: Mapping[str, Stage] = {
 IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
     {
         ("teacher", "only", "logits", False): ("epochs", "teacher.fit"),
-        ("student", "distill", "none", False): ("logits", "student.distill.temperature", "student.distill.weights"),
+        ("student", "distill", "none", False): (
+            *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
+            *("student.distill.shifts", "student.distill.similarity"),
+        ),
         ("quantize", "quantize.method", "ptq", True): (
             *("quantize.fit", "quantize.frozen", "quantize.learns_from", "epochs", "distill", "logits", "fabric"),
             *("student.augment", "student.distill"),
