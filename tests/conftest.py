@@ -32,6 +32,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, default=200, metavar="N", help="how many damaged files each fuzz test tries")
+    parser.addoption("--kills", type=int, default=3, metavar="N", help="how often the test of kills kills each stage")
+
+
+@pytest.fixture
+def kills(pytestconfig: pytest.Config) -> int:
+    """How often to kill each stage."""
+    return pytestconfig.getoption("kills")
 
 
 @pytest.fixture

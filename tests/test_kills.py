@@ -19,7 +19,6 @@ from experiments.submission.about import EXAMPLE
 pytestmark = pytest.mark.slow  # several commands a test, most of them killed: about a minute in all
 
 LOGITS = "runs/teacher/first/logits.h5"
-KILLS = 3  # of each stage
 STAGES = {
     "quantize": ["quantize.method=qat", "checkpoint=runs/student/first/checkpoint.safetensors", f"logits={LOGITS}"],
     "ensemble": [f"logits=[{LOGITS},copy.h5]"],
@@ -72,7 +71,7 @@ def results(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_command_that_is_killed_again_and_again_ends_as_if_nothing_had_been(
-    tmp_path: Path, start: Path, forked: Forked, miniature: ClipSet, stage: str
+    tmp_path: Path, start: Path, forked: Forked, miniature: ClipSet, stage: str, kills: int
 ) -> None:
     """Oracle: an undisturbed command, byte for byte; where there is a record, its scores are whole; in the end
     there are no temporaries and no partial files."""
@@ -87,7 +86,7 @@ def test_a_command_that_is_killed_again_and_again_ends_as_if_nothing_had_been(
     rng = random.Random(stage)
     killed = shutil.copytree(start, tmp_path / "killed")
     folder = killed / "runs" / stage / "new"
-    for _ in range(KILLS):
+    for _ in range(kills):
         ended = forked.run(killed, *given, at=rng.randint(1, changes))
         assert ended.returncode in (0, -signal.SIGKILL), ended.stdout
         if (folder / "run.json").exists():
