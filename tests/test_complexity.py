@@ -3,14 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from foreign import ForeignNetwork
 from torch import nn
 
 from data.errors import UserError
 from students import build_student
-from students.complexity import tflite_complexity, torch_complexity
+from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.cp_mobile import SIZES, cp_mobile
 from students.limits import LIMITS, Complexity, over_limits
 from students.quantize.fold import fold
@@ -102,6 +104,31 @@ def test_a_limit_is_broken_by_one_too_many() -> None:
     assert over_limits(replace(just, macs=30_000_001)) == ["30,000,001 multiply-accumulates, at most 30,000,000"]
     assert over_limits(replace(just, parameters=128_001)) == ["128,001 parameters, bytes at 8 bits, at most 128,000"]
     assert len(over_limits(replace(just, macs=10**8, parameters=10**6))) == 2
+
+
+def test_peak_memory_is_the_largest_leaf_with_its_input_and_output(capsys: pytest.CaptureFixture) -> None:
+    """Oracle: floats of 4 bytes by hand: 1 x 8 x 6 into 4 x 8 x 6, the ReLU of that, and 4 x 8 x 6 into 2 x 8 x 6;
+    nothing is printed."""
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Sequential(nn.Conv2d(4, 2, 1)))
+    assert torch_complexity(network, (1, 1, 8, 6)).peak_bytes == 4 * 48 * (4 + 4)
+    assert torch_complexity(network[0], (1, 1, 8, 6)).peak_bytes == 4 * 48 * (1 + 4)
+    assert torch_complexity(nn.Sequential(network[2]), (1, 4, 8, 6)).peak_bytes == 4 * 48 * (4 + 2)
+    assert capsys.readouterr().out == ""
+
+
+def test_constants_are_parameters_wherever_they_stand_and_have_scales(tmp_path: Path) -> None:
+    """Oracle: by hand: a file whose first tensor is the weights (4 x 3 x 3 x 1), whose second are the biases (4) and
+    whose third is the input (8 x 6); each of the constants has one scale (4 bytes) and one zero point (8 bytes)."""
+    net = ForeignNetwork((1, 8, 6, 1))
+    net.graph.tensors.clear()
+    weights, biases, x = net.constant((4, 3, 3, 1)), net.constant((4,), "INT32"), net.tensor((1, 8, 6, 1))
+    assert (weights, biases, x) == (0, 1, 2)
+    net.graph.inputs = np.array([x], np.int32)
+    options = {"of": "Conv2DOptions", "strideH": 1, "strideW": 1, "padding": 0}
+    path = net.write(tmp_path / "m.tflite", net.add("CONV_2D", [x, weights, biases], (1, 8, 6, 4), **options))
+    (cost,) = tflite_operators(path)
+    assert (cost.parameter_bytes, cost.scale_bytes, cost.alive_bytes) == (36 + 4 * 4, 2 * (4 + 8), 48 + 4 * 48)
+    assert tflite_complexity(path) == Complexity(48 * 4 * 9, 36 + 4, 36 + 16, 48 + 4 * 48)
 
 
 def test_unknown_names_list_the_choices() -> None:

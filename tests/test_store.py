@@ -82,3 +82,45 @@ def test_a_store_is_filled_by_threads_without_pwrite(tmp_path: Path, monkeypatch
     monkeypatch.delattr(os, "pwrite")
     monkeypatch.delattr(os, "posix_fallocate")
     assert fill(tmp_path / "t.h5") == expected
+
+
+def test_rows_that_are_reset_are_missing_again(tmp_path: Path) -> None:
+    """Oracle: by hand; the values stay until others are put."""
+    store = make(tmp_path / "s.h5")
+    store.fill(range(4), value=np.ones((4, 3)), weight=np.arange(4))
+    store.reset([2, 0])
+    store.reset([])
+    assert Store(store.path, KIND).missing.tolist() == [0, 2]
+    assert store["weight"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_write_that_is_done_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the values, where the system takes five bytes a call at most, as POSIX allows it to."""
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, place: whole(file, bytes(data)[:5], place))
+    store, values = make(tmp_path / "s.h5"), np.arange(12.0).reshape(4, 3)
+    store.fill([3, 0, 1, 2], value=values, weight=np.array([1000, 2000, 3000, 4000]))
+    assert store["value"].tolist() == values[[1, 2, 3, 0]].tolist()
+    assert store["weight"].tolist() == [2000, 3000, 4000, 1000]
+
+
+def test_room_is_reserved_before_hdf5_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the size of the finished file: what is reserved first is as much or at most 64 KiB more, for few rows and
+    many, and for long attributes; the folders are made."""
+    reserved = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda file, start, size: reserved.append(size))
+    for rows, text in ((1, ""), (1000, ""), (1, "x" * 30_000), (10_000, "y")):
+        path = tmp_path / str(rows) / str(len(text)) / "s.h5"
+        create(path, [f"clip {i}" for i in range(rows)], COLUMNS, {"format": "test", "text": text})
+        size = path.stat().st_size
+        first, last = reserved[-2:]
+        assert size <= first <= size + (64 << 10)
+        assert last == size
+
+
+@pytest.mark.parametrize("names", [["a", "b", "a"], ["a", "b\0c", "d"]])
+def test_names_that_tell_no_row_are_refused(names: list[str], tmp_path: Path) -> None:
+    """Oracle: the message, for a name that is there twice and for one with a zero byte."""
+    create(tmp_path / "s.h5", names, COLUMNS, {"format": "test"})
+    with pytest.raises(UserError, match="twice or holds a zero byte"):
+        Store(tmp_path / "s.h5", KIND)
