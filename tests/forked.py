@@ -85,13 +85,14 @@ def _command(folder: str, arguments: list[str], at: int, after: float, output: s
     for stream in (1, 2):
         os.dup2(words, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    changes = 0
+    changes, own = 0, os.getpid()
 
     def change() -> None:
         nonlocal changes
-        changes += 1
-        if changes == at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if os.getpid() == own:  # and not a process that the command has started by a fork
+            changes += 1
+            if changes == at:
+                os.kill(own, signal.SIGKILL)
 
     def hear(event: str, given: tuple) -> None:
         if event in CHANGES or (event == "open" and len(given) == 3 and given[2] & (os.O_WRONLY | os.O_RDWR)):

@@ -59,7 +59,6 @@ def start(tmp_path_factory: pytest.TempPathFactory, trained_once: Path, miniatur
 def results(folder: Path) -> dict[str, object]:
     """The files of a run: bytes, without what was metered and timed."""
     found: dict[str, object] = {path.name: path.read_bytes() for path in folder.iterdir()}
-    found.pop("run.lock", None)  # of a command that was killed after its record was whole: it locks nothing
     for name in ("energy.json", "report.html"):
         found[name] = name in found
     rows = [json.loads(line) for line in found["history.jsonl"].splitlines()]

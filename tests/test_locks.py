@@ -75,6 +75,23 @@ def test_a_killed_process_is_no_hindrance_and_its_temporaries_go(tmp_path: Path)
     assert os.listdir(folder) == ["resume.pt"]
 
 
+def test_what_was_left_beside_a_finished_run_is_removed_when_it_is_reused(tmp_path: Path) -> None:
+    """Oracle: the folder's files: of a process that is at work there nothing is removed, and of a killed one all."""
+    folder = tmp_path / "runs/student/a"
+    with claiming():
+        run = Run(folder, settings={}, inputs={})
+        run.start()
+        run.finish({})
+    with held(folder) as other:
+        (folder / "report.html.1.tmp").write_text("x")
+        assert Run(folder, settings={}, inputs={}).is_done()
+        assert {"report.html.1.tmp", LOCK} <= {*os.listdir(folder)}
+        other.kill()
+        other.wait()
+    assert Run(folder, settings={}, inputs={}).is_done()
+    assert {"report.html.1.tmp", LOCK}.isdisjoint(os.listdir(folder))
+
+
 def test_a_claim_that_came_to_nothing_leaves_no_folder(tmp_path: Path) -> None:
     """Oracle: the folders that were there before."""
     (tmp_path / "runs").mkdir()

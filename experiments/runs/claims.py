@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from data.errors import UserError
 from data.locks import locked
 from experiments.distributed.processes import is_first
 
@@ -38,17 +39,30 @@ def claim(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     with ExitStack() as stack:
         stack.callback(_remove_empty, missing)
-        stack.enter_context(
-            locked(
-                folder / LOCK,
-                f"writing {folder}",
-                otherwise="choose another name=...",
-                elsewhere="choose another folder with runs=...",
-            )
-        )
+        stack.enter_context(_alone(folder))
+        _claims[key] = stack.pop_all()
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes left beside a finished run, unless another process is at work there."""
+    left = (folder / LOCK).exists() or any(folder.glob("*.tmp"))
+    if left and is_first() and folder.resolve() not in _claims:
+        with suppress(UserError), _alone(folder):
+            pass
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, with what killed processes left removed; errors as of claim."""
+    with locked(
+        folder / LOCK,
+        f"writing {folder}",
+        otherwise="choose another name=...",
+        elsewhere="choose another folder with runs=...",
+    ):
         for orphan in folder.glob("*.tmp"):
             orphan.unlink(missing_ok=True)
-        _claims[key] = stack.pop_all()
+        yield
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from data.errors import UserError, listed
 from experiments.distributed.processes import is_first
-from experiments.runs.claims import claim
+from experiments.runs.claims import claim, tidy
 from experiments.runs.identity import differences
 from experiments.runs.layout import (
     CHECKPOINT,
@@ -111,6 +111,7 @@ class Run:
                 without being asked.
         """
         if self._is_done(files):
+            tidy(self.folder)
             return True
         claim(self.folder)
         if self._is_done(files):  # another process has finished it meanwhile
