@@ -52,10 +52,14 @@ def isolated(function: Callable[[], Any]) -> Any:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     except ChildProcessError:  # somebody else in this process waits for all children
         code = 0 if answer else 1
-    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+    if code == -signal.SIGXCPU:
         raise CrashError(f"no end within {PROCESSOR_SECONDS} s")
     if code:
-        raise CrashError("it crashed" if code < 0 else f"it failed, or takes more than {MEMORY >> 20} MiB of memory")
+        raise CrashError(
+            f"it crashed ({signal.strsignal(-code)})"
+            if code < 0
+            else f"it failed, or takes more than {MEMORY >> 20} MiB of memory"
+        )
     return json.loads(answer)
 
 
@@ -70,7 +74,8 @@ def _answer(function: Callable[[], Any], writer: int) -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS))
+        # Above the first limit SIGXCPU, above the second SIGKILL, which may also come from elsewhere.
+        resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with open(writer, "w") as pipe:
             json.dump(function(), pipe)

@@ -25,8 +25,9 @@ def test_an_answer_comes_as_json_keeps_it() -> None:
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (lambda: ctypes.string_at(0), "crashed"),
-        (os.abort, "crashed"),
+        (lambda: ctypes.string_at(0), r"crashed .Segmentation fault"),
+        (os.abort, "crashed .Aborted"),
+        (lambda: os.kill(os.getpid(), 9), "crashed .Killed"),
         (_loop, "no end within 1 s"),
         (lambda: len(bytearray(2 << 30)), "1024 MiB of memory"),
     ],
