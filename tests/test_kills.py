@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow  # several commands a test, most of them killed: a
 LOGITS = "runs/teacher/first/logits.h5"
 STAGES = {
     "quantize": ["quantize.method=qat", "checkpoint=runs/student/first/checkpoint.safetensors", f"logits={LOGITS}"],
-    "ensemble": [f"logits=[{LOGITS},copy.h5]"],
+    "ensemble": [f"logits=[{LOGITS},other/logits.h5]"],
     "submit": ["submit.evaluation=evaluation", "submit.about=about.yaml", "submit.runs=runs/quantize/first"],
 }
 
@@ -38,7 +38,8 @@ def start(tmp_path_factory: pytest.TempPathFactory, trained_once: Path, miniatur
     folder = tmp_path_factory.mktemp("start")
     shutil.copytree(trained_once / "runs", folder / "runs", ignore=shutil.ignore_patterns("wandb"))
     shutil.copytree(trained_once / "cache", folder / "cache")
-    shutil.copy(folder / LOGITS, folder / "copy.h5")
+    (folder / "other").mkdir()
+    shutil.copy(folder / LOGITS, folder / "other")
     (folder / "about.yaml").write_text(EXAMPLE)
     energy = folder / "runs/energy/first"  # as metered, which takes long
     energy.mkdir(parents=True)
