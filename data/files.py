@@ -19,6 +19,8 @@ REMEDIES = {
     errno.EDQUOT: "free space there, or have the quota raised",
     errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EIO: "see to that disk",
+    errno.EEXIST: "move the file that is there",
+    errno.ENOTDIR: "move the file that is in the place of a folder",
 }
 CODE = re.compile(r"(?:os error|errno =) (\d+)")  # as safetensors and HDF5 have it
 TEMPORARY = re.compile(r"(\.\d+\.tmp)+$")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.files import at_once
 from data.scratch import scratch
 
 SAMPLE_BYTES = 3
@@ -27,7 +28,7 @@ def read_pcm24(path: str | Path, seconds: float | None) -> tuple[np.ndarray, int
         seconds: how much of it to read; None: all.
     """
     try:
-        with open(path, "rb") as raw:
+        with open(path, "rb", opener=at_once) as raw:
             header = raw.read(HEADER.size)
             if len(header) < HEADER.size:
                 return None

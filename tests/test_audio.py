@@ -190,7 +190,7 @@ def test_values_up_to_the_limit_and_rates_up_to_the_limits_are_read(tmp_path: Pa
     samples = [0, LOUDEST, -LOUDEST, 0.25]
     soundfile.write(tmp_path / "x.wav", np.array(samples), 32_000, "FLOAT")
     np.testing.assert_array_equal(read_audio(tmp_path / "x.wav", 32_000), samples)
-    for rate in RATES:
+    for rate in (RATES.low, RATES.high):
         soundfile.write(tmp_path / "x.wav", np.full(rate, 0.25), rate, "PCM_24")
         assert read_audio(tmp_path / "x.wav", 8_000)[4_000] == pytest.approx(0.25, abs=1e-3)
 

@@ -27,7 +27,6 @@ from data.front_ends import band_centres, build_front_end
 from experiments.inference import server
 from experiments.inference.classifier import Classifier, load_classifier
 from experiments.run import resolve
-from experiments.settings.stages import Demo
 from experiments.stages import demo
 
 
@@ -278,8 +277,8 @@ def test_a_port_that_is_taken_is_a_message(small_model: Path) -> None:
         settings = resolve([*given, f"demo.port={holder.getsockname()[1]}"])
         with pytest.raises(demo.UserError, match=r"cannot be had \(Address already in use.*choose another port"):
             demo.run(settings)
-    with pytest.raises(demo.UserError, match="from 0 to 65535"):
-        Demo(port=70_000)
+    with pytest.raises(demo.UserError, match=r"demo\.port=70000 must be from 0 to 65535"):
+        resolve([*given, "demo.port=70000"])
 
 
 def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: Path) -> None:

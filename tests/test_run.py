@@ -252,7 +252,7 @@ MISTAKES = {
     "a wrong stage": (["stage=teach"], ["stage/teach", "teacher"]),
     "a misspelt key": (["studnt.size=12k"], ["'studnt.size' is no setting; did you mean student.size"]),
     "a misspelt argument": (["teacher.arguments.rhoo=3"], ["did you mean teacher.arguments.rho"]),
-    "a wrong type": (["epochs=many"], ["'many'", "Integer"]),
+    "a wrong type": (["epochs=many"], ["epochs=many must be a whole number from 1"]),
     "a wrong choice": (["teacher=pasta"], ["pasta", "passt"]),
     "a broken override": (["epochs=[1"], ["no viable alternative at input '[1'"]),
     "no root": (["data=tau22", "data.download=false"], ["data.download=false forbids", "zenodo.org/records/6337421"]),
@@ -270,7 +270,10 @@ MISTAKES = {
     ),
     "half a fold": (["data.root={miniature}", "data.folds=3"], ["data.folds=3 and data.fold=None: give both"]),
     "too many folds": (["data.root={miniature}", "data.folds=300", "data.fold=0"], ["from 2 to the number of train"]),
-    "no samples": (["stage=data", "data.root={miniature}", "data.clip_seconds=0"], ["from one sample to 600 s"]),
+    "no samples": (
+        ["stage=data", "data.root={miniature}", "data.clip_seconds=0"],
+        ["data.clip_seconds=0.0 must be above 0 and at most 600 seconds"],
+    ),
     "a strange residency": (["stage=teacher", "data.root={miniature}", "data.residency=ram"], ["device, memory, disk"]),
     "a setting of another kind": (
         ["data=folder", "data.root={root}", "data.subset=5"],
@@ -312,15 +315,21 @@ MISTAKES = {
     "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no sound files"]),
     "an argument of a wrong type": (
         ["data.root={miniature}", "stage=teacher", "teacher.arguments.rho=wide"],
-        ["teacher cp_resnet cannot be built with", "wide"],
+        ["teacher cp_resnet: rho='wide' must be a whole number"],
     ),
     "no epochs": (["data.root={miniature}", "stage=teacher", "epochs=0"], ["epochs=0"]),
     "a negative rate": (
         ["data.root={miniature}", "stage=teacher", "teacher.fit.learning_rate=-1"],
         ["learning_rate=-1"],
     ),
-    "a negative shift": (["data.root={miniature}", "stage=teacher", "teacher.augment.roll=-1"], ["at least 0"]),
-    "no hop": (["data.root={miniature}", "stage=teacher", "teacher.mel.hop=0"], ["mel.hop=0"]),
+    "a negative shift": (
+        ["data.root={miniature}", "stage=teacher", "teacher.augment.roll=-1"],
+        ["teacher.augment.roll=-1 must be from 0"],
+    ),
+    "no hop": (
+        ["data.root={miniature}", "stage=teacher", "teacher.mel.hop=0"],
+        ["front end log_mel: hop=0 must be from 1"],
+    ),
     "BatchNorm over CPUs": (["data.root={miniature}", "stage=teacher", "fabric.sync_batchnorm=true"], ["needs CUDA"]),
     "an even number of shifts": (["data.root={miniature}", "stage=teacher", "teacher.shifts=2"], ["must be odd"]),
     "only something": (["data.root={miniature}", "stage=teacher", "only=scores"], ["choose one of: logits"]),
@@ -363,14 +372,17 @@ MISTAKES = {
         ["teacher.arguments.frames=100 is too few for 10 s: train one with 1000"],
     ),
     "a name that leaves the folder": (["data.root={miniature}", "stage=teacher", "name=../x"], ["name='../x'"]),
-    "a cache that is a file": (["stage=data", "cache={logits}"], ["choose other folders"]),
+    "a cache that is a file": (
+        ["stage=data", "cache={logits}"],
+        ["move the file that is there, or choose another folder with cache=..."],
+    ),
     "the same logits twice": (
         ["stage=student", "data.root={miniature}", "logits=[{logits},{logits}]"],
         ["names a file twice"],
     ),
     "no distance": (
         ["stage=student", "data.root={miniature}", "student.mel.mels=0", "logits=[{logits}]"],
-        ["mel.mels=0"],
+        ["front end log_mel: mels=0 must be from 4"],
     ),
     "a percentile over 100": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.percentile=101"],
@@ -378,7 +390,7 @@ MISTAKES = {
     ),
     "weights that are not there": (
         ["stage=teacher", "data.root={miniature}", "teacher.weights=no.pt"],
-        ["teacher.weights=no.pt cannot be read"],
+        ["teacher.weights=no.pt is no file: name a file of weights"],
     ),
     "an impossible device": (
         ["stage=teacher", "data.root={miniature}", "fabric.accelerator=tpu", "tracking=none"],
@@ -421,7 +433,7 @@ MISTAKES = {
     ),
     "a width that there is not": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits=3"],
-        ["unknown quantize.bits 3; choose one of: 8, 4, 16f, auto"],
+        ["quantize.bits=3 must be 8, 4, auto, 16f, or a mapping"],
     ),
     "a layer that there is not": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits={{stem:4}}"],
