@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 SHOWN = 3  # names that one may mean
 DEPTH = 8  # folders that a name may be longer or shorter by
 LONGEST_LINE = 1500  # characters of a line that is shown
+LONGEST_LABEL = 200  # characters of a class's name
+NO_LETTERS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's controls, halves of pairs, and ends of lines and paragraphs
 _BYTES = range(0xDC80, 0xDD00)  # how Python stands in for bytes of a file's name that are no UTF-8
 
 
@@ -36,6 +38,13 @@ def escaped(text: str) -> str:
 def _escaped(character: str) -> str:
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if code in _BYTES else character.encode("unicode_escape").decode()
+
+
+def is_label(text: str) -> bool:
+    """Whether a text may name a class, in data sets and in every file: no blank or long one, and no control characters
+    or ends of lines, which no letter of any script is; a tab is a blank."""
+    strange = any(unicodedata.category(c) in NO_LETTERS for c in text.replace("\t", " "))
+    return bool(text.strip()) and len(text) <= LONGEST_LABEL and not strange
 
 
 def with_slashes(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.errors import UserError, unknown
+from data.names import LONGEST_LABEL, is_label
 
 SCENES = (
     "airport",
@@ -90,11 +91,16 @@ def parse_filename(filename: str, split: str = "unused") -> Clip:
 
 
 def check_class_names(scenes: Sequence[str]) -> None:
-    """Check that every class can have a column of its own in tables of predictions.
+    """Check that every class can have a column of its own in tables of predictions, and its name stand in every file.
 
     Raises:
-        UserError: one is named like another column; all of them are named.
+        UserError: one is named like another column, or has no name that is_label takes; all of them are named.
     """
+    if odd := [scene for scene in scenes if not is_label(scene)]:
+        raise UserError(
+            f"classes are named {', '.join(f'{scene!r:.80}' for scene in odd[:3])}: a name has 1 to {LONGEST_LABEL} "
+            "characters, not only blanks, and no control characters: rename them"
+        )
     if clashing := [scene for scene in scenes if scene in PREDICTION_COLUMNS]:
         raise UserError(
             f"classes are named {', '.join(clashing)}, which are columns of tables of predictions: rename them"

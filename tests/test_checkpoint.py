@@ -72,7 +72,7 @@ def described(arguments: dict, builder: str = "cp_mobile", **changes: object) ->
         (described({"expansion_rate": math.inf}), "Infinity is no number"),
         (described({"classes": 9}), "classes=9 for 10 scenes"),
         (described({}, scenes=("a", "a")), "must be names, each there once"),
-        (described({}, scenes=("a", "\x1b[31m")), r"'\\x1b\[31m' must be a short text"),
+        (described({}, scenes=("a", "\x1b[31m")), r"'\\x1b\[31m' can be no name of a class"),
         (described({}, sample_rate=10**9), "sample_rate=1000000000 must be from 1000 to 384000 Hz"),
         (described({}, mel={"fft": 10**12, "hop": 500}), "larger than the file allows|cannot be built|fft"),
         (described({}, mel={"kind": ["log_mel"]}), "unknown front end"),

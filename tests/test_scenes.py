@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from data.errors import UserError
-from data.scenes import SCENES, ClipSet, parse_filename
+from data.scenes import SCENES, ClipSet, check_class_names, parse_filename
 
 
 def test_the_classes_are_those_of_the_task_in_alphabetical_order() -> None:
@@ -47,3 +47,16 @@ def test_a_strange_name_is_refused_with_the_choices(name: str, advice: str) -> N
     """Oracle: the message."""
     with pytest.raises(UserError, match=advice):
         parse_filename(name)
+
+
+@pytest.mark.parametrize("name", ["rue\u00a0x", "\u0645\u06cc\u200c\u0631", "a\tb", "caf\u00e9", "x" * 200, '"a", b'])
+def test_what_scripts_write_may_name_a_class(name: str) -> None:
+    """Oracle: no error, for a no-break space, a zero-width non-joiner of Persian, a tab, an accent, 200 letters."""
+    check_class_names(["bus", name])
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\x1b[31m", "a\nb", "a\rb", "a\0", "a\u2028b", "a\ud800", "x" * 201])
+def test_what_controls_a_terminal_or_is_no_text_names_no_class(name: str) -> None:
+    """Oracle: the message, which has the name as Python writes it."""
+    with pytest.raises(UserError, match=r"classes are named .*no control characters: rename them"):
+        check_class_names(["bus", name])

@@ -30,7 +30,6 @@ from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
 from students.quantize.read import read_tflite
 
-LONGEST_NAME = 200  # characters of a class
 BATCH = 32  # files that a thread decodes in one go, and whose clips are classified together
 
 log = logging.getLogger(__name__)
@@ -169,11 +168,6 @@ def _scenes_of(path: str | Path, metadata: Mapping[str, Any], classes: int) -> t
         raise UserError(
             f"{path} names {len(set(scenes))} different classes, its network has {classes} logits: quantise the "
             "student again"
-        )
-    if odd := [scene for scene in scenes if not scene.strip() or not scene.isprintable() or len(scene) > LONGEST_NAME]:
-        raise UserError(
-            f"{path} names a class {odd[0]!r:.80}: names are of printable characters, at most {LONGEST_NAME}: "
-            "quantise the student again"
         )
     try:
         check_class_names(scenes)

@@ -20,6 +20,7 @@ from data.allocation import AllocationLimit
 from data.errors import UserError
 from data.files import cannot_write, replacing
 from data.front_ends import FrontEnd, build_front_end
+from data.names import is_label
 from data.ranges import RATES
 from data.signatures import in_short, misfits
 from data.tensors import Header, differences, read_header, read_safetensors, refuse_unfit, unfit
@@ -142,12 +143,12 @@ def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
     if wrong := misfits(Blueprint, values):
         raise ValueError(f"{KEY}: {wrong[0]}")
     scenes, rate, arguments = values["scenes"], values["sample_rate"], values["arguments"]
-    texts = [values["builder"], values["clips"], *scenes]
-    if strange := [
-        text for text in texts if not (isinstance(text, str) and text.isprintable() and len(text) < LONGEST)
-    ]:
+    texts = [values["builder"], values["clips"]]
+    if strange := [text for text in texts if not (text.isprintable() and len(text) < LONGEST)]:
         raise ValueError(f"{KEY}: {in_short(strange[0])} must be a short text")
-    if not scenes or len(set(scenes)) < len(scenes) or "" in scenes:
+    if not all(isinstance(scene, str) and is_label(scene) for scene in scenes) or len(set(scenes)) < max(
+        len(scenes), 1
+    ):
         raise ValueError(f"{KEY}: scenes={in_short(scenes)} must be names, each there once")
     if rate not in RATES:
         raise ValueError(f"{KEY}: sample_rate={rate} must be {RATES}")
