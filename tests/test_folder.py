@@ -1,6 +1,8 @@
 """Any data set from a table."""
 
 import csv
+import itertools
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -78,7 +80,38 @@ def test_names_are_kept_and_separators_are_those_of_any_system(tmp_path: Path) -
     with open(tmp_path / "clips.csv", "w", newline="", encoding="utf-8") as file:
         rows = [[name, "cat" if n % 2 else "owl", str(n), "train"] for n, name in enumerate(names)]
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([["filename", "label", "location", "split"], *rows])
+    assert read_folder(tmp_path).filenames == names  # none is there: they are shown as they stand
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left/i.wav").touch()
     assert read_folder(tmp_path).filenames == [name.replace("left\\i", "left/i") for name in names]
+    (tmp_path / "left\\i.wav").touch()
+    assert read_folder(tmp_path).filenames == names
+
+
+def test_a_file_is_known_by_its_place_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the file itself, named from the folder, by its absolute path and through a link to its folder; data.root
+    absolute and relative."""
+    (tmp_path / "set/a").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("set")
+    monkeypatch.chdir(tmp_path)
+    for root, name in itertools.product((tmp_path / "set", Path("set"), Path("link")), ("a/0.wav", "../link/a/0.wav")):
+        write(root, "a/0.wav,cat,x,p,train", f"{tmp_path}/set/{name},cat,x,q,test", *GOOD)
+        with pytest.raises(UserError, match=r"line 3: .*/a/0.wav is the file of line 2"):
+            read_folder(root)
+
+
+@pytest.mark.parametrize("column", ["label", "device", "location"])
+def test_values_that_only_look_alike_are_named(tmp_path: Path, column: str) -> None:
+    """Oracle: one word by hand in both normal forms of Unicode, which a terminal shows alike; names of files may be
+    such two, for file systems keep both."""
+    words = [unicodedata.normalize(form, "\u00e9t\u00e9") for form in ("NFC", "NFD")]
+    good = dict(zip(HEADER.split(","), ("", "cat", "x", "p", "train"), strict=True))
+    rows = [{**good, "filename": f"{n}{word}.wav", column: word} for n, word in enumerate(words)]
+    message = r"été is written in 2 ways: '\\xe9t\\xe9' in line 2, 'e\\u0301te\\u0301' in line 3; write it alike"
+    with pytest.raises(UserError, match=f"{column} {message}"):
+        read_folder(write(tmp_path, *(",".join(row[name] for name in good) for row in rows), *GOOD))
+    files = [f"{word}.wav,cat" for word in words]
+    read_folder(write(tmp_path, *files, *(row[:9] for row in GOOD), header="filename,label"))
 
 
 GOOD = [f"{n}.wav,{'cat' if n % 2 else 'owl'},x,{n},train" for n in range(8)]
@@ -90,7 +123,7 @@ WRONG = {
     "one file, written twice": (
         {},
         [*GOOD, "left/a.wav,cat,x,9,train", "left\\a.wav,cat,x,9,train"],
-        "line 11: left/a.wav is the file of line 10",
+        "line 11: left\\\\a.wav is the file of line 10",
     ),
     "a divided location": ({}, [*GOOD, "t.wav,cat,x,1,test"], r"1 locations in more than one split:\n  1"),
     "an untaught class": ({}, [*GOOD, "t.wav,dog,x,t,test"], r"1 classes without train clips:\n  dog"),

@@ -1,14 +1,15 @@
 """Any other data set: a table of sound files and their classes.
 
 Conventions: the table is comma- or tab-separated with a header; `filename` (relative to the folder, or absolute; a `\\`
-separates folders as `/` does) and `label` are required, `device`, `location` and `split` (train, validation, test or
-unused) are not. Classes are the labels, in alphabetical order. Devices that train clips come from are "seen", the
-others "unseen". Files of one location are never divided between train and validation; without that column every file
-is a location of its own.
+separates folders as `/` does, unless there is a file of that very name) and `label` are required, `device`, `location`
+and `split` (train, validation, test or unused) are not. Classes are the labels, in alphabetical order. Devices that
+train clips come from are "seen", the others "unseen". Files of one location are never divided between train and
+validation; without that column every file is a location of its own.
 """
 
 import logging
 import os
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def read_folder(
     path = root / TABLE if csv is None else Path(csv)
     if not path.is_file():
         raise UserError(f"{path} is missing: a table with the columns filename and label; name it by data.csv=FILE")
-    rows = _read(path)
+    rows = _read(path, root)
     if problems := _problems(rows, root):
         raise UserError(f"{path} has bad rows ({len(problems)}):\n{listed(problems)}")
     clips = [
@@ -95,7 +96,7 @@ def read_folder(
     return found
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def _read(path: Path, root: Path) -> list[dict[str, str]]:
     """The rows, with the optional columns filled in."""
     table = read_table(path, REQUIRED)
     if unused := [column for column in table if column not in REQUIRED + OPTIONAL]:
@@ -105,10 +106,32 @@ def _read(path: Path) -> list[dict[str, str]]:
     count = len(table["filename"])
     defaults = {"device": (ONE_DEVICE,) * count, "location": table["filename"], "split": ("train",) * count}
     columns = [table[name] if name in table else defaults[name] for name in REQUIRED + OPTIONAL]
-    columns[0] = [with_slashes(name) for name in columns[0]]
+    columns[0] = [_as_found(name, root) for name in columns[0]]
     # A blank behind a label would be another class; a filename may have one.
     columns[1:] = [[value.strip() for value in column] for column in columns[1:]]
     return [dict(zip(REQUIRED + OPTIONAL, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _as_found(name: str, root: Path) -> str:
+    """A name from the table, with slashes if only so there is a file."""
+    meant = _meant(name, root)
+    return meant if meant == name or os.path.exists(os.path.join(root, meant)) else name
+
+
+def _meant(name: str, root: Path) -> str:
+    """A name from the table, with slashes unless there is a file of the name as it stands."""
+    return name if "\\" not in name or os.path.exists(os.path.join(root, name)) else with_slashes(name)
+
+
+def _place(name: str, root: Path, folders: dict[str, str]) -> str:
+    """Where a file lies, absolute, its folder without links (`folders` keeps those that were asked for)."""
+    folder, last = os.path.split(os.path.join(root, _meant(name, root)))
+    if folder not in folders:
+        try:
+            folders[folder] = os.path.realpath(folder)
+        except (OSError, ValueError):  # ValueError: a name with a zero byte
+            folders[folder] = os.path.abspath(folder)
+    return os.path.join(folders[folder], last)
 
 
 def _problems(rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
@@ -119,8 +142,9 @@ def _problems(rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
         return [f"all have the label {rows[0]['label']!r}: there must be two classes"]
     problems: list[str] = []
     seen: dict[str, int] = {}
+    folders: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):
-        place = os.path.normpath(os.path.join(root, row["filename"]))
+        place = _place(row["filename"], root, folders)
         if empty := [column for column, value in row.items() if not value.strip()]:
             problems.append(f"line {line}: no {', '.join(empty)}")
         elif place in seen:
@@ -128,7 +152,22 @@ def _problems(rows: Sequence[Mapping[str, str]], root: Path) -> list[str]:
         elif row["split"] not in SPLITS:
             problems.append(f"line {line}: split {row['split']!r} is none of {', '.join(SPLITS)}")
         seen.setdefault(place, line)
-    return problems
+    return problems + [problem for column in ("label", "device", "location") for problem in _spellings(rows, column)]
+
+
+def _spellings(rows: Sequence[Mapping[str, str]], column: str) -> list[str]:
+    """Values that look the same and are not, because a letter with an accent is one code point or two."""
+    lines: dict[str, dict[str, int]] = defaultdict(dict)  # as shown -> as written -> first line
+    for line, row in enumerate(rows, start=2):
+        value = row[column]
+        if not value.isascii() and value != row["filename"].strip():  # files may differ in that alone
+            lines[unicodedata.normalize("NFC", value)].setdefault(value, line)
+    return [
+        f"{column} {shown} is written in {len(found)} ways: "
+        f"{', '.join(f'{value!a} in line {line}' for value, line in found.items())}; write it alike in all rows"
+        for shown, found in lines.items()
+        if len(found) > 1
+    ]
 
 
 def _divided(clips: Sequence[Clip]) -> list[str]:
