@@ -149,6 +149,8 @@ class Batches:
         return self._read(order[mine], share, crops)
 
     def _read(self, order: torch.Tensor, size: int, crops: Crops | None = None) -> Iterator[Batch]:
+        if not len(order):  # of a split with fewer batches than processes
+            return
         # Positions go to where the waves are once an epoch, not once a batch: that would stop the GPU each time.
         wanted = order[None] if crops is None else crops.parts
         places = [positions.to(self._waves.place).split(size) for positions in wanted]

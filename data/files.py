@@ -37,8 +37,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         UserError: at `path` is something else than a file, such as a folder or /dev/null; or it cannot be written.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file and is not replaced: name another file")
+    require_replaceable(path)
     place = path.resolve()
     temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     try:
@@ -49,6 +48,21 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def require_replaceable(path: Path) -> None:
+    """Check what can be known before the work whose result goes to `path`.
+
+    Raises:
+        UserError: something else than a file is there, or no file may be made there.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file and is not replaced: name another file")
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if not folder.is_dir():
+        raise UserError(f"{path} cannot be written, {folder} is no folder: name another file")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{path} cannot be written ({os.strerror(errno.EACCES)}): mend the permissions of {folder}")
 
 
 def write_whole(path: str | Path, content: bytes | str) -> Path:

@@ -34,6 +34,14 @@ def test_shuffled_batches_hold_every_clip_at_most_once(
         assert torch.equal(batch.waves, miniature_waves.read(batch.rows.numpy()))
 
 
+def test_a_process_without_a_batch_reads_none(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: the third of three processes that share two batches has none."""
+    rows = miniature.indices("train")[:12]
+    part = Batches(miniature_waves, rows, miniature.labels, miniature.from_reference_device, batch_size=8)
+    shares = [list(part.in_order(range(rank, part.count, 3))) for rank in range(3)]
+    assert [[len(batch.rows) for batch in share] for share in shares] == [[8], [4], []]
+
+
 @pytest.mark.parametrize("cropped", [False, True])
 def test_the_same_seed_gives_the_same_batches_wherever_the_waves_lie(
     miniature: ClipSet, miniature_waves: WaveStore, cropped: bool

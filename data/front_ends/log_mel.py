@@ -68,8 +68,8 @@ class LogMel(nn.Module):
             raise UserError(f"window={window} must not be longer than fft={fft}, which must be even")
         if not 0 <= low < high - edge_jitter / 2 <= high + edge_jitter / 2 <= sample_rate / 2:
             raise UserError(
-                f"bands from low={low} to high={high} +- {edge_jitter / 2} Hz must lie between 0 and half of "
-                f"sample_rate={sample_rate}"
+                f"bands from mel.low={low} to mel.high={high} +- {edge_jitter / 2} Hz (half of mel.edge_jitter) must "
+                f"lie between 0 and half of sample_rate={sample_rate}"
             )
         if max(values := fft * sample_rate // hop, mels * fft) > MOST_VALUES:
             raise UserError(

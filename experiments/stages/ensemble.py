@@ -11,7 +11,7 @@ from rich.console import Console
 
 from data.errors import UserError
 from data.files import file_sha256
-from data.logits import LogitsWriter, read_several
+from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
 from experiments.datasets.datamodule import prepare, warn_of_leaks
 from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics, split_metrics
@@ -33,7 +33,8 @@ def check(settings: Settings) -> None:
     own = settings.of(Ensemble)
     layout_of(settings).folder("ensemble")
     if own.weights not in ("fit", "equal"):
-        _numbers(own.weights)
+        weights = _numbers(own.weights)
+        convex("ensemble.weights", weights, len(weights), of="member")
 
 
 def run(settings: Settings) -> None:

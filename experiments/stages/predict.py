@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data.errors import UserError, listed
-from data.files import write_whole
+from data.files import require_replaceable, write_whole
 from data.scenes import PART_SECONDS
 from experiments.inference.classifier import load_classifier
 from experiments.inference.sounds import Classified, classified_text, classify_files, sound_files
@@ -33,6 +33,7 @@ def check(settings: Settings) -> None:
         raise UserError("the predict stage needs sounds: predict.audio=FILE_OR_FOLDER")
     if (out := _table(settings)).is_dir():
         raise UserError(f"predict.out={out} is a folder: name a file in it")
+    require_replaceable(out)
 
 
 def run(settings: Settings) -> None:
@@ -43,6 +44,8 @@ def run(settings: Settings) -> None:
     """
     audio, out = settings.of(Predict).audio, _table(settings)
     assert audio is not None
+    if settings.of(Predict).out is None:
+        claim(out.parent)
     classifier = load_classifier(model_of(settings))
     files, others = sound_files(audio)
     if others:
@@ -57,8 +60,6 @@ def run(settings: Settings) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
-        if settings.of(Predict).out is None:
-            claim(out.parent)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, classified_text(found, classifier.scenes).encode())
         Console().print(_shown(found, classifier.scenes))

@@ -146,9 +146,9 @@ def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
     texts = [values["builder"], values["clips"]]
     if strange := [text for text in texts if not (text.isprintable() and len(text) < LONGEST)]:
         raise ValueError(f"{KEY}: {in_short(strange[0])} must be a short text")
-    if not all(isinstance(scene, str) and is_label(scene) for scene in scenes) or len(set(scenes)) < max(
-        len(scenes), 1
-    ):
+    if odd := [scene for scene in scenes if not is_label(scene)]:
+        raise ValueError(f"{KEY}: {in_short(odd[0])} can be no name of a class")
+    if not scenes or len(set(scenes)) < len(scenes):
         raise ValueError(f"{KEY}: scenes={in_short(scenes)} must be names, each there once")
     if rate not in RATES:
         raise ValueError(f"{KEY}: sample_rate={rate} must be {RATES}")
