@@ -21,10 +21,12 @@ from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
 from students.complexity import tflite_complexity, tflite_operators
 from students.quantize.calibrate import calibrate
+from students.quantize.damage import WrongValueError
 from students.quantize.flatbuffer import IDENTIFIER
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import ADD, CONVOLUTION
+from students.quantize.network_checks import check_network
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import to_tflite
@@ -193,6 +195,18 @@ def damaged(bits: int, activations: int, count: int) -> Iterator[fuzzing.Mutant]
     yield from structural(original, share, seed)
     yield from numeric(network(bits, activations), share, seed)
     yield from texts(share, seed)
+
+
+def test_a_scale_that_is_no_number_is_refused_without_a_warning_of_a_library() -> None:
+    """Oracle: the signalling NaN of IEEE 754 (its first bit of the fraction 0), whose cast raises "invalid"; numpy's
+    warnings are errors here."""
+    original = network(8, 8)
+    name = next(iter(original.weights))
+    scale = original.weights[name].scale.astype(np.float32)
+    scale.view(np.uint32)[0] = 0x7FA00000
+    weights = {**original.weights, name: replace(original.weights[name], scale=scale)}
+    with np.errstate(all="raise"), pytest.raises(WrongValueError, match="scales of weights that are no finite numbers"):
+        check_network(replace(original, weights=weights))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ def _check_convolution(network: IntegerNetwork, layer: Layer) -> int:
         raise WrongValueError(f"{where} has {layer.groups} groups of {read.shape[0]} channels")
     if np.abs(weights.weight.astype(np.int64)).max() > limit:
         raise WrongValueError(f"{where} has weights of {weights.bits} bits that are not from {-limit} to {limit}")
+    if not np.isfinite(weights.scale).all():  # before the cast, of which numpy warns if it meets a signalling NaN
+        raise WrongValueError(f"{where} has scales of weights that are no finite numbers")
     scales = weights.scale.astype(np.float64)
     low, high = SCALES
     if not ((scales >= low) & (scales <= high)).all():
