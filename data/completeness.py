@@ -185,7 +185,8 @@ def _au(data: Data, at: int) -> tuple[int, int]:
 
 def _nist(data: Data, at: int) -> tuple[int, int]:
     text = data[at : at + 1024]
-    keys = (rb"NIST_1A\s+", rb"\bsample_count -i ", rb"\bchannel_count -i ", rb"\bsample_n_bytes -i ")
+    names = (b"sample_count", b"channel_count", b"sample_n_bytes")  # libsndfile writes `-s1 1` as the last, of mu-law
+    keys = (rb"NIST_1A\s+", *(rb"\b" + name + rb"\s+-(?:i|s\d+)\s+" for name in names))
     found = [int(match[1]) for key in keys if (match := re.search(key + rb"(\d{1,18})\b", text))]
     if len(found) < len(keys):
         return 0, 0

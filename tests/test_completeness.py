@@ -38,6 +38,8 @@ ENCODINGS = [
     ("CAF", "PCM_16"),
     ("CAF", "ALAC_16"),
     ("NIST", "PCM_16"),
+    ("NIST", "ULAW"),
+    ("NIST", "ALAW"),
     ("VOC", "PCM_16"),
     ("FLAC", "PCM_16"),
     ("FLAC", "PCM_24"),
