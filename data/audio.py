@@ -22,7 +22,9 @@ from data.pcm24 import frames_within, read_pcm24
 from data.scratch import scratch
 from data.sound import opened, require_rate
 
-LOUDEST = 1000.0  # times full scale; what is above has another unit: 16-bit integers stored as floats, for one
+# Times full scale, 30 dB above it: no mix of floats goes so far, and of integers of 16 bits that were stored as floats
+# what is below has no peak beyond -60 dB of their full scale.
+LOUDEST = 32.0
 FLOATS = "floats must be from -1 to 1 (divide 16-bit integers that were stored as floats by 32768)"
 RESAMPLER = "HQ"
 FULL_SCALE = 32_767

@@ -198,7 +198,7 @@ def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamp
     if failures:
         raise UserError(
             f"{len(failures)} audio files are unreadable:\n{listed(sorted(failures))}\n"
-            "fetch them again; the other clips are packed and kept"
+            "mend or replace these files, or leave them out; the other clips are packed and kept"
         )
 
 

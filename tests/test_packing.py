@@ -64,7 +64,7 @@ def write_tones(root: Path, count: int = 4, seconds: float = 1.0) -> ClipSet:
 
 def spoil(store: Store, row: int) -> None:
     """Another wave in a finished row, as if it had been packed."""
-    values = {"wave": np.full((1, 32_000), 5, np.int16), "scale": np.full(1, 0.01), "stamp": store["stamp"][[row]]}
+    values = {"wave": np.full((1, 32_000), 5, np.int16), "scale": np.full(1, 0.001), "stamp": store["stamp"][[row]]}
     store.fill([row], **values, **checks(**values))
 
 
@@ -98,7 +98,7 @@ def test_only_what_is_not_done_is_decoded(tones: ClipSet, tmp_path: Path) -> Non
     with pytest.raises(UserError, match="unfinished"):
         WaveStore(path)
     waves = WaveStore(pack(tones, tmp_path / "cache")).read(np.array([1, 2]))
-    assert (waves[0] == 5 * np.float32(0.01)).all()
+    assert (waves[0] == 5 * np.float32(0.001)).all()
     assert waves[1].abs().max() == pytest.approx(0.5, abs=1e-2)
 
 
@@ -173,7 +173,7 @@ def test_integers_stored_as_floats_are_named_and_the_others_are_kept(tones: Clip
     with pytest.raises(UserError, match="2 audio files are unreadable") as caught:
         pack(tones, tmp_path / "cache")
     assert [clip.filename in str(caught.value) for clip in tones.clips] == [True, True, False, False]
-    assert str(caught.value).count("more than 1000 times full scale") == 2
+    assert str(caught.value).count("more than 32 times full scale") == 2
     assert list(Store(tmp_path / "cache" / "waves_32000.h5", WAVES).missing) == [0, 1]
 
 
