@@ -22,9 +22,9 @@ from safetensors import safe_open
 
 from data.errors import UserError, listed
 from data.signatures import in_short
+from data.tensor_kinds import ZIP, is_safetensors
 
 MOST_HEADER = 8 << 20  # bytes of a safetensors header, that of some 80,000 tensors
-ZIP = b"PK\x03\x04"
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 NEEDS_CODE = re.compile(r"GLOBAL (\S+)|<(?:class|function|built-in function) '?([^'> ]+)")
@@ -61,6 +61,7 @@ def read_header(path: Path, remedy: str) -> Header:
         UserError: it is damaged or of another kind.
     """
     try:
+        is_safetensors(path)  # raises if it is a web page, for one
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > MOST_HEADER:
@@ -72,6 +73,8 @@ def read_header(path: Path, remedy: str) -> Header:
         metadata = content.pop("__metadata__", None) or {}
         shapes = {name: tuple(entry["shape"]) for name, entry in content.items()}
         return Header(metadata, shapes, path.stat().st_size - 8 - length)
+    except UserError:
+        raise
     except Exception as error:  # what is raised depends on what is wrong
         raise UserError(f"{path} is damaged or no safetensors file ({_said(error)}): {remedy}") from error
 
@@ -96,6 +99,7 @@ def read_torch(path: Path, remedy: str) -> object:
         UserError: it is damaged or of another kind, or reading it would need code, which is named and not run.
     """
     try:
+        is_safetensors(path)  # raises if it is a web page, for one
         with open(path, "rb") as file:
             is_zip = file.read(len(ZIP)) == ZIP
         if is_zip:
@@ -230,7 +234,7 @@ def _said(error: Exception) -> str:
     """What a library says of a file, on one line and without control characters."""
     text = next(iter(str(error).splitlines()), "")
     if isinstance(error, pickle.UnpicklingError):
-        found = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        found = re.search(r"WeightsUnpickler error:\s*(\S.*)", str(error))
         return in_short(found[1])[1:-1] if found else "its pickle cannot be read"
     if "legacy .tar format" in text:
         return "a tar archive, or nothing but zeros"

@@ -1,13 +1,13 @@
 """Read weights that others trained, without running code that such a file may contain, and load them into a network.
 
-Conventions: a file is safetensors, or a torch file as torch's weights-only loading reads it; see data/tensors.py. A
-state dict is a mapping from names to tensors. It may lie in other mappings, and its names may all begin with what a
-trainer put before them, such as `module.`.
+Conventions: a file is safetensors, or a torch file as torch's weights-only loading reads it, whatever its ending; see
+data/tensors.py. A state dict is a mapping from names to tensors. It may lie in other mappings, and its names may all
+begin with what a trainer put before them, such as `module.`.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import torch
@@ -15,12 +15,15 @@ from torch import nn
 
 from data.errors import UserError
 from data.signatures import in_short
+from data.tensor_kinds import is_safetensors
 from data.tensors import Tensors, differences, read_safetensors, read_torch, refuse_unfit, unfit
 
 CONFIG, STORED = "config.json", ("model.safetensors", "pytorch_model.bin")  # of a folder of transformers
 PREFERRED = ("state_dict", "model")  # of several state dicts in a file that fit equally
 DEEPEST = 4  # mappings around a state dict, at most
 SHOWN = 8  # names of what is not used
+
+Place = tuple[str, ...]  # keys that lead to a state dict in a file
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +71,15 @@ def read_weights(path: str | Path, needed: Collection[str] = (), replaced: Seque
     """
     (path,) = weights_files(path)
     remedy = "fetch it, or save it, again"
-    is_safe = path.suffix.lower() == ".safetensors"
-    content: object = read_safetensors(path, remedy) if is_safe else read_torch(path, remedy)
-    found = {place: (tensors, *_prefix(tensors, needed)) for place, tensors in _state_dicts(content)}
+    content: object = read_safetensors(path, remedy) if is_safetensors(path) else read_torch(path, remedy)
+    wanted, depth = set(needed), max((name.count(".") + 1 for name in needed), default=1)
+    found = {place: (tensors, *_prefix(tensors, wanted, depth)) for place, tensors in _state_dicts(content)}
     if not found:
         raise UserError(
             f"{path} holds no state dict (names to tensors): save one with torch.save(network.state_dict())"
         )
-    order = [place for name in PREFERRED for place in found if place.split(".")[-1] == name]
-    order += sorted((place for place in found if place not in order), key=lambda place: -len(found[place][0]))
+    ranks: dict[Place, int] = {(name,): rank for rank, name in enumerate(PREFERRED)}
+    order = sorted(found, key=lambda place: (ranks.get(place[-1:], len(ranks)), -len(found[place][0])))
     place = max(order, key=lambda place: found[place][2])  # the first of those that are equal
     tensors, prefix, count = found[place]
     parts = {name.split(".")[0] for name in (*needed, *replaced)}
@@ -85,10 +88,11 @@ def read_weights(path: str | Path, needed: Collection[str] = (), replaced: Seque
         for name, tensor in tensors.items()
         if not count or (name.startswith(prefix) and _is_of(name.removeprefix(prefix), parts))
     }
-    said = [f"its entry {in_short(place)} is taken"] if place else []
+    said = [f"its entry {_dotted(place)} is taken"] if place else []
     equal = [each for each in order if each != place and count == found[each][2] > 0]
-    said += [f"and not {in_short(each)}, which has the same names" for each in equal]
-    said += [f"the prefix {in_short(prefix)} of all names is taken off"] if prefix else []
+    said += [f"and not {_dotted(each)}, which has the same names" for each in equal[:SHOWN]]
+    share = "all" if count == len(wanted) else f"{count} of the {len(wanted)}"
+    said += [f"the prefix {in_short(prefix)} of {share} names that are needed is taken off"] if prefix else []
     unused = [name for name in tensors if name.startswith(prefix) and name.removeprefix(prefix) not in kept]
     unused += [name for name in tensors if not name.startswith(prefix)] + _beside(content, place)
     if unused:
@@ -99,26 +103,29 @@ def read_weights(path: str | Path, needed: Collection[str] = (), replaced: Seque
     return kept
 
 
-def _state_dicts(
-    content: object, place: str = "", depth: int = 0, seen: set[int] | None = None
-) -> Iterator[tuple[str, Tensors]]:
-    """All state dicts in the content of a file, each with the dotted keys that lead to it."""
+def _state_dicts(content: object, place: Place = (), seen: set[int] | None = None) -> Iterator[tuple[Place, Tensors]]:
+    """All state dicts in the content of a file, each with the keys that lead to it."""
     seen = set() if seen is None else seen
-    if not isinstance(content, Mapping) or depth > DEEPEST or id(content) in seen:
+    if not isinstance(content, Mapping) or len(place) > DEEPEST or id(content) in seen:
         return
     seen.add(id(content))  # a mapping may lie in itself
     names = {name: value for name, value in content.items() if isinstance(name, str)}
     if tensors := {name: value for name, value in names.items() if isinstance(value, torch.Tensor)}:
         yield place, tensors
     for name, value in names.items():
-        yield from _state_dicts(value, f"{place}.{name}" if place else name, depth + 1, seen)
+        yield from _state_dicts(value, (*place, name), seen)
 
 
-def _prefix(names: Collection[str], needed: Collection[str]) -> tuple[str, int]:
-    """What stands before most of the needed names (before equally many, the shortest), and how many these are."""
-    wanted, counts = set(needed), Counter[str]()
+def _dotted(place: Place) -> str:
+    return in_short(".".join(place))
+
+
+def _prefix(names: Collection[str], wanted: Set[str], depth: int) -> tuple[str, int]:
+    """What stands before most of the wanted names, of `depth` parts at most (before equally many, the shortest), and
+    how many these are."""
+    counts = Counter[str]()
     for name in names:
-        parts = name.split(".")
+        parts = name.rsplit(".", depth)  # of a name of thousands of parts, only the last can be a wanted one's
         for number in range(len(parts)):
             if ".".join(parts[number:]) in wanted:
                 counts["".join(f"{part}." for part in parts[:number])] += 1
@@ -131,11 +138,11 @@ def _is_of(name: str, parts: Collection[str]) -> bool:
     return not parts or first in parts or first.isdigit()
 
 
-def _beside(content: object, place: str) -> list[str]:
+def _beside(content: object, place: Place) -> list[str]:
     """The entries beside the state dict at a place, and its own that are no tensors."""
     if not isinstance(content, Mapping):
         return []
-    own = place.split(".")[0] if place else None
+    own = place[0] if place else None
     return [str(name) for name, value in content.items() if name != own and not isinstance(value, torch.Tensor)] + [
         str(name) for name, value in content.items() if place and name != own and isinstance(value, torch.Tensor)
     ]

@@ -3,8 +3,10 @@
 import argparse
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
+import fuzzing
 import numpy as np
 import pytest
 import safetensors.torch
@@ -74,8 +76,68 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path: Path, caplog: pytest.Log
     (line,) = caplog.messages
     assert line == (
         f"{tmp_path / 'w.pt'}: its entry 'state_dict' is taken; and not 'ema', which has the same names; the prefix "
-        "'net.' of all names is taken off; not used: mel.fb, ema, \\x1b"
+        "'net.' of all names that are needed is taken off; not used: mel.fb, ema, \\x1b"
     )
+
+
+def test_a_prefix_of_some_names_is_said_to_be_of_some(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Oracle: two of three needed names behind the prefix, by hand; a name of 200,000 parts is none of them, and what
+    the search for a prefix joins of it, at most two parts, takes no time (fuzzing's bound, 10 s)."""
+    caplog.set_level(logging.INFO)
+    state = {"net.0.weight": torch.ones(1), "net.0.bias": torch.ones(1), "a." * 200_000 + "b": torch.ones(1)}
+    torch.save(state, tmp_path / "w.pt")
+    needed = ["0.weight", "0.bias", "1.bias"]
+
+    def read(path: Path) -> None:
+        assert list(read_weights(path, needed)) == ["0.weight", "0.bias"]
+
+    fuzzing.survive(read, (tmp_path / "w.pt").read_bytes(), [], tmp_path, "w.pt")
+    read(tmp_path / "w.pt")
+    assert "the prefix 'net.' of 2 of the 3 names that are needed is taken off; not used: a.a." in caplog.text
+
+
+def as_torch(state: dict[str, torch.Tensor], path: Path) -> None:
+    torch.save(state, path)
+
+
+def as_older_torch(state: dict[str, torch.Tensor], path: Path) -> None:
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
+@pytest.mark.parametrize("save", [as_torch, as_older_torch, safetensors.torch.save_file])
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors", "w"])
+def test_weights_are_read_whatever_the_ending(
+    tmp_path: Path, save: Callable[[dict[str, torch.Tensor], Path], None], name: str
+) -> None:
+    """Oracle: the same weights, bit for bit, of each kind below each name."""
+    state = own()
+    save(state, tmp_path / name)
+    found = resnet(tmp_path / name).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "is a web page, not the file itself: fetch it again"),
+        (b"\n <html lang=en>{}", "is a web page, not the file itself: fetch it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
+            "is a Git LFS pointer, not the file itself: fetch it again, with `git lfs pull`",
+        ),
+        (b"Entry not found", "is damaged or no"),
+        (b"8 is no instruction", "is damaged or no"),
+        (b"", "is damaged or no"),
+    ],
+)
+def test_what_a_download_left_is_called_what_it_is(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    """Oracle: the message for each content; none gives an empty reason."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_weights(tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name} {said}")
+    assert "()" not in str(caught.value)
 
 
 def test_differences_are_shown_from_both_sides(tmp_path: Path) -> None:
