@@ -21,12 +21,17 @@ class UserError(Exception):
 
 
 def listed(names: Sequence[str], *, shown: int = SHOWN, total: int | None = None) -> str:
-    """The names one a line, at most `shown` of them, and how many were left out, also of a `total` of which `names`
-    holds the first."""
-    lines = [f"  {name}" for name in names[:shown]]
+    """The names one a line, in quotes where blanks around them would not be seen, at most `shown` of them, and how many
+    were left out, also of a `total` of which `names` holds the first."""
+    lines = [f"  {quoted(name)}" for name in names[:shown]]
     if (left := (len(names) if total is None else total) - len(lines)) > 0:
         lines.append(f"  ... and {left} more")
     return "\n".join(lines)
+
+
+def quoted(name: str) -> str:
+    """A name, in quotes if it is empty or blanks around it would not be seen."""
+    return name if name and name == name.strip(" ") else f"'{name}'"
 
 
 def together(problems: Iterable[str], *, shown: int = SHOWN) -> str:

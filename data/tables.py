@@ -2,6 +2,8 @@
 
 Conventions: every value is the text that stands in the file: nothing is guessed, so a class may be called NA and a clip
 007. Files are UTF-8, with or without a byte order mark; lines end in LF, CRLF or CR; values are quoted as in RFC 4180.
+Blanks behind a comma or before a line of a comma-separated table are no content, unless they are quoted; nor are lines
+at its end that hold nothing but separators and blanks, which spreadsheets leave there.
 pandas does the work (it is imported where a table is touched, which takes 0.3 s). What it would pass over in silence is
 checked here first: rows of another length than the header, empty lines between rows, columns of one name, open quotes.
 A table may come from anybody: its size, the number of its columns and of its values are limited before they are read.
@@ -85,23 +87,22 @@ def parse_table(
         if (count := line.count(separator) + 1) > COLUMNS:
             raise UserError(f"{path} has {count:,} columns, more than {COLUMNS:,}: leave out those that are not needed")
         file.seek(0)
-        header = next(csv.reader(file, delimiter=separator, strict=True), [])
         form = csv.excel()
-        # Blanks behind commas belong to the values, unless without them the header is the one that was asked for.
-        form.delimiter, form.strict, form.skipinitialspace = separator, True, not exact and _is_spaced(header, required)
-        if form.skipinitialspace:
-            header = [name.strip() for name in header]
+        form.delimiter, form.strict, form.skipinitialspace = separator, True, separator == "," and not exact
+        header = next(csv.reader(file, form), [])
+        # Blanks around tabs belong to the values, unless without them the header is the one that was asked for.
+        if not exact and _is_spaced(header, required):
+            header, form.skipinitialspace = [name.strip() for name in header], True
         _check_header(header, path, required, separator, exact=exact)
         file.seek(0)
         text = file.read()
         _check_size(path, text, separator)
+        text = _without_end(text, "" if exact else f"{separator} ")
         numbers, lengths = _rows(text, form)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no comma- or tab-separated table ({_undecodable(error)})") from error
     except csv.Error as error:
         raise UserError(f"{path} is no comma- or tab-separated table ({error})") from error
-    while lengths and not lengths[-1]:  # only at the end of a file does an empty line mean nothing
-        lengths.pop()
     if wrong := len(lengths) - lengths.count(len(header)):
         found = ((number, n) for number, n in zip(numbers, lengths, strict=False) if n != len(header))
         lines = [f"line {number}: {f'{n} values' if n else 'empty'}" for number, n in islice(found, SHOWN)]
@@ -110,8 +111,9 @@ def parse_table(
 
 
 def table_text(columns: Mapping[str, Sequence[object]], *, separator: str = "\t") -> str:
-    """A table as text: what Python's csv module writes, lines ending in LF; all values are quoted where one holds a
-    carriage return, or the first begins with a byte order mark, which readers would take for something else.
+    """A table as text: what Python's csv module writes, lines ending in LF; all values are quoted where readers would
+    take one for something else: one with a carriage return, the first with a byte order mark before it, one with blanks
+    before it among commas, or the last row if it holds nothing but blanks.
 
     Args:
         columns: name -> values, one a row; each is written as str() gives it, so numbers that need a certain precision
@@ -125,7 +127,8 @@ def table_text(columns: Mapping[str, Sequence[object]], *, separator: str = "\t"
 
     frame = pd.DataFrame({name: [str(value) for value in values] for name, values in columns.items()}, dtype=object)
     text = frame.to_csv(sep=separator, index=False, lineterminator="\n")
-    if "\r" in text or text.startswith("\ufeff"):
+    blank = separator == "," and any(value.startswith(" ") for name in frame for value in (name, *frame[name]))
+    if blank or "\r" in text or text.startswith("\ufeff") or _without_end(text, f"{separator} ") != text[:-1]:
         text = frame.to_csv(sep=separator, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
     try:
         text.encode()
@@ -172,6 +175,8 @@ def _check_header(
         kind = KINDS.get(separator, f"separated by {separator!r}")
         remedy = "; separate columns by tabs or commas" if ";" in "".join(header[:1]) else ""
         raise UserError(f"{path} lacks the columns {', '.join(missing)}: read as {kind}, its header is {shown}{remedy}")
+    if (nameless := there[""]) > 1:
+        raise UserError(f"{path} has {nameless} columns without a name: name them, or delete them")
     if twice := sorted(column for column, count in there.items() if count > 1):
         raise UserError(f"{path} has the columns {', '.join(twice[:SHOWN])} twice")
     if exact and header != list(required):
@@ -185,6 +190,13 @@ def _check_size(path: str | Path, text: str, separator: str) -> None:
     for count, most, what in ((rows, ROWS, "rows"), (rows + text.count(separator), VALUES, "values")):
         if count > most:
             raise UserError(f"{path} has {count:,} {what}, more than {most:,}: leave out what is not needed")
+
+
+def _without_end(text: str, empty: str) -> str:
+    """A table without the end of its last row, and without rows behind it that hold only characters of `empty`."""
+    end = len(text.rstrip(f"{empty}\r\n"))
+    found = re.compile("[\r\n]").search(text, end)
+    return text[: found.start()] if found else text
 
 
 def _rows(text: str, form: csv.Dialect) -> tuple[Sequence[int], list[int]]:
@@ -212,7 +224,7 @@ def _read_values(text: str, header: Sequence[str], form: csv.Dialect) -> Table:
     import pandas as pd
 
     frame = pd.read_csv(
-        io.BytesIO(text.rstrip("\r\n").encode()),
+        io.BytesIO(text.encode()),
         sep=form.delimiter,
         skipinitialspace=form.skipinitialspace,
         dtype=str,

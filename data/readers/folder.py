@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data.errors import UserError, listed
+from data.errors import UserError, listed, quoted
 from data.names import with_slashes
 from data.readers import Reader, Settings
 from data.scenes import SPLITS, Clip, ClipSet
@@ -100,7 +100,7 @@ def _read(path: Path, root: Path) -> list[dict[str, str]]:
     """The rows, with the optional columns filled in."""
     table = read_table(path, REQUIRED)
     if unused := [column for column in table if column not in REQUIRED + OPTIONAL]:
-        log.warning("%s: the columns %s are not used", path, ", ".join(unused))
+        log.warning("%s: the columns %s are not used", path, ", ".join(map(quoted, unused)))
     if "location" not in table:
         log.warning("%s has no column location: files of one recording may come to train and validation", path)
     count = len(table["filename"])
