@@ -189,9 +189,9 @@ MEL = METADATA["mel"]
     [
         ({"scenes": SCENES[:3]}, "names 3 different classes, its network has 10 logits"),
         ({"scenes": [*SCENES[:9], "bus"]}, "names 9 different classes"),
-        ({"scenes": [*SCENES[:9], "\x1b[31m"]}, r"names a class '\\x1b\[31m'"),
-        ({"scenes": [*SCENES[:9], " "]}, "names a class ' '"),
-        ({"scenes": [*SCENES[:9], "a" * 300]}, "names a class 'aaa"),
+        ({"scenes": [*SCENES[:9], "\x1b[31m"]}, r"classes are named '\\x1b\[31m'"),
+        ({"scenes": [*SCENES[:9], " "]}, "classes are named ' '"),
+        ({"scenes": [*SCENES[:9], "a" * 300]}, "classes are named 'aaa"),
         ({"scenes": [*SCENES[:9], 7]}, "does not name its classes"),
         ({"scenes": [*SCENES[:9], "filename"]}, "classes are named filename"),
         ({"sample_rate": None}, "does not name its front end"),

@@ -143,7 +143,7 @@ def test_a_file_system_without_locks_is_named_with_a_remedy(
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Oracle: a file where a folder should be made; the message of the system."""
     (tmp_path / "file").touch()
-    told = f"cannot write {tmp_path}/file/x .*: mend the permissions, or choose another folder with z="
+    told = f"cannot write {tmp_path}/file/x .*: move the file that is .*, or choose another folder with z="
     with pytest.raises(UserError, match=told), lock_in(tmp_path / "file" / "x"):
         pytest.fail("the lock was not had")
 
