@@ -228,3 +228,4 @@ def test_the_least_error_is_that_of_the_best_of_36_ranges(generator: torch.Gener
     assert 0.3 * high / 7 < best < high / 7
     two = np.stack([values, np.zeros(20_000)])
     assert weight_scales(two, 4) == pytest.approx([best, 1.0], rel=1e-6)
+    assert weight_scales(two, 8).tolist() == [np.float32(high / 127), 0.0]  # where the largest weight decides alone

@@ -9,7 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from students.quantize.integer import IntegerNetwork, Quantity, Weights, fixed_point, rescale, rescale_once
+from students.quantize.integer import (
+    HIGH,
+    LOW,
+    IntegerNetwork,
+    Quantity,
+    Weights,
+    fixed_point,
+    rescale,
+    rescale_once,
+)
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 
 
@@ -101,6 +110,7 @@ def test_rescaling_is_multiplication_to_within_a_rounding(value: int, factor: fl
 
 def test_a_quantity_reads_and_writes_real_values() -> None:
     """Oracle: by hand: halves go to even, then the zero point is added and the range cuts off."""
+    assert (LOW, HIGH) == (-128, 127)
     eight, sixteen = Quantity(0.5, 3, (1, 1, 1)), Quantity(0.5, 0, (1, 1, 1), 16)
     assert (eight.low, eight.high, eight.dtype) == (-128, 127, torch.int8)
     assert (sixteen.low, sixteen.high, sixteen.dtype) == (-32768, 32767, torch.int16)
@@ -242,5 +252,6 @@ def test_logits_are_the_output_read_as_real_values() -> None:
     weights = Weights(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), np.full(1, 0.5, np.float32))
     network = IntegerNetwork((layer,), {"c": weights}, {INPUT: read, "c": wanted})
     assert network.output == wanted
+    assert not network.exact  # which is said of those that exact.py makes
     clips = torch.arange(-5.0, 6.0).view(11, 1, 1, 1)
     assert network.logits(clips).flatten().tolist() == [0.5 * n for n in range(-5, 6)]
