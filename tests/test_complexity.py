@@ -131,6 +131,17 @@ def test_constants_are_parameters_wherever_they_stand_and_have_scales(tmp_path: 
     assert tflite_complexity(path) == Complexity(48 * 4 * 9, 36 + 4, 36 + 16, 48 + 4 * 48)
 
 
+def test_what_is_needed_later_stays_in_memory(tmp_path: Path) -> None:
+    """Oracle: by hand, 48 bytes a map of one channel: the input is kept until it is added (two maps, three, then the
+    sum and what follows), and given back after that."""
+    net = ForeignNetwork((1, 8, 6, 1))
+    first = net.conv(0, 1, (3, 3))
+    second = net.conv(first, 1, (3, 3))
+    summed = net.add("ADD", [0, second], (1, 8, 6, 1), of="AddOptions")
+    path = net.write(tmp_path / "m.tflite", net.conv(summed, 2, (1, 1)))
+    assert [each.alive_bytes for each in tflite_operators(path)] == [48 * n for n in (2, 3, 3, 3)]
+
+
 def test_unknown_names_list_the_choices() -> None:
     """Oracle: the messages; the names of all students are those in the files of settings."""
     settings = [yaml.safe_load(path.read_text()) for path in (ROOT / "experiments/conf/student").glob("*.yaml")]

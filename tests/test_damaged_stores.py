@@ -48,6 +48,7 @@ def reading_logits(whole: Path) -> Callable[[Path], None]:
     return read
 
 
+@pytest.mark.slow  # HDF5 reads each file in a process of its own: ten seconds
 def test_damaged_logits_are_refused_or_said(tmp_path: Path, fuzz: int) -> None:
     """Oracle: the undamaged file's content."""
     original = write_logits(tmp_path / "whole.h5")

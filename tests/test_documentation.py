@@ -141,6 +141,7 @@ def test_explained_messages_are_those_of_the_code() -> None:
     assert not sorted(piece for piece in pieces if piece not in texts)
 
 
+@pytest.mark.slow  # quantises and trains in each example: ten seconds
 def test_the_examples_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: each ends without an exception, in a folder where the demo has run under the name first."""
     page = (DOCS / "api.md").read_text()

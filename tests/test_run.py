@@ -490,6 +490,7 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     assert not list(tmp_path.glob("runs/*/*/*.*"))
 
 
+@pytest.mark.slow  # a training more: ten seconds
 def test_a_student_learns_to_be_rounded(trained: Path, miniature: ClipSet) -> None:
     """Oracle: the file's own constants against the table of the layers and the budget; a student of both widths that
     has learnt differs from the one that was only rounded; the same command again reuses it."""
@@ -576,6 +577,7 @@ def test_other_runtimes_get_files_of_their_own(trained: Path, miniature: ClipSet
     assert np.abs(found - device).max() < 0.1 * np.abs(device).max() + 0.05
 
 
+@pytest.mark.slow  # two trainings more: ten seconds
 def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet) -> None:
     """Oracle: their costs, computed by hand in tests/test_baseline.py and tests/test_cnn_gru.py; the baseline becomes a
     file of integers with its published bytes, the other has no integer form, and which part has none is said."""

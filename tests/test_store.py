@@ -109,7 +109,7 @@ def test_room_is_reserved_before_hdf5_needs_it(tmp_path: Path, monkeypatch: pyte
     many, and for long attributes; the folders are made."""
     reserved = []
     monkeypatch.setattr(os, "posix_fallocate", lambda file, start, size: reserved.append(size))
-    for rows, text in ((1, ""), (1000, ""), (1, "x" * 30_000), (10_000, "y")):
+    for rows, text in ((1, ""), (1000, ""), (1, "x" * 60_000), (10_000, "y")):
         path = tmp_path / str(rows) / str(len(text)) / "s.h5"
         create(path, [f"clip {i}" for i in range(rows)], COLUMNS, {"format": "test", "text": text})
         size = path.stat().st_size
