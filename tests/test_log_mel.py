@@ -124,10 +124,21 @@ def test_the_least_sizes_are_accepted_and_smaller_ones_refused(least: dict, wron
         LogMel(**{**small, **wrong})
 
 
+def test_the_defaults_are_those_of_the_published_recipe() -> None:
+    """Oracle: Schmid et al., 2023: 32 kHz, windows of 3,072 samples every 500, transforms of 4,096, 256 bands up to
+    15.5 kHz, whose edge moves by 1,000 Hz."""
+    front_end = LogMel()
+    found = (front_end.sample_rate, len(front_end.window), front_end.hop, front_end.fft, front_end.mels)
+    assert found == (32_000, 3072, 500, 4096, 256)
+    assert (front_end.low, front_end.high, front_end.edge_jitter) == (0, 15_500, 1000)
+
+
 def test_impossible_bands_are_refused() -> None:
     """Oracle: an upper edge that jitters over half of the sample rate."""
     with pytest.raises(UserError, match="half of sample_rate"):
         LogMel(high=16_000)
+    with pytest.raises(UserError, match="half of sample_rate"):
+        LogMel(high=15_501.0)  # the jittered edge goes above it
     with pytest.raises(UserError, match="longer than fft"):
         LogMel(window=5000)
     with pytest.raises(UserError, match="fft=4095, which must be even"):
