@@ -34,6 +34,38 @@ def test_gradients_are_those_of_learned_step_sizes(value: float, step: float) ->
     assert s.grad.item() == pytest.approx(0.25 * expected, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("ratio", "of_step"), [(-7.0, -7.0), (7.0, 7.0), (-6.0, 0.0), (6.0, 0.0), (-9.0, -7.0), (9.0, 7.0)]
+)
+def test_the_ends_of_the_range_belong_to_what_is_cut_off(ratio: float, of_step: float) -> None:
+    """Oracle: Esser et al., equation 3, at the ends themselves: x / s <= -Q gives -Q, x / s >= Q gives Q, and no
+    gradient reaches x; an integer within gives 0. The step 0.25 makes ratios exact."""
+    x, s = torch.tensor(ratio * 0.25, requires_grad=True), torch.tensor(0.25, requires_grad=True)
+    rounded(x, s, -7, 7).backward()
+    assert (s.grad.item(), x.grad.item()) == (of_step, float(abs(ratio) < 7))
+
+
+def test_steps_learn_at_the_rate_of_the_paper(generator: torch.Generator) -> None:
+    """Oracle: Esser et al., section 2.2: the gradient of a step is scaled by 1 / sqrt(N Q), with N weights of an output
+    channel or values of a clip's map, and Q the highest integer: written out for a 1 x 1 convolution of two channels
+    over a map of 2 x 3."""
+    network = fold(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1)))
+    spectrograms = torch.randn(4, 1, 2, 3, generator=generator)
+    integers = calibrate(network, [spectrograms])
+    fake = FakeQuantized(network, integers)
+    fake(spectrograms).square().sum().backward()
+    read, wanted, steps = integers.quantities["input"], integers.quantities["0"], integers.weights["0"].scale
+    weight_step, step = (torch.tensor(value, requires_grad=True) for value in (steps.tolist(), wanted.scale))
+    x = rounded(spectrograms, torch.tensor(read.scale), -128, 127, read.zero_point)
+    each = read.scale * weight_step.detach()
+    w = rounded(fake.weights["0"].detach(), weight_step[:, None, None, None], -127, 127, learn=(1 * 127) ** -0.5)
+    y = torch.nn.functional.conv2d(x, w, rounded(fake.biases["0"].detach(), each, -(2**30), 2**30))
+    rounded(y, step, -128, 127, wanted.zero_point, learn=(2 * 2 * 3 * 127) ** -0.5).square().sum().backward()
+    torch.testing.assert_close(fake.weight_steps["0"].grad, weight_step.grad)
+    torch.testing.assert_close(fake.steps["0"].grad, step.grad)
+    assert step.grad != 0
+
+
 def test_zero_stays_zero_whatever_the_zero_point() -> None:
     """Oracle: 0 is an integer times the step, so padding is exact."""
     for zero_point in (-128, -5, 40):

@@ -162,3 +162,10 @@ def test_what_makes_figures_incomparable_is_said() -> None:
     ]
     settings = group([result("a-seed_0", 0), result("b-seed_0", 0)])
     assert caveats(settings, settings[0]) == ["the settings are equal, and told apart by the runs' names: a, b"]
+
+
+@pytest.mark.parametrize(("keys", "label"), [(4, "k0=0 k1=0 k2=0 k3=0"), (5, "r0")])
+def test_up_to_four_keys_are_the_label_and_more_are_the_name(keys: int, label: str) -> None:
+    """Oracle: by hand: two runs that differ in so many settings."""
+    found = group([result(f"r{n}", 0, {f"student.k{key}": n for key in range(keys)}) for n in range(2)])
+    assert found[0].label == label
