@@ -130,16 +130,6 @@ def described(kind: Any) -> str:
     return names.get(kind, "a text" if isinstance(kind, type) else "a value")
 
 
-def numbers_without_range(kind: Any) -> bool:
-    """Whether a type has numbers, alone or in lists and mappings, whose range is not declared."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return numbers_without_range(arguments[0]) and not any(isinstance(each, Range) for each in arguments[1:])
-    if origin is Literal:
-        return False
-    return kind in (int, float) or any(numbers_without_range(each) for each in arguments)
-
-
 def in_words(value: Any) -> str:
     """A value as it is written on the command line."""
     if value is None:

@@ -17,7 +17,7 @@ from test_command_line import ODD, SCREEN
 
 from data.errors import UserError
 from data.front_ends import front_ends
-from data.ranges import Range, described, fits, numbers_without_range, wanted
+from data.ranges import Range, described, fits, wanted
 from data.registry import build
 from data.scenes import ClipSet
 from data.settings import problems_of
@@ -79,6 +79,16 @@ def wrong_values(kind: Any) -> list[Any]:
 
 
 # The declarations.
+
+
+def numbers_without_range(kind: Any) -> bool:
+    """Whether a type has numbers, alone or in lists and mappings, whose range is not declared."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return numbers_without_range(arguments[0]) and not any(isinstance(each, Range) for each in arguments[1:])
+    if origin is Literal:
+        return False
+    return kind in (int, float) or any(numbers_without_range(each) for each in arguments)
 
 
 def test_every_number_has_a_range() -> None:
