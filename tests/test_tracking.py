@@ -7,6 +7,8 @@ import struct
 import subprocess
 import sys
 import threading
+import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +19,7 @@ from command import QUICK, environment_of, run, run_until
 from wandb.proto.wandb_internal_pb2 import Record
 
 from data.scenes import ClipSet
-from experiments.runs.recordings import require_whole
+from experiments.runs.recordings import recorded_epochs, require_whole
 from experiments.runs.tracking import LONGEST_NAME, Tracker, give_up
 
 BLOCK = 1 << 15
@@ -332,7 +334,7 @@ def test_the_command_continues_recording_and_metering_after_a_kill(
     found = recordings(folder)
     ids = {r.run.run_id for records in found for r in records if r.HasField("run")}
     assert len(ids) == 1
-    assert f"wandb sync runs/student/default/wandb/offline-run-*-{ids.pop()}" in result.stdout
+    assert f"wandb sync runs/student/default/wandb/offline-run-*-{ids.pop()}*" in result.stdout
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert sorted(epoch for records in found for epoch in epochs(records)) == [
         (row["epoch"], row["epoch"], row["loss"]) for row in history
@@ -375,6 +377,23 @@ class Server(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing is printed."""
+
+
+@pytest.mark.usefixtures("_offline")
+def test_recordings_of_one_second_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the rows that were given, where the clock of W&B's names stands still, as it does for a short training
+    that goes on at once; and the pattern of the printed command, which has to find both."""
+    clock = types.SimpleNamespace(**{**vars(time), "time": lambda: 1e9})
+    monkeypatch.setattr("wandb.sdk.wandb_init.time", clock)
+    folder = tmp_path / "runs/student/a"
+    for rows, epoch in (([], 1), (losses(1), 2)):
+        tracker = start(folder, rows=rows)
+        tracker.log(*losses(epoch))
+        tracker.finish({})
+        assert tracker.is_on
+    assert sorted(epoch for found in recordings(folder) for epoch in epochs(found)) == [(1, 1, 1.0), (2, 2, 0.5)]
+    assert recorded_epochs(folder, tracker._id) == {1, 2}
+    assert len(list(folder.glob(f"wandb/offline-run-*-{tracker._id}*"))) == 2
 
 
 @pytest.mark.slow  # starts W&B's own command, which waits for answers a while

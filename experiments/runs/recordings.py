@@ -1,9 +1,10 @@
 """What Weights & Biases recorded on this disk: under which id, and which epochs of it.
 
 Conventions: all recordings of one training have one id, which lies in wandb/id.txt of the run's folder, and W&B makes
-one run of them; each is a folder wandb/[offline-]run-<time>-<id> with a file *.wandb of records. That is a log of
-LevelDB's format: blocks of 32 KiB, of pieces with checksum, length and kind in front. W&B writes it with a delay: the
-last epochs of a killed process may be missing, or all of them.
+one run of them; each is a folder wandb/[offline-]run-<time>-<id>[-<number>] with a file *.wandb of records; the time
+has seconds, and those of one second are numbered. The file is a log of LevelDB's format: blocks of 32 KiB, of pieces
+with checksum, length and kind in front. W&B writes it with a delay: the last epochs of a killed process may be missing,
+or all of them.
 """
 
 import json
@@ -74,7 +75,7 @@ def require_whole(folder: Path, recording: str, epochs: Set[int]) -> None:
 
 
 def _files(folder: Path, recording: str) -> list[Path]:
-    return sorted(folder.glob(f"wandb/*run-*-{recording}/*.wandb"))
+    return sorted(folder.glob(f"wandb/*run-*-{recording}*/*.wandb"))
 
 
 def _records(path: Path) -> Iterator[Any]:

@@ -76,7 +76,7 @@ class Tracker:
             self._id = recording_id(folder, goes_on=bool(rows))
             remove_empty(folder, self._id)
             about = {"project": project, "entity": entity, "group": stage, "name": f"{stage}/{name}"}
-            self._run = self._begun({**about, "config": dict(config), "id": self._id, "dir": folder}, reason)
+            self._run = self._begun({**about, "config": dict(config), "id": self._id, "dir": folder.absolute()}, reason)
             _open.append(self._run)
             for path in sources:
                 self._record(path, used=True)
@@ -102,7 +102,7 @@ class Tracker:
                 return wandb.init(**about, mode="online")
             except wandb.errors.Error as error:
                 reason = str(error).splitlines()[0]
-        recordings = f"{shlex.quote(str(self._folder))}/wandb/offline-run-*-{self._id}"
+        recordings = f"{shlex.quote(str(self._folder))}/wandb/offline-run-*-{self._id}*"
         log.info("W&B: %s, recording offline; send it later with: wandb sync %s", reason, recordings)
         return wandb.init(**about, mode="offline")
 
