@@ -66,16 +66,13 @@ def fit_weights(members: np.ndarray, labels: np.ndarray, mean: str) -> np.ndarra
         mean: as of `combine`.
     """
     count = len(members)
-    equal = np.full(count, 1 / count)
-    if count == 1:
-        return equal
     found = minimize(
         lambda w: _loss(combine(members, np.maximum(w, 0) + TINY, mean), labels),
-        equal,
+        np.full(count, 1 / count),
         method="SLSQP",
-        bounds=[(0, 1)] * count,
+        bounds=[(0, None)] * count,
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
-        options={"ftol": 1e-10, "maxiter": 500},
+        options={"ftol": 1e-10},
     )
     weights = np.where(found.x > 1e-6, found.x, 0)
     return weights / weights.sum()

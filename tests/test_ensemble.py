@@ -66,6 +66,12 @@ def test_fitted_weights_are_the_best_of_a_grid(members: tuple, mean: str) -> Non
     assert log_loss(combine(logits, weights, mean), labels) <= best + 1e-6
 
 
+@pytest.mark.parametrize("mean", MEANS)
+def test_a_single_member_has_all_the_weight(members: tuple, mean: str) -> None:
+    """Oracle: arithmetic: one weight whose sum is 1."""
+    assert fit_weights(members[0][:1], members[1], mean).tolist() == [1.0]
+
+
 @pytest.mark.parametrize("weights", [[1, 1], [1, -1, 1], [0, 0, 0], [1, float("nan"), 1]])
 def test_weights_that_are_none_are_refused(members: tuple, weights: list) -> None:
     """Oracle: the message."""
