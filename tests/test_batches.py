@@ -5,8 +5,10 @@ import threading
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from data.batches import Batches
+from data.augment import Mixing
+from data.batches import Batch, Batches
 from data.errors import UserError
 from data.recordings import Recordings
 from data.scenes import ClipSet
@@ -40,6 +42,58 @@ def test_a_process_without_a_batch_reads_none(miniature: ClipSet, miniature_wave
     part = Batches(miniature_waves, rows, miniature.labels, miniature.from_reference_device, batch_size=8)
     shares = [list(part.in_order(range(rank, part.count, 3))) for rank in range(3)]
     assert [[len(batch.rows) for batch in share] for share in shares] == [[8], [4], []]
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_processes_share_every_batch(miniature: ClipSet, miniature_waves: WaveStore, crops: bool) -> None:
+    """Oracle: one process with an equal generator: its batches of 9 are what three of them have together, in order."""
+    settings = {"batch_size": 9}
+    if crops:
+        rows = batches(miniature_waves, miniature, "train").rows
+        settings["recordings"] = Recordings([miniature.clips[row] for row in rows], miniature_waves.samples)
+    part = batches(miniature_waves, miniature, "train", **settings)
+    alone = list(part.shuffled(torch.Generator().manual_seed(5)))
+    shares = [list(part.shuffled(torch.Generator().manual_seed(5), rank=r, world_size=3)) for r in range(3)]
+    assert [[len(batch.rows) for batch in share] for share in shares] == [[3] * 5] * 3
+    for batch, *three in zip(alone, *shares, strict=True):
+        for name in ("rows", "waves", "labels"):
+            assert torch.equal(getattr(batch, name), torch.cat([getattr(each, name) for each in three]))
+
+
+def test_a_batch_is_divided_without_loss(generator: torch.Generator) -> None:
+    """Oracle: the parts put together again, and their sizes: 7 clips in 3 parts are 3, 2 and 2; with targets or not."""
+    for targets in (torch.randn(7, 3, generator=generator), None):
+        whole = Batch(
+            torch.arange(7), torch.randn(7, 4, generator=generator), torch.arange(7) % 3, torch.arange(7) > 4, targets
+        )
+        parts = list(whole.split(3))
+        assert [len(part.rows) for part in parts] == [3, 2, 2]
+        for name, value in vars(whole).items():
+            pieces = [getattr(part, name) for part in parts]
+            assert pieces == [None] * 3 if value is None else torch.equal(torch.cat(pieces), value)
+
+
+def test_a_mixed_batch_has_labels_and_targets_of_both_clips() -> None:
+    """Oracle: the definition by hand at 1/4; the cross-entropy of soft labels is linear in them, so a weight of 1 gives
+    the plain loss, and a weight of 0 the partner's."""
+    batch = Batch(*[torch.arange(4)] * 3, torch.ones(4, dtype=torch.bool), torch.randn(4, 10))
+    partners = torch.tensor([1, 2, 3, 0])
+    alone, swapped = (batch.mixed(Mixing(partners, torch.full((4,), weight)), 10) for weight in (1.0, 0.0))
+    logits = torch.randn(4, 10)
+    torch.testing.assert_close(F.cross_entropy(logits, alone.labels), F.cross_entropy(logits, batch.labels))
+    torch.testing.assert_close(F.cross_entropy(logits, swapped.labels), F.cross_entropy(logits, partners))
+    assert torch.equal(alone.targets, batch.targets)
+    assert torch.equal(swapped.targets, batch.targets[partners])
+    mixed = batch.mixed(Mixing(partners, torch.full((4,), 0.25)), 10)
+    assert mixed.labels[1].tolist() == [0, 0.25, 0.75, 0, 0, 0, 0, 0, 0, 0]
+    torch.testing.assert_close(mixed.targets, 0.25 * batch.targets + 0.75 * batch.targets[partners])
+
+
+def test_a_batch_size_below_one_is_refused(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: the message; batches of one clip are taken."""
+    with pytest.raises(UserError, match="batch_size=0 must be at least 1"):
+        batches(miniature_waves, miniature, "train", batch_size=0)
+    assert batches(miniature_waves, miniature, "train", batch_size=1).count == 50
 
 
 @pytest.mark.parametrize("cropped", [False, True])
