@@ -130,8 +130,9 @@ def test_crops_are_of_the_clips_own_recording(
             of = [r for r in rows if miniature.clips[r].recording == miniature.clips[row].recording]
             of.sort(key=lambda r: miniature.clips[r].part)
             joined = miniature_waves.read(np.array(of)).flatten()
-            places = (joined.unfold(0, 64, 1) == wave[:64]).all(1).nonzero().flatten()
-            assert any(torch.equal(joined[p : p + len(wave)], wave) for p in places)
+            begins = (joined == wave[0]).nonzero().flatten()
+            places = [p for p in begins if torch.equal(joined[p : p + len(wave)], wave)]
+            assert places
             crossing += not any(p % len(wave) == 0 for p in places)
     assert crossing > 20
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate
+from students.quantize.exact import calibrate_exactly
 from students.quantize.fake import FakeQuantized, rounded
 from students.quantize.fold import fold
 from students.quantize.runtime import TFLiteModel
@@ -97,6 +98,22 @@ def test_it_answers_as_the_integers_that_it_becomes(tmp_path_factory: pytest.Tem
         steps = ((model.logits(spectrograms) - fake(spectrograms)) / integers.output.scale).abs()
     assert steps.max() <= 6
     assert steps.mean() <= 1
+
+
+def test_with_exact_integers_it_answers_as_they_do_bit_by_bit(generator: torch.Generator) -> None:
+    """Oracle: the integer network, in every logit, after weights and biases were moved as training moves
+    them."""
+    network, spectrograms = (
+        fold(randomise_norms(cp_mobile(size="6k"))),
+        torch.randn(4, 1, 64, 48, generator=generator),
+    )
+    fake = FakeQuantized(*calibrate_exactly(network, [spectrograms])).eval()
+    with torch.no_grad():
+        for parameter in [*fake.weights.values(), *fake.biases.values()]:
+            parameter += 0.1 * parameter.std(correction=0) * torch.randn(parameter.shape, generator=generator)
+        expected = fake(spectrograms)
+    assert len(expected.unique()) > 4
+    assert torch.equal(fake.integers().logits(spectrograms), expected)
 
 
 def test_frozen_steps_stay(generator: torch.Generator) -> None:
