@@ -13,7 +13,7 @@ from torch import nn
 from data.errors import UserError
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate
-from students.quantize.exact import calibrate_exactly
+from students.quantize.exact import calibrate_exactly, offsets
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
 from students.quantize.runtime import TFLiteModel, has_micro
@@ -88,3 +88,26 @@ def test_what_could_differ_is_refused() -> None:
     network = fold(nn.Sequential(nn.Conv2d(1, 2, 1), nn.AvgPool2d((1, 2)), nn.AdaptiveAvgPool2d(1)))
     with pytest.raises(UserError, match="has 2 cells"):
         calibrate_exactly(network, [torch.randn(1, 1, 4, 4)])
+
+
+def test_a_half_is_added_only_where_sums_are_rounded() -> None:
+    """Oracle: arithmetic: at half the output's scale, sums are multiples of 4 eighths, of which every other one is a
+    tie, and two eighths more are none; at the output's own scale and at its double they are whole as they are, and two
+    quarters more would be the tie."""
+    assert offsets(0.5, torch.tensor([0.0, 1.0, 2.0]), 1.0).tolist() == [2.0, 0.0, 0.0]
+
+
+def test_a_channel_of_zeros_answers_zero(generator: torch.Generator) -> None:
+    """Oracle: the float network, whose first logit is 0 whatever it is given; its integers are 0 and their scales are
+    numbers."""
+    convolution = nn.Conv2d(1, 2, 1)
+    nn.init.zeros_(convolution.weight[:1])
+    nn.init.zeros_(convolution.bias[:1])
+    spectrograms = torch.randn(3, 1, 4, 5, generator=generator)
+    _, integers = calibrate_exactly(fold(nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1))), [spectrograms])
+    logits = integers.logits(spectrograms)
+    assert (logits[:, 0] == 0).all()
+    assert (logits[:, 1] != 0).all()
+    for weights in integers.weights.values():
+        assert np.isfinite(weights.scale).all()
+        assert (weights.scale > 0).all()
