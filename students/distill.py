@@ -42,13 +42,7 @@ def distillation_loss(
     Raises:
         UserError: a number is out of its range.
     """
-    if not 0 <= label_smoothing < 1:
-        raise UserError(f"student.distill.label_smoothing={label_smoothing} must be from 0 to below 1")
-    if not (temperature > 0 and 0 <= hard_weight <= 1):
-        raise UserError(
-            f"student.distill.temperature={temperature} must be above 0, student.distill.hard_weight={hard_weight} "
-            "from 0 to 1"
-        )
+    require_in_range(temperature, hard_weight, label_smoothing)
     hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
     if teacher is None:
         return hard
@@ -59,6 +53,21 @@ def distillation_loss(
         log_target=True,
     )
     return hard_weight * hard + (1 - hard_weight) * temperature**2 * soft
+
+
+def require_in_range(temperature: float, hard_weight: float, label_smoothing: float) -> None:
+    """Check the numbers of the loss.
+
+    Raises:
+        UserError: one is out of its range.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f"student.distill.label_smoothing={label_smoothing} must be from 0 to below 1")
+    if not (temperature > 0 and 0 <= hard_weight <= 1):
+        raise UserError(
+            f"student.distill.temperature={temperature} must be above 0, student.distill.hard_weight={hard_weight} "
+            "from 0 to 1"
+        )
 
 
 def similarity_loss(features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -46,6 +46,8 @@ def test_the_loss_has_the_terms_of_the_settings(generator: torch.Generator) -> N
     expected = by_hand(logits, targets, 3.0, 0.25) + 7 * similarity_loss(features, targets)
     torch.testing.assert_close(similar(logits, batch_of(targets)), expected)
     torch.testing.assert_close(similar(logits, batch_of(None)), F.cross_entropy(logits, LABELS))
+    without = student_loss(Distillation(temperature=3.0, hard_weight=0.25, similarity=7.0))  # of a network
+    torch.testing.assert_close(without(logits, batch_of(targets)), by_hand(logits, targets, 3.0, 0.25))
 
 
 def test_an_imitation_is_compared_with_the_original_on_the_same_spectrograms(generator: torch.Generator) -> None:

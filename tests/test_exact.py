@@ -91,10 +91,20 @@ def test_what_could_differ_is_refused() -> None:
 
 
 def test_a_half_is_added_only_where_sums_are_rounded() -> None:
-    """Oracle: arithmetic: at half the output's scale, sums are multiples of 4 eighths, of which every other one is a
-    tie, and two eighths more are none; at the output's own scale and at its double they are whole as they are, and two
-    quarters more would be the tie."""
-    assert offsets(0.5, torch.tensor([0.0, 1.0, 2.0]), 1.0).tolist() == [2.0, 0.0, 0.0]
+    """Oracle: arithmetic: with products of half the output's scale (2^2 / 8), sums are multiples of 4 eighths, of which
+    every other one is a tie, and two eighths more are none; with products of that scale or its double, sums are whole
+    as they are, and two quarters more would be the tie."""
+    assert offsets(1 / 8, torch.tensor([2.0, 3.0, 4.0]), 1.0).tolist() == [2.0, 0.0, 0.0]
+
+
+def test_sums_of_almost_two_to_the_25_are_exact(generator: torch.Generator) -> None:
+    """Oracle: 1,536 weights of 16 times 4 times 255 are 25 million, of which float32 holds every even one: the network
+    in float32 and the integers agree in every logit."""
+    large = nn.Conv2d(1, 1, (32, 48))
+    nn.init.constant_(large.weight, 1.0)
+    spectrograms = torch.randn(4, 1, 32, 48, generator=generator).abs()
+    folded, integers = calibrate_exactly(fold(nn.Sequential(large)), [spectrograms])
+    assert torch.equal(FakeQuantized(folded, integers).eval()(spectrograms), integers.logits(spectrograms))
 
 
 def test_a_channel_of_zeros_answers_zero(generator: torch.Generator) -> None:

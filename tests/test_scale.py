@@ -29,9 +29,17 @@ def test_the_widest_is_what_trying_all_finds(size: str, limits: dict[str, int]) 
 
 @pytest.mark.parametrize("limit", [10, 19, 20, 159, 160, 161, 10_239])
 def test_bisection_finds_each_edge(limit: int) -> None:
-    """Oracle: arithmetic: n filters of 3 x 3 with biases have 10 n parameters."""
-    limits = {"macs": 10**9, "parameter_bytes": limit}
-    assert widest(lambda width: nn.Conv2d(1, width, 3), (1, 1, 4, 4), limits=limits) == limit // 10
+    """Oracle: arithmetic: n filters of 3 x 3 with biases have 10 n parameters; of a width of k bits, k + 1 networks are
+    built by doubling and k - 1 by bisection."""
+    built = []
+
+    def build(width: int) -> nn.Module:
+        built.append(width)
+        return nn.Conv2d(1, width, 3)
+
+    found = widest(build, (1, 1, 4, 4), limits={"macs": 10**9, "parameter_bytes": limit})
+    assert found == limit // 10
+    assert len(built) == 2 * found.bit_length()
 
 
 def test_what_has_no_widest_is_refused() -> None:

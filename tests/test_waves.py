@@ -1,6 +1,8 @@
 """Stored clips: what is read is the audio."""
 
 import shutil
+import zlib
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +83,49 @@ def test_a_wave_that_changed_on_the_disk_is_found_when_it_is_read(
     assert [clip.filename in str(caught.value) for clip in tones.clips] == [False, False, True, False]
     assert "run the command again" in str(caught.value)
     assert torch.equal(WaveStore(pack(tones, tmp_path / "cache")).read(rows), expected)
+
+
+def test_a_wave_is_compared_with_its_checksum_once(
+    tones: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: counting: three rows read, two of them again with a new one: four checksums."""
+    store = WaveStore(pack(tones, tmp_path / "cache"))
+    compared, crc32 = [], zlib.crc32
+    monkeypatch.setattr("data.waves.zlib.crc32", lambda wave: compared.append(wave) or crc32(wave))
+    for rows in ([0, 1, 2], [2, 3, 1]):
+        store.take(np.array(rows))
+    assert len(compared) == 4
+
+
+def test_a_scale_that_no_sound_has_is_refused_without_a_guard_too(tones: ClipSet, tmp_path: Path) -> None:
+    """Oracle: by hand, in a store of an earlier version: a wave's largest integer is 32,767, and no sound goes beyond
+    twice the 32 times full scale that a file may have, nor has a silent one the scale 0."""
+    path = pack(tones, tmp_path / "cache")
+    with h5py.File(path, "r+") as file:
+        del file["guard"]
+    for scale in (1e-9, 64 / 32_767, 0.0, -1e-5, 65 / 32_767, np.inf, np.nan):
+        with h5py.File(path, "r+") as file:
+            file["scale"][2] = scale
+        with nullcontext() if 0 < scale <= 64 / 32_767 else pytest.raises(UserError, match="of 1 clip cannot be"):
+            WaveStore(path)
+
+
+def test_a_store_that_contradicts_itself_is_refused(tones: ClipSet, tmp_path: Path) -> None:
+    """Oracle: the message, which shows the value, or says that the fingerprint is of other clips; whole seconds may be
+    an integer."""
+    path = pack(tones, tmp_path / "cache")
+    wrong = [("sample_rate", "fast"), ("sample_rate", 32_000.0), ("clip_seconds", "long"), ("clip_seconds", -1.0)]
+    wrong += [("clip_seconds", 0.5), ("sample_rate", 16_000), ("source", "0" * 64)]
+    for name, value in wrong:
+        with h5py.File(path, "r+") as file:
+            before, file.attrs[name] = file.attrs[name], value
+        with pytest.raises(UserError, match=r"it is of .* seconds at .* Hz|not those of its fingerprint"):
+            WaveStore(path)
+        with h5py.File(path, "r+") as file:
+            file.attrs[name] = before
+    with h5py.File(path, "r+") as file:
+        file.attrs["clip_seconds"] = 1
+    assert len(WaveStore(path)) == 4
 
 
 @pytest.mark.parametrize("column", ["scale", "stamp", "checksum", "guard"])

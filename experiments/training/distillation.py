@@ -16,7 +16,7 @@ from data.logits import BY_SHIFT, common_shifts, mean_logits
 from experiments.datasets.datamodule import DataModule, warn_of_leaks
 from experiments.settings.parts import Distillation
 from experiments.training.loop import Loss
-from students.distill import Features, distillation_loss, similarity_loss
+from students.distill import Features, distillation_loss, require_in_range, similarity_loss
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
             logits, targets, labels, temperature=temperature, hard_weight=hard_weight, label_smoothing=smoothing
         )
 
-    plain(torch.zeros(1, 2), None, torch.zeros(1, dtype=torch.int64))  # checks the numbers
+    require_in_range(temperature, hard_weight, smoothing)  # before the training
     features = Features(network) if similarity and network is not None else None
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
