@@ -8,6 +8,7 @@ Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout"
 end), as used by Schmid et al., DCASE 2023 Task 1. Mel bands as in Kaldi (torchaudio.compliance.kaldi).
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -22,6 +23,7 @@ PRE_EMPHASIS = 0.97
 FLOOR = 1e-5
 SHIFT, STRETCH = 4.5, 5.0
 MOST_VALUES = 2**24  # of the spectra of a second, and of the bands
+TOGETHER = 64  # bands whose sums are one matrix product, over those bins alone that one of them has
 CLIPS_IN_CACHE = 4  # at a time: a CPU loses half of its speed on spectra that have to go to memory and back
 JITTER_STEPS = 20  # distinct upper edges that the band-edge jitter chooses from
 
@@ -47,7 +49,6 @@ class LogMel(nn.Module):
 
     padding = "reflect"
     window: torch.Tensor
-    bands: torch.Tensor
 
     def __init__(
         self,
@@ -79,7 +80,6 @@ class LogMel(nn.Module):
         self.sample_rate, self.hop, self.fft, self.mels = sample_rate, hop, fft, mels
         self.low, self.high, self.edge_jitter = low, high, edge_jitter
         self.register_buffer("window", torch.hann_window(window, periodic=False), persistent=False)
-        self.register_buffer("bands", _bands(mels, fft, sample_rate, low, high), persistent=False)
 
     def frames(self, samples: int) -> int:
         """Number of frames of a clip of so many samples: 1 + (samples - 1) // hop."""
@@ -93,31 +93,42 @@ class LogMel(nn.Module):
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, mels, 1 + (samples - 1) // hop), float32 whatever the precision around it."""
         with torch.autocast(waves.device.type, enabled=False):
-            bands = self._jittered(generator).mT
+            high = self._upper_edge(generator)
+            bands = _bands(self.mels, self.fft, self.sample_rate, self.low, high, waves.device)
             some = CLIPS_IN_CACHE if waves.device.type == "cpu" else max(1, len(waves))
             return torch.cat([self._spectrogram(part, bands) for part in waves.float().split(some)])
 
-    def _spectrogram(self, waves: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:
+    def _spectrogram(self, waves: torch.Tensor, bands: Sequence[tuple[slice, torch.Tensor]]) -> torch.Tensor:
         waves = waves[:, 1:] - PRE_EMPHASIS * waves[:, :-1]
         spectrum = torch.stft(waves, self.fft, self.hop, len(self.window), self.window, return_complex=True)
         # Frame by frame, as the transform leaves it: in the order (bins, frames) all of this would take twice as long.
         squares = torch.view_as_real(spectrum.mT).square()
-        mel = (squares[..., 0] + squares[..., 1]) @ bands
+        power = squares[..., 0] + squares[..., 1]
+        mel = torch.cat([power[..., bins] @ weights for bins, weights in bands], dim=-1)
         return (((mel + FLOOR).log() + SHIFT) / STRETCH).mT[:, None]
 
-    def _jittered(self, generator: torch.Generator | None) -> torch.Tensor:
+    def _upper_edge(self, generator: torch.Generator | None) -> float:
+        """Hz; of the highest band."""
         if generator is None or not self.edge_jitter:
-            return self.bands
+            return self.high
         step = int(torch.randint(JITTER_STEPS + 1, (), generator=generator, device=generator.device))
-        high = self.high + self.edge_jitter * (step / JITTER_STEPS - 0.5)
-        return _bands(self.mels, self.fft, self.sample_rate, self.low, high).to(self.bands.device)
+        return self.high + self.edge_jitter * (step / JITTER_STEPS - 0.5)
 
 
 @lru_cache(maxsize=4 * (JITTER_STEPS + 1))
-def _bands(mels: int, fft: int, sample_rate: int, low: float, high: float) -> torch.Tensor:
-    """Kaldi's triangles, (mels, fft // 2 + 1); the last column is zero because Kaldi leaves the Nyquist bin out."""
-    banks, _ = get_mel_banks(mels, fft, float(sample_rate), low, high, 100.0, -500.0, 1.0)
-    return nn.functional.pad(banks, (0, 1))
+@torch.inference_mode(False)  # or what is kept could not be used outside of it
+def _bands(
+    mels: int, fft: int, sample_rate: int, low: float, high: float, device: torch.device
+) -> list[tuple[slice, torch.Tensor]]:
+    """Kaldi's triangles, TOGETHER at a time: from the first to the last bin that one of these bands has, and the
+    weights (bins, bands). Nearly all weights of all bins would be zeros."""
+    banks, _ = get_mel_banks(mels, fft, float(sample_rate), low, high, 100.0, -500.0, 1.0)  # without the Nyquist bin
+    found = []
+    for some in banks.split(TOGETHER):
+        used = some.any(dim=0).nonzero()[:, 0].tolist() or [0]
+        bins = slice(used[0], used[-1] + 1)
+        found.append((bins, some[:, bins].mT.contiguous().to(device)))
+    return found
 
 
 LOG_MEL = FrontEndEntry(

@@ -4,11 +4,12 @@ Conventions: the table is that of evaluation/predictions.py with a column `start
 PART_SECONDS, probabilities with every digit. Of files that are one clip each it is a table that can be scored.
 """
 
-from collections import deque
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +22,6 @@ from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier
 
 BATCH = 32  # clips, at least, that are computed together: a few hundred MB in the network
-AHEAD = 2  # batches
-
-Item = TypeVar("Item")
 
 
 class Classified(NamedTuple):
@@ -60,8 +58,8 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
 def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
     """The probabilities of each file, and what is wrong with those that cannot be read, or not be named in a table.
 
-    Clips of several files are computed together; where one thread computes, another one reads the next files meanwhile.
-    What comes out does not depend on it.
+    Clips of several files are computed together, and as many files are read at a time as there are processors. What
+    comes out does not depend on it.
 
     Args:
         classifier: see load_classifier.
@@ -69,9 +67,7 @@ def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) ->
     """
     failures: dict[str, str] = {}
     parts: dict[str, list[np.ndarray]] = {}
-    batches = _batches(classifier, files, failures)
-    # A reader beside several computing threads, which wait for each other actively, costs more than half of the speed.
-    for names, counts, spectrograms in _ahead(batches) if torch.get_num_threads() == 1 else batches:
+    for names, counts, spectrograms in _batches(classifier, files, failures):
         probabilities = np.split(classifier.probabilities(spectrograms), np.cumsum(counts)[:-1])
         for name, part in zip(names, probabilities, strict=True):
             parts.setdefault(name, []).append(part)
@@ -90,31 +86,29 @@ def _batches(
         waves = [some for _, some in waiting]
         return [name for name, _ in waiting], [*map(len, waves)], classifier.spectrograms(torch.cat(waves))
 
-    for name, path in files:
+    def begun(name: str, path: Path) -> Iterator[torch.Tensor]:
         if untabular([name]):
-            failures[name] = f"{name}: its name is no UTF-8, which no table can hold: rename it"
-            continue
-        try:
-            for waves in classifier.waves(path):
-                waiting.append((name, waves))
-                if sum(len(some) for _, some in waiting) >= BATCH:
-                    yield joined()
-                    waiting = []
-        except UserError as error:
-            failures[name] = str(error)
-            waiting = [(other, waves) for other, waves in waiting if other != name]
+            raise UserError(f"{name}: its name is no UTF-8, which no table can hold: rename it")
+        waves = classifier.waves(path)
+        return chain([*islice(waves, 1)], waves)
+
+    files = iter(files)
+    # Reading does not go on beside the network: its threads wait for each other actively, and a thread that takes one
+    # of their processors costs more than half of the speed.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while some := [*islice(files, BATCH)]:
+            for name, reading in [(name, pool.submit(begun, name, path)) for name, path in some]:
+                try:
+                    for waves in reading.result():
+                        waiting.append((name, waves))
+                        if sum(len(some) for _, some in waiting) >= BATCH:
+                            yield joined()
+                            waiting = []
+                except UserError as error:
+                    failures[name] = str(error)
+                    waiting = [(other, waves) for other, waves in waiting if other != name]
     if waiting:
         yield joined()
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, of which a thread makes up to AHEAD while the last one is used."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        waiting = deque(pool.submit(next, items, end) for _ in range(AHEAD))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, items, end))
-            yield cast(Item, item)
 
 
 def classified_text(found: Sequence[Classified], scenes: Sequence[str]) -> str:
