@@ -49,7 +49,7 @@ class LogitsWriter:
         filenames: Sequence[str],
         scenes: Sequence[str],
         identity: Mapping[str, object],
-        shifts: Sequence[int] = (0,),
+        shifts: Sequence[int] = (),
     ) -> None:
         """Open or lay out the partial file.
 
@@ -59,7 +59,7 @@ class LogitsWriter:
             scenes: the classes, in the order of the columns.
             identity: what the logits depend on (teacher, its config, sha256 of its weights, digest of the waves); a
                 partial file of another identity is thrown away.
-            shifts: samples; of the copies of each clip that the teacher is given.
+            shifts: samples; of the copies of each clip that the teacher is given, where there are several.
         """
         self.path = Path(path)
         self.partial = self.path.with_suffix(".partial.h5")

@@ -68,7 +68,7 @@ def fit_weights(members: np.ndarray, labels: np.ndarray, mean: str) -> np.ndarra
     count = len(members)
     found = minimize(
         lambda w: _loss(combine(members, np.maximum(w, 0) + TINY, mean), labels),
-        np.full(count, 1 / count),
+        np.ones(count),  # equal; the constraint is met from the first step on
         method="SLSQP",
         bounds=[(0, None)] * count,
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1},

@@ -1,6 +1,8 @@
 """Batches: every clip once, and the same ones wherever the waves lie."""
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ def test_shuffled_batches_hold_every_clip_at_most_once(
     rows = [int(row) for batch in part.shuffled(generator) for row in batch.rows]
     assert len(rows) == len(set(rows)) == 48
     ordered = list(part.in_order())
+    assert part.classes == len(miniature.scenes)  # all of which have a clip
     assert [int(r) for b in ordered for r in b.rows] == part.rows.tolist()
     for batch in ordered:
         names = [miniature.clips[row].scene for row in batch.rows]
@@ -124,6 +127,8 @@ def test_crops_are_of_the_clips_own_recording(
     clips = [miniature.clips[row] for row in rows]
     settings = {"batch_size": 16, "recordings": Recordings(clips, miniature_waves.samples)}
     part = Batches(miniature_waves, rows, miniature.labels, miniature.from_reference_device, **settings)
+    whole = next(part.in_order())  # which is of the clips as they are
+    assert torch.equal(whole.waves, miniature_waves.read(whole.rows.numpy()))
     crossing = 0
     for batch in part.shuffled(generator):
         for row, wave in zip(batch.rows, batch.waves, strict=True):
@@ -135,6 +140,30 @@ def test_crops_are_of_the_clips_own_recording(
             assert places
             crossing += not any(p % len(wave) == 0 for p in places)
     assert crossing > 20
+
+
+def test_so_many_batches_are_read_ahead_and_no_more(
+    miniature: ClipSet, miniature_waves: WaveStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: counting, with a reader that is as quick as can be: three batches beside the one that is asked for, until
+    all 13 are read."""
+
+    class Quick:
+        def submit(self, function: Callable, *arguments: object) -> Future:
+            done: Future = Future()
+            done.set_result(function(*arguments))
+            return done
+
+        def shutdown(self, **_: object) -> None:
+            pass
+
+    read: list[int] = []
+    take = miniature_waves.take
+    monkeypatch.setattr("data.batches.ThreadPoolExecutor", lambda _: Quick())
+    monkeypatch.setattr(miniature_waves, "take", lambda rows: read.append(len(rows)) or take(rows))
+    part = batches(miniature_waves, miniature, "train", batch_size=4)
+    assert [len(read) for _ in part.in_order()] == [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 13, 13]
+    assert read == [4] * 12 + [2]
 
 
 def test_an_epoch_that_is_left_early_leaves_no_thread(miniature: ClipSet, miniature_waves: WaveStore) -> None:

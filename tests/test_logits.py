@@ -45,6 +45,9 @@ def test_teachers_count_by_their_weights(tmp_path: Path) -> None:
     """Oracle: (3 x + 1 * 5 x) / 4 = 2 x."""
     paths = [write(tmp_path / "a.h5"), write(tmp_path / "b.h5", values=5 * VALUES)]
     np.testing.assert_allclose(mean_logits(paths, NAMES, SCENES, [3, 1]), 2 * VALUES)
+    np.testing.assert_array_equal(mean_logits(paths, NAMES, SCENES, [0, 2]), 5 * VALUES)
+    with pytest.raises(UserError, match="names a file twice"):
+        mean_logits([paths[0], tmp_path / "." / "a.h5"], NAMES, SCENES)
     for wrong in ([1], [-1, 2], [0, 0]):
         with pytest.raises(UserError, match="one a file, none negative"):
             mean_logits(paths, NAMES, SCENES, wrong)
@@ -183,6 +186,23 @@ def test_logits_of_several_shifts_are_kept_and_averaged(tmp_path: Path) -> None:
         common_shifts(paths)
     with pytest.raises(UserError, match=r"teacher\.shifts=3"):
         common_shifts([paths[0], write(tmp_path / "one.h5")])
+
+
+@pytest.mark.parametrize("shifts", [(), (0,), (-5, 5)])
+def test_single_shifts_are_kept_where_there_are_several(tmp_path: Path, shifts: tuple[int, ...]) -> None:
+    """Oracle: by hand: of two shifts both are kept, of one its logits alone."""
+    writer = LogitsWriter(tmp_path / "logits.h5", NAMES, SCENES, {"teacher": "test"}, shifts)
+    values = np.stack([VALUES, 3 * VALUES], axis=1)[:, : max(1, len(shifts))]
+    writer.fill(range(5), values)
+    np.testing.assert_array_equal(writer.values(), values.mean(axis=1))
+    writer.seal()
+    np.testing.assert_array_equal(read_logits(writer.path, NAMES, SCENES), values.mean(axis=1))
+    if len(shifts) < 2:
+        with pytest.raises(UserError, match="has no logits of single shifts"):
+            read_logits(writer.path, NAMES, SCENES, BY_SHIFT)
+    else:
+        np.testing.assert_array_equal(read_logits(writer.path, NAMES, SCENES, BY_SHIFT), values)
+        assert common_shifts([writer.path]) == shifts
 
 
 def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
