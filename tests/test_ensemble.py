@@ -57,7 +57,8 @@ def test_a_temperature_that_was_applied_is_found() -> None:
 
 
 def test_temperatures_end_at_twenty_and_its_inverse() -> None:
-    """Oracle: by hand: for logits that are wrong more often than not the best temperature is infinite, for those that are
+    """Oracle: by hand: for logits that are wrong more often than not the best temperature is infinite, for those that
+    are
     always right 0: the ends 20 and 1 / 20 come out."""
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((1000, 5)), rng.integers(0, 5, 1000)
