@@ -58,8 +58,7 @@ def test_a_temperature_that_was_applied_is_found() -> None:
 
 def test_temperatures_end_at_twenty_and_its_inverse() -> None:
     """Oracle: by hand: for logits that are wrong more often than not the best temperature is infinite, for those that
-    are
-    always right 0: the ends 20 and 1 / 20 come out."""
+    are always right 0: the ends 20 and 1 / 20 come out."""
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((1000, 5)), rng.integers(0, 5, 1000)
     misled = np.where(rng.random(1000) < 0.5, logits.argmin(1), labels)

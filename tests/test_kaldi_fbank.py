@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import ASTFeatureExtractor
 
+from data.errors import UserError
 from data.front_ends.kaldi_fbank import KaldiFbank
 
 
@@ -43,3 +44,28 @@ def test_a_second_has_98_frames_at_any_rate() -> None:
     for rate in (16_000, 32_000, 44_100):
         front_end = KaldiFbank(sample_rate=rate)
         assert front_end.frames(rate) == front_end(torch.zeros(1, rate)).shape[-1] == 98
+
+
+def test_nothing_of_it_is_stored_in_checkpoints() -> None:
+    """Oracle: its settings rebuild it: no entry, beside the filter of torchaudio's resampler."""
+    assert not KaldiFbank(sample_rate=16_000).state_dict()
+    assert list(KaldiFbank().state_dict()) == ["resample.kernel"]
+
+
+def test_the_defaults_are_those_of_the_published_ast() -> None:
+    """Oracle: Gong et al., 2021, and its feature extractor: 128 bands between 20 Hz and 8 kHz, and the mean and the
+    deviation of AudioSet; clips have 32 kHz."""
+    front_end, official = KaldiFbank(), ASTFeatureExtractor()
+    assert (front_end.sample_rate, front_end.mels, front_end.low, front_end.high) == (32_000, 128, 20, 8_000)
+    assert (front_end.mels, front_end.mean, front_end.std) == (official.num_mel_bins, official.mean, official.std)
+
+
+def test_four_bands_and_small_deviations_are_enough() -> None:
+    """Oracle: the form, and the message for less; halving the deviation doubles the values' distance from the mean."""
+    wave = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
+    one, half = (KaldiFbank(sample_rate=16_000, mels=4, mean=0.0, std=std)(wave) for std in (1.0, 0.5))
+    assert half.shape == (1, 1, 4, 98)
+    torch.testing.assert_close(half, 2 * one)
+    for wrong in ({"mels": 3}, {"std": 0.0}, {"std": -1.0}):
+        with pytest.raises(UserError, match=r"must be at least 4, mel\.std=.* above 0"):
+            KaldiFbank(**wrong)

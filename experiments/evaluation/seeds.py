@@ -10,8 +10,7 @@ Source of the paired interval: Student, "The Probable Error of a Mean", Biometri
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
@@ -26,8 +25,7 @@ METRIC = re.compile(r"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|vali
 Sample = Mapping[int, float]
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """A finished run: its folder, flat settings (dotted key -> value, without the seed), inputs and scores."""
 
     folder: str
@@ -42,8 +40,7 @@ class Result:
         return re.sub(rf"-seed_{self.seed}(?=-|$)", "", self.folder.rstrip("/").split("/")[-1])
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """Runs that differ in the seed only, by seed; `label` says what distinguishes them from the others."""
 
     label: str
@@ -59,8 +56,7 @@ class Setting:
         return {seed: run.scores[metric] for seed, run in self.runs.items() if metric in run.scores}
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Of n numbers: mean (n > 0), standard deviation (divided by n - 1) and interval of the mean (n > 1), or None."""
 
     n: int
@@ -90,7 +86,7 @@ def group(results: Sequence[Result]) -> list[Setting]:
             "name one run a seed, or give different settings different names"
         )
     by_seed = [{run.seed: run for run in sorted(part, key=lambda run: run.seed)} for part in groups]
-    return [Setting(label, runs) for label, runs in zip(_labels(groups), by_seed, strict=True)]
+    return list(map(Setting, _labels(groups), by_seed))
 
 
 def reference_of(settings: Sequence[Setting], wanted: str | None) -> Setting:

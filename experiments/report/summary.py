@@ -3,7 +3,6 @@
 Conventions: accuracies are shown in percent and their differences in percentage points, log losses in nats.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,14 +30,13 @@ def summary_of(settings: Sequence[Setting], reference: Setting, metrics: Sequenc
         found["settings"][setting.label] = {
             "runs": {seed: run.folder for seed, run in setting.runs.items()},
             "figures": {
-                metric: {"values": sample, **dataclasses.asdict(estimate(list(sample.values())))}
+                metric: {"values": sample, **estimate(list(sample.values()))._asdict()}
                 for metric, sample in samples.items()
             },
         }
         if setting is not reference:
             found["differences"][setting.label] = {
-                metric: dataclasses.asdict(paired(sample, reference.sample(metric)))
-                for metric, sample in samples.items()
+                metric: paired(sample, reference.sample(metric))._asdict() for metric, sample in samples.items()
             }
     return found
 
