@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from data.damage import explain_damage
 from data.errors import UserError
+from data.flatbuffer import Graph, Operator, read_graph
 from students.limits import Complexity
-from students.quantize.damage import explain_damage
-from students.quantize.flatbuffer import Graph, Operator, read_graph
 from students.quantize.graph_checks import BITS, check_graph
 
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 8

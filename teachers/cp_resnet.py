@@ -120,6 +120,7 @@ TEACHER = Teacher(
     family="CNN",
     citation="K. Koutini et al., Receptive field regularization techniques for audio classification and tagging with "
     "deep convolutional neural networks, IEEE/ACM TASLP 2021.",
+    head_is_new=False,
 )
 
 

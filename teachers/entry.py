@@ -41,12 +41,15 @@ class Pretraining:
         source: URL of the weights; None where they have none.
         licence: of the weights, as their publisher states it; None where nothing is stated.
         is_complete: False where the weights may have seen other data too, which the user must declare.
+        listed_since: the first year in which the challenge's list of allowed external resources names these weights;
+            None where they are listed in all years that have such a list, or nothing is known.
     """
 
     datasets: tuple[Dataset, ...] = ()
     source: str | None = None
     licence: str | None = None
     is_complete: bool = True
+    listed_since: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Teacher:
         published: the builder's keyword arguments -> what the weights were trained on that `pretrained=True` downloads;
             None where nobody publishes weights. Arguments that are left out have the builder's defaults.
         weights_in_folder: whether `weights` is a folder, as transformers writes it, and not a file.
+        head_is_new: whether the last layer is always new, so that weights may be of any number of classes.
     """
 
     build: Callable[..., "nn.Module"]
@@ -68,6 +72,7 @@ class Teacher:
     citation: str
     published: Callable[[Mapping[str, object]], Pretraining] | None = None
     weights_in_folder: bool = False
+    head_is_new: bool = True
 
     def pretraining(
         self, arguments: Mapping[str, object], *, pretrained: bool, weights: str | Path | None

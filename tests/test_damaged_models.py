@@ -17,12 +17,12 @@ import pytest
 import torch
 from torch import nn
 
+from data.damage import WrongValueError
+from data.flatbuffer import IDENTIFIER
 from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
 from students.complexity import tflite_complexity, tflite_operators
 from students.quantize.calibrate import calibrate
-from students.quantize.damage import WrongValueError
-from students.quantize.flatbuffer import IDENTIFIER
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import ADD, CONVOLUTION

@@ -34,7 +34,7 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 NAMED_PATH = re.compile(r"`((?:data|teachers|students|experiments|tests|docs)/[\w./-]*)`")
 MESSAGE = re.compile(r"^### `([^`]+)`", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PLACES = ("FOLDER", "IMPULSES", "MY_CLIPS", "SOUNDS", "FILE", "ABOUT")
+PLACES = ("FOLDER", "IMPULSES", "MY_CLIPS", "SOUNDS", "FILE", "ABOUT", "EFFICIENTAT_FILE", "YAMNET_FILE")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -201,4 +201,6 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         "SOUNDS": sounds,
         "FILE": Path("runs/student/mine/predictions.csv"),
         "ABOUT": folder / "about.yaml",
+        "EFFICIENTAT_FILE": shared / "weights/mn04_as.safetensors",
+        "YAMNET_FILE": shared / "weights/yamnet.safetensors",
     }

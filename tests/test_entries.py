@@ -22,7 +22,7 @@ from experiments.runs.reader import RunFiles
 from experiments.submission.about import EXAMPLE, About, read_about
 from experiments.submission.describe import System, description
 from experiments.submission.lineage import Lineage
-from experiments.submission.report_tables import overview, references
+from experiments.submission.report_tables import data, overview, references
 from students import build_student, find_student, list_students
 from students.quantize.fold import fold
 from teachers import build_teacher, find_teacher, list_teachers
@@ -102,7 +102,7 @@ def test_a_module_more_is_a_builder_more(throw_away: None) -> None:
     """Oracle: the modules' text; all others are still there."""
     assert build_teacher("slim", classes=3)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
     assert build_student("slender", classes=3)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
-    assert set(list_teachers()) == {"ast", "cp_resnet", "passt", "timm_cnn", "slim"}
+    assert set(list_teachers()) == {"ast", "cp_resnet", "efficientat", "passt", "timm_cnn", "yamnet", "slim"}
     assert set(list_students()) == {"baseline", "cnn_gru", "cp_mobile", "slender"}
     with pytest.raises(UserError, match=r"teacher slim: .*'colour'; it takes classes, pretrained, weights, hours"):
         build_teacher("slim", colour="red")
@@ -158,6 +158,18 @@ def test_pretraining_follows_the_settings() -> None:
         assert (own.datasets, own.is_complete) == ((AUDIOSET, IMAGENET), False)
     assert not cp_resnet.pretraining({}, pretrained=False, weights="w.pt").is_complete
     assert cp_resnet.pretraining({}, pretrained=False, weights=None).is_complete
+
+
+def test_weights_that_are_not_on_the_list_are_said_in_the_report() -> None:
+    """Oracle: by hand: of three teachers the one that the list of 2023 does not name, once; random weights need no
+    list; without it a dash."""
+    mn04 = {"teacher.builder": "efficientat", "teacher.pretrained": True}
+    listed = {"teacher.builder": "yamnet", "teacher.pretrained": True}
+    fresh = {"teacher.builder": "efficientat", "teacher.pretrained": False}
+    row = "weights not on the task's list of 2023"
+    meta = {"system": {"external_datasets": None}}
+    for members, word in (((mn04, listed, mn04), "efficientat (listed from 2024 on)"), ((listed, fresh), "-")):
+        assert dict(data([System(LABEL, lineage("baseline", *members), meta)]))[row] == word
 
 
 def test_each_passt_declares_what_its_name_says() -> None:
@@ -225,7 +237,7 @@ def test_entries_say_the_truth_about_their_builders() -> None:
 
 def test_packages_and_limits_need_no_torch() -> None:
     """Oracle: the modules that a fresh interpreter has loaded."""
-    names = "teachers, teachers.entry, students, students.entry, students.limits, students.quantize.flatbuffer"
+    names = "teachers, teachers.entry, students, students.entry, students.limits, data.flatbuffer"
     code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0
 

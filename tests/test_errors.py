@@ -17,7 +17,12 @@ EXTRAS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_te
 
 @pytest.mark.parametrize(
     ("teacher", "package", "extra"),
-    [("passt", "hear21passt", "passt"), ("ast", "transformers", "ast"), ("timm_cnn", "timm", "timm")],
+    [
+        ("passt", "hear21passt", "passt"),
+        ("ast", "transformers", "ast"),
+        ("timm_cnn", "timm", "timm"),
+        ("efficientat", "torchvision", "efficientat"),
+    ],
 )
 def test_a_teacher_without_its_package_names_the_extra(
     teacher: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch

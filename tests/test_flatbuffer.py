@@ -12,10 +12,10 @@ from conftest import randomise_norms
 from torch import nn
 
 from data.errors import UserError
+from data.flatbuffer import IDENTIFIER, read_graph
 from students.complexity import tflite_complexity, tflite_operators
 from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate
-from students.quantize.flatbuffer import IDENTIFIER, read_graph
 from students.quantize.fold import fold
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel

@@ -8,28 +8,24 @@ Source: Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021, sec
 filter banks as torchaudio.compliance.kaldi.fbank with a Hann window and no dither.
 """
 
-import math
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, TypeVar
 
 import torch
 from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
-from torchaudio.transforms import Resample
 
 from data.errors import UserError
 from data.front_ends import FrontEndEntry
+from data.front_ends.frames_16k import FFT, RATE, WINDOW, Frames16k
 from data.ranges import Bands, Range, Rate
 
-RATE = 16_000  # Hz, of the sound that the published weights were trained on
-WINDOW, HOP, FFT = 400, 160, 512  # samples at RATE
 PRE_EMPHASIS = 0.97
-MOST_VALUES = 2**24  # of the resampler's filter: 44,100 Hz has 70,560
 LOWEST = 20.0  # Hz, edge of the lowest band
 Values = TypeVar("Values", torch.Tensor, float)
 MEAN, STD = -4.2677393, 4.5689974  # of AudioSet, as the published AST has them
 
 
-class KaldiFbank(nn.Module):
+class KaldiFbank(Frames16k):
     """Log-mel filter banks of a batch of waves.
 
     Args:
@@ -38,7 +34,6 @@ class KaldiFbank(nn.Module):
         mean, std: of the training data's values.
     """
 
-    padding = "none"
     window: torch.Tensor
     bands: torch.Tensor
 
@@ -50,38 +45,20 @@ class KaldiFbank(nn.Module):
         mean: Annotated[float, Range(-1000, 1000)] = MEAN,
         std: Annotated[float, Range(0, 1000, above=True)] = STD,
     ) -> None:
-        super().__init__()
+        super().__init__(sample_rate)
         if mels < 4 or std <= 0:
             raise UserError(f"mel.mels={mels} must be at least 4, mel.std={std} above 0")
-        if (kernel := sample_rate * RATE // math.gcd(sample_rate, RATE) ** 2) > MOST_VALUES:
-            raise UserError(
-                f"sample_rate={sample_rate} has no large divisor in common with {RATE} Hz, to which waves are brought: "
-                f"the filter would have {kernel:,} values, at most {MOST_VALUES:,} are computed; choose 44100 or 48000"
-            )
-        self.sample_rate, self.mels, self.mean, self.std = sample_rate, mels, mean, std
+        self.mels, self.mean, self.std = mels, mean, std
         self.low, self.high = LOWEST, RATE / 2
-        self.resample = nn.Identity() if sample_rate == RATE else Resample(sample_rate, RATE)
-        # How many samples the resampler's filter reaches to either side.
-        self._spread = 0 if sample_rate == RATE else cast(int, self.resample.width)
         banks, _ = get_mel_banks(mels, FFT, float(RATE), LOWEST, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("window", torch.hann_window(WINDOW, periodic=False), persistent=False)
         # Kaldi leaves the Nyquist bin out.
         self.register_buffer("bands", nn.functional.pad(banks, (0, 1)), persistent=False)
 
-    def frames(self, samples: int) -> int:
-        """Number of frames of a clip of so many samples: 1 + (samples * RATE / sample_rate - 400) // 160."""
-        return 1 + (math.ceil(samples * RATE / self.sample_rate) - WINDOW) // HOP
-
-    def extent(self, frame: int) -> tuple[int, int]:
-        """Samples that a frame depends on: a window, and what the resampler's filter needs around it."""
-        ratio = self.sample_rate / RATE
-        first, last = frame * HOP * ratio, (frame * HOP + WINDOW - 1) * ratio
-        return math.floor(first) - self._spread, math.ceil(last) + self._spread + 1
-
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, mels, frames), float32 whatever the precision around it; nothing here is random."""
         with torch.autocast(waves.device.type, enabled=False):
-            frames = self.resample(waves.float()).unfold(1, WINDOW, HOP)
+            frames = self.windows(waves)
             frames = frames - frames.mean(dim=2, keepdim=True)
             # The first sample of a frame has no predecessor: Kaldi takes the sample itself.
             before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """See settings/stages.py. The network is built once without its published weights."""
+    """See settings/stages.py. The network is built once, without weights that are to be fetched."""
     teacher = settings.teacher
     layout_of(settings).folder("teacher")
     shifts_of(teacher.shifts, teacher.augment.roll)
@@ -46,10 +46,12 @@ def check(settings: Settings) -> None:
         return
     shape = spectrogram_shape(settings, teacher.mel)
     require_trainable(settings, "teacher", teacher.fit, teacher.augment, shape)
-    if teacher.weights is not None:
-        read_weights(_weights_files(teacher)[-1])
+    weights = teacher.weights
+    if weights is not None and not find_teacher(teacher.builder).head_is_new:
+        read_weights(_weights_files(teacher)[-1])  # whether they have the classes of the data is not known yet
+        weights = None
     arguments = {"classes": 10, **teacher.arguments}
-    network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=None)
+    network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=weights)
     parameter_groups(layers_of(network), teacher.fit)
     require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
 

@@ -11,6 +11,7 @@ from data.errors import UserError
 from data.front_ends import DEFAULT, FrontEndEntry, front_ends
 from data.readers import Reader, reader_of
 from experiments.runs.reader import RunFiles
+from experiments.submission.layout import YEAR
 from students import find_student
 from students.entry import Student
 from teachers import find_teacher
@@ -70,6 +71,19 @@ def pretraining_of(run: RunFiles) -> Pretraining:
     arguments = {key.removeprefix(ARGUMENTS): value for key, value in settings if key.startswith(ARGUMENTS)}
     pretrained, weights = run.settings["teacher.pretrained"], run.settings.get("teacher.weights")
     return teacher_of(run).pretraining(arguments, pretrained=pretrained, weights=weights)
+
+
+def unlisted_weights(run: RunFiles) -> str | None:
+    """What is to be said of weights that the challenge's list of allowed external resources does not name; None: of a
+    run's teacher there is nothing to be said.
+
+    Raises:
+        UserError: there is no such teacher.
+    """
+    since = pretraining_of(run).listed_since
+    if since is None or since <= YEAR:
+        return None
+    return f"{run.settings['teacher.builder']} (listed from {since} on)"
 
 
 def is_pretrained(run: RunFiles) -> bool:

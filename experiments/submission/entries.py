@@ -13,9 +13,9 @@ from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier, load_classifier
 from experiments.runs.reader import is_of_challenge, is_run
 from experiments.submission.about import About
-from experiments.submission.builders import pretraining_of
+from experiments.submission.builders import pretraining_of, unlisted_weights
 from experiments.submission.describe import System, description, energy_note
-from experiments.submission.layout import label_of
+from experiments.submission.layout import YEAR, label_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.meta import Defect, meta_defects, meta_text
 
@@ -108,6 +108,12 @@ def entry_warnings(entries: Sequence[Entry]) -> list[str]:
             if not (known := pretraining_of(teacher)).is_complete:
                 weights = teacher.settings.get("teacher.weights") or known.source or "published weights"
                 found.append(f"{teacher.name} began with {weights}: name in external_datasets what that learnt from")
+            if (unlisted := unlisted_weights(teacher)) is not None:
+                found.append(
+                    f"{system.label}: the list of external resources of {YEAR} does not name the weights of "
+                    f"{unlisted}, with which the teacher {teacher.name} began: ask the organisers, or take another "
+                    "teacher"
+                )
     return found
 
 

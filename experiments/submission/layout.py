@@ -18,7 +18,7 @@ from pathlib import Path
 from data.errors import counted
 from data.files import write_whole
 
-TASK = "task1"
+TASK, YEAR = "task1", 2023
 SYSTEMS = 4
 OFFICIAL_FILES = 118_800  # of the evaluation set
 OUTPUT, META, REPORT = ".output.csv", ".meta.yaml", ".technical_report.pdf"

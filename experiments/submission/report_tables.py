@@ -11,8 +11,9 @@ from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
 from experiments.report.numbers import nats
 from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
-from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of
+from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of, unlisted_weights
 from experiments.submission.describe import System, augmentations, network_of
+from experiments.submission.layout import YEAR
 from students.limits import LIMITS
 
 Rows = list[list[str]]
@@ -116,6 +117,9 @@ def data(systems: Sequence[System]) -> Rows:
     def beyond(s: System) -> str:
         return ", ".join(dataset["name"] for dataset in s.meta["system"]["external_datasets"] or []) or DASH
 
+    def unlisted(s: System) -> str:
+        return ", ".join(dict.fromkeys(filter(None, map(unlisted_weights, s.lineage.teachers)))) or DASH
+
     return _rows(
         systems,
         {
@@ -123,6 +127,7 @@ def data(systems: Sequence[System]) -> Rows:
             "train subset (%)": of("subset"),
             "share of locations held out": of("validation_fraction"),
             "beyond it": beyond,
+            f"weights not on the task's list of {YEAR}": unlisted,
             "augmentation": lambda s: ", ".join(augmentations(s.lineage)) or DASH,
         },
     )

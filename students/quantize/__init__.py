@@ -6,8 +6,7 @@ calibrate, exact: observe activations, choose scales, round weights: the integer
 integer: that network as data, and its exact execution in torch.
 fake: train the network with the rounding of the integer network.
 tflite, tflite_float, export, nibbles: write it as a TFLite file, of integers or floats, or as an ONNX file.
-flatbuffer, graph_checks: open any TFLite file; check that what it says fits together.
+graph_checks: check that what any TFLite file says, as data/flatbuffer.py opens it, fits together.
 read, metadata, comparison, network_checks: read one of ours back into an integer network, and check every number of it.
-damage: what is said of a file that cannot be read.
 runtime: run a TFLite file.
 """

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from students.quantize.damage import WrongValueError
-from students.quantize.flatbuffer import Graph
+from data.damage import WrongValueError
+from data.flatbuffer import Graph
 
 LONGEST_VALUE = 200  # characters of a value in a message
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 
-from students.quantize.damage import WrongValueError
-from students.quantize.flatbuffer import Graph, Operator
+from data.damage import WrongValueError
+from data.flatbuffer import Graph, Operator
 
 BITS = {
     **dict.fromkeys(("INT4", "UINT4"), 4),

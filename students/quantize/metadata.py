@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from students.quantize.damage import WrongValueError
+from data.damage import WrongValueError
 
 LONGEST, DEEPEST = 1 << 20, 20  # bytes, brackets within brackets
 

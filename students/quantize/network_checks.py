@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
+from data.damage import WrongValueError
 from students.quantize.calibrate import limit_of
-from students.quantize.damage import WrongValueError
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, INPUT, Layer
 

@@ -14,10 +14,10 @@ from typing import Any
 import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 
+from data.damage import WrongValueError, explain_damage
 from data.errors import UserError
+from data.flatbuffer import Graph, Operator, read_graph
 from students.quantize.comparison import require_equal
-from students.quantize.damage import WrongValueError, explain_damage
-from students.quantize.flatbuffer import Graph, Operator, read_graph
 from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.damage import AGAIN
 from data.errors import UserError, unknown
-from students.quantize.damage import AGAIN
 from students.quantize.integer import Quantity
 from students.quantize.read import read_tflite
 from students.quantize.tflite import to_tflite

@@ -17,7 +17,7 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import write_whole
-from students.quantize.flatbuffer import IDENTIFIER
+from data.flatbuffer import IDENTIFIER
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed

@@ -2,8 +2,8 @@
 
 Conventions: a file holds one graph; tensors are named by their index in it. Shapes are those of the file (NHWC).
 Nothing is trusted: an open graph refers only to tensors and buffers that exist, reading takes time and memory in
-proportion to the file, and its texts can be printed. What the numbers mean is checked in graph_checks.py. Importing
-this file does not import torch.
+proportion to the file, and its texts can be printed. What the numbers mean is for whoever uses them to check.
+Importing this file does not import torch.
 Source: the TensorFlow Lite schema, version 3.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 
+from data.damage import AGAIN, WrongValueError, explain_damage
 from data.errors import UserError
 from data.files import read_bounded
 from data.names import printable
-from students.quantize.damage import WrongValueError, explain_damage
 
 IDENTIFIER = b"TFL3"  # bytes 4 to 8 of each file
 # Far more than any network for a microcontroller has. A table of a file may be referred to many times: without bounds
@@ -181,8 +181,12 @@ class Graph:
         return _vector(buffer, "Data", np.uint8)
 
 
-def read_graph(path: str | Path) -> Graph:
+def read_graph(path: str | Path, remedy: str = AGAIN) -> Graph:
     """The network of a TFLite file.
+
+    Args:
+        path: of the file.
+        remedy: the end of the message about a file that is damaged.
 
     Raises:
         UserError: the file is missing, damaged or no TFLite file.
@@ -193,7 +197,7 @@ def read_graph(path: str | Path) -> Graph:
     data = read_bounded(path, LARGEST_FILE)
     if data[4:8] != IDENTIFIER:
         raise UserError(f"{path} is no TFLite file: its identifier is {data[4:8]!r}, not {IDENTIFIER!r}")
-    with explain_damage(path):
+    with explain_damage(path, remedy):
         return Graph(schema.Model.GetRootAs(data))
 
 
