@@ -13,6 +13,7 @@ import pytest
 from command import LAUNCHER, ROOT
 
 from data.scenes import ClipSet
+from experiments.runs.claims import LOCK, claim, claiming
 
 pytest.importorskip("ray", reason="needs Ray: pip install --editable '.[cluster]'")
 pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="needs Ray: pip install --editable '.[cluster]'")
@@ -112,3 +113,38 @@ def test_a_mistake_in_a_worker_is_one_message_and_exit_code_1(tmp_path: Path, en
     assert "Traceback" not in errors + output
     assert workers(output, "stage data")
     assert pid not in workers(output, "stage data")
+
+
+def test_a_run_that_another_process_writes_is_left_alone_by_a_worker(
+    tmp_path: Path, environment: dict[str, str], miniature: ClipSet
+) -> None:
+    """Oracle: the run's folder, which this process has claimed; the job of the other seed is finished all the same."""
+    own = ["hydra/launcher=ray", "hydra.launcher.ray.init.address=local", "hydra.launcher.ray.init.num_cpus=2"]
+    ours = tmp_path / "runs/teacher/many-seed_1"
+    with claiming():
+        claim(ours)
+        given = ["stage=teacher", f"data.root={miniature.root}", "name=many", *TINY]
+        _, code, output, errors = sweep(tmp_path, environment, *given, *own)
+        assert [path.name for path in ours.iterdir()] == [LOCK]
+    assert code == 1
+    assert errors.count(f"another process (number {os.getpid()} on ") == 1
+    assert "Traceback" not in errors + output
+    assert (tmp_path / "runs/teacher/many-seed_2/run.json").is_file()
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_without_place_for_sockets_is_one_message(
+    variable: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Oracle: what the message must name: the folder, and the length with which Ray's paths have the system's 107 bytes
+    at most."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    given = ["stage=data", f"data.root={tmp_path}", "hydra/launcher=ray", "hydra.launcher.ray.init.address=local"]
+    _, code, output, errors = sweep(tmp_path, environment | {variable: str(folder)}, *given)
+    assert code == 1
+    (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
+    assert f"Ray cannot begin in {folder} (" in line
+    assert "107 bytes" in line
+    assert "set TMPDIR to a folder that can be written and whose path has at most 39 bytes, as /tmp" in line
+    assert "Traceback" not in errors + output

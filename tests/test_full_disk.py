@@ -1,6 +1,7 @@
 """Writers that find no more room: the file is named, with a remedy; what was there stays, and nothing else is left."""
 
 import errno
+import logging
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import packages
 import pytest
 import torch
 from command import run
@@ -18,6 +20,7 @@ from data.logits import LogitsWriter
 from data.readers.synthetic import write_synthetic
 from data.scenes import SCENES, ClipSet
 from data.store import create
+from experiments.submission.validate import write_valid
 from experiments.training import checkpoint
 from experiments.training.state import TrainingState, save_state
 from students import build_student
@@ -61,9 +64,20 @@ def state(path: Path) -> None:
     save_state(path.parent, {}, TrainingState(network={"x": torch.zeros(10_000)}))
 
 
+def submission(path: Path) -> None:
+    write_valid(path, packages.files(), packages.CLIPS)
+
+
 @pytest.mark.parametrize(
     ("name", "write"),
-    [("a.csv", text), ("a.h5", store), ("logits.h5", logits), ("a.safetensors", weights), ("resume.pt", state)],
+    [
+        ("a.csv", text),
+        ("a.h5", store),
+        ("logits.h5", logits),
+        ("a.safetensors", weights),
+        ("resume.pt", state),
+        ("submission.zip", submission),
+    ],
 )
 def test_a_writer_without_room_names_its_file_and_leaves_nothing(
     tmp_path: Path, name: str, write: Callable[[Path], None]
@@ -75,9 +89,8 @@ def test_a_writer_without_room_names_its_file_and_leaves_nothing(
     for size in (1, 100, 2048, len(before) // 2, len(before) - 1):
         with room(size), pytest.raises(UserError) as told:
             write(path)
-        stem = path.with_suffix("")
-        assert str(told.value).startswith(f"cannot write {stem}"), size
-        assert "tmp (" not in str(told.value)
+        named = str(told.value).replace(".partial.h5", ".h5")  # a store gets its name when it is filled
+        assert named.startswith(f"cannot write {path} ("), size
         assert "(File too large): allow larger files (ulimit -f), or choose another folder" in str(told.value)
         assert path.read_bytes() == before
         assert not list(tmp_path.glob("*.tmp"))
@@ -129,3 +142,15 @@ def test_a_stage_without_room_is_one_line_and_goes_on_when_there_is_room(trained
     for name in ("predictions.csv", "confusion.csv", "reliability.csv", "run.json", "score.json"):
         assert (full / name).read_bytes() == (whole / name).read_bytes()
     assert sorted(os.listdir(full)) == sorted(os.listdir(whole))
+
+
+def test_a_librarys_log_without_room_is_not_told(trained: Path) -> None:
+    """Oracle: standard error of a command that succeeds, while a handler as W&B has one writes to a full device."""
+    logger, full = logging.getLogger("experiments.run"), logging.FileHandler("/dev/full")
+    logger.addHandler(full)
+    try:
+        told = run(trained, "stage=report", "name=first", "tracking=none")
+    finally:
+        logger.removeHandler(full)
+        full.stream = None  # what it holds cannot be written at its end either
+    assert (told.returncode, told.stderr) == (0, "")

@@ -46,6 +46,7 @@ def start_logging() -> None:
     sweep asks for it again, because it may begin its life in a worker process."""
     root = logging.getLogger()
     root.setLevel(logging.INFO if is_first() else logging.ERROR)
+    logging.raiseExceptions = False  # W&B keeps a log of its own, which would print a traceback a line on a full disk
     for name in VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
     if not any(isinstance(handler, Progress) for handler in root.handlers):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import UserError, counted, listed
+from data.files import replacing
 from data.names import last_part, matched, printable
 from data.scenes import SCENES
 from data.tables import parse_table
@@ -61,14 +62,13 @@ def write_valid(path: Path, files: Mapping[str, bytes], names: Sequence[str]) ->
     Raises:
         UserError: it has defects, as a description of a thousand authors has; they are listed.
     """
-    draft = path.with_suffix(".tmp")
-    write_package(draft, files)
-    try:
-        passed = require_valid(draft, names)
-    except UserError as error:
-        raise UserError(f"what was made of these runs is no sound package, and not kept as one: {error}") from None
-    draft.replace(path)
-    return passed
+    with replacing(path) as draft:
+        write_package(draft, files)
+        defects, systems = validate(draft, names)
+        if defects:
+            found = _listed(defects)
+            raise UserError(f"what was made of these runs is no sound package, and {path} is not written: it {found}")
+    return systems
 
 
 def require_valid(path: str | Path, filenames: Sequence[str] | None = None) -> list[Passed]:
@@ -79,8 +79,12 @@ def require_valid(path: str | Path, filenames: Sequence[str] | None = None) -> l
     """
     defects, systems = validate(path, filenames)
     if defects:
-        raise UserError(f"{path} has {counted(len(defects), 'defect')}:\n{listed(defects, shown=len(defects))}")
+        raise UserError(f"{path} {_listed(defects)}")
     return systems
+
+
+def _listed(defects: Sequence[str]) -> str:
+    return f"has {counted(len(defects), 'defect')}:\n{listed(defects, shown=len(defects))}"
 
 
 def validate(path: str | Path, filenames: Sequence[str] | None = None) -> tuple[list[str], list[Passed]]:
