@@ -4,6 +4,8 @@ The stages and their settings are declared in settings/stages.py. Heavy packages
 that --help and every mistake are answered at once.
 """
 
+import atexit
+import gc
 import importlib
 import importlib.util
 import logging
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: the command did not succeed.
     """
     given, before = list(sys.argv[1:] if arguments is None else arguments), sys.argv
+    atexit.register(gc.freeze)  # the interpreter's last search for garbage takes half a second once PyTorch is there
     try:
         with answering():
             if answered(given):

@@ -77,7 +77,7 @@ def head(size: int) -> bytes:
 
 
 def status(connection: socket.socket) -> int:
-    """Of the answer."""
+    """Of the next answer."""
     return int(connection.recv(100).split()[1])
 
 
@@ -154,6 +154,24 @@ def test_strangers_are_turned_away(address: str) -> None:
     assert requests.get(address, headers={"Host": f"localhost:{port}"}, timeout=60).status_code == 200
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.2", int(port)))
+
+
+def test_a_sender_who_asks_is_invited_only_to_what_is_taken(address: str) -> None:
+    """Oracle: RFC 9110, 10.1.1: the first answer to "Expect: 100-continue" is 100 for a sound, after which it is
+    classified, and the refusal itself for one that is too large or from a stranger; nobody has to ask."""
+
+    def asking(size: int, host: str = server.HOST) -> bytes:
+        return head(size).replace(server.HOST.encode(), host.encode())[:-2] + b"Expect: 100-continue\r\n\r\n"
+
+    data = sound(0.2)
+    with connect(address, asking(server.LARGEST_BYTES + 1)) as connection:
+        assert status(connection) == 413
+    with connect(address, asking(len(data), "evil.example")) as connection:
+        assert status(connection) == 403
+    with connect(address, asking(len(data))) as connection:
+        assert status(connection) == 100
+        connection.sendall(data)
+        assert status(connection) == 200
 
 
 def test_one_sound_is_classified_at_a_time(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

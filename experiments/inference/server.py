@@ -36,7 +36,7 @@ LARGEST_BYTES = 48 << 20  # two minutes of stereo at 48 kHz as floats
 AT_ONCE = 4  # sounds that are being sent, wait or are classified
 UPLOAD_SECONDS = 30.0  # that a sound may take to arrive
 IDLE_SECONDS = 10.0  # that a connection may wait, or take, to send the head of a request
-STOP_SECONDS = 0.2  # that stopping waits for answers, and then for what it cancels
+STOP_SECONDS = 0.1  # that stopping waits for answers, and then for what it cancels
 CLIPS = 8  # that are classified between two looks at whether anybody still waits
 # The page needs nothing but itself; blob: is what it makes of a recording.
 HEADERS = {
@@ -77,6 +77,7 @@ def make_app(classifier: Classifier) -> web.Application:
         async with places:
             try:
                 async with asyncio.timeout(UPLOAD_SECONDS):
+                    await _invite(request)
                     sound = await request.read()
             except TimeoutError:
                 raise web.HTTPRequestTimeout(
@@ -102,7 +103,8 @@ def make_app(classifier: Classifier) -> web.Application:
             stop.set()
 
     app.on_shutdown.append(end_computations)
-    app.add_routes([web.get("/", page), web.get("/about", about), web.post("/classify", classify)])
+    app.add_routes([web.get("/", page), web.get("/about", about)])
+    app.router.add_post("/classify", classify, expect_handler=_uninvited)
     return app
 
 
@@ -166,6 +168,17 @@ def classify_sound(classifier: Classifier, sound: bytes, stop: Event) -> dict[st
         "cells": base64.b64encode(cells.numpy().tobytes()).decode(),
     }
     return {"probabilities": probabilities, "spectrogram": spectrogram}
+
+
+async def _uninvited(_: web.Request) -> None:
+    """Leave a sender waiting who asks whether to send: aiohttp would say yes before anything is checked."""
+
+
+async def _invite(request: web.Request) -> None:
+    """Say yes to a sender who asks whether to send."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # of the answer, which is still to come
 
 
 @web.middleware
