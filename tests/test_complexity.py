@@ -106,6 +106,14 @@ def test_a_limit_is_broken_by_one_too_many() -> None:
     assert len(over_limits(replace(just, macs=10**8, parameters=10**6))) == 2
 
 
+def test_a_network_at_the_limits_is_within_them() -> None:
+    """Oracle: by hand: 30,000,000 multiply-accumulates and 128,000 bytes are allowed, one more of either is not."""
+    cost = Complexity(macs=30_000_000, parameters=200_000, parameter_bytes=128_000, peak_bytes=10**9)
+    assert cost.within_limits() == {"macs": True, "parameter_bytes": True}
+    assert replace(cost, macs=30_000_001).within_limits() == {"macs": False, "parameter_bytes": True}
+    assert replace(cost, parameter_bytes=128_001).metrics()["within_limit/parameter_bytes"] == 0.0
+
+
 def test_peak_memory_is_the_largest_leaf_with_its_input_and_output(capsys: pytest.CaptureFixture) -> None:
     """Oracle: floats of 4 bytes by hand: 1 x 8 x 6 into 4 x 8 x 6, the ReLU of that, and 4 x 8 x 6 into 2 x 8 x 6;
     nothing is printed."""

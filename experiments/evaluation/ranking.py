@@ -8,7 +8,7 @@ for the ranks 1, 1, 1); the formula is followed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from students.limits import LIMITS
 WEIGHTS = {"accuracy": 0.5, "parameter_bytes": 0.25, "macs": 0.25}
 
 
-@dataclass(frozen=True)
-class System:
+class System(NamedTuple):
     """A system: its accuracy and its costs.
 
     Attributes:
@@ -39,8 +38,7 @@ class System:
     own: bool = False
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """The place of a system in the ranking.
 
     Attributes:
@@ -69,7 +67,7 @@ def over_limits(system: System) -> list[str]:
 
 def rank(systems: Sequence[System]) -> list[Standing]:
     """The systems from the first place to the last; those of one place in the order given."""
-    ranks = {name: _ranks(values) for name, values in zip(WEIGHTS, _losses(systems), strict=True)}
+    ranks = {name: _ranks(values) for name, values in _losses(systems).items()}
     points = np.sum([weight * ranks[name] for name, weight in WEIGHTS.items()], axis=0)
     places, front = _ranks(points), pareto(systems)
     standings = [
@@ -83,7 +81,7 @@ def rank(systems: Sequence[System]) -> list[Standing]:
 
 def pareto(systems: Sequence[System]) -> list[bool]:
     """For each system whether no other is better in accuracy or in a cost and as good in the others."""
-    losses = _losses(systems)
+    losses = np.array([*_losses(systems).values()])
     return [not ((losses <= own[:, None]).all(axis=0) & (losses < own[:, None]).any(axis=0)).any() for own in losses.T]
 
 
@@ -93,6 +91,10 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return 1 + np.searchsorted(np.sort(values), values)
 
 
-def _losses(systems: Sequence[System]) -> np.ndarray:
-    """Numbers that are better the less they are, in the order of WEIGHTS: (3, systems)."""
-    return np.array([[-s.accuracy, s.parameter_bytes, s.macs] for s in systems], float).reshape(-1, len(WEIGHTS)).T
+def _losses(systems: Sequence[System]) -> dict[str, np.ndarray]:
+    """Numbers that are better the less they are, float64 (systems,) each, by the names of WEIGHTS."""
+    return {
+        "accuracy": np.array([-s.accuracy for s in systems], float),
+        "parameter_bytes": np.array([s.parameter_bytes for s in systems], float),
+        "macs": np.array([s.macs for s in systems], float),
+    }

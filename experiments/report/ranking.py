@@ -1,6 +1,5 @@
 """A ranking of systems as tables, as a page, and as a plot of accuracy over costs."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from experiments.report.terminal import Table
 from experiments.runs.layout import REPORT, write_text
 from students.limits import LIMITS
 
-COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *(f.name for f in dataclasses.fields(System)))
+COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *System._fields)
 
 
 def row_of(standing: Standing) -> dict[str, Any]:
     """A line of ranking.csv."""
-    system = dataclasses.asdict(standing.system)
+    system = standing.system._asdict()
     ranks = {f"rank_{name}": value for name, value in standing.ranks.items()}
     return {"place": standing.place, "points": standing.points, **ranks, "pareto": standing.pareto, **system}
 

@@ -9,7 +9,7 @@ measured divergences instead of Hessian traces.
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -21,8 +21,7 @@ from students.quantize.layers import FoldedNetwork
 BIAS_BYTES = 4
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """What a layer costs and loses with weights of some bits."""
 
     bits: int

@@ -126,7 +126,7 @@ class FakeQuantized(nn.Module):
         else:
             limit = BIAS_LIMITS[self._quantities[layer.name].bits]
             bias = rounded(bias, each, -limit, limit)
-        learn = 1 / math.sqrt(weight[0].numel() * high)
+        learn = 1 / math.sqrt(weight.shape[1:].numel() * high)
         weight = rounded(weight, steps[:, None, None, None], -high, high, learn=learn)
         return F.conv2d(inputs[0], weight, bias, layer.stride, layer.padding, groups=layer.groups)
 
@@ -177,7 +177,7 @@ class FakeQuantized(nn.Module):
 
 def _as_integers(x: torch.Tensor, step: torch.Tensor, quantity: Quantity) -> torch.Tensor:
     """A map (B, C, H, W) as the integers of a tensor hold it, whose step learns."""
-    learn = 1 / math.sqrt(x[0].numel() * quantity.high)
+    learn = 1 / math.sqrt(x.shape[1:].numel() * quantity.high)
     return rounded(x, step, quantity.low, quantity.high, quantity.zero_point, learn)
 
 
