@@ -44,6 +44,7 @@ Seconds = Annotated[float, Range(0, LONGEST, above=True, unit="seconds")]
 Seed = Annotated[int, Range(0, SEEDS - 1)]
 Probability = Annotated[float, Range(0, 1)]
 Fraction = Annotated[float, Range(0, 1, above=True, below=True)]  # that leaves something on either side
+Share = Annotated[float, Range(0, 1, below=True)]  # that may be none, and leaves something
 Weight = Annotated[float, Range(0, 1_000_000)]
 Classes = Annotated[int, Range(1, 10_000)]
 Bands = Annotated[int, Range(4, 1024)]

@@ -146,6 +146,16 @@ class ClipSet:
         return np.array([clip.device == self.reference_device for clip in self.clips], dtype=bool)
 
     @property
+    def has_validation(self) -> bool:
+        """Whether clips are held out from training."""
+        return any(clip.split == "validation" for clip in self.clips)
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The splits that answers are scored on: test, and validation where clips are held out."""
+        return ("validation", "test") if self.has_validation else ("test",)
+
+    @property
     def untaught(self) -> list[str]:
         """Classes without a train clip, which nothing can learn."""
         taught = {clip.scene for clip in self.clips if clip.split == "train"}

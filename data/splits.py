@@ -28,17 +28,19 @@ def hold_out(
     Args:
         clips: of any split; only train clips are touched.
         into: the split that they go to.
-        fraction: about this share of every city and scene; see validation_locations.
+        fraction: about this share of every city and scene; see validation_locations. 0: nothing is held out.
         folds, fold: instead of that, the locations of one of so many folds; see location_folds.
         seed: chooses the locations.
 
     Raises:
         UserError: the settings are out of range or contradict each other.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f"data.{into}_fraction={fraction} must lie between 0 and 1")
+    if not 0 <= fraction < 1:
+        raise UserError(f"data.{into}_fraction={fraction} must be from 0 to below 1")
     train = [clip for clip in clips if clip.split == "train"]
     if folds is None and fold is None:
+        if not fraction:
+            return list(clips)
         held_out = validation_locations(train, fraction=fraction, seed=seed)
     elif folds is None or fold is None or not 0 <= fold < folds:
         raise UserError(

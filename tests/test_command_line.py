@@ -247,7 +247,7 @@ WRONG = {
     "data.seed=-1": "data.seed=-1 must be from 0",
     "data.folds=1 data.fold=0": "data.folds=1 must be from 2",
     "data.folds=3": "give both",
-    "data.validation_fraction=1.5": "must be above 0 and below 1",
+    "data.validation_fraction=1.5": "must be from 0 to below 1",
     "data.sample_rate=0": "data.sample_rate=0 must be from 1000 to 384000 Hz",
     "data.clip_seconds=0.001": "32 samples are too few",
     "data.clip_seconds=nan": "data.clip_seconds=nan must be a finite number",

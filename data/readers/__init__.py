@@ -117,7 +117,8 @@ def read(kind: str, root: str | Path | None, settings: Settings, *, cache: str |
         own["cache"] = Path(cache)
     clips = reader.read(root_of(kind, root, settings, cache=cache), **own)
     # What would end a run after its training is found now.
-    for split in ("train", "validation", "test"):
+    on_all = settings.get("validation_fraction") == 0 and not settings.get("folds")
+    for split in ("train", "test") if on_all else ("train", "validation", "test"):
         clips.indices(split)
     check_class_names(clips.scenes)
     return clips

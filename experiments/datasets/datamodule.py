@@ -107,6 +107,18 @@ class DataModule:
         with torch.no_grad():
             return torch.cat([front_end(self.store.read(part)) for part in parts])
 
+    def require_validation(self, what: str) -> None:
+        """Check that clips are held out from training, which `what`, for the message, needs.
+
+        Raises:
+            UserError: there are none.
+        """
+        if not self.clips.has_validation:
+            raise UserError(
+                f"{what} needs validation clips, and data.validation_fraction=0 holds none out: give a share of the "
+                "train clips, 0.2, say"
+            )
+
     def batch_size(self, wanted: int, processes: int, *, exact: bool) -> int:
         """Clips a training step, over all processes: as wanted, or fewer where there are few train clips.
 

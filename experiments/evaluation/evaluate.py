@@ -56,10 +56,10 @@ def split_metrics(
 
 
 def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:
-    """Metrics of validation and test from the logits (N, classes) of all clips, without intervals."""
+    """Metrics of the splits that are scored, without intervals, from the logits (N, classes) of all clips."""
     return {
         metric: value
-        for split in ("validation", "test")
+        for split in clips.scored
         for metric, value in split_metrics(clips, split, softmax(logits[clips.indices(split)])).items()
     }
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from data.augmentation import Augmentation
 from data.errors import UserError
-from data.ranges import Fraction, Range, Rate, Seconds, Seed, require_format
+from data.ranges import Fraction, Range, Rate, Seconds, Seed, Share, require_format
 from data.settings import require_valid, setting
 from experiments.settings.parts import Distillation, Epochs, Hardware, Paths, Recipe, Tracking
 
@@ -37,7 +37,9 @@ class DataSettings:
     subset_lists: str | None = setting(
         "folder with split5.csv ...; null: evaluation_setup/", is_path=True, default=None
     )
-    validation_fraction: Fraction = setting("of the train clips, held out by location", default=0.3)
+    validation_fraction: Share = setting(
+        "of the train clips, held out by location; 0: none, all are trained on", default=0.3
+    )
     test_fraction: Fraction = setting("of data=folder: held out where the table names no test clips", default=0.2)
     folds: Annotated[int, Range(2, 10_000)] | None = setting(
         "instead of validation_fraction: so many folds of locations ...", default=None

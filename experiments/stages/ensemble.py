@@ -14,7 +14,7 @@ from data.files import file_sha256
 from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
 from experiments.datasets.datamodule import prepare, warn_of_leaks
-from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics, split_metrics
+from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics
 from experiments.evaluation.metrics import softmax
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import ENSEMBLE, ensemble_tables
@@ -51,7 +51,9 @@ def run(settings: Settings) -> None:
         return
 
     warn_of_leaks(paths, data)
-    rows = clips.indices("validation")
+    if own.temperature or own.weights == "fit":
+        data.require_validation("ensemble.weights=fit or ensemble.temperature=true")
+    rows = clips.indices("validation") if clips.has_validation else np.zeros(0, int)
     labels, held_out = clips.labels[rows], members[:, rows]
     temperatures = [fit_temperature(m, labels) if own.temperature else 1.0 for m in held_out]
     scale = np.array(temperatures)[:, None, None]
@@ -64,7 +66,7 @@ def run(settings: Settings) -> None:
     for name, logits in zip(names, members, strict=True):
         scores |= {f"{name}/{metric}": value for metric, value in logits_metrics(clips, logits).items()}
     this.start()
-    scores |= split_metrics(clips, "validation", softmax(together[rows]))
+    scores |= logits_metrics(clips, together)
     scores |= evaluate_and_save(clips, softmax(together[clips.indices("test")]), this.folder)
     trained_on = {str(read_identity(path).get("trained_on")) for path in paths}
     identity = {
@@ -75,7 +77,7 @@ def run(settings: Settings) -> None:
     }
     writer = LogitsWriter(this.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **data.fingerprint})
     writer.fill(range(len(together)), together)
-    writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])
+    writer.seal(**{f"{split}_accuracy": scores[f"{split}/accuracy"] for split in clips.scored})
     finish(this, scores)
     _show(this.folder, names)
     log.info("ensemble of %d: %s", len(names), this.folder / LOGITS)

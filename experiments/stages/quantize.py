@@ -151,6 +151,8 @@ def _make_integers(task: _Task) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
     own, folder = task.own, task.run.folder
     folded = fold(task.network, task.shape)
+    if own.bits == "auto":
+        task.data.require_validation("quantize.bits=auto, which measures the layers' sensitivities,")
     bits, sensitivities = choose_bits(own.bits, own.budget, folded, lambda: task.spectrograms("validation"))
     folded, integers = calibrated(
         folded,

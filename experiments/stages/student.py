@@ -100,13 +100,15 @@ def run(settings: Settings) -> None:
     if is_first():
         checkpoint.save(this.folder / CHECKPOINT, network, blueprint)
     fabric = make_fabric(settings.fabric)
-    held_out, tested = (
+    *held_out, tested = (
         predict(network, front_end, data.batches(split, batch_size=BATCH, device=fabric.device), fabric)[0]
-        for split in ("validation", "test")
+        for split in clips.scored
     )
     if is_first():
         scores = cost.metrics() | read_energy(this.folder)
-        scores |= split_metrics(clips, "validation", held_out) | evaluate_and_save(clips, tested, this.folder)
+        for probabilities in held_out:
+            scores |= split_metrics(clips, "validation", probabilities)
+        scores |= evaluate_and_save(clips, tested, this.folder)
         finish(this, scores)
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)

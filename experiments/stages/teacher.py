@@ -16,7 +16,7 @@ from data.logits_file import is_current
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing, exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
-from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
+from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics
 from experiments.evaluation.metrics import softmax
 from experiments.inference.teacher_logits import require_room, shifts_of, write_logits
 from experiments.report.publish import finish, is_done
@@ -180,9 +180,9 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     writer = write_logits(fabric, target, data, network, front_end.to(fabric.device), identity=identity, shifts=shifts)
     if writer is not None:
         logits, clips = writer.values(), data.clips
-        held_out, tested = (softmax(logits[clips.indices(split)]) for split in ("validation", "test"))
-        scores = split_metrics(clips, "validation", held_out) | evaluate_and_save(clips, tested, run.folder)
-        writer.seal(validation_accuracy=scores["validation/accuracy"], test_accuracy=scores["test/accuracy"])
+        scores = logits_metrics(clips, logits)
+        scores |= evaluate_and_save(clips, softmax(logits[clips.indices("test")]), run.folder)
+        writer.seal(**{f"{split}_accuracy": scores[f"{split}/accuracy"] for split in clips.scored})
         finish(run, scores | read_energy(run.folder))
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("teacher: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, run.folder)

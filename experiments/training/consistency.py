@@ -6,7 +6,7 @@ validation log loss kept.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from data.signatures import in_short
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
-from experiments.training.state import ROW, TrainingState, damaged, load_state
+from experiments.training.state import HELD_OUT, ROW, TrainingState, damaged, load_state
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, beside `step`
 SHOWN = 3  # faults in a message
@@ -39,6 +39,7 @@ class Beginning:
         groups: of its parameters, or None; see loop.fit.
         recipe: as it is used.
         steps: of an epoch.
+        held_out: whether it is validated.
         precision: state dict of Fabric's precision plugin.
     """
 
@@ -46,6 +47,7 @@ class Beginning:
     groups: list[dict[str, object]] | None
     recipe: Recipe
     steps: int
+    held_out: bool
     precision: Mapping[str, Any]
 
 
@@ -67,7 +69,7 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     if not (fits(int, state.epoch) and 1 <= state.epoch <= epochs):
         yield f"epoch={in_short(state.epoch)} of {epochs}"
         return
-    if not _are_rows(state.rows, state.epoch):
+    if not _are_rows(state.rows, state.epoch, [*ROW, *(HELD_OUT if beginning.held_out else ())]):
         yield f"rows: not the numbers of {state.epoch} epochs, each finite and in its range"
         return
     yield from _schedule_faults(state, beginning)
@@ -83,15 +85,15 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     yield from _optimizer_faults(state, beginning)
 
 
-def _are_rows(rows: object, epochs: int) -> bool:
-    """Whether they are the rows of so many epochs."""
+def _are_rows(rows: object, epochs: int, names: Collection[str]) -> bool:
+    """Whether they are the rows of so many epochs, with numbers of these names."""
     if not isinstance(rows, list) or len(rows) != epochs:
         return False
     return all(
         isinstance(row, dict)
-        and row.keys() == set(ROW)
+        and row.keys() == set(names)
         and all(fits(float, value) and (value >= 0 or name in ANY) for name, value in row.items())
-        and all(row[name] <= 1 for name in SHARE)
+        and all(row[name] <= 1 for name in SHARE if name in row)
         and row["epoch"] == number
         for number, row in enumerate(rows, 1)
     )

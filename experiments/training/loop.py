@@ -44,7 +44,7 @@ def fit(
     network: nn.Module,
     front_end: FrontEnd,
     train: Batches,
-    validation: Batches,
+    validation: Batches | None,
     *,
     loss: Loss,
     recipe: Recipe,
@@ -63,7 +63,7 @@ def fit(
         fabric: device, precision, distribution.
         network: log-mels to logits.
         front_end: waves to log-mels.
-        train, validation: batches; the test split never comes here.
+        train, validation: batches; the test split never comes here. Without validation nothing is chosen by it.
         loss: (logits (B, classes), batch) -> scalar.
         recipe, augmentation: how.
         responses: impulse responses (R, L), or None.
@@ -77,6 +77,7 @@ def fit(
     Raises:
         NotFiniteError: the loss is no longer a number.
     """
+    assert validation is not None or recipe.keep == "last"
     network = network.to(fabric.device, memory_format=torch.channels_last)
     front_end = front_end.to(fabric.device)
     responses = None if responses is None else responses.to(fabric.device)
@@ -121,16 +122,20 @@ def fit(
         mean = _mean(fabric, epoch + 1, losses, rows)
         seconds = time.perf_counter() - started
         in_step(fabric, validated)
-        probabilities, labels = predict(validated, front_end, validation, fabric)
         row = {
             "epoch": epoch + 1,
             "learning_rate": rate,
             "loss": mean,
-            "validation/accuracy": macro_accuracy(probabilities, labels),
-            "validation/log_loss": log_loss(probabilities, labels),
             "clips_per_second": steps * train.batch_size / seconds,
         }
-        if not math.isfinite(row["validation/log_loss"]):  # the last step went wrong
+        if validation is None:
+            is_finite = all(bool(parameter.isfinite().all()) for parameter in validated.parameters())
+        else:
+            probabilities, labels = predict(validated, front_end, validation, fabric)
+            row["validation/accuracy"] = macro_accuracy(probabilities, labels)
+            row["validation/log_loss"] = log_loss(probabilities, labels)
+            is_finite = math.isfinite(row["validation/log_loss"])
+        if not is_finite:  # the last step went wrong
             raise NotFiniteError(epoch + 1, steps - 1, rows[-1].tolist())
         if recipe.keep == "best" and row["validation/log_loss"] < state.best:
             state.best = row["validation/log_loss"]

@@ -23,8 +23,9 @@ from experiments.runs.layout import RESUME
 IDENTITY = "identity"  # of the run, as JSON, beside the state
 NEEDED = {IDENTITY, "epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
 BEGIN_AGAIN = "delete it, or give force=true, to begin again"
-# The metrics of an epoch.
-ROW = ("epoch", "learning_rate", "loss", "validation/accuracy", "validation/log_loss", "clips_per_second")
+# The metrics of an epoch, and those that it has where clips are held out.
+ROW = ("epoch", "learning_rate", "loss", "clips_per_second")
+HELD_OUT = ("validation/accuracy", "validation/log_loss")
 
 Weights = dict[str, torch.Tensor]
 

@@ -6,7 +6,7 @@ Conventions: what is wrong with a recipe for these clips or this hardware is fou
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -112,12 +112,18 @@ class Trainer:
             crop=self.augmentation.crop,
             crop_seconds=self.augmentation.crop_seconds,
         )
-        validation_clips = data.batches(
-            "validation", batch_size=recipe.batch_size, device=fabric.device, residency=self.residency
-        )
+        validation_clips = None
+        if not data.clips.has_validation and recipe.keep == "best":
+            log.info("no clips are held out: the last weights are kept")
+            recipe = replace(recipe, keep="last")
+        if data.clips.has_validation:
+            validation_clips = data.batches(
+                "validation", batch_size=recipe.batch_size, device=fabric.device, residency=self.residency
+            )
         compiled = compile_mode(self.hardware.compile, fabric.device, recipe.epochs * len(train_clips))
         steps = len(train_clips) // recipe.batch_size
-        beginning = Beginning(network, groups, recipe, steps, fabric.strategy.precision.state_dict())
+        precision = fabric.strategy.precision.state_dict()
+        beginning = Beginning(network, groups, recipe, steps, data.clips.has_validation, precision)
         state = None if run.force else resume(run.folder, run.identity, beginning)
         if state is not None:
             log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, recipe.epochs)
@@ -177,9 +183,12 @@ class Trainer:
 
 def _progress(row: Mapping[str, float], epochs: int, left: float) -> str:
     """One line an epoch; `left` in seconds."""
+    held_out = ""
+    if "validation/log_loss" in row:
+        accuracy, log_loss = row["validation/accuracy"], row["validation/log_loss"]
+        held_out = f"validation accuracy {accuracy:.3f}  log loss {log_loss:.3f}  "
     return (
-        f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  "
-        f"validation accuracy {row['validation/accuracy']:.3f}  log loss {row['validation/log_loss']:.3f}  "
+        f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  {held_out}"
         f"{row['clips_per_second']:.0f} clips/s  {timedelta(seconds=round(left))} left"
     )
 
