@@ -10,8 +10,8 @@ Source: NeSsi, the official counter of DCASE Task 1 since 2022, whose rules for 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -57,7 +57,7 @@ def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
     def remember(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         peaks.append(sum(t.nbytes for t in (*inputs, output)))
 
-    leaves = [m for m in network.modules() if not any(True for _ in m.children())]
+    leaves = [m for m in network.modules() if not list(m.children())]
     hooks = [m.register_forward_hook(remember) for m in leaves]
     try:
         device = next(network.parameters()).device
@@ -73,8 +73,7 @@ def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
     return Complexity(int(report.total_mult_adds), int(report.total_params), size, max(peaks))
 
 
-@dataclass(frozen=True)
-class OperatorCost:
+class OperatorCost(NamedTuple):
     """One operator of a TFLite file and what it costs.
 
     Attributes:

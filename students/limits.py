@@ -6,15 +6,13 @@ Source: DCASE 2023 Task 1, "System complexity requirements": all parameters coun
 inference is of one second.
 """
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LIMITS = {"macs": 30_000_000, "parameter_bytes": 128_000}
 
 
-@dataclass(frozen=True)
-class Complexity:
+class Complexity(NamedTuple):
     """Costs of a network.
 
     Attributes:
@@ -36,7 +34,7 @@ class Complexity:
     def metrics(self) -> dict[str, float]:
         """Costs by flat name, as in score.json, and within_limit/<cost>, 1 or 0."""
         verdicts = {f"within_limit/{cost}": float(holds) for cost, holds in self.within_limits().items()}
-        return dataclasses.asdict(self) | verdicts
+        return self._asdict() | verdicts
 
 
 def over_limits(cost: Complexity, limits: Mapping[str, int] = LIMITS) -> list[str]:

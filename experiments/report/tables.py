@@ -5,7 +5,6 @@ Conventions: accuracies are shares in [0, 1] and shown in percent, log losses ar
 pages, on dashboards and in PDFs show the rows of `metric_rows`; none reads score.json by itself.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -130,7 +129,7 @@ def forms_table(scores: Mapping[str, float]) -> Table:
         names = [f"{metric_prefix(form)}/minus_float/{metric}" for form in forms]
         cells = [_difference(scores, name, factor, digits) for name in names]
         out.add_row(f"minus float: {metric.replace('_', ' ')}", *cells, end_section=metric == "log_loss")
-    for cost in (field.name for field in dataclasses.fields(Complexity)):
+    for cost in Complexity._fields:
         limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
         out.add_row(cost.replace("_", " ") + limit, *(_cost(scores, cost_prefix(form), cost) for form in forms))
     return out

@@ -143,7 +143,7 @@ def _halve(task: _Task) -> dict[str, float]:
         form: float_probabilities(task.data, network, task.front_end)
         for form, network in ((FLOAT, task.network), (STORED, stored))
     }
-    cheaper = dataclasses.replace(cost, parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
+    cheaper = cost._replace(parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
     return compare(task.data, probabilities, task.run.folder) | _costs(cheaper, cost)
 
 
@@ -175,7 +175,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
         "licence": f"learnt from the data set {task.data.clips.name}, whose licence bears on the use of this file",
     }
     model = write_tflite(integers, folder / MODEL, metadata)
-    operators = [dataclasses.asdict(operator) for operator in tflite_operators(model)]
+    operators = [operator._asdict() for operator in tflite_operators(model)]
     write_text(folder / OPERATORS, json.dumps(operators, indent=1))
     probabilities = {FLOAT: float_probabilities(task.data, task.network, task.front_end)}
     probabilities |= integer_probabilities(task.data, task.front_end, model, before)
