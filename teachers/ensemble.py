@@ -19,7 +19,7 @@ from data.logits import convex
 
 MEANS = ("logits", "probabilities")
 HIGHEST_TEMPERATURE = 20.0  # temperatures are sought from its inverse to it
-TINY = 1e-12  # smaller weights are left out: 0 has no logarithm
+TINY = 1e-12  # of each weight while they are sought: they may not all be 0
 
 
 def combine(members: np.ndarray, weights: Sequence[float] | np.ndarray, mean: str) -> np.ndarray:
@@ -38,9 +38,7 @@ def combine(members: np.ndarray, weights: Sequence[float] | np.ndarray, mean: st
     shares = convex("ensemble.weights", weights, len(members), of="member")
     if mean == "logits":
         return np.tensordot(shares, members, axes=1)
-    counted = shares > TINY
-    logarithms = np.log(shares[counted])[:, None, None]
-    return logsumexp(log_softmax(members[counted].astype(np.float64), axis=2) + logarithms, axis=0)
+    return logsumexp(log_softmax(members.astype(np.float64), axis=2), axis=0, b=shares[:, None, None])
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
