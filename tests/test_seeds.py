@@ -169,3 +169,14 @@ def test_up_to_four_keys_are_the_label_and_more_are_the_name(keys: int, label: s
     """Oracle: by hand: two runs that differ in so many settings."""
     found = group([result(f"r{n}", 0, {f"student.k{key}": n for key in range(keys)}) for n in range(2)])
     assert found[0].label == label
+
+
+def test_settings_are_equal_in_whatever_order() -> None:
+    """Oracle: by hand: two orders of two settings are one setting of two seeds; of one seed they are told apart by
+    name, which is said."""
+    one, other = {"p": 1, "q": 2}, {"q": 2, "p": 1}
+    (found,) = group([result("a", 0, one, accuracy=0.25), result("b", 1, other)])
+    assert found.sample("test/accuracy") == {0: 0.25, 1: 0.5}
+    assert found.sample("test/log_loss") == {}
+    settings = group([result("a", 0, one), result("b", 0, other)])
+    assert caveats(settings, settings[0]) == ["the settings are equal, and told apart by the runs' names: a, b"]

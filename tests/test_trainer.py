@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,10 +105,10 @@ def data(miniature: ClipSet, miniature_waves: WaveStore) -> DataModule:
     return DataModule(miniature, miniature_waves, None)
 
 
-def train(folder: Path, data: DataModule, **more: object) -> nn.Module:
+def train(folder: Path, data: DataModule, of: Trainer | None = None, **more: object) -> nn.Module:
     network, front_end = small()
     run = Run(folder, settings={}, inputs={})
-    return trainer_of().train(run, data, network, front_end, **{"loss": cross_entropy, **more})
+    return (of or trainer_of()).train(run, data, network, front_end, **{"loss": cross_entropy, **more})
 
 
 def test_a_training_says_what_is_left_and_goes_on_where_it_was_stopped(
@@ -140,6 +141,24 @@ def test_a_training_says_what_is_left_and_goes_on_where_it_was_stopped(
     assert done == [(0, 3), (1, 3), (1, 3), (2, 3), (3, 3)]
     for name, value in found.state_dict().items():
         assert torch.equal(value, expected.state_dict()[name])
+
+
+def test_without_held_out_clips_the_last_weights_are_kept(
+    data: DataModule, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the weights of the same training that was to keep the last ones, and the log, which then has no metrics
+    of the validation split; with held-out clips it has, and nothing else is kept than was asked for."""
+    caplog.set_level("INFO")
+    train(tmp_path / "held out", data, trainer_of(keep="best", epochs=1, constant_until=1))
+    assert "the last weights are kept" not in caplog.text
+    assert "  validation accuracy 0." in caplog.text
+    caplog.clear()
+    clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in data.clips.clips]
+    whole = replace(data, clips=replace(data.clips, clips=clips))
+    networks = [train(tmp_path / keep, whole, trainer_of(keep=keep)) for keep in ("best", "last")]
+    assert caplog.text.count("no clips are held out: the last weights are kept") == 1
+    assert "validation" not in caplog.text
+    assert all(map(torch.equal, *(network.state_dict().values() for network in networks)))
 
 
 def test_clips_whose_loss_is_no_number_are_listed(data: DataModule, tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def _labels(groups: Sequence[Sequence[Result]]) -> list[str]:
     short = [key.split(".", 1)[-1] for key in keys]  # student.distill.x -> distill.x
     short = short if len(set(short)) == len(short) else keys
     values = [[_word(flat[key]) if key in flat else "-" for key in keys] for flat in flats]
-    labels = [" ".join(f"{key}={value}" for key, value in zip(short, row, strict=True)) for row in values]
+    labels = [" ".join(map("{}={}".format, short, row)) for row in values]
     names = [part[0].name for part in groups]
     both = [f"{name} {label}".rstrip() for name, label in zip(names, labels, strict=True)]
     choices = [names, both] if len(groups) == 1 or len(keys) > MOST_KEYS else [labels, names, both]
