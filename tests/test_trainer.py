@@ -127,14 +127,15 @@ def test_a_training_says_what_is_left_and_goes_on_where_it_was_stopped(
         if done == [(0, 3), (1, 3)]:
             raise InterruptedError
 
-    expected = train(tmp_path / "whole", data)
+    averaging = trainer_of(ema=0.5)  # whose state says how many steps were done
+    expected = train(tmp_path / "whole", data, averaging)
     lefts = [record.getMessage().rsplit("  ", 1)[1] for record in caplog.records if "clips/s" in record.getMessage()]
     assert lefts == ["0:00:20 left", "0:00:10 left", "0:00:00 left"]
     assert clips[-1] == 3 * len(data.clips.indices("train"))
     with pytest.raises(InterruptedError):
-        train(tmp_path / "parts", data, after_epoch=note)
+        train(tmp_path / "parts", data, averaging, after_epoch=note)
     caplog.clear()
-    found = train(tmp_path / "parts", data, after_epoch=note)
+    found = train(tmp_path / "parts", data, averaging, after_epoch=note)
     assert "going on after epoch 1 of 3" in caplog.text
     lefts = [record.getMessage().rsplit("  ", 1)[1] for record in caplog.records if "clips/s" in record.getMessage()]
     assert lefts == ["0:00:10 left", "0:00:00 left"]
