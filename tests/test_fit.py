@@ -20,7 +20,6 @@ from data.errors import UserError
 from data.front_ends.log_mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.datasets.datamodule import fitting_batch_size
 from experiments.distributed.fabric import compile_mode
 from experiments.inference.network import predict
 from experiments.settings.parts import Recipe
@@ -41,21 +40,6 @@ SHORT = Recipe(
     keep="last",
 )
 AUGMENTATION = Augmentation(roll=4000, impulse_p=0.5, mixstyle_p=0.5, frequency_mask=8)
-
-
-def test_batches_fit_small_sets() -> None:
-    """Oracle: at least five steps an epoch; a large set is left alone."""
-    assert fitting_batch_size(256, 139_620) == 256
-    assert fitting_batch_size(256, 80) == 16
-    assert fitting_batch_size(256, 3) == 2
-    assert fitting_batch_size(256, 82, devices=3) == 15
-    assert fitting_batch_size(64, 81, exact=True) == 64
-    with pytest.raises(UserError, match="batch_size=82 is more than the 81 train clips"):
-        fitting_batch_size(82, 81, exact=True)
-    with pytest.raises(UserError, match="batch_size=2 is more than the 1 train clips"):
-        fitting_batch_size(256, 1)
-    with pytest.raises(UserError, match="cannot be shared out evenly among 3 devices"):
-        fitting_batch_size(256, 139_620, devices=3)
 
 
 def batches(store: WaveStore, clips: ClipSet, split: str, count: int) -> Batches:

@@ -111,6 +111,18 @@ def train(folder: Path, data: DataModule, of: Trainer | None = None, **more: obj
     return (of or trainer_of()).train(run, data, network, front_end, **{"loss": cross_entropy, **more})
 
 
+@pytest.mark.parametrize(("least", "is_said"), [(None, False), (105, False), (106, True)])
+def test_a_training_of_few_steps_is_said_to_be_under_trained(
+    data: DataModule, tmp_path: Path, caplog: pytest.LogCaptureFixture, least: int | None, is_said: bool
+) -> None:
+    """Oracle: by hand: 280 clips in batches of 8 are 35 steps, three times."""
+    run = Run(tmp_path / "run", settings={}, inputs={})
+    trainer_of(least_steps=least).train(run, data, *small(), loss=cross_entropy)
+    said = [record.getMessage() for record in caplog.records if "under-trained" in record.getMessage()]
+    assert bool(said) == is_said
+    assert all("105 steps" in each and "wants 106" in each for each in said)
+
+
 def test_a_training_says_what_is_left_and_goes_on_where_it_was_stopped(
     data: DataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,7 +21,6 @@ from experiments.datasets.reading import read_and_pack
 from experiments.settings.shared import DataSettings
 
 SOME = 32  # clips whose log-mels are computed at once
-MIN_STEPS = 5  # an epoch; a batch of 256 would leave a small set one or no step
 
 log = logging.getLogger(__name__)
 
@@ -119,19 +118,6 @@ class DataModule:
                 "train clips, 0.2, say"
             )
 
-    def batch_size(self, wanted: int, processes: int, *, exact: bool) -> int:
-        """Clips a training step, over all processes: as wanted, or fewer where there are few train clips.
-
-        Args:
-            wanted: by the recipe.
-            processes: that share each batch.
-            exact: it was asked for by hand and is not made smaller.
-
-        Raises:
-            UserError: see fitting_batch_size.
-        """
-        return fitting_batch_size(wanted, len(self.clips.indices("train")), processes, exact=exact)
-
 
 def prepare(settings: DataSettings, cache: Path) -> DataModule:
     """Read, pack and check a data set.
@@ -151,33 +137,6 @@ def prepare(settings: DataSettings, cache: Path) -> DataModule:
         raise UserError(f"{packed.clips.root} has no train clip of these classes:\n{listed(untaught)}\ncheck its lists")
     responses = None if packed.responses is None else torch.from_numpy(packed.responses)
     return DataModule(packed.clips, store, responses)
-
-
-def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:
-    """The batch size, made smaller where a split has so few clips that an epoch would have under MIN_STEPS steps.
-
-    Args:
-        batch_size: of all devices together.
-        clips: train clips.
-        devices: which share each batch.
-        exact: the size was asked for by hand and is not made smaller.
-
-    Raises:
-        UserError: there are fewer clips than that, or it cannot be shared out evenly among the devices, two clips at
-            least to each.
-    """
-    fitting = batch_size if exact else max(2, min(batch_size, clips // MIN_STEPS))
-    if fitting < batch_size:
-        fitting = max(2, fitting // devices) * devices
-        log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
-    if fitting > clips:
-        raise UserError(f"batch_size={fitting} is more than the {clips} train clips: give at most so many")
-    if fitting % devices or fitting < 2 * devices:
-        raise UserError(
-            f"batch_size={fitting} of {clips} clips cannot be shared out evenly among {devices} devices: choose a "
-            f"multiple of {devices}, two clips a device at least"
-        )
-    return fitting
 
 
 def warn_of_leaks(paths: Sequence[str | Path], data: DataModule) -> None:

@@ -30,6 +30,13 @@ class Recipe:
     constant_until: SomeEpochs = setting("epoch at which the descent begins")
     down_over: SomeEpochs = setting("epochs of the descent")
     floor: Probability = setting("share of the learning rate that remains")
+    least_steps: Annotated[int, Range(1, 10**9)] | None = setting(
+        "of the optimiser: epochs are added until there are so many, unless epochs are given", default=None
+    )
+    rate_steps: Annotated[int, Range(1, 10**9)] | None = setting(
+        "that learning_rate is for: with fewer it is higher, by the square root, up to 5 times, unless it is given",
+        default=None,
+    )
     keep: str = setting(
         "best: the weights of the epoch with the lowest validation log loss; or last",
         choices=("best", "last"),

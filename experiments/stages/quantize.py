@@ -20,30 +20,34 @@ from experiments.distributed.fabric import computing
 from experiments.quantization.bits import HALF, choose_bits, layer_rows
 from experiments.quantization.checks import require_form, require_valid
 from experiments.quantization.convert import calibrated, halved
+from experiments.quantization.exports import export_missing
 from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import quantization_tables
-from experiments.runs.claims import claim
-from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, ONNX, OPERATORS, PROGRAM, logits_files, write_text
+from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, OPERATORS, write_text
 from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
+from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
 from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import require_trainable, spectrogram_shape, student_arguments, trainer_of
+from experiments.stages.training import (
+    fitted_recipe,
+    require_trainable,
+    spectrogram_shape,
+    student_arguments,
+    targets_of,
+    trainer_of,
+)
 from experiments.training import checkpoint
-from experiments.training.distillation import Targets, imitation_loss, read_targets, student_loss
+from experiments.training.distillation import Targets, imitation_loss, student_loss
 from students import build_student
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.limits import Complexity
-from students.quantize.export import export_float, write_onnx
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
-from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
-
-_EXPORTS = {"torch": PROGRAM, "onnx": ONNX}
 
 log = logging.getLogger(__name__)
 
@@ -87,17 +91,18 @@ def run(settings: Settings) -> None:
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
     depends_on, sources = _depends_on(settings), [path]
+    recipe = own.fit
     if targets is not None:
-        exact = "quantize.fit.batch_size" in settings.given
         inputs["logits"] = targets.fingerprint
-        depends_on["batch_size"] = data.batch_size(own.fit.batch_size, settings.fabric.processes, exact=exact)
+        recipe = fitted_recipe(settings, "quantize", own.fit, data)
+        depends_on["batch_size"] = recipe.batch_size
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
-    task = _Task(settings, data, network, blueprint, front_end, targets, this)
+    task = _Task(settings, data, network, blueprint, front_end, targets, recipe, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
-    _export(task)
+    export_missing(own.export, this.folder, network, task.shape)
     for table in quantization_tables(read_run(this.folder)):
         Console().print(table)
     log.info("%s", this.folder)
@@ -114,6 +119,7 @@ class _Task:
     blueprint: checkpoint.Blueprint
     front_end: FrontEnd
     targets: Targets | None
+    recipe: Recipe
     run: Run
 
     @property
@@ -199,9 +205,8 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
         if done >= epochs - round(own.frozen * epochs):
             network.freeze_steps()
 
-    batch_size = task.run.identity["settings"]["batch_size"]
     require_trainable(task.settings, "quantize", own.fit, task.settings.student.augment, task.shape)
-    trainer_of(task.settings, own.fit, task.settings.student.augment, batch_size).train(
+    trainer_of(task.settings, task.recipe, task.settings.student.augment).train(
         task.run,
         task.data,
         network,
@@ -214,26 +219,12 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
     return network.cpu().integers()
 
 
-def _export(task: _Task) -> None:
-    """Write the other files that are asked for and not there."""
-    folder = task.run.folder
-    wanted = [path for kind, path in _EXPORTS.items() if kind in task.own.export and not (folder / path).exists()]
-    if wanted:
-        claim(folder)
-    if PROGRAM in wanted:
-        export_float(task.network, task.shape, folder / PROGRAM)
-    if ONNX in wanted:
-        write_onnx(read_tflite(folder / MODEL)[0], folder / ONNX)
-
-
 def _targets(settings: Settings, data: DataModule) -> Targets | None:
     """What the student is trained on while it is rounded; None: it is not trained any more."""
     own = settings.of(Quantize)
     if own.method == "ptq":
         return None
-    if own.learns_from == "student" or settings.distill == "none":
-        return Targets()
-    return read_targets(logits_files(layout_of(settings), settings.logits), data, settings.student.distill)
+    return Targets() if own.learns_from == "student" else targets_of(settings, data)
 
 
 def _depends_on(settings: Settings) -> dict[str, Any]:

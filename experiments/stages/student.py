@@ -1,6 +1,5 @@
 """The student stage: train a small network on labels and on its teachers' logits."""
 
-import dataclasses
 import logging
 
 import torch
@@ -9,18 +8,27 @@ from data.errors import UserError, listed
 from data.front_ends import build_front_end
 from data.logits import convex
 from experiments.datasets.datamodule import prepare
-from experiments.distributed.fabric import computing, make_fabric
+from experiments.distributed.fabric import make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.network import predict
 from experiments.report.publish import finish, is_done
-from experiments.runs.layout import CHECKPOINT, logits_files
+from experiments.runs.layout import CHECKPOINT
 from experiments.runs.reader import read_energy
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import require_trainable, spectrogram_shape, student_arguments, trainer_of
+from experiments.stages.training import (
+    fitted_recipe,
+    network_identity,
+    require_trainable,
+    spectrogram_shape,
+    student_arguments,
+    targets_of,
+    trainer_of,
+    training_identity,
+)
 from experiments.training import checkpoint
-from experiments.training.distillation import Targets, read_targets, student_loss
+from experiments.training.distillation import student_loss
 from students import build_student
 from students.complexity import torch_complexity
 from students.limits import Complexity, over_limits
@@ -52,21 +60,15 @@ def run(settings: Settings) -> None:
     """Train the student and write checkpoint and scores."""
     data = prepare(settings.data, settings.cache_folder)
     student, clips = settings.student, data.clips
-    targets = Targets()
-    if settings.distill != "none":
-        targets = read_targets(logits_files(layout_of(settings), settings.logits), data, student.distill)
-    exact = "student.fit.batch_size" in settings.given
-    batch_size = data.batch_size(student.fit.batch_size, settings.fabric.processes, exact=exact)
+    targets = targets_of(settings, data)
+    recipe = fitted_recipe(settings, "student", student.fit, data)
     this = new_run(
         settings,
         "student",
         depends_on={
-            "student": dataclasses.asdict(student),
+            "student": network_identity(student),
             "distill": settings.distill,
-            "seed": settings.seed,
-            "epochs": settings.epochs,
-            "batch_size": batch_size,
-            **computing(settings.fabric),
+            **training_identity(settings, student.fit, recipe),
         },
         inputs={**data.fingerprint, "logits": targets.fingerprint},
         sources=targets.paths,
@@ -85,7 +87,7 @@ def run(settings: Settings) -> None:
     _require_limits(settings, cost)
 
     log.info("student %s: labels%s", student.builder, "".join(f", {path}" for path in targets.paths))
-    network = trainer_of(settings, student.fit, student.augment, batch_size).train(
+    network = trainer_of(settings, recipe, student.augment).train(
         this,
         data,
         network,

@@ -14,7 +14,7 @@ from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.logits_file import is_current
 from experiments.datasets.datamodule import DataModule, prepare
-from experiments.distributed.fabric import computing, exchange, launch, make_fabric, precision_of
+from experiments.distributed.fabric import exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics
 from experiments.evaluation.metrics import softmax
@@ -26,7 +26,14 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings, TeacherSettings
 from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import require_trainable, spectrogram_shape, trainer_of
+from experiments.stages.training import (
+    fitted_recipe,
+    network_identity,
+    require_trainable,
+    spectrogram_shape,
+    trainer_of,
+    training_identity,
+)
 from experiments.training import checkpoint
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher, find_teacher
@@ -74,17 +81,10 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     teacher, inputs = settings.teacher, dict(data.fingerprint)
     if teacher.weights:
         inputs["weights"] = _fingerprint(teacher)
-    asked = dataclasses.asdict(teacher)
+    asked = network_identity(teacher)
     del asked["shifts"]  # which only the logits depend on
-    exact = "teacher.fit.batch_size" in settings.given
-    batch_size = data.batch_size(teacher.fit.batch_size, settings.fabric.processes, exact=exact)
-    depends_on = {
-        "teacher": asked,
-        "seed": settings.seed,
-        "epochs": settings.epochs,
-        **computing(settings.fabric),
-        "batch_size": batch_size,
-    }
+    recipe = fitted_recipe(settings, "teacher", teacher.fit, data)
+    depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
     this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
     path = this.folder / CHECKPOINT
     if is_done(this, CHECKPOINT):
@@ -99,7 +99,7 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
 
-    network = trainer_of(settings, teacher.fit, teacher.augment, batch_size).train(
+    network = trainer_of(settings, recipe, teacher.augment).train(
         this, data, network, front_end, loss=loss, layers=layers_of
     )
     blueprint = checkpoint.Blueprint(

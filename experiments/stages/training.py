@@ -9,31 +9,83 @@ import torch
 from data.augmentation import Augmentation
 from data.errors import UserError
 from data.front_ends import build_front_end
+from experiments.datasets.datamodule import DataModule
+from experiments.distributed.fabric import computing
+from experiments.runs.layout import logits_files
 from experiments.settings.parts import Recipe
-from experiments.settings.shared import Settings, StudentSettings
+from experiments.settings.shared import Settings, StudentSettings, TeacherSettings
+from experiments.stages.context import layout_of
+from experiments.training.budget import fitted
+from experiments.training.distillation import Targets, read_targets
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
 
 MOST_VALUES = 1 << 24  # of one clip's log-mel: 64 MiB
 
 
-def trainer_of(
-    settings: Settings, recipe: Recipe, augmentation: Augmentation, batch_size: int | None = None
-) -> Trainer:
+def trainer_of(settings: Settings, recipe: Recipe, augmentation: Augmentation) -> Trainer:
     """How a network is trained.
 
     Args:
-        settings: hardware, seed, residency, and the number of epochs if it is not the recipe's.
-        recipe, augmentation: of this network.
-        batch_size: that fits the clips; None: the recipe's.
+        settings: hardware, seed, residency.
+        recipe: of this network, fitted to the clips (fitted_recipe).
+        augmentation: of this network.
     """
     return Trainer(
-        recipe=dataclasses.replace(recipe.lasting(settings.epochs), batch_size=batch_size or recipe.batch_size),
+        recipe=recipe,
         augmentation=augmentation,
         hardware=settings.fabric,
         residency=settings.data.residency,
         seed=settings.seed,
     )
+
+
+def fitted_recipe(settings: Settings, stage: str, recipe: Recipe, data: DataModule) -> Recipe:
+    """A recipe as it is used for the train clips of a data set; see training/budget.py.
+
+    Args:
+        settings: the number of epochs, the devices, and what was given by hand.
+        stage: that trains, in whose `fit` the recipe stands.
+        recipe: of the settings.
+        data: the data set.
+    """
+    prefix = f"{stage}.fit."
+    given = {key.removeprefix(prefix) for key in settings.given if key.startswith(prefix)}
+    clips = len(data.clips.indices("train"))
+    return fitted(recipe, clips, epochs=settings.epochs, devices=settings.fabric.processes, given=given)
+
+
+def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:
+    """What a training depends on beside the network's own settings: seed, hardware, and the recipe as it is used.
+
+    Args:
+        settings: of the command.
+        recipe: of the settings.
+        used: that recipe, fitted to the clips.
+    """
+    found: dict[str, object] = {"seed": settings.seed, "epochs": settings.epochs, "batch_size": used.batch_size}
+    asked, names = recipe.lasting(settings.epochs), ("epochs", "learning_rate")
+    if any(getattr(used, name) != getattr(asked, name) for name in names):  # runs of earlier versions lack it
+        found["fitted"] = {name: getattr(used, name) for name in names}
+    return found | computing(settings.fabric)
+
+
+def network_identity(network: StudentSettings | TeacherSettings) -> dict[str, Any]:
+    """The settings of a network and its training, without those that fit the recipe to the clips."""
+    found = dataclasses.asdict(network)
+    del found["fit"]["least_steps"], found["fit"]["rate_steps"]
+    return found
+
+
+def targets_of(settings: Settings, data: DataModule) -> Targets:
+    """What a student learns beside the labels: the logits of its teachers, or nothing with distill=none.
+
+    Raises:
+        UserError: see read_targets.
+    """
+    if settings.distill == "none":
+        return Targets()
+    return read_targets(logits_files(layout_of(settings), settings.logits), data, settings.student.distill)
 
 
 def require_trainable(
@@ -50,6 +102,7 @@ def require_trainable(
     Raises:
         UserError: the hardware is not there, or settings contradict each other; all of the latter are listed.
     """
+    recipe = recipe.lasting(settings.epochs)
     trainer_of(settings, recipe, augmentation).require_possible()
     if shape is not None:
         _require_masks(augmentation, shape, "teacher" if stage == "teacher" else "student")

@@ -144,7 +144,7 @@ class Trainer:
         try:
             machines = self.hardware.num_nodes
             with measured(run.folder, run.stage, goes_on=state is not None, machines=machines) as read_meter:
-                return fit(
+                trained = fit(
                     fabric,
                     network,
                     front_end,
@@ -161,6 +161,14 @@ class Trainer:
                     compiled=compiled,
                     watch=_watch,
                 )
+            if (done := recipe.epochs * steps) < (recipe.least_steps or 0):
+                log.warning(
+                    "%s is under-trained: %d steps of the optimiser, and its recipe wants %d: give more epochs",
+                    run.folder,
+                    done,
+                    recipe.least_steps,
+                )
+            return trained
         except NotFiniteError as error:
             path, of = run.folder / NOT_FINITE, run.stage
             if is_first():

@@ -1,0 +1,80 @@
+"""A recipe for the number of clips that there are: its batch size, its epochs and its learning rate.
+
+Conventions: published recipes are for 139,620 train clips. On fewer clips their batches would leave an epoch a step or
+none, and their epochs would end before a network has learnt anything. What is given by hand is never changed.
+"""
+
+import logging
+import math
+from collections.abc import Collection
+from dataclasses import replace
+
+from data.errors import UserError
+from experiments.settings.parts import Recipe
+
+STEPS_OF_EPOCH = 5  # at least, where a batch of the published size would leave fewer
+MOST = 5.0  # times the published learning rate
+
+log = logging.getLogger(__name__)
+
+
+def fitted(
+    recipe: Recipe, clips: int, *, epochs: int | None = None, devices: int = 1, given: Collection[str] = ()
+) -> Recipe:
+    """A recipe as it is used for a number of train clips.
+
+    The batch is as in fitting_batch_size. Epochs are added until there are `least_steps` steps of the optimiser; the
+    schedule is scaled along. Then the learning rate follows the square-root rule for Adam: below `rate_steps` steps
+    lr * sqrt(steps) stays the same, up to MOST times the published rate. Where the epochs stay as they are this is the
+    rule for batches, a rate that goes with the root of their size; it goes on to fewer clips.
+    Source: Malladi et al., "On the SDEs and scaling rules for adaptive gradient algorithms", NeurIPS 2022, section 5.
+
+    Args:
+        recipe: as published.
+        clips: number of train clips.
+        epochs: that were asked for instead of the recipe's, or None.
+        devices: which share each batch.
+        given: fields of the recipe that were given by hand.
+
+    Returns:
+        the recipe; it still names its `least_steps`, of which it has fewer where epochs were given by hand.
+
+    Raises:
+        UserError: see fitting_batch_size.
+    """
+    batch_size = fitting_batch_size(recipe.batch_size, clips, devices, exact="batch_size" in given)
+    steps = clips // batch_size
+    recipe = replace(recipe.lasting(epochs), batch_size=batch_size)
+    if recipe.least_steps and epochs is None and "epochs" not in given:
+        recipe = recipe.lasting(max(recipe.epochs, math.ceil(recipe.least_steps / steps)))
+    if recipe.rate_steps and "learning_rate" not in given:
+        factor = min(MOST, math.sqrt(max(1.0, recipe.rate_steps / (recipe.epochs * steps))))
+        recipe = replace(recipe, learning_rate=recipe.learning_rate * factor)
+    return replace(recipe, rate_steps=None)
+
+
+def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:
+    """The batch size, made smaller where a split has so few clips that an epoch would have under STEPS_OF_EPOCH steps.
+
+    Args:
+        batch_size: of all devices together.
+        clips: train clips.
+        devices: which share each batch.
+        exact: the size was asked for by hand and is not made smaller.
+
+    Raises:
+        UserError: there are fewer clips than that, or it cannot be shared out evenly among the devices, two clips at
+            least to each.
+    """
+    fitting = batch_size if exact else max(2, min(batch_size, clips // STEPS_OF_EPOCH))
+    if fitting < batch_size:
+        fitting = max(2, fitting // devices) * devices
+        log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
+    if fitting > clips:
+        raise UserError(f"batch_size={fitting} is more than the {clips} train clips: give at most so many")
+    if fitting % devices or fitting < 2 * devices:
+        raise UserError(
+            f"batch_size={fitting} of {clips} clips cannot be shared out evenly among {devices} devices: choose a "
+            f"multiple of {devices}, two clips a device at least"
+        )
+    return fitting
