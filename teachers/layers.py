@@ -3,7 +3,10 @@
 Conventions: a layer is a list of parameters; all layers together have every parameter once.
 """
 
+import torch
 from torch import nn
+
+from data.errors import UserError
 
 
 def layers_of(network: nn.Module) -> list[list[nn.Parameter]]:
@@ -38,3 +41,37 @@ def transformer_layers(network: nn.Module, blocks: nn.Module, *, head: tuple[str
     first = [p for name, p in outside if not name.startswith(head)]
     last = [p for name, p in outside if name.startswith(head)]
     return [first, *(list(block.parameters()) for block in blocks), last]
+
+
+@torch.no_grad()
+def head_of(network: nn.Module, spectrograms: torch.Tensor) -> nn.Linear:
+    """The last layer of a network: the dense one whose output is the network's.
+
+    It is found by applying the network, so that no builder has to name it. The network is in evaluation mode then.
+
+    Args:
+        network: of any builder.
+        spectrograms: (B, 1, mels, frames) that it takes.
+
+    Raises:
+        UserError: what comes out of the network is not the output of a dense layer that takes features (B, F).
+    """
+    outputs: dict[nn.Linear, torch.Tensor] = {}
+
+    def keep(layer: nn.Linear, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        if inputs[0].ndim == 2:
+            outputs[layer] = output
+
+    hooks = [each.register_forward_hook(keep) for each in network.modules() if isinstance(each, nn.Linear)]
+    try:
+        logits = network.eval()(spectrograms)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, output in outputs.items():
+        if output is logits:
+            return layer
+    raise UserError(
+        "this network's logits are not the output of a dense layer: its last layer cannot be trained alone; freeze the "
+        "first layers instead"
+    )

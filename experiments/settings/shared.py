@@ -77,6 +77,14 @@ class TeacherSettings:
     weights: str | None = setting(
         "file or folder of weights to start from; null: the published ones", is_path=True, default=None
     )
+    freeze: str | None = setting(
+        "backbone: only the last layer learns, on features that the others compute once; null: all layers learn",
+        choices=("backbone",),
+        default=None,
+    )
+    views: Annotated[int, Range(1, 1_000)] = setting(
+        "of freeze=backbone: so many features of each clip, of itself and of augmented copies", default=1
+    )
     shifts: Annotated[int, Range(1, 9_999)] = setting(
         "1, 3, 5, ...: logits are the mean over copies rolled within +-augment.roll", default=1
     )

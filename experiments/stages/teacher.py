@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from data.batches import Batch
@@ -35,6 +36,7 @@ from experiments.stages.training import (
     training_identity,
 )
 from experiments.training import checkpoint
+from experiments.training.features import Frozen, frozen_backbone
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher, find_teacher
 from teachers.layers import layers_of
@@ -60,6 +62,7 @@ def check(settings: Settings) -> None:
     arguments = {"classes": 10, **teacher.arguments}
     network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=weights)
     parameter_groups(layers_of(network), teacher.fit)
+    _frozen(settings, network, shape)
     require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
 
 
@@ -83,6 +86,8 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
         inputs["weights"] = _fingerprint(teacher)
     asked = network_identity(teacher)
     del asked["shifts"]  # which only the logits depend on
+    if teacher.freeze is None:  # records of earlier versions do not have them
+        del asked["freeze"], asked["views"]
     recipe = fitted_recipe(settings, "teacher", teacher.fit, data)
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
     this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
@@ -99,8 +104,9 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
 
+    frozen = _frozen(settings, network, data.spectrogram_shape(front_end))
     network = trainer_of(settings, recipe, teacher.augment).train(
-        this, data, network, front_end, loss=loss, layers=layers_of
+        this, data, network, front_end, loss=loss, layers=layers_of, frozen=frozen
     )
     blueprint = checkpoint.Blueprint(
         teacher.builder,
@@ -114,6 +120,25 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
         checkpoint.save(path, network, blueprint)
     exchange(make_fabric(settings.fabric), None)  # the others wait for the file
     return this, path
+
+
+def _frozen(settings: Settings, network: nn.Module, shape: tuple[int, ...]) -> Frozen | None:
+    """What learns of a network, by teacher.freeze, for log-mels of a shape (1, 1, mels, frames).
+
+    Raises:
+        UserError: the settings contradict each other, or the network's last layer cannot be trained alone.
+    """
+    teacher = settings.teacher
+    if teacher.freeze is None:
+        if teacher.views > 1:
+            raise UserError(f"teacher.views={teacher.views} is for teacher.freeze=backbone: give both, or neither")
+        return None
+    if not (teacher.pretrained or teacher.weights):
+        raise UserError(
+            "teacher.freeze=backbone keeps the weights that a teacher begins with, and these are random: set "
+            "teacher.pretrained=true or teacher.weights=FILE"
+        )
+    return frozen_backbone(network, shape, views=teacher.views, recipe=teacher.fit, augmentation=teacher.augment)
 
 
 def _trained_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:

@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from data.augment import Augmenter, Sounds
+from data.augment import Augmenter
 from data.augmentation import Augmentation
 from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
@@ -24,6 +24,7 @@ from experiments.distributed.fabric import exchange, in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
 from experiments.settings.parts import Recipe
+from experiments.training.inputs import augmented
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
 from experiments.training.state import TrainingState, seed_of
 
@@ -103,14 +104,14 @@ def fit(
         generator.manual_seed(seed_of(seed, epoch, 1 + fabric.global_rank))
         torch.manual_seed(seed_of(seed, epoch, 1 + fabric.global_rank))
         trained.train()
-        _freeze_statistics(network)
+        _rest(network)
         started, losses, rows = time.perf_counter(), [], []
         batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
         for step, batch in enumerate(watch(batches, steps)):
             rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            spectrograms, batch = _augmented(batch, train, front_end, augmenter, responses, generator)
+            spectrograms, batch = augmented(batch, train, front_end, augmenter, responses, generator)
             optimizer.zero_grad(set_to_none=True)
             losses.append(_backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate))
             rows.append(batch.rows)
@@ -149,25 +150,6 @@ def fit(
     return network.eval()
 
 
-@torch.no_grad()
-def _augmented(
-    batch: Batch,
-    train: Batches,
-    front_end: FrontEnd,
-    augmenter: Augmenter,
-    responses: torch.Tensor | None,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, Batch]:
-    """Augmented log-mels (B, 1, mels, frames) of a batch, and the batch with the labels and targets that fit them."""
-    sounds = augmenter.augment_waves(Sounds(batch.waves, batch.from_reference_device, responses), generator)
-    if train.target_shifts is not None:
-        batch = batch.rolled(sounds.shifts, train.target_shifts)
-    spectrograms = augmenter.augment_spectrograms(front_end(sounds.waves, generator), generator)
-    if (mixing := augmenter.draw_mixing(len(spectrograms), generator)) is not None:
-        spectrograms, batch = mixing(spectrograms), batch.mixed(mixing, train.classes)
-    return spectrograms.contiguous(memory_format=torch.channels_last), batch
-
-
 def _mean(fabric: Fabric, epoch: int, losses: list[torch.Tensor], rows: list[torch.Tensor]) -> float:
     """Mean loss of an epoch's steps over all processes; the first step that went wrong in any of them is raised."""
     # Asked once an epoch and not once a step: that would stop the GPU each time.
@@ -193,8 +175,9 @@ def _backward(
     return total
 
 
-def _freeze_statistics(network: nn.Module) -> None:
-    """A BatchNorm whose weights are frozen keeps its statistics too."""
+def _rest(network: nn.Module) -> None:
+    """Parts whose weights are all frozen are in evaluation mode: BatchNorm keeps its statistics, dropout is off."""
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine and not module.weight.requires_grad:
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -26,6 +27,7 @@ from experiments.runs.layout import NOT_FINITE, write_text
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
 from experiments.training.consistency import Beginning, resume
+from experiments.training.features import Frozen, HeadAlone, cached, of_pairs, unchanged
 from experiments.training.loop import Layers, Loss, NotFiniteError, fit
 from experiments.training.optimization import parameter_groups
 from experiments.training.state import TrainingState, save_state
@@ -73,6 +75,7 @@ class Trainer:
         targets: np.ndarray | None = None,
         target_shifts: Sequence[int] | None = None,
         layers: Callable[[nn.Module], Layers] | None = None,
+        frozen: Frozen | None = None,
         after_epoch: Callable[[int, int], None] = lambda done, epochs: None,
     ) -> nn.Module:
         """Train a network; the run starts here.
@@ -85,6 +88,7 @@ class Trainer:
             loss: (logits, batch) -> scalar.
             targets, target_shifts: the teachers' logits; see Batches.
             layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
+            frozen: only the last layer learns, on features that are computed once; see features.py. None: all layers.
             after_epoch: is told how many epochs are done, of how many; before the first one too.
 
         Raises:
@@ -120,10 +124,12 @@ class Trainer:
             validation_clips = data.batches(
                 "validation", batch_size=recipe.batch_size, device=fabric.device, residency=self.residency
             )
-        compiled = compile_mode(self.hardware.compile, fabric.device, recipe.epochs * len(train_clips))
+        learner = network if frozen is None else HeadAlone(frozen.head)
+        work = recipe.epochs * len(train_clips)
+        compiled = None if frozen else compile_mode(self.hardware.compile, fabric.device, work)
         steps = len(train_clips) // recipe.batch_size
         precision = fabric.strategy.precision.state_dict()
-        beginning = Beginning(network, groups, recipe, steps, data.clips.has_validation, precision)
+        beginning = Beginning(learner, groups, recipe, steps, data.clips.has_validation, precision)
         state = None if run.force else resume(run.folder, run.identity, beginning)
         if state is not None:
             log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, recipe.epochs)
@@ -144,15 +150,23 @@ class Trainer:
         try:
             machines = self.hardware.num_nodes
             with measured(run.folder, run.stage, goes_on=state is not None, machines=machines) as read_meter:
-                trained = fit(
+                augmentation = self.augmentation
+                if frozen is not None:
+                    cache = partial(cached, fabric, network, frozen, front_end)
+                    train_clips = cache(
+                        train_clips, augmentation=augmentation, responses=data.responses, seed=self.seed
+                    )
+                    validation_clips = None if validation_clips is None else cache(validation_clips)
+                    front_end, augmentation = unchanged(), of_pairs(augmentation)
+                fit(
                     fabric,
-                    network,
+                    learner,
                     front_end,
                     train_clips,
                     validation_clips,
                     loss=loss,
                     recipe=recipe,
-                    augmentation=self.augmentation,
+                    augmentation=augmentation,
                     responses=data.responses,
                     seed=self.seed,
                     on_epoch=note,
@@ -168,7 +182,7 @@ class Trainer:
                     done,
                     recipe.least_steps,
                 )
-            return trained
+            return network.eval()
         except NotFiniteError as error:
             path, of = run.folder / NOT_FINITE, run.stage
             if is_first():
