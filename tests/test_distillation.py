@@ -1,6 +1,7 @@
 """What a student is trained on: the loss of a batch, and the logits of its teachers."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from torch.nn import functional as F
 from data.batches import Batch
 from data.errors import UserError
 from data.files import file_sha256
+from data.logits import LogitsWriter
 from experiments.settings.parts import Distillation
-from experiments.training.distillation import Targets, imitation_loss, student_loss
+from experiments.training.distillation import Targets, imitation_loss, read_targets, student_loss
 from students.distill import similarity_loss
 
 LABELS = torch.tensor([0, 2, 1, 1, 0])
@@ -81,3 +83,21 @@ def test_the_fingerprint_of_targets_is_that_of_their_files(tmp_path: Path) -> No
     paths = (tmp_path / "b", tmp_path / "a")
     assert Targets(paths, np.zeros((1, 2))).fingerprint == f"{file_sha256(paths[0])} {file_sha256(paths[1])}"
     assert Targets().fingerprint == ""
+
+
+def test_targets_are_of_the_mean_or_of_each_shift(tmp_path: Path) -> None:
+    """Oracle: by hand: logits of two clips and three shifts, and of two files by their weights."""
+    names, scenes, shifts = ["a.wav", "b.wav"], ("x", "y", "z", "u"), (-5, 0, 5)
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    for number in (1, 3):
+        writer = LogitsWriter(tmp_path / f"{number}.h5", names, scenes, {"trained_on": "clips"}, shifts)
+        writer.fill(range(2), number * values)
+        writer.seal()
+    paths = [tmp_path / "1.h5", tmp_path / "3.h5"]
+    data = SimpleNamespace(clips=SimpleNamespace(filenames=names[::-1], scenes=scenes), fingerprint={"clips": "clips"})
+    mean = read_targets(paths, data, Distillation(weights=[1, 1]))
+    np.testing.assert_allclose(mean.logits, 2 * values[::-1].mean(axis=1))
+    assert (mean.paths, mean.shifts) == (tuple(paths), None)
+    each = read_targets(paths[:1], data, Distillation(shifts="nearest"))
+    np.testing.assert_array_equal(each.logits, values[::-1])
+    assert each.shifts == shifts
