@@ -20,7 +20,7 @@ from data.errors import UserError, listed
 from data.files import cannot_write, replacing
 from data.layout import DONE, NAMES, Column, DamageError, Kind, read_layout, shown
 
-HEADERS = 64 << 10  # bytes: at most what HDF5 needs besides
+HEADERS = 65_536  # bytes: at most what HDF5 needs besides
 
 Columns = Mapping[str, tuple[np.dtype | type, tuple[int, ...]]]  # name -> type, and shape of one row
 Rows = Sequence[int] | np.ndarray
@@ -168,14 +168,14 @@ class Store:
         Several threads may put different rows at the same time.
         """
         order = np.argsort(rows)
-        in_order = bool((np.diff(rows) > 0).all())
+        in_order = bool((order == np.arange(len(order))).all())  # which spares a copy
         runs = _runs(np.asarray(rows)[order])
-        with open(self.path, "r+b", buffering=0) as file:
+        with open(self.path, "r+b") as file:
             for name, array in values.items():
                 array = np.ascontiguousarray(array, self[name].dtype)
                 array = array if in_order else array[order]
                 for start, row, count in runs:
-                    place = self._offsets[name] + row * array[0].nbytes
+                    place = self._offsets[name] + row * array[:1].nbytes
                     _write(file.fileno(), array[start : start + count].data, place)
 
     def commit(self, rows: Rows) -> None:
@@ -184,7 +184,7 @@ class Store:
         Raises:
             OSError: the disk failed; no row is marked done.
         """
-        with open(self.path, "r+b", buffering=0) as file:
+        with open(self.path, "r+b") as file:
             os.fsync(file.fileno())
         self._mark(rows, 1)
 
@@ -201,7 +201,7 @@ class Store:
             raise cannot_write(self.path, error) from error
 
     def _mark(self, rows: Rows, done: int) -> None:
-        with open(self.path, "r+b", buffering=0) as file:
+        with open(self.path, "r+b") as file:
             for _, row, count in _runs(np.sort(rows)):
                 _write(file.fileno(), bytes([done]) * count, self._offsets[DONE] + row)
 
@@ -225,11 +225,11 @@ def _names(column: np.ndarray) -> list[str]:
     return list(names)
 
 
-def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:
-    """Sorted rows as runs of neighbours: (position of its first in `rows`, its first row, its length)."""
+def _runs(rows: np.ndarray) -> list[list[int]]:
+    """Sorted rows as runs of neighbours: [position of its first in `rows`, its first row, its length]."""
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
     lengths = np.diff(starts, append=len(rows))
-    return [(int(s), int(rows[s]), int(n)) for s, n in zip(starts, lengths, strict=True)]
+    return np.stack([starts, rows[starts], lengths], axis=1).tolist()
 
 
 def _write(descriptor: int, data: bytes | memoryview, place: int) -> None:

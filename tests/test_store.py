@@ -1,8 +1,10 @@
 """The file that is filled in place: whole rows or none."""
 
+import fcntl
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -124,3 +126,29 @@ def test_names_that_tell_no_row_are_refused(names: list[str], tmp_path: Path) ->
     create(tmp_path / "s.h5", names, COLUMNS, {"format": "test"})
     with pytest.raises(UserError, match="twice or holds a zero byte"):
         Store(tmp_path / "s.h5", KIND)
+
+
+def test_a_store_is_laid_out_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a file that another handle has locked all along, which HDF5 refuses to open if it is to lock it."""
+    held: list[int] = []
+
+    def reserve(file: BinaryIO, _: int) -> None:
+        if not held:
+            held.append(os.open(file.name, os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+
+    monkeypatch.setattr("data.store._reserve", reserve)
+    assert len(make(tmp_path / "s.h5")) == 4
+    os.close(held[0])
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 1, 0, 2], [2], [0, 2, 3], []])
+def test_rows_are_put_in_any_order(tmp_path: Path, rows: list[int]) -> None:
+    """Oracle: NumPy's assignment by row numbers."""
+    store, values = make(tmp_path / "s.h5"), np.arange(len(rows) * 3, dtype=np.float32).reshape(-1, 3)
+    expected = np.zeros((4, 3), np.float32)
+    expected[rows] = values
+    store.fill(rows, value=values, weight=10 * np.arange(len(rows)))
+    np.testing.assert_array_equal(store["value"][rows], expected[rows])
+    assert store["weight"][rows].tolist() == [10 * number for number in range(len(rows))]
+    assert store.missing.tolist() == [row for row in range(4) if row not in rows]
