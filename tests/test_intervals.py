@@ -58,6 +58,8 @@ def test_the_intervals_are_those_of_the_same_draws_scored_one_by_one(classes: in
         found = metric_intervals(p, labels, recordings, seed=5)
     assert found == {"accuracy": of_draws(accuracies), "log_loss": of_draws(losses)}
     assert metric_intervals(p, labels, recordings) == metric_intervals(p, labels, recordings, seed=0) != found
+    both = p, predictions(60, 2), labels, recordings.tolist()
+    assert difference_intervals(*both) == difference_intervals(*both, seed=0) != difference_intervals(*both, seed=5)
 
 
 def test_one_recording_has_no_interval_and_two_have() -> None:
