@@ -6,6 +6,7 @@ import torch
 from transformers import ASTFeatureExtractor
 
 from data.errors import UserError
+from data.front_ends import build_front_end
 from data.front_ends.kaldi_fbank import KaldiFbank
 
 
@@ -69,3 +70,12 @@ def test_four_bands_and_small_deviations_are_enough() -> None:
     for wrong in ({"mels": 3}, {"std": 0.0}, {"std": -1.0}):
         with pytest.raises(UserError, match=r"must be at least 4, mel\.std=.* above 0"):
             KaldiFbank(**wrong)
+
+
+def test_statistics_of_training_data_are_at_most_a_thousand() -> None:
+    """Oracle: the ranges in words, and their ends, which are taken; log-mels are from -16 to 16."""
+    for settings in ({"mean": -1000}, {"mean": 1000.0}, {"std": 1000.0}):
+        build_front_end(16_000, {"kind": "kaldi_fbank", **settings})
+    for settings in ({"mean": -1000.5}, {"mean": 1000.5}, {"std": 1000.5}):
+        with pytest.raises(UserError, match=r"must be (from -1000 to|above 0 and at most) 1000"):
+            build_front_end(16_000, {"kind": "kaldi_fbank", **settings})
