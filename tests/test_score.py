@@ -123,6 +123,13 @@ def test_confidences_belong_to_the_bin_that_ends_with_them() -> None:
     assert [(b.low, b.high, b.accuracy) for b in thirds] == [(4 / 15, 5 / 15, 0)]
 
 
+def test_the_first_bin_is_for_the_least_confident_of_many_classes() -> None:
+    """Oracle: by hand: 1/20 for each of 20 classes is below 1/15, the end of the first bin of 15; one of three is
+    right."""
+    (found,) = reliability(np.full((3, 20), 1 / 20), np.array([0, 1, 2]))
+    assert found == pytest.approx((0, 1 / 15, 3, 1 / 20, 1 / 3))
+
+
 def test_confusions_are_scikit_learns(predictions: tuple) -> None:
     """Oracle: scikit-learn's confusion matrix, also where the last classes never occur."""
     probabilities, labels, _ = predictions
