@@ -152,3 +152,12 @@ def test_rows_are_put_in_any_order(tmp_path: Path, rows: list[int]) -> None:
     np.testing.assert_array_equal(store["value"][rows], expected[rows])
     assert store["weight"][rows].tolist() == [10 * number for number in range(len(rows))]
     assert store.missing.tolist() == [row for row in range(4) if row not in rows]
+
+
+def test_a_row_is_done_or_not(tmp_path: Path) -> None:
+    """Oracle: the message for the least value beside 0 and 1, as a flipped bit makes it."""
+    make(tmp_path / "s.h5").fill([1], value=np.ones((1, 3)), weight=np.ones(1))
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["done"][2] = 2
+    with pytest.raises(UserError, match="done holds other values than 0 and 1"):
+        Store(tmp_path / "s.h5", KIND)
