@@ -105,8 +105,10 @@ def fits(kind: Any, value: Any) -> bool:
 
 def wanted(kind: Any, value: Any) -> str:
     """What a value that does not fit a type must be: for a number out of its range that range alone, as in "must be
-    from 1 to 9", else what the type's values are."""
+    from 1 to 9", else what the type's values are, and how a list of one is written."""
     for each in get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]:
+        if _is_list(each) and fits(each, [value]):
+            return f"{described(kind)}: [{shortened(value)}]"
         if get_origin(each) is Annotated and fits(get_args(each)[0], value):
             return ", ".join(str(one) for one in get_args(each)[1:] if isinstance(one, Range))
     return described(kind)

@@ -36,7 +36,7 @@ from experiments.runs.claims import claim, claiming
 from experiments.runs.layout import RECORD, Layout
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
-from experiments.stages.files import require_files
+from experiments.stages.files import require_made, require_named
 
 __all__ = ["STAGES", "main", "resolve", "run_stages"]
 
@@ -153,7 +153,7 @@ def run_stages(settings: Settings) -> None:
             first stage starts), or something is wrong with what the settings name.
     """
     layout = Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
-    require_files(settings, layout)
+    require_named(settings, layout)
     if any("data" in STAGES[step].reads for step in settings.steps):
         from experiments.datasets.reading import require_known  # it needs h5py: not for --help
 
@@ -163,6 +163,7 @@ def run_stages(settings: Settings) -> None:
     for module in modules.values():
         if hasattr(module, "check"):
             module.check(settings)
+    require_made(settings, layout)
     with claiming():
         for folder in [layout.folder(step) for step, stage in stages.items() if "force" in stage.reads]:
             if settings.force or not (folder / RECORD).is_file():  # a finished run may only be reused, which needs none

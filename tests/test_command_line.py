@@ -647,6 +647,7 @@ def _echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_echo")
 def test_a_stage_is_one_module_and_one_declaration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: the module's own words; its settings are in help and completion, and are checked."""
+    (tmp_path / "a file").touch()
     result = run(tmp_path, "echo", "a file", "echo.text=hello", "-m", "echo.tone=low,high")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()

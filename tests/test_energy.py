@@ -243,7 +243,7 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ("model=none.tflite", "none.tflite is no file: quantise a student first"),
+        ("model=none.tflite", "model=none.tflite does not exist"),
         ("model=bare.tflite", "bare.tflite does not name its front end"),
         ("energy.seconds=nan", "energy.seconds=nan must be a finite number"),
         ("energy.seconds=0", "energy.seconds=0.0 must be above 0"),

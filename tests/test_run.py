@@ -95,7 +95,7 @@ def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, minia
     run_until(trained, "epoch   1/500", *again, "fabric.compile=false")
     result = run(trained, "stage=student", f"data.root={miniature.root}", "name=killed", *QUICK)
     assert result.returncode == 1
-    assert "runs/teacher/killed/logits.h5 does not exist: train a teacher of this name first" in result.stderr
+    assert "runs/teacher/killed/logits.h5 does not exist: run the teacher stage under this name first" in result.stderr
 
 
 @pytest.mark.slow  # kills a process: ten seconds until one is at work
@@ -295,11 +295,11 @@ MISTAKES = {
     ),
     "a model of nobody": (
         ["stage.steps=[data,predict]", "data.root={miniature}", "predict.audio={root}", "name=none"],
-        ["the predict stage needs model", "model=FILE"],
+        ["does not exist: run the quantize stage under this name first, or give model=FILE"],
     ),
     "logits of nobody": (
         ["stage.steps=[data,student]", "data.root={miniature}", "name=none"],
-        ["the student stage needs logits"],
+        ["does not exist: run the teacher stage under this name first, or give logits=FILE"],
     ),
     "systems of nobody": (
         ["stage.steps=[data,rank]", "data.root={miniature}", "rank.systems=nope.csv"],
@@ -310,9 +310,9 @@ MISTAKES = {
         ["student.distill.weights=[1, 2] must be 1 numbers"],
     ),
     "a probability over 1": (["stage=all", "teacher.augment.impulse_p=2"], ["teacher.augment.impulse_p=2.0"]),
-    "no teacher yet": (["stage=student", "data.root={miniature}"], ["train a teacher of this name first"]),
-    "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the stage that trains it first"]),
-    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["holds no sound files"]),
+    "no teacher yet": (["stage=student", "data.root={miniature}"], ["run the teacher stage under this name first"]),
+    "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the student stage under this name first, or give checkpoint=FILE"]),
+    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["data.impulses=none does not exist"]),
     "an argument of a wrong type": (
         ["data.root={miniature}", "stage=teacher", "teacher.arguments.rho=wide"],
         ["teacher cp_resnet: rho='wide' must be a whole number"],

@@ -57,6 +57,7 @@ def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_pat
 def test_stages_of_an_extra_name_it_where_it_is_not_installed(tmp_path: Path) -> None:
     """Oracle: the message, in processes in which the extra's packages cannot be imported."""
     program = f"import sys\nsys.modules |= dict.fromkeys(('pypdf', 'reportlab'))\n{PROGRAM}"
+    (tmp_path / "x.zip").touch()
     for stage in ("validate", "submit"):
         command = [sys.executable, "-c", program, f"stage={stage}", "validate.package=x.zip"]
         settings = {**os.environ, "PYTHONPATH": str(ROOT)}

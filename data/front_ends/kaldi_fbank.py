@@ -46,8 +46,6 @@ class KaldiFbank(Frames16k):
         std: Annotated[float, Range(0, 1000, above=True)] = STD,
     ) -> None:
         super().__init__(sample_rate)
-        if mels < 4 or std <= 0:
-            raise UserError(f"mel.mels={mels} must be at least 4, mel.std={std} above 0")
         self.mels, self.mean, self.std = mels, mean, std
         self.low, self.high = LOWEST, RATE / 2
         banks, _ = get_mel_banks(mels, FFT, float(RATE), LOWEST, 0.0, 100.0, -500.0, 1.0)

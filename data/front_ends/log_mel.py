@@ -63,8 +63,6 @@ class LogMel(nn.Module):
         edge_jitter: Hertz = 1000.0,
     ) -> None:
         super().__init__()
-        if min(window, hop) < 1 or mels < 4:
-            raise UserError(f"mel.window={window} and mel.hop={hop} must be at least 1, mel.mels={mels} at least 4")
         if not window <= fft or fft % 2:
             raise UserError(f"window={window} must not be longer than fft={fft}, which must be even")
         if not 0 <= low < high - edge_jitter / 2 <= high + edge_jitter / 2 <= sample_rate / 2:

@@ -77,6 +77,8 @@ def _wrong_setting(override: Override, base: DictConfig) -> Iterator[str]:
             declared = declared_keys().get(key)
             if declared is not None and not fits(declared.kind, value):
                 why = f"must be {wanted(declared.kind, value)}"
+            elif OmegaConf.is_list(OmegaConf.select(base, key)):
+                why = "must be a list" + (f": [{value}]" if isinstance(value, str) else "")
             elif below := [name for name in declared_keys() if name.startswith(f"{key}.")]:
                 why = f"cannot be given so ({_lines(error)[0]}): it is a group of settings, such as {below[0]}=..."
             else:

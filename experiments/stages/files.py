@@ -16,29 +16,50 @@ MADE_BY = {"logits": ("teacher", LOGITS), "checkpoint": ("student", CHECKPOINT),
 WRITTEN = "out"  # settings of this name say where a stage writes
 
 
-def require_files(settings: Settings, layout: Layout) -> None:
-    """Check that the files which the stages of a command read are there, or are written by an earlier one of them. With
-    a single stage that is its own business.
+def require_named(settings: Settings, layout: Layout) -> None:
+    """Check that the files which a command names are there, or are written by one of its stages.
+
+    Raises:
+        UserError: some are not, or are something else than files; all of them are listed.
+    """
+    written = [layout.folder(step).resolve() for step in settings.steps]
+    problems = []
+    for key, value in _named(settings):
+        for path in map(Path, value if isinstance(value, list) else [value]):
+            inside = {path.resolve(), path.resolve().parent} & set(written)
+            if not (glob.has_magic(str(path)) or inside):
+                problems += _problems(key, path)
+    _refuse(problems)
+
+
+def require_made(settings: Settings, layout: Layout) -> None:
+    """Check that the files of the run's name which the stages of a command read are there, or are written by an earlier
+    one of them.
 
     Raises:
         UserError: some are not; all of them are listed.
     """
-    if len(settings.steps) == 1:
-        return
-    written = [layout.folder(step).resolve() for step in settings.steps]
-    missing = []
-    for key, value in _named(settings):
-        for path in map(Path, value if isinstance(value, list) else [value]):
-            inside = {path.resolve(), path.resolve().parent} & set(written)
-            if not (glob.has_magic(str(path)) or path.exists() or inside):
-                missing.append(f"{key}={path} does not exist, and no stage of this command writes it")
+    problems = []
     for step, key in _unnamed(settings):
         stage, file = MADE_BY[key]
-        if stage not in settings.steps and not layout.existing(stage, file).exists():
-            missing.append(f"the {step} stage needs {key}, and the name {settings.name} has none: give {key}=FILE")
-    missing = list(dict.fromkeys(missing))
-    if missing:
-        raise UserError(missing[0] if len(missing) == 1 else f"files are missing:\n{listed(missing)}")
+        if stage not in settings.steps and not (path := layout.existing(stage, file)).exists():
+            problems.append(f"{path} does not exist: run the {stage} stage under this name first, or give {key}=FILE")
+    _refuse(problems)
+
+
+def _refuse(problems: list[str]) -> None:
+    problems = list(dict.fromkeys(problems))
+    if problems:
+        raise UserError(problems[0] if len(problems) == 1 else f"files are missing:\n{listed(problems)}")
+
+
+def _problems(key: str, path: Path) -> list[str]:
+    """Why a path that a setting names, and that no stage of the command writes, cannot be read, if so."""
+    if not path.exists():
+        return [f"{key}={path} does not exist"]
+    if path.is_dir():
+        return [f"{key}={path} is a folder: name a file in it"] if key in MADE_BY else []
+    return [] if path.is_file() else [f"{key}={path} is no regular file: name another"]
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, Any]]:

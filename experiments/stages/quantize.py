@@ -59,7 +59,7 @@ def check(settings: Settings) -> None:
     require_valid(own)
     shape = None
     if "student" in settings.steps and settings.checkpoint is None:
-        shape = spectrogram_shape(settings, settings.student.mel)
+        shape = spectrogram_shape(settings, "student")
         arguments = student_arguments(settings.student, 10, shape)
         require_form(own, build_student(settings.student.builder, **arguments), shape)
     if own.method == "qat":

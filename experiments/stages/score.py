@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> None:
-    """See settings/stages.py. What another stage of the command may write need not be there yet."""
-    if not Path(_table(settings)).is_file() and settings.steps[0] == "score":
-        raise UserError(f"score.predictions={_table(settings)} is no file")
+    """See settings/stages.py."""
+    if Path(_table(settings)).is_dir():
+        raise UserError(f"score.predictions={_table(settings)} is a folder: name a file in it")
 
 
 def run(settings: Settings) -> None:

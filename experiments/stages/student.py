@@ -50,7 +50,7 @@ def check(settings: Settings) -> None:
         raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
     if student.augment.crop:
         raise UserError("augment.crop=true is for teachers: a student's target logits are of whole clips")
-    shape = spectrogram_shape(settings, student.mel)
+    shape = spectrogram_shape(settings, "student")
     require_trainable(settings, "student", student.fit, student.augment, shape)
     network = build_student(student.builder, **student_arguments(student, 10, shape))
     _require_limits(settings, torch_complexity(network, shape), said=False)

@@ -53,7 +53,7 @@ def check(settings: Settings) -> None:
     if settings.only is not None:
         trainer_of(settings, teacher.fit, teacher.augment).require_possible()
         return
-    shape = spectrogram_shape(settings, teacher.mel)
+    shape = spectrogram_shape(settings, "teacher")
     require_trainable(settings, "teacher", teacher.fit, teacher.augment, shape)
     weights = teacher.weights
     if weights is not None and not find_teacher(teacher.builder).head_is_new:

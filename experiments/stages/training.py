@@ -1,8 +1,8 @@
 """What the stages that train have in common: the trainer and the student that the settings describe."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
@@ -130,17 +130,17 @@ def _require_masks(augmentation: Augmentation, shape: Sequence[int], network: st
         raise UserError("\n".join(problems))
 
 
-def spectrogram_shape(settings: Settings, mel: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """(1, 1, mels, frames) of a clip of the length that the settings ask for.
-
-    Args:
-        settings: of the command.
-        mel: kind and arguments of the front end.
+def spectrogram_shape(settings: Settings, network: Literal["teacher", "student"]) -> tuple[int, int, int, int]:
+    """(1, 1, mels, frames) of a clip of the length that the settings ask for, by the network's front end.
 
     Raises:
         UserError: there is no such front end, clips are too short for it, or log-mels would be too large to compute.
     """
-    front_end = build_front_end(settings.data.sample_rate, mel)
+    mel = getattr(settings, network).mel
+    try:
+        front_end = build_front_end(settings.data.sample_rate, mel)
+    except UserError as error:
+        raise UserError("\n".join(f"{network}.mel: {line}" for line in str(error).splitlines())) from error
     samples = round(settings.data.clip_seconds * settings.data.sample_rate)
     if (size := front_end.mels * front_end.frames(samples)) > MOST_VALUES:
         raise UserError(
