@@ -2,10 +2,10 @@
 
 Conventions: every value is the text that stands in the file: nothing is guessed, so a class may be called NA and a clip
 007. Files are UTF-8, with or without a byte order mark; lines end in LF, CRLF or CR; values are quoted as in RFC 4180.
-Blanks behind a comma or before a line of a comma-separated table are no content, unless they are quoted; nor are lines
-at its end that hold nothing but separators and blanks, which spreadsheets leave there.
+Blanks behind a comma or before a line of a comma-separated table are no content, unless they are quoted; nor are rows
+below the header of nothing but separators and blanks, which spreadsheets leave there.
 pandas does the work (it is imported where a table is touched, which takes 0.3 s). What it would pass over in silence is
-checked here first: rows of another length than the header, empty lines between rows, columns of one name, open quotes.
+checked here first: rows of another length than the header, columns of one name, open quotes.
 A table may come from anybody: its size, the number of its columns and of its values are limited before they are read.
 """
 
@@ -17,7 +17,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TextIO
 
@@ -79,7 +79,7 @@ def parse_table(
         path: what the file is called in messages.
         required: columns that must be there.
         separator: of columns; by default a tab if the first line has one, else a comma.
-        exact: whether the header must consist of just the required columns, in their order.
+        exact: whether the header must consist of just the required columns, in their order, and every row counts.
     """
     try:
         line = file.readline()
@@ -97,23 +97,28 @@ def parse_table(
         file.seek(0)
         text = file.read()
         _check_size(path, text, separator)
-        text = _without_end(text, "" if exact else f"{separator} ")
-        numbers, lengths = _rows(text, form)
+        text = text.rstrip("\r\n")
+        lines = io.StringIO(text, newline="").readlines()
+        numbers, lengths = _rows(lines, form, quoted='"' in text)
+        if not exact and (empty := _empty(lines, numbers, separator)):
+            lengths = [length for number, length in zip(numbers, lengths, strict=True) if number not in empty]
+            numbers = [number for number in numbers if number not in empty]
+            text = "".join(line for number, line in enumerate(lines, 1) if number not in empty)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no comma- or tab-separated table ({_undecodable(error)})") from error
     except csv.Error as error:
         raise UserError(f"{path} is no comma- or tab-separated table ({error})") from error
     if wrong := len(lengths) - lengths.count(len(header)):
         found = ((number, n) for number, n in zip(numbers, lengths, strict=False) if n != len(header))
-        lines = [f"line {number}: {f'{n} values' if n else 'empty'}" for number, n in islice(found, SHOWN)]
-        raise UserError(f"{path} has {wrong} rows that do not have {len(header)} values:\n{listed(lines, total=wrong)}")
+        where = [f"line {number}: {f'{n} values' if n else 'empty'}" for number, n in islice(found, SHOWN)]
+        raise UserError(f"{path} has {wrong} rows that do not have {len(header)} values:\n{listed(where, total=wrong)}")
     return _read_values(text, header, form) if header else {}
 
 
 def table_text(columns: Mapping[str, Sequence[object]], *, separator: str = "\t") -> str:
     """A table as text: what Python's csv module writes, lines ending in LF; all values are quoted where readers would
     take one for something else: one with a carriage return, the first with a byte order mark before it, one with blanks
-    before it among commas, or the last row if it holds nothing but blanks.
+    before it among commas, or a row of nothing but blanks.
 
     Args:
         columns: name -> values, one a row; each is written as str() gives it, so numbers that need a certain precision
@@ -128,7 +133,10 @@ def table_text(columns: Mapping[str, Sequence[object]], *, separator: str = "\t"
     frame = pd.DataFrame({name: [str(value) for value in values] for name, values in columns.items()}, dtype=object)
     text = frame.to_csv(sep=separator, index=False, lineterminator="\n")
     blank = separator == "," and any(value.startswith(" ") for name in frame for value in (name, *frame[name]))
-    if blank or "\r" in text or text.startswith("\ufeff") or _without_end(text, f"{separator} ") != text[:-1]:
+    empty = frame.apply(lambda column: column.str.strip(" ") == "").all(axis=1)
+    if frame.shape[1] == 1:
+        empty &= frame.iloc[:, 0] != ""  # which is quoted anyway
+    if blank or empty.any() or "\r" in text or text.startswith("\ufeff"):
         text = frame.to_csv(sep=separator, index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
     try:
         text.encode()
@@ -192,23 +200,16 @@ def _check_size(path: str | Path, text: str, separator: str) -> None:
             raise UserError(f"{path} has {count:,} {what}, more than {most:,}: leave out what is not needed")
 
 
-def _without_end(text: str, empty: str) -> str:
-    """A table without the end of its last row, and without rows behind it that hold only characters of `empty`."""
-    end = len(text.rstrip(f"{empty}\r\n"))
-    found = re.compile("[\r\n]").search(text, end)
-    return text[: found.start()] if found else text
-
-
-def _rows(text: str, form: csv.Dialect) -> tuple[Sequence[int], list[int]]:
+def _rows(lines: Sequence[str], form: csv.Dialect, *, quoted: bool) -> tuple[Sequence[int], list[int]]:
     """The line at which each row ends, from 1, the header among them, and how many values it has; none if it is empty.
 
     Raises:
         csv.Error: quotes are not closed, or not followed by a separator.
     """
-    if '"' not in text:  # then every line is a row, and is counted four times faster than csv reads it
-        lines = re.sub("\r\n?", "\n", text).split("\n") if "\r" in text else text.split("\n")
-        return range(1, len(lines) + 1), [line.count(form.delimiter) + 1 if line else 0 for line in lines]
-    reader = csv.reader(io.StringIO(text, newline=""), form)
+    if not quoted:  # then every line is a row, and is counted four times faster than csv reads it
+        lengths = [line.count(form.delimiter) + 1 if line.strip("\r\n") else 0 for line in lines]
+        return range(1, len(lines) + 1), lengths
+    reader = csv.reader(lines, form)
     numbers, lengths = [0], []
     try:
         for row in reader:
@@ -217,6 +218,12 @@ def _rows(text: str, form: csv.Dialect) -> tuple[Sequence[int], list[int]]:
     except csv.Error as error:
         raise csv.Error(f"line {numbers[-1] + 1}: {error}") from error
     return numbers[1:], lengths
+
+
+def _empty(lines: Sequence[str], numbers: Sequence[int], separator: str) -> set[int]:
+    """The lines, from 1, of rows below the header that hold nothing but separators and blanks; `numbers`: see _rows."""
+    nothing = f"{separator} \r\n"
+    return {number for before, number in pairwise(numbers) if number == before + 1 and not lines[before].strip(nothing)}
 
 
 def _read_values(text: str, header: Sequence[str], form: csv.Dialect) -> Table:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import listed
+from data.errors import UserError, listed
 from data.readers.folder import read_folder
 from data.tables import parse_table, read_table, write_table
 
@@ -28,12 +28,19 @@ def test_blanks_behind_commas_are_no_content(tmp_path: Path, text: str) -> None:
     assert read_table(write_table(tmp_path / "y.csv", columns, separator=","), ["filename"]) == columns
 
 
-@pytest.mark.parametrize("end", ["\n,", "\n,,\n", "\r\n,\r\n,\r\n", "\n   ", "\n \n, ,\n\n", "\r,\r"])
-def test_rows_of_nothing_at_the_end_are_no_content(tmp_path: Path, end: str) -> None:
-    """Oracle: by hand, what spreadsheets and people leave there; a last value may be empty, and so may quoted rows."""
-    for row, found in {"a.wav,bus": ["a.wav", "bus"], "a.wav,": ["a.wav", ""], '"",""': ["", ""]}.items():
-        (tmp_path / "x.csv").write_text(f"filename,label\n{row}{end}", newline="")
-        assert [each for (each,) in read_table(tmp_path / "x.csv", ["filename"]).values()] == found
+@pytest.mark.parametrize("nothing", ["\n,", "\n,,\n", "\r\n,\r\n,\r\n", "\n   ", "\n \n, ,\n\n", "\r,\r"])
+def test_rows_of_nothing_are_no_content(tmp_path: Path, nothing: str) -> None:
+    """Oracle: by hand, what spreadsheets and people leave there; a last value may be empty, and so may quoted rows, and
+    lines within quotes; what follows is counted by its line in the file."""
+    rows = {"a.wav,bus": ["a.wav", "bus"], "a.wav,": ["a.wav", ""], '"",""': ["", ""], '"a\n,\nb",c': ["a\n,\nb", "c"]}
+    for row, found in rows.items():
+        text = f"filename,label{nothing}\n{row}{nothing}\n{row}{nothing}"
+        (tmp_path / "x.csv").write_text(text, newline="")
+        assert read_table(tmp_path / "x.csv", ["filename"]) == {"filename": [found[0]] * 2, "label": [found[1]] * 2}
+        (tmp_path / "x.csv").write_text(f"{text}\nodd", newline="")
+        line = len(io.StringIO(f"{text}\nodd", newline="").readlines())
+        with pytest.raises(UserError, match=rf"1 rows that do not have 2 values:\n  line {line}: 1 values"):
+            read_table(tmp_path / "x.csv", ["filename"])
 
 
 def test_an_exact_table_has_no_rows_of_nothing() -> None:

@@ -311,8 +311,14 @@ MISTAKES = {
     ),
     "a probability over 1": (["stage=all", "teacher.augment.impulse_p=2"], ["teacher.augment.impulse_p=2.0"]),
     "no teacher yet": (["stage=student", "data.root={miniature}"], ["run the teacher stage under this name first"]),
-    "no student yet": (["stage=quantize", "data.root={miniature}"], ["run the student stage under this name first, or give checkpoint=FILE"]),
-    "no such impulses": (["stage=data", "data.root={miniature}", "data.impulses=none"], ["data.impulses=none does not exist"]),
+    "no student yet": (
+        ["stage=quantize", "data.root={miniature}"],
+        ["run the student stage under this name first"],
+    ),
+    "no such impulses": (
+        ["stage=data", "data.root={miniature}", "data.impulses=none"],
+        ["impulses=none does not exist"],
+    ),
     "an argument of a wrong type": (
         ["data.root={miniature}", "stage=teacher", "teacher.arguments.rho=wide"],
         ["teacher cp_resnet: rho='wide' must be a whole number"],

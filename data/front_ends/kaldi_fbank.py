@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from data.errors import UserError
 from data.front_ends import FrontEndEntry
 from data.front_ends.frames_16k import FFT, RATE, WINDOW, Frames16k
 from data.ranges import Bands, Range, Rate

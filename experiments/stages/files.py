@@ -40,7 +40,7 @@ def require_made(settings: Settings, layout: Layout) -> None:
         UserError: some are not; all of them are listed.
     """
     problems = []
-    for step, key in _unnamed(settings):
+    for key in _unnamed(settings):
         stage, file = MADE_BY[key]
         if stage not in settings.steps and not (path := layout.existing(stage, file)).exists():
             problems.append(f"{path} does not exist: run the {stage} stage under this name first, or give {key}=FILE")
@@ -78,12 +78,12 @@ def _named(settings: Settings) -> Iterator[tuple[str, Any]]:
                     yield f"{step}.{each.name}", value
 
 
-def _unnamed(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Stages and the settings that mean a file of the run's name, because they name none."""
+def _unnamed(settings: Settings) -> Iterator[str]:
+    """The settings that mean a file of the run's name, because they name none."""
     for step in settings.steps:
         for key in MADE_BY:
             if key not in STAGES[step].reads or getattr(settings, key):
                 continue
             if step == "teacher" or (key == "logits" and (step == "quantize" or settings.distill == "none")):
                 continue  # its own checkpoint; logits that only some settings need, which the stage checks
-            yield step, key
+            yield key
