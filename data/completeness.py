@@ -132,7 +132,7 @@ def _require_mp3(data: Data, frames: int, name: str) -> int:
             "before it: fetch it again, or save what is there as a new file"
         )
     if mp3.promised is not None:
-        return frames
+        return frames - mp3.extra * mp3.samples
     least = max(0, there - LOST * mp3.samples)
     if frames < least:
         raise UserError(

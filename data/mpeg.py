@@ -27,16 +27,18 @@ class Mp3(NamedTuple):
     """What the headers say.
 
     Attributes:
-        promised: how many frames the first one announces; None: it does not.
+        promised: how many frames of sound the first one announces; None: it does not.
         frames: how many there are.
         samples: of a frame.
         broken: where a frame is cut off by the end of the file, or followed by something else and more frames; or None.
+        extra: frames that the first one announces besides: 1 if it counts itself, as some encoders do, else 0.
     """
 
     promised: int | None
     frames: int
     samples: int
     broken: int | None
+    extra: int = 0
 
 
 class _Frame(NamedTuple):
@@ -51,19 +53,23 @@ def read_mp3(data: Data) -> Mp3 | None:
     place, first = _first(data, place)
     if first is None:
         return None
-    promised = _announced(data[place : place + first.length])
+    promised, stated = _announced(data[place : place + first.length])
     frames, at, size = 0, place if promised is None else place + first.length, len(data)
+    end = at
     while at < size:
         if (frame := _frame(data, at)) is not None and frame.kind == first.kind:
             if at + frame.length > size:
                 return Mp3(promised, frames, first.samples, at)
             frames, at = frames + 1, at + frame.length
+            end = at
         elif (behind := behind_tags(data, at)) > at:
             at = behind
         else:
             more = _first(data, at, first.kind)[1]
             return Mp3(promised, frames, first.samples, None if more is None else at)
-    return Mp3(promised, frames, first.samples, None)
+    # One frame less than announced may also be lost; that all bytes are there says that none is.
+    extra = int(promised == frames + 1 and stated == end - place)
+    return Mp3(frames if extra else promised, frames, first.samples, None, extra)
 
 
 def _first(data: Data, start: int, kind: bytes | None = None) -> tuple[int, _Frame | None]:
@@ -95,13 +101,17 @@ def _frame(data: Data, at: int) -> _Frame | None:
     return _Frame(bytes((head[1] & 0xFE, head[2] & 0x0C)), length, samples)
 
 
-def _announced(frame: bytes) -> int | None:
-    """The number of frames that a file's first one announces."""
-    for name, flags, count in ((b"Xing", 4, 8), (b"Info", 4, 8), (b"VBRI", None, 14)):
+def _announced(frame: bytes) -> tuple[int | None, int | None]:
+    """The number of frames, and of bytes from itself on, that a file's first frame announces."""
+    for name, frames, size in ((b"Xing", 8, 12), (b"Info", 8, 12), (b"VBRI", 14, 10)):
         at = frame.find(name, 4, 64)
-        if 0 <= at <= len(frame) - count - 4 and (flags is None or frame[at + flags + 3] & 1):
-            return int.from_bytes(frame[at + count : at + count + 4], "big")
-    return None
+        if not 0 <= at <= len(frame) - frames - 4:
+            continue
+        flags = 3 if name == b"VBRI" else frame[at + 7]
+        if flags & 1:
+            count, length = (int.from_bytes(frame[at + place : at + place + 4], "big") for place in (frames, size))
+            return count, length if flags & 2 else None
+    return None, None
 
 
 def behind_tags(data: Data, at: int) -> int:

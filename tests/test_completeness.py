@@ -149,6 +149,28 @@ def test_the_frames_of_an_mp3_are_those_it_announces(mode: str, rate: int) -> No
     assert cut.broken is not None
 
 
+def test_an_mp3_may_count_its_first_frame() -> None:
+    """Oracle: the sound of the file in which the number is one more by hand; such a file that lost its last frame, or
+    one that does not announce its bytes either, is refused: then one frame may be missing."""
+    mp3 = content("MP3", "MPEG_LAYER_III")
+    at = mp3.find(b"Xing") + 8
+    count = int.from_bytes(mp3[at : at + 4], "big")
+
+    def announcing(frames: int) -> bytes:
+        return mp3[:at] + frames.to_bytes(4, "big") + mp3[at + 4 :]
+
+    found = read_mp3(announcing(count + 1))
+    assert found is not None
+    assert (found.promised, found.frames, found.extra) == (count, count, 1)
+    assert samples_of(announcing(count + 1)) >= SAMPLES
+    silent = announcing(count + 1)
+    silent = silent[: at - 1] + bytes([silent[at - 1] & ~2]) + silent[at:]
+    cut = mp3[: mp3.rindex(mp3[mp3.find(b"\xff") :][:2])]
+    for lost in (announcing(count + 2), announcing(count - 1), silent, announcing(count + 1)[: len(cut)], cut):
+        with pytest.raises(UserError, match="is cut short or damaged"):
+            samples_of(lost)
+
+
 FUZZED = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "")]
 
 
