@@ -18,18 +18,20 @@ import torch
 from torch import nn
 
 from data.damage import WrongValueError
+from data.errors import UserError
 from data.flatbuffer import IDENTIFIER
 from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
 from students.complexity import tflite_complexity, tflite_operators
 from students.quantize.calibrate import calibrate
+from students.quantize.digest import DIGEST
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import ADD, CONVOLUTION
 from students.quantize.network_checks import check_network
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel, has_micro
-from students.quantize.tflite import to_tflite
+from students.quantize.tflite import Writer, to_tflite
 
 SHAPE = (64, 32)
 METADATA = {
@@ -71,7 +73,8 @@ def network(bits: int, activations: int) -> IntegerNetwork:
 
 
 def model(metadata: Mapping[str, Any] = METADATA, bits: int = 8, activations: int = 8) -> bytes:
-    return to_tflite(network(bits, activations), metadata)
+    """A file without a digest, as earlier versions wrote them: with one, hardly a mutant would come to be executed."""
+    return Writer(network(bits, activations)).build(metadata)
 
 
 def counted(path: Path) -> None:
@@ -185,7 +188,7 @@ def numeric(original: IntegerNetwork, count: int, seed: int) -> Iterator[fuzzing
                 shape = original.quantities[layer.name].shape
                 quantities[layer.name] = replace(quantities[layer.inputs[0]], shape=shape)
         with np.errstate(all="ignore"):
-            yield ", ".join(changes), to_tflite(replace(original, quantities=quantities, weights=weights), METADATA)
+            yield ", ".join(changes), Writer(replace(original, quantities=quantities, weights=weights)).build(METADATA)
 
 
 def damaged(bits: int, activations: int, count: int) -> Iterator[fuzzing.Mutant]:
@@ -225,3 +228,58 @@ def test_no_model_file_is_a_crash(reader, bits: int, activations: int, fuzz: int
     original = model(bits=bits, activations=activations)
     refused = fuzzing.survive(reader, original, damaged(bits, activations, fuzz), tmp_path, "m.tflite")
     assert refused > fuzz // 4
+
+
+def meaning(network: IntegerNetwork, metadata: Mapping[str, Any]) -> list[Any]:
+    """All that a network computes with, whatever its layers are called, and the metadata that have a meaning."""
+    places = {name: place for place, name in enumerate(network.quantities)}
+    layers = [(places[each.name], *(places[name] for name in each.inputs)) for each in network.layers]
+    forms = [replace(each, name="", inputs=()) for each in network.layers]
+    weights = [
+        (places[name], each.bits, *(values.tobytes() for values in (each.weight, each.bias, each.scale)))
+        for name, each in network.weights.items()
+    ]
+    said = json.loads(json.dumps({name: metadata[name] for name in METADATA}))
+    return [layers, forms, list(network.quantities.values()), weights, network.exact, said]
+
+
+@pytest.mark.parametrize(
+    ("bits", "activations"),
+    [
+        (4, 8),
+        pytest.param(8, 8, marks=pytest.mark.slow),  # as long again, of the same fields
+        pytest.param(8, 16, marks=pytest.mark.slow),
+    ],
+)
+def test_a_file_of_ours_is_read_as_it_was_written_or_refused(
+    bits: int, activations: int, fuzz: int, tmp_path: Path
+) -> None:
+    """Oracle: every number of the network and all that is said of it, of the undamaged file, whatever bits were flipped
+    and whatever else was changed."""
+    original, path = to_tflite(network(bits, activations), METADATA), tmp_path / "m.tflite"
+    path.write_bytes(original)
+    expected = meaning(*read_tflite(path))
+    assert expected == meaning(network(bits, activations), METADATA)
+    draw, refused = random.Random(bits + activations), 0
+    flipped = []
+    for _ in range(fuzz):
+        data = bytearray(original)
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        flipped.append(("a bit", bytes(data)))
+    for what, data in [*flipped, *fuzzing.mutants(original, fuzz // 4, bits), *structural(original, fuzz // 4, bits)]:
+        path.write_bytes(data)
+        try:
+            assert meaning(*read_tflite(path)) == expected, what
+        except UserError:
+            refused += 1
+    assert refused > fuzz // 4
+
+
+def test_a_file_without_a_digest_is_read(tmp_path: Path) -> None:
+    """Oracle: the same network and metadata, written with a digest; with that of another file it is refused."""
+    (tmp_path / "old.tflite").write_bytes(model())
+    found, metadata = read_tflite(tmp_path / "old.tflite")
+    assert to_tflite(found, metadata) == to_tflite(network(8, 8), METADATA)
+    (tmp_path / "new.tflite").write_bytes(model({**METADATA, DIGEST: "0" * 64}))
+    with pytest.raises(UserError, match=r"new\.tflite.*its digest is not that of what it holds"):
+        read_tflite(tmp_path / "new.tflite")

@@ -2,7 +2,8 @@
 
 Conventions: files are those of tflite.py; an operator that it never writes is refused by name. What was read and
 written again has the same bytes, and a file whose operators, tensors or constants would be written otherwise is
-refused: no number of a file is left unread.
+refused: no number of a file is left unread. A bit that was changed in a valid file is seen by its digest (digest.py),
+which files of earlier versions lack.
 """
 
 import math
@@ -18,13 +19,14 @@ from data.damage import WrongValueError, explain_damage
 from data.errors import UserError
 from data.flatbuffer import Graph, Operator, read_graph
 from students.quantize.comparison import require_equal
+from students.quantize.digest import DIGEST, digest
 from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.metadata import parse_metadata
 from students.quantize.network_checks import check_network
 from students.quantize.nibbles import unpacked
-from students.quantize.tflite import METADATA_NAME, to_tflite
+from students.quantize.tflite import METADATA_NAME, Writer
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
@@ -43,11 +45,17 @@ def read_tflite(path: str | Path) -> tuple[IntegerNetwork, Mapping[str, Any]]:
         note = graph.metadata(METADATA_NAME)
         if note is None:
             raise UserError(f"it has no metadata named {METADATA_NAME}: it was not written by scenelet")
-        metadata = parse_metadata(note)
+        metadata = dict(parse_metadata(note))
+        stated = metadata.pop(DIGEST, None)
         check_graph(graph)
         network = replace(_Reader(graph).network(), exact=metadata.get("exact") is True)
         check_network(network)
-        require_equal(graph, Graph(schema.Model.GetRootAs(to_tflite(network, metadata))))
+        written = Graph(schema.Model.GetRootAs(Writer(network).build(metadata)))
+        require_equal(graph, written)
+        if stated is not None and stated != digest(written, metadata):
+            raise WrongValueError(
+                "its digest is not that of what it holds: bits of it were changed since it was written"
+            )
         return network, metadata
 
 

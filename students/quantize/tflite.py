@@ -17,7 +17,8 @@ import numpy as np
 
 from data.errors import UserError
 from data.files import write_whole
-from data.flatbuffer import IDENTIFIER
+from data.flatbuffer import IDENTIFIER, Graph
+from students.quantize.digest import DIGEST, digest
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
@@ -33,7 +34,8 @@ OUTPUT = "logits"
 
 
 def write_tflite(network: IntegerNetwork, path: str | Path, metadata: Mapping[str, object]) -> Path:
-    """Write the file, under a temporary name first. `metadata` (JSON) travels in the file under METADATA_NAME."""
+    """Write the file, under a temporary name first. `metadata` (JSON) travels in the file under METADATA_NAME, with a
+    digest, see digest.py."""
     return write_whole(path, to_tflite(network, metadata))
 
 
@@ -47,7 +49,9 @@ def to_tflite(network: IntegerNetwork, metadata: Mapping[str, object]) -> bytes:
         raise UserError(
             f"the network ends in a map of the shape {network.output.shape}: end it in a mean or dense layer"
         )
-    return Writer(network).build(metadata)
+    plain = json.loads(json.dumps(metadata))
+    graph = Graph(schema.Model.GetRootAs(Writer(network).build(plain)))
+    return Writer(network).build(plain | {DIGEST: digest(graph, plain)})
 
 
 class _AlignedBuffer(schema.BufferT):
