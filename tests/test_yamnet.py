@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 import yamnet as files
 from ai_edge_litert.interpreter import Interpreter
+from foreign import ForeignNetwork
 from sounds import scores_of_sounds
 from torch import nn
 from torch.nn import functional as F
@@ -196,6 +197,15 @@ def test_damaged_keras_files_are_messages(tmp_path: Path, fuzz: int) -> None:
     }
     damaged = fuzzing.mutants(original, fuzz // 20)
     fuzzing.survive(lambda path: read_arrays(path, "fetch it again"), original, damaged, tmp_path, "w.h5")
+
+
+def test_damaged_tflite_files_are_messages(tmp_path: Path, fuzz: int) -> None:
+    """Oracle: as above, of a file with a convolution and a dense layer."""
+    foreign = ForeignNetwork((1, 8, 8, 1))
+    foreign.write(tmp_path / "w.tflite", foreign.dense(foreign.conv(foreign.graph.inputs[0], 2, (3, 3)), 4))
+
+    damaged = fuzzing.mutants((tmp_path / "w.tflite").read_bytes(), fuzz // 5)
+    fuzzing.survive(read_yamnet, (tmp_path / "w.tflite").read_bytes(), damaged, tmp_path, "w.tflite")
 
 
 def test_real_weights_know_dogs_rain_and_sirens(shared_data: Path, tmp_path: Path) -> None:
