@@ -56,6 +56,8 @@ def require_replaceable(path: Path) -> None:
     Raises:
         UserError: something else than a file is there, or no file may be made there.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no regular file and is not replaced: name another file")
     folder = next(each for each in path.absolute().parents if each.exists())

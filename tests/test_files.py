@@ -45,7 +45,7 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "link", "folder"):
-        with pytest.raises(UserError, match=f"{name} is no regular file"):
+        with pytest.raises(UserError, match=f"{name} is (no regular file|a folder)"):
             write_whole(tmp_path / name, b"x")
     assert (tmp_path / "pipe").is_fifo()
     assert (tmp_path / "link").is_symlink()

@@ -1,9 +1,11 @@
 """Settings as they are declared: types, ranges, choices and paths; what the command line says of wrong ones."""
 
 import dataclasses
+import errno
 import inspect
 import math
 import os
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -321,6 +323,15 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
     values["teacher.weights"] = found.teacher.weights
     assert {key: values[key] for key in PATHS} == {key: f"{tmp_path}/a b, {key}" for key in PATHS}
     assert resolve(["rank", "runs=~root/x"]).runs == os.path.expanduser("~root/x")
+
+
+@pytest.mark.parametrize("key", ["runs", "logits", "predict.audio"])
+def test_a_path_that_cannot_be_followed_is_refused(key: str, tmp_path: Path) -> None:
+    """Oracle: the system's own words for a link to itself and for a name of 300 bytes."""
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in {"loop": errno.ELOOP, "x" * 300: errno.ENAMETOOLONG}.items():
+        with pytest.raises(UserError, match=re.escape(f": {os.strerror(why)}: name another path")):
+            resolve(["rank", f"{key}={tmp_path / name}"])
 
 
 def test_lists_and_sweeps_of_paths_are_divided_at_commas() -> None:

@@ -4,6 +4,7 @@ The modules of this folder and run.py are the only ones that see Hydra's config.
 """
 
 import dataclasses
+import errno
 import os
 import re
 import typing
@@ -16,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, together
+from data.ranges import shortened
 from data.settings import problems_of
 from experiments.command.composition import ROOT, composing, require_stages
 from experiments.settings.shared import Settings
@@ -88,9 +90,25 @@ def _value(hint: Any, value: Any, *, is_path: bool) -> Any:
     if is_path and isinstance(value, list):
         return [_value(hint, each, is_path=True) for each in value]
     if is_path and isinstance(value, str):
-        return os.path.expanduser(value)
+        return _path(os.path.expanduser(value))
     wanted = get_args(hint) if get_origin(hint) in (UnionType, typing.Union) else (hint,)
     return float(value) if float in wanted and type(value) is int else value
+
+
+def _path(path: str) -> str:
+    """A path, if the system can follow it, whether anything is there or not.
+
+    Raises:
+        UserError: its links lead in a circle, or it has too long a name.
+    """
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise UserError(f"{shortened(path)}: {error.strerror}: name another path") from error
+    except ValueError:  # a name with a zero byte, which is not there
+        pass
+    return path
 
 
 def _job(cfg: DictConfig, swept: Sequence[str]) -> tuple[str, ...]:

@@ -31,9 +31,7 @@ def check(settings: Settings) -> None:
     """See settings/stages.py."""
     if settings.of(Predict).audio is None:
         raise UserError("the predict stage needs sounds: predict.audio=FILE_OR_FOLDER")
-    if (out := _table(settings)).is_dir():
-        raise UserError(f"predict.out={out} is a folder: name a file in it")
-    require_replaceable(out)
+    require_replaceable(_table(settings))
 
 
 def run(settings: Settings) -> None:
