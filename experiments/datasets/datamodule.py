@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -43,6 +43,12 @@ class DataModule:
             "clips": hashlib.sha256(f"{clips}\n{self.clips.reference_device}".encode()).hexdigest(),
             "impulses": hashlib.sha256(responses).hexdigest(),
         }
+
+    @property
+    def with_all_trained(self) -> "DataModule":
+        """The same clips, of which those that are held out are trained on as well."""
+        clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in self.clips.clips]
+        return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
 
     def batches(
         self,

@@ -30,6 +30,7 @@ RESULTS = (
     *(PREDICTIONS, CONFUSION, RELIABILITY, DOUBTS, LAYERS, OPERATORS, ONNX, PROGRAM, PACKAGE),
 )
 
+FIRST_PHASE = ".held_out"  # ends the name of the run that chose the number of steps of a run with refit=true
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -80,6 +81,11 @@ class Layout:
                 "or name files by hand"
             )
         return path
+
+
+def first_phase_of(folder: Path) -> Path:
+    """The folder of the run that chose the number of steps of a run with refit=true, which is there or not."""
+    return folder.with_name(folder.name + FIRST_PHASE)
 
 
 def logits_files(layout: Layout, logits: Any) -> list[Path]:

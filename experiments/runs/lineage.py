@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from data.files import file_sha256
 from experiments.runs.formats import Metered, Record, joined, not_metered
 from experiments.runs.identity import flat
-from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL
+from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, first_phase_of
 from experiments.runs.reader import find_record, read_phases
 
 DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no members
@@ -134,13 +134,19 @@ def _member(folder: Path, name: str) -> list[Needed]:
 
 
 def _entry(stage: str, folders: Iterable[Path], missing: Iterable[str]) -> Metered:
-    """What a stage's trainings cost together."""
+    """What a stage's trainings cost together, each with its first phase, if it was trained twice."""
+    folders = [each for folder in folders for each in (folder, *_first_phase(folder))]
     phases = {str(folder): read_phases(folder).get(stage) for folder in folders}
     known = {folder: phase for folder, phase in phases.items() if phase is not None}
     missing = [*missing, *(f"{folder} metered no training" for folder in phases if folder not in known)]
     missing += [f"{folder}: {why}" for folder, phase in known.items() for why in phase.get("missing", [])]
     sums = _sum([not_metered()] if missing else list(known.values()))
     return {**sums, "runs": {folder: phase["kWh"] for folder, phase in known.items()}, "missing": missing}
+
+
+def _first_phase(folder: Path) -> list[Path]:
+    """The run that chose the number of steps of a run, if that was trained twice (refit=true)."""
+    return [first_phase_of(folder)] if _record(folder).settings.get("refit") else []
 
 
 def _sum(parts: Sequence[Metered]) -> Metered:

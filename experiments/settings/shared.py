@@ -121,6 +121,10 @@ class Settings:
     name: str = setting("the run: results go to runs/<stage>/<name>", default="default")
     seed: Seed = setting("of weights, order and augmentation", default=0)
     epochs: Epochs | None = setting("shortens (or lengthens) a recipe; its schedule is scaled along", default=None)
+    refit: bool = setting(
+        "train twice: the second time on all train clips, for as many steps as were best on those held out",
+        default=False,
+    )
     force: bool = setting("run again although nothing changed, or replace another result", default=False)
     limits: str = setting(
         "a student over 30 MMAC or 128 kB is refused (error), or only said (warn)",

@@ -181,7 +181,7 @@ STAGES: Mapping[str, Stage] = {
     "teacher": Stage(
         "train a teacher, write its logits",
         f"{_S}.teacher",
-        reads=("teacher", *_TRAINING, "only", "checkpoint"),
+        reads=("teacher", *_TRAINING, "refit", "only", "checkpoint"),
         shared=True,
     ),
     "ensemble": Stage(
@@ -190,7 +190,7 @@ STAGES: Mapping[str, Stage] = {
     "student": Stage(
         "train a student on logits of the same name, or logits=[FILES]",
         f"{_S}.student",
-        reads=("student", *_TRAINING, "distill", "logits", "limits"),
+        reads=("student", *_TRAINING, "refit", "distill", "logits", "limits"),
         shared=True,
     ),
     "quantize": Stage(
@@ -227,7 +227,7 @@ STAGES: Mapping[str, Stage] = {
 # Stage, and a setting with the value at which the stage reads no more of the others; whether that is its default.
 IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
     {
-        ("teacher", "only", "logits", False): ("epochs", "teacher.fit"),
+        ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit"),
         ("student", "distill", "none", False): (
             *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
             *("student.distill.shifts", "student.distill.similarity"),

@@ -17,7 +17,7 @@ from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing
-from experiments.quantization.bits import HALF, choose_bits, layer_rows
+from experiments.quantization.bits import HALF, choose_bits, layer_rows, not_validated_on
 from experiments.quantization.checks import require_form, require_valid
 from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.exports import export_missing
@@ -98,7 +98,7 @@ def run(settings: Settings) -> None:
         depends_on["batch_size"] = recipe.batch_size
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
-    task = _Task(settings, data, network, blueprint, front_end, targets, recipe, this)
+    task = _Task(settings, data, path, network, blueprint, front_end, targets, recipe, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
@@ -115,6 +115,7 @@ class _Task:
 
     settings: Settings
     data: DataModule
+    path: Path
     network: nn.Module
     blueprint: checkpoint.Blueprint
     front_end: FrontEnd
@@ -157,9 +158,11 @@ def _make_integers(task: _Task) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
     own, folder = task.own, task.run.folder
     folded = fold(task.network, task.shape)
+    untold = folded
     if own.bits == "auto":
         task.data.require_validation("quantize.bits=auto, which measures the layers' sensitivities,")
-    bits, sensitivities = choose_bits(own.bits, own.budget, folded, lambda: task.spectrograms("validation"))
+        untold = fold(not_validated_on(task.path, task.data.fingerprint["clips"]), task.shape)
+    bits, sensitivities = choose_bits(own.bits, own.budget, untold, lambda: task.spectrograms("validation"))
     folded, integers = calibrated(
         folded,
         task.spectrograms("train"),

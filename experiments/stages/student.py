@@ -1,5 +1,6 @@
 """The student stage: train a small network on labels and on its teachers' logits."""
 
+import dataclasses
 import logging
 
 import torch
@@ -13,12 +14,12 @@ from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.network import predict
 from experiments.report.publish import finish, is_done
-from experiments.runs.layout import CHECKPOINT
+from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.runs.reader import read_energy
+from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import (
-    fitted_recipe,
     network_identity,
     require_trainable,
     spectrogram_shape,
@@ -26,6 +27,7 @@ from experiments.stages.training import (
     targets_of,
     trainer_of,
     training_identity,
+    what_is_trained,
 )
 from experiments.training import checkpoint
 from experiments.training.distillation import student_loss
@@ -58,10 +60,13 @@ def check(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Train the student and write checkpoint and scores."""
-    data = prepare(settings.data, settings.cache_folder)
-    student, clips = settings.student, data.clips
-    targets = targets_of(settings, data)
-    recipe = fitted_recipe(settings, "student", student.fit, data)
+    student, data = settings.student, prepare(settings.data, settings.cache_folder)
+
+    def run_first(phase: Settings) -> None:
+        run(dataclasses.replace(phase, logits=_named_logits(settings)))  # of this name, and not of the other one
+
+    recipe, data = what_is_trained(settings, "student", student.fit, data, run_first)
+    clips, targets = data.clips, targets_of(settings, data)
     this = new_run(
         settings,
         "student",
@@ -114,6 +119,13 @@ def run(settings: Settings) -> None:
         finish(this, scores)
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)
+
+
+def _named_logits(settings: Settings) -> Paths:
+    """The setting `logits`, or, without it, the file of the same name."""
+    if settings.logits is not None or settings.distill == "none":
+        return settings.logits
+    return [str(path) for path in logits_files(layout_of(settings), None)]
 
 
 def _require_limits(settings: Settings, cost: Complexity, *, said: bool = True) -> None:

@@ -25,15 +25,16 @@ from experiments.runs.claims import claim
 from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
+from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, TeacherSettings
 from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import (
-    fitted_recipe,
     network_identity,
     require_trainable,
     spectrogram_shape,
     trainer_of,
     training_identity,
+    what_is_trained,
 )
 from experiments.training import checkpoint
 from experiments.training.features import Frozen, frozen_backbone
@@ -69,8 +70,11 @@ def check(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Train the teacher, unless it is trained already, and write checkpoint, logits and scores."""
     data = prepare(settings.data, settings.cache_folder)
-    this, path = _trained_before(settings, data) if settings.only else _trained(settings, data)
-    _write_logits(settings, data, this, path)
+    if settings.only:
+        _write_logits(settings, data, *_trained_before(settings, data))
+        return
+    recipe, data = what_is_trained(settings, "teacher", settings.teacher.fit, data, run)
+    _write_logits(settings, data, *_trained(settings, data, recipe))
 
 
 def _longest(settings: Settings, samples: int) -> int:
@@ -79,7 +83,7 @@ def _longest(settings: Settings, samples: int) -> int:
     return max(samples or round(data.clip_seconds * data.sample_rate), round(crop * data.sample_rate))
 
 
-def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
+def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run, Path]:
     """The run and its checkpoint, trained now if it is not there."""
     teacher, inputs = settings.teacher, dict(data.fingerprint)
     if teacher.weights:
@@ -88,7 +92,6 @@ def _trained(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     del asked["shifts"]  # which only the logits depend on
     if teacher.freeze is None:  # records of earlier versions do not have them
         del asked["freeze"], asked["views"]
-    recipe = fitted_recipe(settings, "teacher", teacher.fit, data)
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
     this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
     path = this.folder / CHECKPOINT

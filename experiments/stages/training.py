@@ -1,7 +1,8 @@
 """What the stages that train have in common: the trainer and the student that the settings describe."""
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,14 +12,17 @@ from data.errors import UserError
 from data.front_ends import build_front_end
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import computing
-from experiments.runs.layout import logits_files
+from experiments.runs.layout import FIRST_PHASE, first_phase_of, logits_files
+from experiments.runs.reader import read_run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, StudentSettings, TeacherSettings
 from experiments.stages.context import layout_of
-from experiments.training.budget import fitted
+from experiments.training.budget import fitted, refitted
 from experiments.training.distillation import Targets, read_targets
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
+
+log = logging.getLogger(__name__)
 
 MOST_VALUES = 1 << 24  # of one clip's log-mel: 64 MiB
 
@@ -55,6 +59,43 @@ def fitted_recipe(settings: Settings, stage: str, recipe: Recipe, data: DataModu
     return fitted(recipe, clips, epochs=settings.epochs, devices=settings.fabric.processes, given=given)
 
 
+def what_is_trained(
+    settings: Settings, stage: str, recipe: Recipe, data: DataModule, run: Callable[[Settings], None]
+) -> tuple[Recipe, DataModule]:
+    """The recipe as it is used, and the data set whose train clips it is used on; with refit=true both are those of the
+    second phase, and the first one, which is a run of its own, is over.
+
+    Args:
+        settings: of the command.
+        stage: that trains, in whose `fit` the recipe stands.
+        recipe: of the settings.
+        data: the data set.
+        run: of the stage; is given the command of the first phase.
+
+    Raises:
+        UserError: refit=true has no clips to choose the number of steps by; or what the stage raises.
+    """
+    used = fitted_recipe(settings, stage, recipe, data)
+    if not settings.refit:
+        return used, data
+    data.require_validation("refit=true, which chooses the number of steps,")
+    run(_first_phase(settings))
+    first = first_phase_of(layout_of(settings).folder(stage))
+    train, held_out = (len(data.clips.indices(split)) for split in ("train", "validation"))
+    log.info("refit on all %d train clips, with as many steps as were best in %s", train + held_out, first)
+    return refitted(used, read_run(first).history, train, train + held_out), data.with_all_trained
+
+
+def _first_phase(settings: Settings) -> Settings:
+    """Of refit=true: the command that chooses the number of steps, in a run of its own."""
+    name, job = settings.name, settings.job
+    if job:
+        job = (*job[:-1], job[-1] + FIRST_PHASE)
+    else:
+        name += FIRST_PHASE
+    return dataclasses.replace(settings, name=name, job=job, refit=False)
+
+
 def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:
     """What a training depends on beside the network's own settings: seed, hardware, and the recipe as it is used.
 
@@ -64,6 +105,8 @@ def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[
         used: that recipe, fitted to the clips.
     """
     found: dict[str, object] = {"seed": settings.seed, "epochs": settings.epochs, "batch_size": used.batch_size}
+    if settings.refit:
+        found["refit"] = True
     asked, names = recipe.lasting(settings.epochs), ("epochs", "learning_rate")
     if any(getattr(used, name) != getattr(asked, name) for name in names):  # runs of earlier versions lack it
         found["fitted"] = {name: getattr(used, name) for name in names}

@@ -6,7 +6,7 @@ none, and their epochs would end before a network has learnt anything. What is g
 
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from data.errors import UserError
@@ -51,6 +51,20 @@ def fitted(
         factor = min(MOST, math.sqrt(max(1.0, recipe.rate_steps / (recipe.epochs * steps))))
         recipe = replace(recipe, learning_rate=recipe.learning_rate * factor)
     return replace(recipe, rate_steps=None)
+
+
+def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, all_clips: int) -> Recipe:
+    """The recipe for all train clips: as many steps as a training was best with, its schedule scaled along.
+
+    Args:
+        recipe: of that training, fitted to its clips.
+        rows: the metrics of its epochs.
+        clips: number of its train clips; the others were held out.
+        all_clips: number of all train clips.
+    """
+    best = min(rows, key=lambda row: row["validation/log_loss"])["epoch"] if recipe.keep == "best" else recipe.epochs
+    steps = round(best) * (clips // recipe.batch_size)
+    return recipe.lasting(max(1, round(steps / (all_clips // recipe.batch_size))))
 
 
 def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:

@@ -1,0 +1,131 @@
+"""refit=true: the number of steps is chosen with clips held out, then all train clips are trained on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from command import QUICK, run
+
+from data.scenes import ClipSet
+from experiments.run import resolve
+from experiments.runs.lineage import trainings
+from experiments.training import checkpoint
+from experiments.training.budget import refitted
+from students.quantize.read import read_tflite
+from teachers.ensemble import fit_temperature
+
+RECIPE = resolve(["data=tau22", "student.fit.batch_size=10"]).student.fit
+
+
+@pytest.mark.parametrize(("keep", "epochs"), [("best", 3), ("last", 120)])
+def test_as_many_steps_are_trained_as_were_best(keep: str, epochs: int) -> None:
+    """Oracle: by hand: the fourth of 150 epochs of 8 steps is best, 32 steps, which are 3.2 epochs of 10; or all 1,200
+    steps, where the last weights are kept. The schedule is scaled along."""
+    recipe = RECIPE if keep == "best" else RECIPE.__class__(**{**vars(RECIPE), "keep": "last"})
+    rows = [{"epoch": number, "validation/log_loss": abs(number - 4) + 1.0} for number in range(1, 151)]
+    found = refitted(recipe, rows, 85, 109)
+    assert found.epochs == epochs
+    assert found.warm_up == pytest.approx(14 * epochs / 150)
+
+
+@pytest.fixture(scope="module")
+def refit(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
+    """A folder in which teacher and student were trained twice each."""
+    folder = tmp_path_factory.mktemp("refit")
+    done = run(
+        folder, "stage=all", "stage.steps=[teacher,student]", f"data.root={miniature.root}", "refit=true", *QUICK
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("refit on all 400 train clips") == 2
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow  # trains two teachers and two students first
+def test_the_first_phase_is_a_run_like_any_other(refit: Path, miniature: ClipSet) -> None:
+    """Oracle: the same command without refit, byte for byte; the second phase has no metric of validation, its network
+    was trained on other splits, and for as many epochs as the first one's best, 17 steps of 16 clips, has steps."""
+    plain = run(
+        refit,
+        "stage=student",
+        f"data.root={miniature.root}",
+        "name=plain",
+        "logits=runs/teacher/default/logits.h5",
+        *QUICK,
+    )
+    assert plain.returncode == 0, plain.stderr
+    first, second, alone = (refit / "runs/student" / name for name in ("default.held_out", "default", "plain"))
+    assert (first / "checkpoint.safetensors").read_bytes() == (alone / "checkpoint.safetensors").read_bytes()
+    best = min(rows_of(first), key=lambda row: row["validation/log_loss"])["epoch"]
+    assert [row["epoch"] for row in rows_of(second)] == list(range(1, 1 + round(best * (280 // 16) / (400 // 16))))
+    assert not [name for name in json.loads((second / "score.json").read_text()) if name.startswith("validation")]
+    splits = [checkpoint.load_student(each / "checkpoint.safetensors")[1].clips for each in (first, second)]
+    assert splits[0] != splits[1]
+    again = run(refit, "stage=student", f"data.root={miniature.root}", "refit=true", *QUICK)
+    assert again.returncode == 0
+    assert again.stdout.count("the result is reused") == 2
+
+
+@pytest.mark.slow  # trains two teachers and two students first
+def test_bits_are_chosen_by_the_network_that_was_not_trained_on_the_validation_clips(
+    refit: Path, miniature: ClipSet
+) -> None:
+    """Oracle: the sensitivities of the first phase's own network; without it nothing is chosen."""
+    arguments = ["stage=quantize", f"data.root={miniature.root}", *QUICK, "quantize.bits=auto", "quantize.budget=5200"]
+    arguments = [each for each in arguments if not each.startswith(("epochs", "student", "teacher"))]
+    rows = {}
+    for name, path in {"default": None, "first": "runs/student/default.held_out/checkpoint.safetensors"}.items():
+        done = run(refit, *arguments, f"name={name}", *([f"checkpoint={path}"] if path else []))
+        assert done.returncode == 0, done.stderr
+        rows[name] = json.loads((refit / f"runs/quantize/{name}/layers.json").read_text())
+    measured = {name: [row.get("sensitivity_4") for row in rows[name]] for name in rows}
+    assert measured["default"] == measured["first"]
+    assert len(set(measured["default"])) > 2
+    shutil.copytree(refit / "runs/student/default", refit / "runs/student/alone")
+    alone = run(refit, *arguments, "name=alone")
+    assert alone.returncode == 1
+    assert "was trained on other splits, maybe on these clips" in alone.stderr
+
+    model = refit / "runs/quantize/default/model.tflite"
+    spent = trainings(model, read_tflite(model)[1], refit / "runs")
+    for stage in ("student", "teacher"):
+        assert {Path(folder).name for folder in spent[f"training/{stage}"]["runs"]} == {"default", "default.held_out"}
+
+
+@pytest.mark.slow  # trains two teachers and two students first
+def test_temperatures_are_fitted_to_answers_of_the_first_phase(refit: Path, miniature: ClipSet) -> None:
+    """Oracle: the temperature that fits the first phase's logits of the validation clips; what the second phase's
+    teacher, which was trained on them, answers to these clips changes nothing."""
+    other = refit / "runs/teacher/other"
+    shutil.copytree(refit / "runs/teacher/default", other)
+    shutil.copytree(refit / "runs/teacher/default.held_out", other.with_name("other.held_out"))
+    rows = miniature.indices("validation")
+    with h5py.File(refit / "runs/teacher/default.held_out/logits.h5") as file:
+        expected = fit_temperature(file["logits"][:][rows].astype(np.float64), miniature.labels[rows])
+    with h5py.File(other / "logits.h5", "r+") as file:
+        logits = file["logits"][:]
+        logits[rows] *= 7
+        file["logits"][:] = logits
+    for name in ("default", "other"):
+        done = run(
+            refit,
+            *("stage=ensemble", f"data.root={miniature.root}", f"name={name}", "ensemble.temperature=true"),
+            *(f"logits=runs/teacher/{name}/logits.h5", "tracking=none"),
+        )
+        assert done.returncode == 0, done.stderr
+        scores = json.loads((refit / f"runs/ensemble/{name}/score.json").read_text())
+        assert scores[f"{name}/temperature"] == pytest.approx(expected)
+
+
+def test_nothing_is_chosen_without_clips_that_are_held_out(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: the message."""
+    everything = [f"data.root={miniature.root}", *QUICK, "refit=true", "data.validation_fraction=0", "distill=none"]
+    refused = run(tmp_path, "stage=student", *everything)
+    assert refused.returncode == 1
+    assert "refit=true, which chooses the number of steps, needs validation clips" in refused.stderr
