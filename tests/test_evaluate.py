@@ -14,7 +14,7 @@ from sklearn.calibration import calibration_curve
 
 from data.errors import UserError
 from data.scenes import SCENES, ClipSet
-from experiments.evaluation.evaluate import evaluate_and_save, score_table
+from experiments.evaluation.evaluate import evaluate_and_save, score_table, split_metrics
 from experiments.evaluation.metrics import is_edge, metrics_under, reliability
 from experiments.evaluation.predictions import predictions_text, read_predictions
 from experiments.runs.formats import confusion_in
@@ -120,3 +120,18 @@ def test_bins_of_confidence_are_those_of_scikit_learn() -> None:
     found = reliability(p, labels)
     np.testing.assert_allclose([b.accuracy for b in found], share)
     np.testing.assert_allclose([b.confidence for b in found], mean)
+
+
+def test_metrics_have_intervals_where_they_are_asked_for(answers, miniature: ClipSet) -> None:
+    """Oracle: the names: none is an edge of another without them, and the metrics are the same with them."""
+    plain = split_metrics(miniature, "test", answers[0])
+    assert not any(is_edge(name, plain) for name in plain)
+    assert plain.items() <= split_metrics(miniature, "test", answers[0], intervals=True).items()
+
+
+def test_doubts_are_written_beside_the_tables(miniature: ClipSet, tmp_path: Path) -> None:
+    """Oracle: answers of one class alone, which are doubtful."""
+    p = np.full((len(miniature.indices("test")), 10), 0.01)
+    p[:, 3] = 0.91
+    evaluate_and_save(miniature, p, tmp_path)
+    assert (tmp_path / "doubts.txt").read_text().strip()
