@@ -113,7 +113,7 @@ class LogMel(nn.Module):
         return self.high + self.edge_jitter * (step / JITTER_STEPS - 0.5)
 
 
-@lru_cache(maxsize=4 * (JITTER_STEPS + 1))
+@lru_cache  # the 21 edges of some front ends
 @torch.inference_mode(False)  # or what is kept could not be used outside of it
 def _bands(
     mels: int, fft: int, sample_rate: int, low: float, high: float, device: torch.device
