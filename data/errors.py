@@ -9,7 +9,8 @@ from typing import NoReturn
 
 from data.names import printable
 
-SHOWN = 20
+SHOWN = 20  # names, or messages
+LONGEST = 200  # characters of a value
 
 
 class UserError(Exception):
@@ -39,6 +40,12 @@ def together(problems: Iterable[str], *, shown: int = SHOWN) -> str:
     found = list(dict.fromkeys(problems))
     more = [f"... and {len(found) - shown} more mistakes"] if len(found) > shown else []
     return "\n".join([*found[:shown], *more])
+
+
+def in_short(value: object) -> str:
+    """A value from a file as it can stand in a message: as Python writes it, on one line, cut at LONGEST."""
+    text = "".join(c if c.isprintable() else "?" for c in repr(value))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def counted(number: int, what: str) -> str:

@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 from h5py import h5d
 
-from data.errors import UserError
+from data.errors import UserError, in_short
 from data.isolation import CrashError, isolated
-from data.layout import SIGNATURE, shown
+from data.layout import SIGNATURE
 
 MOST_DATASETS, MOST_AXES = 5_000, 8
 
@@ -43,7 +43,7 @@ def read_arrays(path: Path, remedy: str) -> dict[str, np.ndarray]:
     size = path.stat().st_size
     for name, dtype, shape, offset in places:
         end = offset + int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
-        wrong = wrong or (f"{shown(name)} ends at byte {end} of {size}" if end > size else "")
+        wrong = wrong or (f"{in_short(name)} ends at byte {end} of {size}" if end > size else "")
     if wrong:
         raise UserError(f"{path} is damaged or no HDF5 file ({wrong}): {remedy}")
     return {name: np.memmap(path, np.dtype(dtype), "r", offset, tuple(shape)) for name, dtype, shape, offset in places}
@@ -70,5 +70,5 @@ def _places(path: Path) -> tuple[list[Place], str]:
         with h5py.File(path, "r", locking=False) as file:
             wrong = file.visititems(note)  # follows no links to other files
     except Exception as error:  # h5py raises whatever comes to it of a damaged structure
-        return [], shown(str(error))
+        return [], in_short(str(error))
     return found, wrong or ""

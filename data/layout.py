@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from h5py import h5a, h5d, h5f, h5l, h5o, h5p, h5s, h5t
 
+from data.errors import in_short
 from data.files import at_once
 from data.isolation import CrashError, isolated
 
@@ -112,7 +113,7 @@ def _read(path: Path, kind: Kind) -> Said:
         with h5py.File(path, "r", locking=False) as file:
             attributes = _attributes(file.id)
             if (found := attributes.get("format")) != kind.format:
-                raise DamageError(f"its format is {shown(found)}, not {kind.format!r}")
+                raise DamageError(f"its format is {in_short(found)}, not {kind.format!r}")
             columns = {NAMES: _names(file.id)}
             rows = columns[NAMES][1][0]
             for name, (dtype, row) in {**kind.columns, DONE: (np.uint8, ())}.items():
@@ -122,13 +123,7 @@ def _read(path: Path, kind: Kind) -> Said:
     except DamageError as error:
         return str(error), {}, {}
     except Exception as error:  # h5py raises whatever comes to it of a damaged structure, AttributeError among others
-        return f"HDF5 cannot read it: {shown(str(error))}", {}, {}
-
-
-def shown(value: object, longest: int = 200) -> str:
-    """A value as Python writes it (control characters escaped), cut to what fits into a message."""
-    text = repr(value)
-    return text if len(text) <= longest else f"{text[:longest]}..."
+        return f"HDF5 cannot read it: {in_short(str(error))}", {}, {}
 
 
 def _require_signature(path: Path) -> os.stat_result:
@@ -151,7 +146,7 @@ def _attribute(attribute: h5a.AttrID) -> tuple[str, str | int | float]:
     """Name and value of an attribute."""
     name, kind, space = attribute.name.decode(), attribute.get_type(), attribute.get_space()
     if space.get_simple_extent_type() != h5s.SCALAR or attribute.get_storage_size() > LONGEST_ATTRIBUTE:
-        raise DamageError(f"its attribute {shown(name)} is no single value")
+        raise DamageError(f"its attribute {in_short(name)} is no single value")
     match kind.get_class():
         case h5t.STRING:
             dtype = h5t.py_create(h5py.string_dtype()) if kind.is_variable_str() else kind
@@ -160,13 +155,15 @@ def _attribute(attribute: h5a.AttrID) -> tuple[str, str | int | float]:
             text = value[()]
             text = text.decode() if isinstance(text, bytes) else text
             if not isinstance(text, str) or len(text) > LONGEST_ATTRIBUTE:
-                raise DamageError(f"its attribute {shown(name)} is no text of at most {LONGEST_ATTRIBUTE} characters")
+                raise DamageError(
+                    f"its attribute {in_short(name)} is no text of at most {LONGEST_ATTRIBUTE} characters"
+                )
             return name, text
         case h5t.INTEGER | h5t.FLOAT if kind.get_size() <= 8:
             number = np.empty((), kind.dtype)
             attribute.read(number)
             return name, number.item()
-    raise DamageError(f"its attribute {shown(name)} is neither text nor a number")
+    raise DamageError(f"its attribute {in_short(name)} is neither text nor a number")
 
 
 def _names(file: h5f.FileID) -> Place:
@@ -176,7 +173,7 @@ def _names(file: h5f.FileID) -> Place:
         raise DamageError(f"filename holds no byte strings of one length from 1 to {LONGEST_NAME}")
     shape = space.get_simple_extent_dims()
     if space.get_simple_extent_type() != h5s.SIMPLE or len(shape) != 1 or not 1 <= shape[0] <= MOST_ROWS:
-        raise DamageError(f"filename has the shape {shown(shape)}, not (clips,), from 1 to {MOST_ROWS:,}")
+        raise DamageError(f"filename has the shape {in_short(shape)}, not (clips,), from 1 to {MOST_ROWS:,}")
     return f"S{kind.get_size()}", shape, data.get_offset()
 
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.errors import UserError
+from data.errors import UserError, in_short
 from data.files import replacing
-from data.layout import DONE, shown
+from data.layout import DONE
 from data.locks import locked
 from data.logits_file import (
     BY_SHIFT,
@@ -147,7 +147,7 @@ def read_logits(
     opened = open_logits(path)
     if opened.scenes != list(scenes):
         raise UserError(
-            f"{path} has the scenes {shown(opened.scenes)}, the data set has {shown(list(scenes))}: logits are "
+            f"{path} has the scenes {in_short(opened.scenes)}, the data set has {in_short(list(scenes))}: logits are "
             "comparable only if both have the same scenes in the same order; write logits of this data set"
         )
     if column == BY_SHIFT and not opened.shifts:

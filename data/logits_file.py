@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.errors import UserError, listed
-from data.layout import Kind, shown
+from data.errors import UserError, in_short, listed
+from data.layout import Kind
 from data.store import DamagedStoreError, Store
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ def open_logits(path: str | Path) -> LogitsFile:
     store = Store(Path(path), LOGITS)
     scenes, shifts = _listed(store, "scenes"), _listed(store, "shifts")
     if not all(isinstance(scene, str) and scene for scene in scenes) or len(set(scenes)) < len(scenes):
-        raise store.damaged(f"its scenes are not different names: {shown(scenes)}")
+        raise store.damaged(f"its scenes are not different names: {in_short(scenes)}")
     if any(type(shift) is not int for shift in shifts) or len(set(shifts)) < len(shifts):
-        raise store.damaged(f"its shifts are not different whole numbers: {shown(shifts)}")
+        raise store.damaged(f"its shifts are not different whole numbers: {in_short(shifts)}")
     expected: dict[str, tuple[int, ...]] = {"logits": (len(store), len(scenes))}
     if shifts:
         expected[BY_SHIFT] = (len(store), len(shifts), len(scenes))
@@ -148,5 +148,5 @@ def _listed(store: Store, attribute: str) -> list[Any]:
     except (ValueError, RecursionError):  # of brackets within brackets
         found = None
     if not isinstance(found, list):
-        raise store.damaged(f"its attribute {attribute} is no list: {shown(text)}")
+        raise store.damaged(f"its attribute {attribute} is no list: {in_short(text)}")
     return found

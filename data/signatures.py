@@ -7,9 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
+from data.errors import in_short
 from data.ranges import fits, wanted
-
-SHOWN = 80  # characters of a value in a message
 
 
 def misfits(function: Callable[..., object], arguments: Mapping[str, object]) -> list[str]:
@@ -20,12 +19,6 @@ def misfits(function: Callable[..., object], arguments: Mapping[str, object]) ->
         for name, value in arguments.items()
         if name in declared and not fits(declared[name], value)
     ]
-
-
-def in_short(value: object) -> str:
-    """A value of a file as it can stand in a message: short, and without control characters."""
-    text = ascii(value) if isinstance(value, str) else "".join(c if c.isprintable() else "?" for c in repr(value))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _types_of(function: Callable[..., object]) -> Mapping[str, Any]:

@@ -16,9 +16,9 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from data.errors import UserError, listed
+from data.errors import UserError, in_short, listed
 from data.files import cannot_write, replacing
-from data.layout import DONE, NAMES, Column, DamageError, Kind, read_layout, shown
+from data.layout import DONE, NAMES, Column, DamageError, Kind, read_layout
 
 HEADERS = 65_536  # bytes: at most what HDF5 needs besides
 
@@ -218,9 +218,9 @@ def _names(column: np.ndarray) -> list[str]:
         try:
             text = name.decode("utf-8")
         except UnicodeDecodeError:
-            raise DamageError(f"{NAMES} of row {row} is not UTF-8: {shown(name)}") from None
+            raise DamageError(f"{NAMES} of row {row} is not UTF-8: {in_short(name)}") from None
         if text in names or "\0" in text:
-            raise DamageError(f"{NAMES} of row {row}, {shown(text)}, is there twice or holds a zero byte")
+            raise DamageError(f"{NAMES} of row {row}, {in_short(text)}, is there twice or holds a zero byte")
         names[text] = None
     return list(names)
 

@@ -20,8 +20,7 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
-from data.errors import UserError, listed
-from data.signatures import in_short
+from data.errors import UserError, in_short, listed
 from data.tensor_kinds import ZIP, is_safetensors
 
 MOST_HEADER = 8 << 20  # bytes of a safetensors header, that of some 80,000 tensors

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from data.audio import FULL_SCALE, LOUDEST, RESAMPLER
-from data.errors import UserError
-from data.layout import DONE, Kind, shown
+from data.errors import UserError, in_short
+from data.layout import DONE, Kind
 from data.ranges import require_format
 from data.store import Store
 
@@ -39,7 +39,7 @@ def open_waves(path: Path) -> Store:
     store = Store(path, WAVES)
     rate, seconds = _format(store)
     if (found := store.attributes.get("source")) != source_digest(store.filenames, rate, seconds):
-        raise store.damaged(f"its clips, their rate or length are not those of its fingerprint, {shown(found)}")
+        raise store.damaged(f"its clips, their rate or length are not those of its fingerprint, {in_short(found)}")
     if (samples := store["wave"].shape[1]) != round(seconds * rate):
         raise store.damaged(f"its waves have {samples} samples, not those of {seconds} s at {rate} Hz")
     return store
@@ -53,7 +53,7 @@ def _format(store: Store) -> tuple[int, float]:
             raise TypeError
         require_format(rate, seconds)
     except (TypeError, UserError):
-        raise store.damaged(f"it is of {shown(seconds)} seconds at {shown(rate)} Hz") from None
+        raise store.damaged(f"it is of {in_short(seconds)} seconds at {in_short(rate)} Hz") from None
     return rate, seconds
 
 

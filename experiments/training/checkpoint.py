@@ -17,12 +17,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from data.allocation import AllocationLimit
-from data.errors import UserError
+from data.errors import UserError, in_short
 from data.files import cannot_write, replacing
 from data.front_ends import FrontEnd, build_front_end
 from data.names import is_label
 from data.ranges import RATES
-from data.signatures import in_short, misfits
+from data.signatures import misfits
 from data.tensors import Header, differences, read_header, read_safetensors, refuse_unfit, unfit
 from experiments.runs.layout import CONFIG
 from students import build_student

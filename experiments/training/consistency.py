@@ -15,8 +15,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
+from data.errors import in_short
 from data.ranges import fits
-from data.signatures import in_short
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
