@@ -17,10 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.errors import UserError, require, unknown
+from data.errors import UserError, in_short, require, unknown
 from data.front_ends.kaldi_fbank import normalised
 from data.ranges import Bands, Classes, Depth, Frames, Heads, Stride, Width
-from data.signatures import in_short
 from data.tensors import refuse_unfit, unfit
 from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
 from teachers.layers import transformer_layers

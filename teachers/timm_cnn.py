@@ -13,9 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data.errors import UserError, require
+from data.errors import UserError, in_short, require
 from data.ranges import Classes, Dropout
-from data.signatures import in_short
 from data.tensors import differences, refuse_unfit, unfit
 from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
 from teachers.weights import needed_names, read_weights

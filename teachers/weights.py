@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data.errors import UserError
-from data.signatures import in_short
+from data.errors import UserError, in_short
+from data.files import file_sha256
 from data.tensor_kinds import is_safetensors
 from data.tensors import Tensors, differences, read_safetensors, read_torch, refuse_unfit, unfit
 
@@ -26,6 +26,18 @@ SHOWN = 8  # names of what is not used
 Place = tuple[str, ...]  # keys that lead to a state dict in a file
 
 log = logging.getLogger(__name__)
+
+
+def weights_digest(files: Sequence[Path]) -> str:
+    """Fingerprint of the files that weights consist of.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    try:
+        return " ".join(map(file_sha256, files))
+    except OSError as error:
+        raise UserError(f"teacher.weights={files[-1]} cannot be read: {error.strerror}") from error
 
 
 def weights_files(path: str | Path, *, in_folder: bool = False) -> list[Path]:

@@ -24,4 +24,10 @@ def test_the_same_command_means_the_same_settings(record: dict) -> None:
         now["fit"].pop(name)
     asked = {key: value for key, value in now.items() if key in record["settings"]}
     assert differences(record["settings"], asked) == []
-    assert now.keys() - asked.keys() <= {"shifts", "export", "freeze", "views"}  # on which these results do not depend
+    assert now.keys() - asked.keys() <= {
+        "shifts",
+        "export",
+        "freeze",
+        "views",
+        "folds",
+    }  # on which these results do not depend

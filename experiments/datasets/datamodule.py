@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +48,14 @@ class DataModule:
     def with_all_trained(self) -> "DataModule":
         """The same clips, of which those that are held out are trained on as well."""
         clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in self.clips.clips]
+        return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
+
+    def without(self, locations: Collection[str]) -> "DataModule":
+        """The same clips, of which the train clips of some locations are not used."""
+        clips = [
+            clip._replace(split="unused") if clip.split == "train" and clip.location in locations else clip
+            for clip in self.clips.clips
+        ]
         return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
 
     def batches(

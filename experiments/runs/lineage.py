@@ -72,6 +72,7 @@ def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], lis
     ensembles, others, unclear = written(runs / "ensemble", LOGITS, logits)
     members = [each for folder in ensembles for name in _record(folder).inputs for each in _member(folder, name)]
     folders, missing = _all_written(runs / "teacher", LOGITS, [*others, *members])
+    folders = [each for folder in folders for each in _fold_runs(folder) or [folder]]
     untrained = [folder for folder in folders if "only" in _record(folder).settings]
     checkpoints = [each for folder in untrained for each in _inputs(folder, "checkpoint")]
     trained, gone = _all_written(runs / "teacher", CHECKPOINT, checkpoints)
@@ -142,6 +143,12 @@ def _entry(stage: str, folders: Iterable[Path], missing: Iterable[str]) -> Meter
     missing += [f"{folder}: {why}" for folder, phase in known.items() for why in phase.get("missing", [])]
     sums = _sum([not_metered()] if missing else list(known.values()))
     return {**sums, "runs": {folder: phase["kWh"] for folder, phase in known.items()}, "missing": missing}
+
+
+def _fold_runs(folder: Path) -> list[Path]:
+    """Of a teacher of several folds (teacher.folds) the runs that trained them."""
+    record = _record(folder)
+    return [path.parent for path in record.sources] if flat(record.settings).get("teacher.folds") else []
 
 
 def _first_phase(folder: Path) -> list[Path]:

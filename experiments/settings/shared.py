@@ -77,6 +77,11 @@ class TeacherSettings:
     weights: str | None = setting(
         "file or folder of weights to start from; null: the published ones", is_path=True, default=None
     )
+    folds: Annotated[int, Range(2, 100)] | None = setting(
+        "so many teachers, each trained without one fold of the train locations: the logits of a train clip are of the "
+        "one that has not heard it",
+        default=None,
+    )
     freeze: str | None = setting(
         "backbone: only the last layer learns, on features that the others compute once; null: all layers learn",
         choices=("backbone",),

@@ -227,7 +227,7 @@ STAGES: Mapping[str, Stage] = {
 # Stage, and a setting with the value at which the stage reads no more of the others; whether that is its default.
 IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
     {
-        ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit"),
+        ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit", "teacher.folds"),
         ("student", "distill", "none", False): (
             *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
             *("student.distill.shifts", "student.distill.similarity"),

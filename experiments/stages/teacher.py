@@ -28,6 +28,7 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, TeacherSettings
 from experiments.stages.context import layout_of, new_run
+from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.training import (
     network_identity,
     require_trainable,
@@ -41,7 +42,7 @@ from experiments.training.features import Frozen, frozen_backbone
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher, find_teacher
 from teachers.layers import layers_of
-from teachers.weights import read_weights, weights_files
+from teachers.weights import read_weights, weights_digest, weights_files
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,17 @@ def run(settings: Settings) -> None:
     if settings.only:
         _write_logits(settings, data, *_trained_before(settings, data))
         return
-    recipe, data = what_is_trained(settings, "teacher", settings.teacher.fit, data, run)
-    _write_logits(settings, data, *_trained(settings, data, recipe))
+    if settings.teacher.folds is not None:
+        cross_fit(settings, data, _train_and_write)
+    else:
+        _train_and_write(settings, data)
+
+
+def _train_and_write(settings: Settings, data: DataModule) -> None:
+    recipe, trained_on = what_is_trained(
+        settings, "teacher", settings.teacher.fit, data, lambda phase: _train_and_write(phase, data)
+    )
+    _write_logits(settings, trained_on, *_trained(settings, trained_on, recipe))
 
 
 def _longest(settings: Settings, samples: int) -> int:
@@ -87,7 +97,7 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
     """The run and its checkpoint, trained now if it is not there."""
     teacher, inputs = settings.teacher, dict(data.fingerprint)
     if teacher.weights:
-        inputs["weights"] = _fingerprint(teacher)
+        inputs["weights"] = weights_digest(_weights_files(teacher))
     asked = network_identity(teacher)
     del asked["shifts"]  # which only the logits depend on
     if teacher.freeze is None:  # records of earlier versions do not have them
@@ -233,14 +243,6 @@ def _front_end(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) ->
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     require_room(blueprint.arguments, front_end, data.store.samples)
     return front_end
-
-
-def _fingerprint(teacher: TeacherSettings) -> str:
-    """Of the files of a teacher's weights."""
-    try:
-        return " ".join(file_sha256(file) for file in _weights_files(teacher))
-    except OSError as error:
-        raise UserError(f"teacher.weights={teacher.weights} cannot be read: {error.strerror}") from error
 
 
 def _weights_files(teacher: TeacherSettings) -> list[Path]:

@@ -79,21 +79,18 @@ def what_is_trained(
     if not settings.refit:
         return used, data
     data.require_validation("refit=true, which chooses the number of steps,")
-    run(_first_phase(settings))
+    run(renamed(dataclasses.replace(settings, refit=False), FIRST_PHASE))
     first = first_phase_of(layout_of(settings).folder(stage))
     train, held_out = (len(data.clips.indices(split)) for split in ("train", "validation"))
     log.info("refit on all %d train clips, with as many steps as were best in %s", train + held_out, first)
     return refitted(used, read_run(first).history, train, train + held_out), data.with_all_trained
 
 
-def _first_phase(settings: Settings) -> Settings:
-    """Of refit=true: the command that chooses the number of steps, in a run of its own."""
-    name, job = settings.name, settings.job
-    if job:
-        job = (*job[:-1], job[-1] + FIRST_PHASE)
-    else:
-        name += FIRST_PHASE
-    return dataclasses.replace(settings, name=name, job=job, refit=False)
+def renamed(settings: Settings, ending: str) -> Settings:
+    """The same command for a run whose folder's name has an ending more."""
+    if settings.job:
+        return dataclasses.replace(settings, job=(*settings.job[:-1], settings.job[-1] + ending))
+    return dataclasses.replace(settings, name=settings.name + ending)
 
 
 def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:
