@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.runs.layout import MODEL, Layout
 from experiments.runs.record import Run
-from experiments.settings.shared import SPECIAL, Settings
+from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
 from experiments.settings.stages import STAGES
 
 
@@ -23,6 +23,20 @@ def layout_of(settings: Settings) -> Layout:
 def model_of(settings: Settings) -> Path:
     """The model.tflite of `model`; without it, of the quantised student of the same name."""
     return Path(settings.model) if settings.model else layout_of(settings).existing("quantize", MODEL)
+
+
+def renamed(settings: Settings, ending: str) -> Settings:
+    """The same command for a run whose folder's name has an ending more."""
+    if settings.job:
+        return dataclasses.replace(settings, job=(*settings.job[:-1], settings.job[-1] + ending))
+    return dataclasses.replace(settings, name=settings.name + ending)
+
+
+def network_identity(network: StudentSettings | TeacherSettings) -> dict[str, Any]:
+    """The settings of a network and its training, without those that fit the recipe to the clips."""
+    found = dataclasses.asdict(network)
+    del found["fit"]["least_steps"], found["fit"]["rate_steps"]
+    return found
 
 
 def new_run(

@@ -25,8 +25,7 @@ from experiments.evaluation.metrics import macro_accuracy, softmax
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import LOGITS
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, new_run
-from experiments.stages.training import network_identity, renamed
+from experiments.stages.context import layout_of, network_identity, new_run, renamed
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,8 @@ from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.runs.reader import read_energy
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, new_run
+from experiments.stages.context import layout_of, network_identity, new_run
 from experiments.stages.training import (
-    network_identity,
     require_trainable,
     spectrogram_shape,
     student_arguments,

@@ -27,10 +27,9 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, TeacherSettings
-from experiments.stages.context import layout_of, new_run
+from experiments.stages.context import layout_of, network_identity, new_run
 from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.training import (
-    network_identity,
     require_trainable,
     spectrogram_shape,
     trainer_of,

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -15,8 +15,8 @@ from experiments.distributed.fabric import computing
 from experiments.runs.layout import FIRST_PHASE, first_phase_of, logits_files
 from experiments.runs.reader import read_run
 from experiments.settings.parts import Recipe
-from experiments.settings.shared import Settings, StudentSettings, TeacherSettings
-from experiments.stages.context import layout_of
+from experiments.settings.shared import Settings, StudentSettings
+from experiments.stages.context import layout_of, renamed
 from experiments.training.budget import fitted, refitted
 from experiments.training.distillation import Targets, read_targets
 from experiments.training.trainer import Trainer
@@ -86,13 +86,6 @@ def what_is_trained(
     return refitted(used, read_run(first).history, train, train + held_out), data.with_all_trained
 
 
-def renamed(settings: Settings, ending: str) -> Settings:
-    """The same command for a run whose folder's name has an ending more."""
-    if settings.job:
-        return dataclasses.replace(settings, job=(*settings.job[:-1], settings.job[-1] + ending))
-    return dataclasses.replace(settings, name=settings.name + ending)
-
-
 def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:
     """What a training depends on beside the network's own settings: seed, hardware, and the recipe as it is used.
 
@@ -108,13 +101,6 @@ def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[
     if any(getattr(used, name) != getattr(asked, name) for name in names):  # runs of earlier versions lack it
         found["fitted"] = {name: getattr(used, name) for name in names}
     return found | computing(settings.fabric)
-
-
-def network_identity(network: StudentSettings | TeacherSettings) -> dict[str, Any]:
-    """The settings of a network and its training, without those that fit the recipe to the clips."""
-    found = dataclasses.asdict(network)
-    del found["fit"]["least_steps"], found["fit"]["rate_steps"]
-    return found
 
 
 def targets_of(settings: Settings, data: DataModule) -> Targets:
