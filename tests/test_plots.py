@@ -8,8 +8,7 @@ import pytest
 
 from experiments.report import plots
 from experiments.report.plots import Point
-from experiments.report.render import png, svg
-from experiments.report.style import INK
+from experiments.report.render import INK, png, svg
 
 SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5), ("/low", 0.25), ("/high", 0.625))}
 

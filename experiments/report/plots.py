@@ -2,7 +2,7 @@
 
 Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH inches wide, so that its
 text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas. Style:
-see style.py. matplotlib, which takes a while to import, is imported when something is drawn.
+see render.py. matplotlib, which takes a while to import, is imported when something is drawn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 import numpy as np
 
 from experiments.evaluation.metrics import metrics_under
-from experiments.report.style import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
+from experiments.report.render import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
