@@ -252,7 +252,8 @@ def test_a_damaged_ancestor_costs_a_link_and_not_the_page(finished: Path, tmp_pa
     ("arguments", "words"),
     [
         (["name=nobody"], "no finished run named nobody"),
-        (["report.runs=nowhere"], "names no finished run"),
+        (["report.runs=nowhere"], "report.runs=nowhere does not exist"),
+        (["report.runs=."], "names no finished run"),
         (["report.runs=nowhere/*"], "matches no file or folder"),
         (["report.runs=[]"], "names nothing"),
     ],
