@@ -88,7 +88,8 @@ def test_one_seed_has_a_mean_and_no_interval(sweep: Path) -> None:
     [
         ("null", ["summary.runs=runs/student/mine-*"]),
         ("runs/teacher/*", ["summary.runs=runs/teacher/* matches no file or folder"]),
-        ("[nowhere,runs/student]", ["nowhere is no run", "runs/student is no run: it has neither run.json nor"]),
+        ("[nowhere,gone]", ["summary.runs=nowhere does not exist", "summary.runs=gone does not exist"]),
+        ("[odd,runs/student]", ["odd is no run", "runs/student is no run: it has neither run.json nor"]),
         ("runs/student/*-seed_3", ["none of these runs is finished", "s-hard_weight_0.2-seed_3"]),
         ("odd/*", ["cut/score.json is damaged or missing", "list/run.json is damaged", "nan/score.json is damaged"]),
         ("seedless/*", ["seedless/a depends on no seed"]),
