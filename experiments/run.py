@@ -4,7 +4,6 @@ The stages and their settings are declared in settings/stages.py. Heavy packages
 that --help and every mistake are answered at once.
 """
 
-import atexit
 import gc
 import importlib
 import importlib.util
@@ -56,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: the command did not succeed.
     """
     given, before = list(sys.argv[1:] if arguments is None else arguments), sys.argv
-    atexit.register(gc.freeze)  # the interpreter's last search for garbage takes half a second once PyTorch is there
     try:
         with answering():
             if answered(given):
@@ -164,6 +162,8 @@ def run_stages(settings: Settings) -> None:
         if hasattr(module, "check"):
             module.check(settings)
     require_made(settings, layout)
+    if not gc.get_freeze_count():  # once a process: what the modules hold would be searched for garbage again and again
+        gc.freeze()
     with claiming():
         for folder in [layout.folder(step) for step, stage in stages.items() if "force" in stage.reads]:
             if settings.force or not (folder / RECORD).is_file():  # a finished run may only be reused, which needs none

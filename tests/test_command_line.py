@@ -122,7 +122,10 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["student", "teachr=passt"], "'teachr' is no setting; did you mean teacher?"),
         (["student", "data.roots=x"], "'data.roots' is no setting; did you mean data.root?"),
         (["teacher", "teacher=passst"], "there is no teacher/passst; did you mean teacher=passt"),
-        (["teacher", "teacher=passt", "teacher.arguments.rho=3"], "is a setting of teacher=cp_resnet alone"),
+        (
+            ["teacher", "teacher=passt", "teacher.arguments.rho=3"],
+            "setting of teacher=cp_resnet, not of what was chosen",
+        ),
         (["student", "seed=1,2"], "give -m to run them one after the other"),
         (["student", "epochs=[1"], "no viable alternative at input '[1'"),
         (["student", "epochs=many"], "epochs=many must be a whole number from 1 to 100000, or null"),

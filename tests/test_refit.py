@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ from command import QUICK, run
 
 from data.scenes import ClipSet
 from experiments.run import resolve
+from experiments.runs.layout import matches
 from experiments.runs.lineage import trainings
 from experiments.training import checkpoint
 from experiments.training.budget import refitted
@@ -24,10 +26,10 @@ RECIPE = resolve(["data=tau22", "student.fit.batch_size=10"]).student.fit
 def test_as_many_steps_are_trained_as_were_best(keep: str, epochs: int) -> None:
     """Oracle: by hand: the fourth of 150 epochs of 8 steps is best, 32 steps, which are 3.2 epochs of 10; or all 1,200
     steps, where the last weights are kept. The schedule is scaled along."""
-    recipe = RECIPE if keep == "best" else RECIPE.__class__(**{**vars(RECIPE), "keep": "last"})
+    recipe = RECIPE if keep == "best" else replace(RECIPE, keep="last")
     rows = [{"epoch": number, "validation/log_loss": abs(number - 4) + 1.0} for number in range(1, 151)]
     found = refitted(recipe, rows, 85, 109)
-    assert found.epochs == epochs
+    assert (found.epochs, found.keep) == (epochs, "last")
     assert found.warm_up == pytest.approx(14 * epochs / 150)
 
 
@@ -67,6 +69,7 @@ def test_the_first_phase_is_a_run_like_any_other(refit: Path, miniature: ClipSet
     assert not [name for name in json.loads((second / "score.json").read_text()) if name.startswith("validation")]
     splits = [checkpoint.load_student(each / "checkpoint.safetensors")[1].clips for each in (first, second)]
     assert splits[0] != splits[1]
+    assert "fitted" not in json.loads((second / "run.json").read_text())["settings"]  # what was chosen is no setting
     again = run(refit, "stage=student", f"data.root={miniature.root}", "refit=true", *QUICK)
     assert again.returncode == 0
     assert again.stdout.count("the result is reused") == 2
@@ -88,9 +91,12 @@ def test_bits_are_chosen_by_the_network_that_was_not_trained_on_the_validation_c
     assert measured["default"] == measured["first"]
     assert len(set(measured["default"])) > 2
     shutil.copytree(refit / "runs/student/default", refit / "runs/student/alone")
-    alone = run(refit, *arguments, "name=alone")
-    assert alone.returncode == 1
-    assert "was trained on other splits, maybe on these clips" in alone.stderr
+    for leftover in (False, True):
+        if leftover:  # of another training
+            shutil.copytree(refit / "runs/student/default", refit / "runs/student/alone.held_out")
+        alone = run(refit, *arguments, "name=alone")
+        assert alone.returncode == 1
+        assert "was trained on other splits, maybe on these clips" in alone.stderr
 
     model = refit / "runs/quantize/default/model.tflite"
     spent = trainings(model, read_tflite(model)[1], refit / "runs")
@@ -121,6 +127,26 @@ def test_temperatures_are_fitted_to_answers_of_the_first_phase(refit: Path, mini
         assert done.returncode == 0, done.stderr
         scores = json.loads((refit / f"runs/ensemble/{name}/score.json").read_text())
         assert scores[f"{name}/temperature"] == pytest.approx(expected)
+
+
+def test_patterns_leave_parts_of_other_runs_out(tmp_path: Path) -> None:
+    """Oracle: by hand: of a run and its parts the run; parts whose run is not there, and those that are named."""
+    for name in ("a", "a.held_out", "a.fold0", "a.fold0.held_out", "b.fold1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "logits.h5").touch()
+    found = matches("logits", f"{tmp_path}/*/logits.h5")
+    assert [path.parent.name for path in found] == ["a", "b.fold1"]
+    assert [path.name for path in matches("summary.runs", f"{tmp_path}/*")] == ["a", "b.fold1"]
+    assert [path.name for path in matches("summary.runs", f"{tmp_path}/*.held_out")] == [
+        "a.fold0.held_out",
+        "a.held_out",
+    ]
+
+
+def test_a_refit_is_not_under_trained_by_the_floor_of_its_first_phase() -> None:
+    """Oracle: by hand: fewer steps than the recipe's floor, because they were best."""
+    rows = [{"epoch": number, "validation/log_loss": abs(number - 4) + 1.0} for number in range(1, 151)]
+    assert refitted(replace(RECIPE, least_steps=1000), rows, 85, 109).least_steps is None
 
 
 def test_nothing_is_chosen_without_clips_that_are_held_out(tmp_path: Path, miniature: ClipSet) -> None:

@@ -64,7 +64,8 @@ def _wrong_setting(override: Override, base: DictConfig) -> Iterator[str]:
     if key not in known:
         group, inner, _ = key.partition(".")
         if inner and (elsewhere := _choices_with(key)):
-            yield f"{key!r} is a setting of {' and '.join(f'{group}={choice}' for choice in elsewhere)} alone"
+            where = " and ".join(f"{group}={choice}" for choice in elsewhere)
+            yield f"{key!r} is a setting of {where}, not of what was chosen"
         elif close := closest(key, known):
             yield f"{key!r} is no setting; did you mean {' or '.join(close)}?"
         else:

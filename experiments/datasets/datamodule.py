@@ -27,11 +27,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataModule:
-    """A packed data set; `responses` are impulse responses, float32 (R, L), or None."""
+    """A packed data set.
+
+    Attributes:
+        clips: each with its split.
+        store: their waves.
+        responses: impulse responses, float32 (R, L), or None.
+        before: fingerprint of the clips with the splits that they had before those held out were trained on, or None.
+    """
 
     clips: ClipSet
     store: WaveStore
     responses: torch.Tensor | None
+    before: str | None = None
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -48,7 +56,7 @@ class DataModule:
     def with_all_trained(self) -> "DataModule":
         """The same clips, of which those that are held out are trained on as well."""
         clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in self.clips.clips]
-        return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
+        return DataModule(replace(self.clips, clips=clips), self.store, self.responses, self.fingerprint["clips"])
 
     def without(self, locations: Collection[str]) -> "DataModule":
         """The same clips, of which the train clips of some locations are not used."""
@@ -156,7 +164,7 @@ def prepare(settings: DataSettings, cache: Path) -> DataModule:
 def warn_of_leaks(paths: Sequence[str | Path], data: DataModule) -> None:
     """Name the logits files whose teacher was trained on other splits: maybe on clips that are held out here."""
     for path in paths:
-        if read_identity(path).get("trained_on") != data.fingerprint["clips"]:
+        if read_identity(path).get("trained_on") not in (data.fingerprint["clips"], data.before):
             log.warning(
                 "%s: its teacher was trained on other clips or splits, maybe on clips that are held out here", path
             )

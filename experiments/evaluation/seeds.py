@@ -37,7 +37,7 @@ class Result(NamedTuple):
     @property
     def name(self) -> str:
         """The folder's name without what a sweep over seeds added."""
-        return re.sub(rf"-seed_{self.seed}(?=-|$)", "", self.folder.rstrip("/").split("/")[-1])
+        return re.sub(rf"-seed_{self.seed}(?=[-.]|$)", "", self.folder.rstrip("/").split("/")[-1])
 
 
 class Setting(NamedTuple):

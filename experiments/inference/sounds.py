@@ -6,7 +6,7 @@ PART_SECONDS, probabilities with every digit. Of files that are one clip each it
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -86,18 +86,20 @@ def _batches(
         waves = [some for _, some in waiting]
         return [name for name, _ in waiting], [*map(len, waves)], classifier.spectrograms(torch.cat(waves))
 
-    def begun(name: str, path: Path) -> Iterator[torch.Tensor]:
+    def begin(name: str, path: Path) -> Iterator[torch.Tensor]:
         if untabular([name]):
             raise UserError(f"{name}: its name is no UTF-8, which no table can hold: rename it")
         waves = classifier.waves(path)
         return chain([*islice(waves, 1)], waves)
 
     files = iter(files)
-    # Reading does not go on beside the network: its threads wait for each other actively, and a thread that takes one
-    # of their processors costs more than half of the speed.
+    # The first seconds of some files are read before the network computes, and not meanwhile: its threads wait for each
+    # other actively, and a thread that takes one of their processors costs more than half of the speed.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while some := [*islice(files, BATCH)]:
-            for name, reading in [(name, pool.submit(begun, name, path)) for name, path in some]:
+            begun = [(name, pool.submit(begin, name, path)) for name, path in some]
+            wait(reading for _, reading in begun)
+            for name, reading in begun:
                 try:
                     for waves in reading.result():
                         waiting.append((name, waves))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError, unknown
-from experiments.runs.layout import first_phase_of
+from experiments.runs.lineage import first_phase
 from experiments.training import checkpoint
 from students.quantize.bits import allocate, measure, stored_bytes
 from students.quantize.integer import IntegerNetwork
@@ -73,11 +73,11 @@ def not_validated_on(path: Path, clips: str) -> nn.Module:
     Raises:
         UserError: neither was trained on these splits, so that it may have been trained on the validation clips.
     """
-    for each in (path, first_phase_of(path.parent) / path.name):
-        if each.exists():
-            network, blueprint = checkpoint.load_student(each)
-            if blueprint.clips == clips:
-                return network
+    first = first_phase(path.parent)
+    for each in [path, *([] if first is None else [first / path.name])]:
+        network, blueprint = checkpoint.load_student(each)
+        if blueprint.clips == clips:
+            return network
     raise UserError(
         f"quantize.bits=auto measures the layers' sensitivities on validation clips, and {path} was trained on other "
         "splits, maybe on these clips: give the data settings that it was trained with"

@@ -31,6 +31,7 @@ RESULTS = (
 )
 
 FIRST_PHASE = ".held_out"  # ends the name of the run that chose the number of steps of a run with refit=true
+_PART = re.compile(r"\.(held_out|fold\d+)(?=$|\.|/)")  # ends the names of runs that are part of another one
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -99,7 +100,8 @@ def logits_files(layout: Layout, logits: Any) -> list[Path]:
 
 
 def matches(key: str, named: Any) -> list[Path]:
-    """What a setting names: a path, a pattern, or a list of both. A path need not exist.
+    """What a setting names: a path, a pattern, or a list of both. A path need not exist. A pattern does not mean the
+    parts of other runs, NAME.held_out and NAME.fold0, unless it names them.
 
     Raises:
         UserError: a pattern that matches nothing, or an empty list.
@@ -109,11 +111,21 @@ def matches(key: str, named: Any) -> list[Path]:
         raise UserError(f"{key}=[] names nothing: give a path, a pattern, or a list of them")
     found: list[Path] = []
     for name in map(str, named if several else [named]):
-        paths = sorted(map(Path, glob.glob(name))) if glob.has_magic(name) else [Path(name)]
+        paths = [Path(name)]
+        if glob.has_magic(name):
+            paths = [path for path in sorted(map(Path, glob.glob(name))) if not _is_part(path) or _PART.search(name)]
         if not paths:
             raise UserError(f"{key}={name} matches no file or folder")
         found += paths
     return found
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a path is in the folder of a run that is part of another one, or is that folder."""
+    return any(
+        (found := _PART.search(folder.name)) and folder.with_name(folder.name[: found.start()]).is_dir()
+        for folder in (path, path.parent)
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -22,6 +22,8 @@ from experiments.runs.reader import find_record, read_phases
 DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no members
 SHORT = 12  # digits of a fingerprint that are shown
 
+FIRST = "first_phase"  # input of a run with refit=true: the checkpoint of its first phase
+
 
 class Needed(NamedTuple):
     """A file that was read: its fingerprint, the paths of what the reader read from other runs, and its name."""
@@ -78,6 +80,14 @@ def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], lis
     trained, gone = _all_written(runs / "teacher", CHECKPOINT, checkpoints)
     found = {folder.resolve(): folder for folder in [*(f for f in folders if f not in untrained), *trained]}
     return list(found.values()), [*unclear, *missing, *gone]
+
+
+def first_phase(folder: Path) -> Path | None:
+    """The folder of the first phase of a run with refit=true; None: it is no such run, or what is there is another."""
+    record, first = find_record(folder), first_phase_of(folder)
+    wanted = None if record is None else record.inputs.get(FIRST)
+    path = first / CHECKPOINT
+    return first if wanted is not None and path.is_file() and file_sha256(path) == wanted else None
 
 
 def needed(folder: Path, digest: str) -> Needed:
@@ -153,7 +163,9 @@ def _fold_runs(folder: Path) -> list[Path]:
 
 def _first_phase(folder: Path) -> list[Path]:
     """The run that chose the number of steps of a run, if that was trained twice (refit=true)."""
-    return [first_phase_of(folder)] if _record(folder).settings.get("refit") else []
+    if not _record(folder).settings.get("refit"):
+        return []
+    return [first_phase(folder) or first_phase_of(folder)]  # without it there, its cost is not known
 
 
 def _sum(parts: Sequence[Metered]) -> Metered:

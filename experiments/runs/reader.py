@@ -31,7 +31,17 @@ from experiments.runs.formats import (
     scores_in,
 )
 from experiments.runs.identity import flat
-from experiments.runs.layout import CONFIG, CONFUSION, ENERGY, HISTORY, LAYERS, OPERATORS, RECORD, RELIABILITY, SCORES
+from experiments.runs.layout import (
+    CONFIG,
+    CONFUSION,
+    ENERGY,
+    HISTORY,
+    LAYERS,
+    OPERATORS,
+    RECORD,
+    RELIABILITY,
+    SCORES,
+)
 from experiments.runs.plain_yaml import read_yaml
 
 Rows = Sequence[Row]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.runs.layout import MODEL, Layout
+from experiments.runs.layout import FIRST_PHASE, MODEL, Layout
 from experiments.runs.record import Run
 from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
 from experiments.settings.stages import STAGES
@@ -18,6 +18,16 @@ def layout_of(settings: Settings) -> Layout:
         UserError: the name is no folder's.
     """
     return Layout(Path(settings.runs), settings.name, settings.job)
+
+
+def require_names(settings: Settings, stage: str) -> None:
+    """Check the names of the runs that a training stage writes.
+
+    Raises:
+        UserError: a name is no folder's, or too long.
+    """
+    for each in (settings, *([renamed(settings, FIRST_PHASE)] if settings.refit else [])):
+        layout_of(each).folder(stage)
 
 
 def model_of(settings: Settings) -> Path:

@@ -13,12 +13,13 @@ from data.errors import UserError
 from data.files import file_sha256
 from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
-from experiments.datasets.datamodule import DataModule, prepare, warn_of_leaks
+from experiments.datasets.datamodule import prepare, warn_of_leaks
 from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics
 from experiments.evaluation.metrics import softmax
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import ENSEMBLE, ensemble_tables
-from experiments.runs.layout import LOGITS, SCORES, first_phase_of, logits_files
+from experiments.runs.layout import LOGITS, SCORES, logits_files
+from experiments.runs.lineage import first_phase
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Ensemble
@@ -56,7 +57,7 @@ def run(settings: Settings) -> None:
     rows = clips.indices("validation") if clips.has_validation else np.zeros(0, int)
     labels, held_out = clips.labels[rows], members[:, rows]
     if own.temperature or own.weights == "fit":
-        held_out = read_several(_untold(paths, data), clips.filenames, clips.scenes)[:, rows]
+        held_out = read_several(_of_first_phases(paths), clips.filenames, clips.scenes)[:, rows]
     temperatures = [fit_temperature(m, labels) if own.temperature else 1.0 for m in held_out]
     scale = np.array(temperatures)[:, None, None]
     weights = _weights(own.weights, held_out / scale, labels, own.mean)
@@ -85,15 +86,11 @@ def run(settings: Settings) -> None:
     log.info("ensemble of %d: %s", len(names), this.folder / LOGITS)
 
 
-def _untold(paths: Sequence[Path], data: DataModule) -> list[Path]:
+def _of_first_phases(paths: Sequence[Path]) -> list[Path]:
     """The files whose answers to the validation clips weights and temperatures are fitted to: of a teacher that was
     trained twice (refit=true) that of its first phase, which was not trained on these clips."""
-    found = []
-    for path in paths:
-        first = first_phase_of(path.resolve().parent) / path.name
-        refitted = read_identity(path).get("trained_on") == data.with_all_trained.fingerprint["clips"]
-        found.append(first if refitted and first.exists() else path)
-    return found
+    firsts = [first_phase(path.resolve().parent) for path in paths]
+    return [path if first is None else first / path.name for path, first in zip(paths, firsts, strict=True)]
 
 
 def _show(folder: Path, names: Sequence[str]) -> None:

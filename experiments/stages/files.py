@@ -50,7 +50,7 @@ def require_made(settings: Settings, layout: Layout) -> None:
 def _refuse(problems: list[str]) -> None:
     problems = list(dict.fromkeys(problems))
     if problems:
-        raise UserError(problems[0] if len(problems) == 1 else f"files are missing:\n{listed(problems)}")
+        raise UserError(problems[0] if len(problems) == 1 else f"these files cannot be read:\n{listed(problems)}")
 
 
 def _problems(key: str, path: Path) -> list[str]:

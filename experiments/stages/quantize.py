@@ -32,6 +32,7 @@ from experiments.settings.shared import Settings
 from experiments.settings.stages import Quantize
 from experiments.stages.context import layout_of, new_run
 from experiments.stages.training import (
+    fitted_identity,
     fitted_recipe,
     require_trainable,
     spectrogram_shape,
@@ -95,7 +96,7 @@ def run(settings: Settings) -> None:
     if targets is not None:
         inputs["logits"] = targets.fingerprint
         recipe = fitted_recipe(settings, "quantize", own.fit, data)
-        depends_on["batch_size"] = recipe.batch_size
+        depends_on |= {"batch_size": recipe.batch_size, **fitted_identity(settings, own.fit, recipe)}
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
     task = _Task(settings, data, path, network, blueprint, front_end, targets, recipe, this)
@@ -238,6 +239,7 @@ def _depends_on(settings: Settings) -> dict[str, Any]:
     if settings.of(Quantize).method == "ptq":
         del quantize["fit"]
         return found
+    del quantize["fit"]["least_steps"], quantize["fit"]["rate_steps"]
     student = dataclasses.asdict(settings.student)
     taught = {key: student[key] for key in ("augment", "distill")}
     return found | taught | {"learns_from": settings.distill, "epochs": settings.epochs, **computing(settings.fabric)}

@@ -18,8 +18,9 @@ from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.runs.reader import read_energy
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, network_identity, new_run
+from experiments.stages.context import layout_of, network_identity, new_run, require_names
 from experiments.stages.training import (
+    first_phase_inputs,
     require_trainable,
     spectrogram_shape,
     student_arguments,
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 def check(settings: Settings) -> None:
     """See settings/stages.py. The network is built and counted for clips of the length that is asked for."""
     student = settings.student
-    layout_of(settings).folder("student")
+    require_names(settings, "student")
     student_loss(student.distill)
     if settings.distill != "none" and settings.logits is None and student.distill.weights is not None:
         convex("student.distill.weights", student.distill.weights, 1, of="file")
@@ -74,7 +75,7 @@ def run(settings: Settings) -> None:
             "distill": settings.distill,
             **training_identity(settings, student.fit, recipe),
         },
-        inputs={**data.fingerprint, "logits": targets.fingerprint},
+        inputs={**data.fingerprint, "logits": targets.fingerprint, **first_phase_inputs(settings, "student")},
         sources=targets.paths,
     )
     if is_done(this, CHECKPOINT):

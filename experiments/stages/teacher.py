@@ -27,9 +27,10 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, TeacherSettings
-from experiments.stages.context import layout_of, network_identity, new_run
+from experiments.stages.context import layout_of, network_identity, new_run, require_names
 from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.training import (
+    first_phase_inputs,
     require_trainable,
     spectrogram_shape,
     trainer_of,
@@ -49,7 +50,7 @@ log = logging.getLogger(__name__)
 def check(settings: Settings) -> None:
     """See settings/stages.py. The network is built once, without weights that are to be fetched."""
     teacher = settings.teacher
-    layout_of(settings).folder("teacher")
+    require_names(settings, "teacher")
     shifts_of(teacher.shifts, teacher.augment.roll)
     if settings.only is not None:
         trainer_of(settings, teacher.fit, teacher.augment).require_possible()
@@ -94,7 +95,7 @@ def _longest(settings: Settings, samples: int) -> int:
 
 def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run, Path]:
     """The run and its checkpoint, trained now if it is not there."""
-    teacher, inputs = settings.teacher, dict(data.fingerprint)
+    teacher, inputs = settings.teacher, {**data.fingerprint, **first_phase_inputs(settings, "teacher")}
     if teacher.weights:
         inputs["weights"] = weights_digest(_weights_files(teacher))
     asked = network_identity(teacher)

@@ -9,10 +9,12 @@ import torch
 
 from data.augmentation import Augmentation
 from data.errors import UserError
+from data.files import file_sha256
 from data.front_ends import build_front_end
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import computing
-from experiments.runs.layout import FIRST_PHASE, first_phase_of, logits_files
+from experiments.runs.layout import CHECKPOINT, FIRST_PHASE, first_phase_of, logits_files
+from experiments.runs.lineage import FIRST
 from experiments.runs.reader import read_run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, StudentSettings
@@ -21,6 +23,8 @@ from experiments.training.budget import fitted, refitted
 from experiments.training.distillation import Targets, read_targets
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
+
+REFIT = "refit=true, which chooses the number of steps,"
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +82,7 @@ def what_is_trained(
     used = fitted_recipe(settings, stage, recipe, data)
     if not settings.refit:
         return used, data
-    data.require_validation("refit=true, which chooses the number of steps,")
+    data.require_validation(REFIT)
     run(renamed(dataclasses.replace(settings, refit=False), FIRST_PHASE))
     first = first_phase_of(layout_of(settings).folder(stage))
     train, held_out = (len(data.clips.indices(split)) for split in ("train", "validation"))
@@ -97,10 +101,22 @@ def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[
     found: dict[str, object] = {"seed": settings.seed, "epochs": settings.epochs, "batch_size": used.batch_size}
     if settings.refit:
         found["refit"] = True
-    asked, names = recipe.lasting(settings.epochs), ("epochs", "learning_rate")
-    if any(getattr(used, name) != getattr(asked, name) for name in names):  # runs of earlier versions lack it
-        found["fitted"] = {name: getattr(used, name) for name in names}
-    return found | computing(settings.fabric)
+    return found | fitted_identity(settings, recipe, used) | computing(settings.fabric)
+
+
+def fitted_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:
+    """What fitting a recipe to the clips has changed of it, if anything: runs of earlier versions know nothing of it.
+    How many epochs a first phase chose is a result of it (see first_phase_inputs) and no setting."""
+    asked, names = recipe.lasting(settings.epochs), ("learning_rate", *(() if settings.refit else ("epochs",)))
+    changed = {name: getattr(used, name) for name in names if getattr(used, name) != getattr(asked, name)}
+    return {"fitted": changed} if changed else {}
+
+
+def first_phase_inputs(settings: Settings, stage: str) -> dict[str, str]:
+    """The input that a run with refit=true has: the checkpoint of its first phase."""
+    if not settings.refit:
+        return {}
+    return {FIRST: file_sha256(first_phase_of(layout_of(settings).folder(stage)) / CHECKPOINT)}
 
 
 def targets_of(settings: Settings, data: DataModule) -> Targets:

@@ -54,7 +54,8 @@ def fitted(
 
 
 def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, all_clips: int) -> Recipe:
-    """The recipe for all train clips: as many steps as a training was best with, its schedule scaled along.
+    """The recipe for all train clips: as many steps as a training was best with, its schedule scaled along; the last
+    weights are kept.
 
     Args:
         recipe: of that training, fitted to its clips.
@@ -64,7 +65,8 @@ def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, al
     """
     best = min(rows, key=lambda row: row["validation/log_loss"])["epoch"] if recipe.keep == "best" else recipe.epochs
     steps = round(best) * (clips // recipe.batch_size)
-    return recipe.lasting(max(1, round(steps / (all_clips // recipe.batch_size))))
+    epochs = max(1, round(steps / (all_clips // recipe.batch_size)))
+    return replace(recipe.lasting(epochs), keep="last", least_steps=None)
 
 
 def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:

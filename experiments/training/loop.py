@@ -130,7 +130,7 @@ def fit(
             "clips_per_second": steps * train.batch_size / seconds,
         }
         if validation is None:
-            is_finite = all(bool(parameter.isfinite().all()) for parameter in validated.parameters())
+            is_finite = all(bool(value.isfinite().all()) for value in validated.state_dict().values())
         else:
             probabilities, labels = predict(validated, front_end, validation, fabric)
             row["validation/accuracy"] = macro_accuracy(probabilities, labels)
