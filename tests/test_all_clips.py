@@ -38,6 +38,7 @@ def test_a_data_set_may_be_without_validation_clips_only_where_that_is_asked_for
         found.indices("validation")
 
 
+@pytest.mark.slow  # trains a teacher and two students: ten seconds
 def test_all_train_clips_are_trained_on_and_the_last_weights_kept(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: no metric of validation anywhere; the weights that are kept are those of the last epoch, as the same
     command with keep=last says; what is fitted on validation clips is refused."""

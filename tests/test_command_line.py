@@ -575,6 +575,7 @@ def test_a_reader_that_leaves_gets_no_complaint(words: str, unbuffered: str, tmp
     assert result.returncode in (0, 1)
 
 
+@pytest.mark.slow  # trains in three of them: five seconds
 def test_many_commands_run_in_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -94,7 +94,8 @@ def test_targets_are_of_the_mean_or_of_each_shift(tmp_path: Path) -> None:
         writer.fill(range(2), number * values)
         writer.seal()
     paths = [tmp_path / "1.h5", tmp_path / "3.h5"]
-    data = SimpleNamespace(clips=SimpleNamespace(filenames=names[::-1], scenes=scenes), fingerprint={"clips": "clips"})
+    clips = SimpleNamespace(filenames=names[::-1], scenes=scenes)
+    data = SimpleNamespace(clips=clips, before=None, fingerprint={"clips": "clips"})
     mean = read_targets(paths, data, Distillation(weights=[1, 1]))
     np.testing.assert_allclose(mean.logits, 2 * values[::-1].mean(axis=1))
     assert (mean.paths, mean.shifts) == (tuple(paths), None)

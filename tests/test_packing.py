@@ -236,6 +236,7 @@ def suicidal(root: Path, cache: Path, count: int, at: int) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
 
 
+@pytest.mark.slow  # kills many processes: seven seconds
 def test_a_packing_that_is_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
     """Oracle: an undisturbed store, byte for byte (waves, scales, names and everything else); and that no clip which
     was finished before a kill is unfinished after it."""

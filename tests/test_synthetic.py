@@ -28,6 +28,7 @@ def test_it_looks_like_the_real_set(miniature: ClipSet) -> None:
     assert len(list((miniature.root / IMPULSE_FOLDER).glob("*.wav"))) > 4
 
 
+@pytest.mark.slow  # makes three data sets: nine seconds
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(miniature: ClipSet, tmp_path: Path) -> None:
     """Oracle: equality of every file, and inequality of recordings."""
     again = write_synthetic(tmp_path / "again", seed=0)

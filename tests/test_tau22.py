@@ -164,6 +164,7 @@ def test_subsets_that_are_not_nested_are_refused(tmp_path: Path) -> None:
     assert f"1 clips of the 50 % subset are not in the 100 % one:\n  {name_of(9)}" in str(caught.value)
 
 
+@pytest.mark.slow  # reads the official lists five times: seven seconds
 def test_the_2024_subsets_have_their_published_sizes(official: Path, shared_data: Path) -> None:
     """Oracle: 6,980 / 13,960 / 34,900 / 69,800 rows (DCASE 2024 Task 1)."""
     for percent, rows in {5: 6_980, 10: 13_960, 25: 34_900, 50: 69_800}.items():

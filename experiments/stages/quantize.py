@@ -96,7 +96,7 @@ def run(settings: Settings) -> None:
     if targets is not None:
         inputs["logits"] = targets.fingerprint
         recipe = fitted_recipe(settings, "quantize", own.fit, data)
-        depends_on |= {"batch_size": recipe.batch_size, **fitted_identity(settings, own.fit, recipe)}
+        depends_on |= {"batch_size": recipe.batch_size, **fitted_identity(own.fit.lasting(settings.epochs), recipe)}
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
     task = _Task(settings, data, path, network, blueprint, front_end, targets, recipe, this)

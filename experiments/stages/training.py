@@ -101,13 +101,16 @@ def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[
     found: dict[str, object] = {"seed": settings.seed, "epochs": settings.epochs, "batch_size": used.batch_size}
     if settings.refit:
         found["refit"] = True
-    return found | fitted_identity(settings, recipe, used) | computing(settings.fabric)
+    # How many epochs a first phase chose is a result of it (see first_phase_inputs) and no setting.
+    names = ("learning_rate",) if settings.refit else ("epochs", "learning_rate")
+    return found | fitted_identity(recipe.lasting(settings.epochs), used, names) | computing(settings.fabric)
 
 
-def fitted_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:
-    """What fitting a recipe to the clips has changed of it, if anything: runs of earlier versions know nothing of it.
-    How many epochs a first phase chose is a result of it (see first_phase_inputs) and no setting."""
-    asked, names = recipe.lasting(settings.epochs), ("learning_rate", *(() if settings.refit else ("epochs",)))
+def fitted_identity(
+    asked: Recipe, used: Recipe, names: Sequence[str] = ("epochs", "learning_rate")
+) -> dict[str, object]:
+    """What fitting a recipe to the clips has changed of it, of these names; nothing if it has changed nothing, because
+    runs of earlier versions know nothing of it."""
     changed = {name: getattr(used, name) for name in names if getattr(used, name) != getattr(asked, name)}
     return {"fitted": changed} if changed else {}
 
