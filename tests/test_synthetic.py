@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 from sklearn.linear_model import LogisticRegression
