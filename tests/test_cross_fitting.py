@@ -64,3 +64,11 @@ def test_a_class_that_a_fold_takes_whole_is_named_before_a_training(tmp_path: Pa
     assert "teacher.folds=2: all train clips of these classes are in one fold" in refused.stderr
     assert "rare" in refused.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_folds_and_refit_are_not_combined(tmp_path: Path) -> None:
+    """Oracle: the message: with both, every fold's teacher would have been trained on the validation clips."""
+    refused = run(tmp_path, "stage=teacher", "teacher.folds=3", "refit=true", *TEACHER)
+    assert refused.returncode == 1
+    assert "teacher.folds and refit=true" in refused.stderr
+    assert not (tmp_path / "cache").exists()

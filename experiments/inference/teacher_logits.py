@@ -16,9 +16,12 @@ from torch import nn
 from data.errors import UserError
 from data.front_ends import FrontEnd
 from data.logits import LogitsWriter
+from data.scenes import ClipSet
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import exchange
 from experiments.distributed.processes import is_first
+from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
+from experiments.evaluation.metrics import softmax
 from experiments.inference.network import logits_of
 
 BATCH = 64
@@ -61,6 +64,22 @@ def require_room(arguments: Mapping[str, object], front_end: FrontEnd, samples: 
     if isinstance(room, int) and (needed := front_end.frames(samples)) > room:
         seconds = samples / front_end.sample_rate
         raise UserError(f"teacher.arguments.frames={room} is too few for {seconds:g} s: train one with {needed}")
+
+
+def evaluate_and_seal(writer: LogitsWriter, clips: ClipSet, folder: Path) -> dict[str, float]:
+    """Metrics of logits that are all written, and the tables of evaluate_and_save; the file gets its final name.
+
+    Args:
+        writer: filled, and not yet sealed.
+        clips: the data set.
+        folder: of the run.
+    """
+    logits, scores = writer.values(), dict[str, float]()
+    if clips.has_validation:
+        scores |= split_metrics(clips, "validation", softmax(logits[clips.indices("validation")]))
+    scores |= evaluate_and_save(clips, softmax(logits[clips.indices("test")]), folder)
+    writer.seal(**{f"{split}_accuracy": scores[f"{split}/accuracy"] for split in clips.scored})
+    return scores
 
 
 def write_logits(

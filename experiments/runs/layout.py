@@ -31,7 +31,9 @@ RESULTS = (
 )
 
 FIRST_PHASE = ".held_out"  # ends the name of the run that chose the number of steps of a run with refit=true
-_PART = re.compile(r"\.(held_out|fold\d+)(?=$|\.|/)")  # ends the names of runs that are part of another one
+FOLD = ".fold"  # and a number end the names of the runs of teacher.folds
+# Ends the names of runs that are part of another one.
+_PART = re.compile(rf"({re.escape(FIRST_PHASE)}|{re.escape(FOLD)}\d+)(?=$|\.|/)")
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

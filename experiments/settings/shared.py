@@ -158,6 +158,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_valid(self, "")
+        if self.refit and self.teacher.folds is not None:  # all of their teachers would hear the validation clips
+            raise UserError("teacher.folds and refit=true are two answers to the same question: give one of them")
 
     def of(self, kind: type[Own]) -> Own:
         """What a stage declared for itself."""

@@ -20,10 +20,10 @@ from data.logits_file import BY_SHIFT
 from data.splits import location_folds
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.processes import is_first
-from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics
 from experiments.evaluation.metrics import macro_accuracy, softmax
+from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
-from experiments.runs.layout import LOGITS
+from experiments.runs.layout import FOLD, LOGITS
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, network_identity, new_run, renamed
 
@@ -51,10 +51,11 @@ def cross_fit(settings: Settings, data: DataModule, train: Callable[[Settings, D
             f"teacher.folds={teacher.folds}: all train clips of these classes are in one fold of the locations, whose "
             f"teacher could not learn them:\n{listed(lost)}\ngive them more locations, or leave teacher.folds out"
         )
+    own = [np.array([row for row in clips.indices("train") if clips.clips[row].location in some]) for some in folds]
     paths = []
-    for number, part in enumerate(parts):
-        log.info("fold %d of %d, %d clips held out", number, len(parts), len(part.clips.indices("unused")))
-        one = renamed(replace(settings, teacher=replace(teacher, folds=None)), f".fold{number}")
+    for number, (part, rows) in enumerate(zip(parts, own, strict=True)):
+        log.info("fold %d of %d, %d clips held out", number, len(parts), len(rows))
+        one = renamed(replace(settings, teacher=replace(teacher, folds=None)), f"{FOLD}{number}")
         train(one, part)
         paths.append(layout_of(one).folder("teacher") / LOGITS)
     this = new_run(
@@ -69,7 +70,6 @@ def cross_fit(settings: Settings, data: DataModule, train: Callable[[Settings, D
     column = BY_SHIFT if teacher.shifts > 1 else "logits"
     several = read_several(paths, clips.filenames, clips.scenes, column)
     together = several.mean(axis=0)
-    own = [np.array([row for row in clips.indices("train") if clips.clips[row].location in some]) for some in folds]
     for logits, rows in zip(several, own, strict=True):
         together[rows] = logits[rows]
     this.start()
@@ -84,9 +84,7 @@ def cross_fit(settings: Settings, data: DataModule, train: Callable[[Settings, D
     writer = LogitsWriter(this.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **data.fingerprint}, shifts)
     writer.fill(range(len(together)), together)
     logits, rows = writer.values(), clips.indices("train")
-    scores = logits_metrics(clips, logits)
-    scores |= evaluate_and_save(clips, softmax(logits[clips.indices("test")]), this.folder)
-    writer.seal(**{f"{split}_accuracy": scores[f"{split}/accuracy"] for split in clips.scored})
+    scores = evaluate_and_seal(writer, clips, this.folder)
     finish(this, scores)
     log.info(
         "teachers of %d folds: accuracy on train clips that they were not trained on %.3f, test accuracy %.3f (%s)",

@@ -14,8 +14,8 @@ from data.files import file_sha256
 from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
 from experiments.datasets.datamodule import prepare, warn_of_leaks
-from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics
-from experiments.evaluation.metrics import softmax
+from experiments.evaluation.evaluate import logits_metrics
+from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import ENSEMBLE, ensemble_tables
 from experiments.runs.layout import LOGITS, SCORES, logits_files
@@ -52,12 +52,13 @@ def run(settings: Settings) -> None:
         return
 
     warn_of_leaks(paths, data)
+    answered = members  # by these logits of the validation clips it is fitted
     if own.temperature or own.weights == "fit":
         data.require_validation("ensemble.weights=fit or ensemble.temperature=true")
+        if (firsts := _of_first_phases(paths)) != paths:
+            answered = read_several(firsts, clips.filenames, clips.scenes)
     rows = clips.indices("validation") if clips.has_validation else np.zeros(0, int)
-    labels, held_out = clips.labels[rows], members[:, rows]
-    if own.temperature or own.weights == "fit":
-        held_out = read_several(_of_first_phases(paths), clips.filenames, clips.scenes)[:, rows]
+    labels, held_out = clips.labels[rows], answered[:, rows]
     temperatures = [fit_temperature(m, labels) if own.temperature else 1.0 for m in held_out]
     scale = np.array(temperatures)[:, None, None]
     weights = _weights(own.weights, held_out / scale, labels, own.mean)
@@ -69,8 +70,6 @@ def run(settings: Settings) -> None:
     for name, logits in zip(names, members, strict=True):
         scores |= {f"{name}/{metric}": value for metric, value in logits_metrics(clips, logits).items()}
     this.start()
-    scores |= logits_metrics(clips, together)
-    scores |= evaluate_and_save(clips, softmax(together[clips.indices("test")]), this.folder)
     trained_on = {str(read_identity(path).get("trained_on")) for path in paths}
     identity = {
         "teacher": "ensemble",
@@ -80,7 +79,7 @@ def run(settings: Settings) -> None:
     }
     writer = LogitsWriter(this.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **data.fingerprint})
     writer.fill(range(len(together)), together)
-    writer.seal(**{f"{split}_accuracy": scores[f"{split}/accuracy"] for split in clips.scored})
+    scores |= evaluate_and_seal(writer, clips, this.folder)
     finish(this, scores)
     _show(this.folder, names)
     log.info("ensemble of %d: %s", len(names), this.folder / LOGITS)

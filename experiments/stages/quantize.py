@@ -159,11 +159,11 @@ def _make_integers(task: _Task) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
     own, folder = task.own, task.run.folder
     folded = fold(task.network, task.shape)
-    untold = folded
+    measured = folded
     if own.bits == "auto":
         task.data.require_validation("quantize.bits=auto, which measures the layers' sensitivities,")
-        untold = fold(not_validated_on(task.path, task.data.fingerprint["clips"]), task.shape)
-    bits, sensitivities = choose_bits(own.bits, own.budget, untold, lambda: task.spectrograms("validation"))
+        measured = fold(not_validated_on(task.path, task.data.fingerprint["clips"]), task.shape)
+    bits, sensitivities = choose_bits(own.bits, own.budget, measured, lambda: task.spectrograms("validation"))
     folded, integers = calibrated(
         folded,
         task.spectrograms("train"),

@@ -17,9 +17,7 @@ from data.logits_file import is_current
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
-from experiments.evaluation.evaluate import evaluate_and_save, logits_metrics
-from experiments.evaluation.metrics import softmax
-from experiments.inference.teacher_logits import require_room, shifts_of, write_logits
+from experiments.inference.teacher_logits import evaluate_and_seal, require_room, shifts_of, write_logits
 from experiments.report.publish import finish, is_done
 from experiments.runs.claims import claim
 from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
@@ -217,10 +215,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
         (run.folder / SCORES).unlink(missing_ok=True)  # they are of the logits that are replaced now
     writer = write_logits(fabric, target, data, network, front_end.to(fabric.device), identity=identity, shifts=shifts)
     if writer is not None:
-        logits, clips = writer.values(), data.clips
-        scores = logits_metrics(clips, logits)
-        scores |= evaluate_and_save(clips, softmax(logits[clips.indices("test")]), run.folder)
-        writer.seal(**{f"{split}_accuracy": scores[f"{split}/accuracy"] for split in clips.scored})
+        scores = evaluate_and_seal(writer, data.clips, run.folder)
         finish(run, scores | read_energy(run.folder))
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("teacher: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, run.folder)
