@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,13 +17,15 @@ import torch
 import students
 import teachers
 from data.errors import UserError
+from data.readers import readers
 from data.registry import discover
 from experiments.inference.classifier import load_classifier
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import EXAMPLE, About, read_about
 from experiments.submission.describe import System, description
+from experiments.submission.entries import Entry, entry_warnings
 from experiments.submission.lineage import Lineage
-from experiments.submission.report_tables import data, overview, references
+from experiments.submission.report_tables import data, overview, references, training
 from students import build_student, find_student, list_students
 from students.quantize.fold import fold
 from teachers import build_teacher, find_teacher, list_teachers
@@ -121,6 +124,25 @@ def test_what_new_modules_declare_is_in_the_submission(throw_away: None, small_m
     systems = [System(LABEL, history, meta)]
     assert {"J. Doe, Slim teachers, 2025.", "J. Roe, Slender students, 2025."} <= set(references(systems))
     assert dict(overview(systems))["teachers"] == "slim (linear model, 0)"
+
+
+def test_what_a_student_began_with_is_declared(small_model: Path, about: About) -> None:
+    """Oracle: by hand: the run's name and its data set's title, in the report and the description; data that are not
+    the challenge's are to be declared by the authors."""
+    plain = lineage("cp_mobile")
+    earlier = replace(run_files("student/before", {}), config="data: {kind: folder}")
+    history = replace(plain, pretrained=(earlier,))
+    classifier = load_classifier(small_model)
+    systems = [System(LABEL, each, description(each, classifier, about, LABEL)) for each in (plain, history)]
+    title = readers()["folder"].title
+    assert {row[0]: row[1:] for row in training(systems)}["begins with"] == [
+        "random weights",
+        f"before ({title})",
+    ]
+    pipelines = [system.meta["system"]["description"]["pipeline"] for system in systems]
+    assert pipelines == ["training, weight quantization", "pretraining, training, weight quantization"]
+    (warning,) = entry_warnings([Entry(system, classifier) for system in systems])
+    assert warning.startswith("before, with which the student began, learnt from data=folder: name it")
 
 
 def test_a_builder_that_is_not_installed_is_an_error(small_model: Path, about: About) -> None:

@@ -83,6 +83,23 @@ def test_learning_from_labels_has_no_teacher(tmp_path: Path) -> None:
     assert {phase: entry["kWh"] for phase, entry in found.items()} == {"training/student": 3, "training/all": 3}
 
 
+def test_what_a_student_began_with_is_counted_with_its_teachers(tmp_path: Path) -> None:
+    """Oracle: by hand: a student (1) that began with one (2) that began with one (4); the last had a teacher (8). If
+    that one is gone, the sums are not known."""
+    logits = a_run(tmp_path / "teacher/t", "logits.h5", kwh=8)
+    eldest = a_run(tmp_path / "student/a", "checkpoint.safetensors", {"logits": logits}, kwh=4)
+    middle = a_run(tmp_path / "student/b", "checkpoint.safetensors", {"logits": "", "weights": eldest}, kwh=2)
+    student = a_run(tmp_path / "student/c", "checkpoint.safetensors", {"logits": "", "weights": middle}, kwh=1)
+    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
+    model = tmp_path / "quantize/q/model.tflite"
+    assert cost(model, student, tmp_path) == [None, 7, 8]
+    (tmp_path / "student/a/checkpoint.safetensors").unlink()
+    found = trainings(model, {"checkpoint_sha256": student}, tmp_path)
+    assert found["training/all"]["kWh"] is None
+    (why,) = found["training/student"]["missing"]
+    assert why == f"no run in {tmp_path / 'student'} has the checkpoint.safetensors {eldest[:12]}"
+
+
 def twins(tmp_path: Path, stage: str, file: str, inputs: dict | None = None, settings: dict | None = None) -> str:
     """Runs a, b and c of a stage with equal files, of 1, 2 and 4 kWh; returns the files' fingerprint."""
     for name, kwh in (("a", 1), ("b", 2), ("c", 4)):

@@ -246,6 +246,8 @@ WRONG = {
     "teacher teacher.weights=/dev/zero": "/dev/zero",
     "teacher teacher.weights=/tmp": "/tmp",
     "teacher teacher.weights=no.pt": "no.pt",
+    "student student.weights=no.safetensors": "student.weights=no.safetensors does not exist",
+    "student student.weights=/tmp": "student.weights=/tmp is a folder: name a file in it",
     "teacher fabric.accelerator=tpu": "fabric.accelerator=tpu",
     "teacher fabric.precision=64": "unknown fabric.precision",
     "teacher fabric.num_nodes=2": "fabric.num_nodes=2: start the command on every machine",
@@ -320,7 +322,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
         f"{type(own).__name__.lower()}.{key}": value for own in found.own.values() for key, value in vars(own).items()
     }
     values |= vars(found) | {f"data.{key}": value for key, value in vars(found.data).items()}
-    values["teacher.weights"] = found.teacher.weights
+    values |= {"teacher.weights": found.teacher.weights, "student.weights": found.student.weights}
     assert {key: values[key] for key in PATHS} == {key: f"{tmp_path}/a b, {key}" for key in PATHS}
     assert resolve(["rank", "runs=~root/x"]).runs == os.path.expanduser("~root/x")
 

@@ -23,6 +23,7 @@ DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no membe
 SHORT = 12  # digits of a fingerprint that are shown
 
 FIRST = "first_phase"  # input of a run with refit=true: the checkpoint of its first phase
+PRETRAINED = "weights"  # input of a student that began with the checkpoint of another one
 
 
 class Needed(NamedTuple):
@@ -53,13 +54,35 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | 
     digest = str(metadata.get("checkpoint_sha256"))
     readers = [needed(folder, digest) for folder in quantized] or [Needed(digest, [], this.name)]
     students, missing = _all_written(runs / "student", CHECKPOINT, readers)
-    found["training/student"] = _entry("student", students, missing)
-    teachers, missing = teachers_behind(runs, [*trained, *students])
+    earlier, gone = pretrained_by(runs, students)
+    found["training/student"] = _entry("student", [*students, *earlier], [*missing, *gone])
+    teachers, missing = teachers_behind(runs, [*trained, *students, *earlier])
     if not students:
         missing.append("the student's teachers: its own run is not known")
     if teachers or missing:
         found["training/teacher"] = _entry("teacher", teachers, missing)
     return {**found, "training/all": _sum(list(found.values()))}
+
+
+def pretrained_by(runs: Path, students: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The runs whose checkpoints some students began with, those that these began with, and so on; and in words what
+    was not found.
+
+    Args:
+        runs: the folder of all runs.
+        students: their folders.
+    """
+    found: dict[Path, Path] = {}
+    missing: list[str] = []
+    latest = list(students)
+    while latest:
+        folders, gone = _all_written(
+            runs / "student", CHECKPOINT, [each for folder in latest for each in _inputs(folder, PRETRAINED)]
+        )
+        missing += gone
+        latest = [folder for folder in folders if folder.resolve() not in found]
+        found |= {folder.resolve(): folder for folder in latest}
+    return list(found.values()), missing
 
 
 def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], list[str]]:

@@ -105,6 +105,9 @@ class StudentSettings:
 
     builder: str = setting("module in students/")
     size: str | None = setting("a published size, or widest: the most channels within the limits", default=None)
+    weights: str | None = setting(
+        "checkpoint of another student to begin from, of any classes; null: random weights", is_path=True, default=None
+    )
     arguments: dict[str, Any] = setting("of the builder", default_factory=dict)
     mel: dict[str, Any] = setting("kind and arguments of the front end", default_factory=dict)
     augment: Augmentation = setting("", default_factory=Augmentation)

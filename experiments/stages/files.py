@@ -58,7 +58,7 @@ def _problems(key: str, path: Path) -> list[str]:
     if not path.exists():
         return [f"{key}={path} does not exist"]
     if path.is_dir():
-        return [f"{key}={path} is a folder: name a file in it"] if key in MADE_BY else []
+        return [f"{key}={path} is a folder: name a file in it"] if key in {*MADE_BY, "student.weights"} else []
     return [] if path.is_file() else [f"{key}={path} is no regular file: name another"]
 
 
@@ -69,6 +69,8 @@ def _named(settings: Settings) -> Iterator[tuple[str, Any]]:
         for key in {*MADE_BY} & {*stage.reads}:
             if value := getattr(settings, key):
                 yield key, value
+        if "student" in stage.reads and settings.student.weights:
+            yield "student.weights", settings.student.weights
         if "data" in stage.reads and settings.data.impulses:
             yield "data.impulses", settings.data.impulses
         if stage.own is not None:

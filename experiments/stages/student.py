@@ -2,10 +2,12 @@
 
 import dataclasses
 import logging
+from pathlib import Path
 
 import torch
 
 from data.errors import UserError, listed
+from data.files import file_sha256
 from data.front_ends import build_front_end
 from data.logits import convex
 from experiments.datasets.datamodule import prepare
@@ -14,7 +16,8 @@ from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.network import predict
 from experiments.report.publish import finish, is_done
-from experiments.runs.layout import CHECKPOINT, logits_files
+from experiments.runs.layout import CHECKPOINT, first_phase_of, logits_files
+from experiments.runs.lineage import PRETRAINED
 from experiments.runs.reader import read_energy
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
@@ -31,6 +34,7 @@ from experiments.stages.training import (
 )
 from experiments.training import checkpoint
 from experiments.training.distillation import student_loss
+from experiments.training.pretrained import begin_from, read_pretrained
 from students import build_student
 from students.complexity import torch_complexity
 from students.limits import Complexity, over_limits
@@ -54,8 +58,13 @@ def check(settings: Settings) -> None:
         raise UserError("augment.crop=true is for teachers: a student's target logits are of whole clips")
     shape = spectrogram_shape(settings, "student")
     require_trainable(settings, "student", student.fit, student.augment, shape)
-    network = build_student(student.builder, **student_arguments(student, 10, shape))
+    arguments = student_arguments(student, 10, shape)
+    network = build_student(student.builder, **arguments)
     _require_limits(settings, torch_complexity(network, shape), said=False)
+    if (path := _weights(settings)) and student.size != WIDEST:  # whose width depends on the classes, not yet known
+        scenes = tuple(map(str, range(10)))
+        wanted = checkpoint.Blueprint(student.builder, arguments, student.mel, scenes, settings.data.sample_rate, "")
+        read_pretrained(path, wanted)
 
 
 def run(settings: Settings) -> None:
@@ -66,7 +75,7 @@ def run(settings: Settings) -> None:
         run(dataclasses.replace(phase, logits=_named_logits(settings)))  # of this name, and not of the other one
 
     recipe, data = what_is_trained(settings, "student", student.fit, data, run_first)
-    clips, targets = data.clips, targets_of(settings, data)
+    clips, targets, weights = data.clips, targets_of(settings, data), _weights(settings)
     this = new_run(
         settings,
         "student",
@@ -75,8 +84,13 @@ def run(settings: Settings) -> None:
             "distill": settings.distill,
             **training_identity(settings, student.fit, recipe),
         },
-        inputs={**data.fingerprint, "logits": targets.fingerprint, **first_phase_inputs(settings, "student")},
-        sources=targets.paths,
+        inputs={
+            **data.fingerprint,
+            "logits": targets.fingerprint,
+            **({PRETRAINED: file_sha256(weights)} if weights else {}),
+            **first_phase_inputs(settings, "student"),
+        },
+        sources=[*targets.paths, *([weights] if weights else [])],
     )
     if is_done(this, CHECKPOINT):
         return
@@ -91,6 +105,11 @@ def run(settings: Settings) -> None:
     cost = torch_complexity(network, shape)
     _require_limits(settings, cost)
 
+    blueprint = checkpoint.Blueprint(
+        student.builder, arguments, student.mel, clips.scenes, settings.data.sample_rate, data.fingerprint["clips"]
+    )
+    if weights:
+        begin_from(weights, network, blueprint)
     log.info("student %s: labels%s", student.builder, "".join(f", {path}" for path in targets.paths))
     network = trainer_of(settings, recipe, student.augment).train(
         this,
@@ -100,9 +119,6 @@ def run(settings: Settings) -> None:
         loss=student_loss(student.distill, network),
         targets=targets.logits,
         target_shifts=targets.shifts,
-    )
-    blueprint = checkpoint.Blueprint(
-        student.builder, arguments, student.mel, clips.scenes, settings.data.sample_rate, data.fingerprint["clips"]
     )
     if is_first():
         checkpoint.save(this.folder / CHECKPOINT, network, blueprint)
@@ -119,6 +135,20 @@ def run(settings: Settings) -> None:
         finish(this, scores)
         accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
         log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)
+
+
+def _weights(settings: Settings) -> Path | None:
+    """The checkpoint that the student begins with.
+
+    Raises:
+        UserError: it is the one that the student's own run writes.
+    """
+    if settings.student.weights is None:
+        return None
+    path, own = Path(settings.student.weights), layout_of(settings).folder("student")
+    if path.resolve().parent in [each.resolve() for each in (own, first_phase_of(own))]:
+        raise UserError(f"student.weights={path} is of this run itself: choose another name=...")
+    return path
 
 
 def _named_logits(settings: Settings) -> Paths:

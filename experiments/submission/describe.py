@@ -157,7 +157,7 @@ def _usage(lineage: Lineage, datasets: list[Mapping[str, Any]]) -> str | None:
 
 
 def _is_pretrained(lineage: Lineage) -> bool:
-    return any(map(is_pretrained, lineage.teachers))
+    return bool(lineage.pretrained) or any(map(is_pretrained, lineage.teachers))
 
 
 def _management(lineage: Lineage) -> list[str]:

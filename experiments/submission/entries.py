@@ -104,6 +104,11 @@ def entry_warnings(entries: Sequence[Entry]) -> list[str]:
     for system, _ in entries:
         if not is_of_challenge(kind := system.lineage.kind):
             found.append(f"{system.label}: its metrics are of data={kind}, not of the challenge's")
+        for run in system.lineage.pretrained:
+            if not is_of_challenge(kind := str(run.data.get("kind"))):
+                found.append(
+                    f"{run.name}, with which the student began, learnt from data={kind}: name it in external_datasets"
+                )
         for teacher in system.lineage.teachers:
             if not (known := pretraining_of(teacher)).is_complete:
                 weights = teacher.settings.get("teacher.weights") or known.source or "published weights"

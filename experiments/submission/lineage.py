@@ -12,7 +12,7 @@ from data.errors import UserError, listed
 from data.files import file_sha256
 from experiments.runs.formats import Metered
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
-from experiments.runs.lineage import needed, teachers_behind, trainings, written
+from experiments.runs.lineage import needed, pretrained_by, teachers_behind, trainings, written
 from experiments.runs.reader import RunFiles, find_record, is_run, read_run
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
@@ -29,11 +29,12 @@ class Lineage:
 
     Attributes:
         quantized, student: the runs.
-        teachers: of the student, and of training it as integers.
+        teachers: of the student, of those that it began with, and of training it as integers.
         energy: by phase: inference and baseline, as stage=energy metered this very file; training/..., see
             runs/lineage.py.
         data: the settings of `data` that the student was trained with.
         kind: of the data set that the metrics are of.
+        pretrained: the students that the student began with, the latest first.
     """
 
     quantized: RunFiles
@@ -42,6 +43,7 @@ class Lineage:
     energy: Mapping[str, Metered]
     data: Mapping[str, Any]
     kind: str
+    pretrained: tuple[RunFiles, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -80,12 +82,16 @@ def read_lineage(folder: Path) -> Lineage:
     if not students:
         raise UserError(f"{folder} was made of a student that is in none of {runs / 'student'}/*: restore it there")
     student = _run(students[0], "student")
-    teachers, missing = teachers_behind(runs, [folder, *students])
-    if missing:
+    earlier, gone = pretrained_by(runs, students)
+    teachers, missing = teachers_behind(runs, [folder, *students, *earlier])
+    if missing or gone:
         raise UserError(
-            f"{folder} learnt from teachers that are gone, and what they had learnt from must be declared; restore "
-            f"them:\n{listed(missing)}"
+            f"{folder} learnt from teachers that are gone, or began with students that are, and what they had learnt "
+            f"from must be declared; restore them:\n{listed([*missing, *gone])}"
         )
+    pretrained = tuple(_run(each, "student") for each in earlier)
+    for each in pretrained:
+        _data(each)  # which the report names
     return Lineage(
         quantized,
         student,
@@ -93,6 +99,7 @@ def read_lineage(folder: Path) -> Lineage:
         _inference(folder) | trainings(folder / MODEL, {"checkpoint_sha256": checkpoint}, runs),
         _data(student),
         _data(quantized)["kind"],
+        pretrained,
     )
 
 

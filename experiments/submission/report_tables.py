@@ -91,12 +91,17 @@ def training(systems: Sequence[System]) -> Rows:
 
         return values
 
+    def begins(s: System) -> str:
+        found = [f"{run.name} ({dataset_of(run.data).title})" for run in s.lineage.pretrained]
+        return ", from ".join(found) or "random weights"
+
     def quantised(s: System) -> str:
         return METHODS.get(method := s.lineage.quantized.settings["quantize.method"], method)
 
     return _rows(
         systems,
         {
+            "begins with": begins,
             "epochs": of("epochs", "student.fit.epochs"),
             "batch size": of("batch_size", "student.fit.batch_size"),
             "learning rate": of("student.fit.learning_rate"),
@@ -188,8 +193,8 @@ def references(systems: Sequence[System]) -> list[str]:
     """What the systems are made of, each once."""
     found = [TASK, DATA]
     for s in systems:
-        dataset = dataset_of(s.lineage.data)
-        found += [dataset.citation] if dataset.citation and not dataset.is_challenge else []  # TASK and DATA are its
+        for dataset in map(dataset_of, [s.lineage.data, *(run.data for run in s.lineage.pretrained)]):
+            found += [dataset.citation] if dataset.citation and not dataset.is_challenge else []  # TASK, DATA are its
         found.append(features_of(s.lineage.student).citation)
         found.append(student_of(s.lineage.student).citation)
         found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
