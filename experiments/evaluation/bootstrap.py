@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from experiments.evaluation.metrics import CLIP
+from experiments.evaluation.metrics import clip_losses
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -39,12 +39,12 @@ def metric_intervals(
         metric -> (low, high); nothing where there is one recording only, or where all draws agree (all items are right,
         or none is), which is due to their small number.
     """
-    right, losses = (probabilities.argmax(1) == labels).astype(float), _losses(probabilities, labels)
-    found = _intervals(right, losses, labels, probabilities.shape[1], recordings, seed)
+    right, losses = (probabilities.argmax(1) == labels).astype(float), clip_losses(probabilities, labels)
+    found = mean_intervals(right, losses, labels, probabilities.shape[1], recordings, seed)
     names = np.asarray(recordings)
     for name, items in subsets.items():
         one_class = np.zeros(items.sum(), dtype=int)
-        own = _intervals(right[items], losses[items], one_class, 1, names[items].tolist(), seed)
+        own = mean_intervals(right[items], losses[items], one_class, 1, names[items].tolist(), seed)
         found |= {f"accuracy/{name}": own["accuracy"]} if own else {}
     return {name: (low, high) for name, (low, high) in found.items() if low < high}
 
@@ -55,19 +55,28 @@ def difference_intervals(
     """95 % intervals of first minus second: both are probabilities (n, classes) of the same items; the rest is as of
     metric_intervals."""
     right = (first.argmax(1) == labels).astype(float) - (second.argmax(1) == labels)
-    losses = _losses(first, labels) - _losses(second, labels)
-    return _intervals(right, losses, labels, first.shape[1], recordings, seed)
+    losses = clip_losses(first, labels) - clip_losses(second, labels)
+    return mean_intervals(right, losses, labels, first.shape[1], recordings, seed)
 
 
-def _intervals(
+def mean_intervals(
     right: np.ndarray,
     losses: np.ndarray,
     labels: np.ndarray,
     classes: int,
     recordings: Sequence[str] | np.ndarray,
-    seed: int,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Of means of what each item gives, over items in each class first (accuracy), or over all (log loss)."""
+    """95 % intervals of means of what each item gives: "accuracy" is the mean over classes of their items' means, and
+    "log_loss" the mean over all items.
+
+    Args:
+        right, losses: what each item gives to the two, (n,): of one prediction, or differences of two.
+        labels: class numbers (n,).
+        classes: how many there are.
+        recordings: which are drawn whole, (n,).
+        seed: of the draws.
+    """
     _, member = np.unique(np.asarray(recordings), return_inverse=True)
     if (count := int(member.max()) + 1) < 2:
         return {}  # one recording has no spread
@@ -91,8 +100,3 @@ def _intervals(
         for name, values in (("accuracy", accuracies), ("log_loss", means))
     }
     return {name: (low, high) for name, (low, high) in edges.items()}
-
-
-def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    right = probabilities.astype(np.float64)[np.arange(len(labels)), labels]
-    return -np.log(np.clip(right, CLIP, 1))

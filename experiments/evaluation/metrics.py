@@ -40,13 +40,23 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def macro_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean over the classes that occur of the share of their items that are right."""
-    return float(np.mean([accuracy(probabilities[labels == c], labels[labels == c]) for c in np.unique(labels)]))
+    return mean_by_class((probabilities.argmax(axis=1) == labels).astype(float), labels)
+
+
+def mean_by_class(values: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur of the mean of their items' values, (n,)."""
+    return float(np.mean([values[labels == c].mean() for c in np.unique(labels)]))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean of -log(probability of the right class)."""
-    right = np.clip(probabilities.astype(np.float64)[np.arange(len(labels)), labels], CLIP, 1)
-    return float(-np.log(right).mean())
+    return float(clip_losses(probabilities, labels).mean())
+
+
+def clip_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """-log(probability of the right class) of each item, float64 (n,)."""
+    right = probabilities.astype(np.float64)[np.arange(len(labels)), labels]
+    return -np.log(np.clip(right, CLIP, 1))
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
