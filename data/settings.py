@@ -16,7 +16,13 @@ from data.ranges import described, fits, in_words, shortened, wanted
 
 
 def setting(
-    about: str, *, choices: Sequence[Any] = (), suggested: Sequence[Any] = (), is_path: bool = False, **default: Any
+    about: str,
+    *,
+    choices: Sequence[Any] = (),
+    suggested: Sequence[Any] = (),
+    is_path: bool = False,
+    newer: bool = False,
+    **default: Any,
 ) -> Any:
     """A field of a dataclass of settings.
 
@@ -25,10 +31,23 @@ def setting(
         choices: all values that it may have, besides None.
         suggested: values that tab completion offers, of a setting that takes others too.
         is_path: whether it names files or folders: tab completion offers these, and ~ is the home folder.
+        newer: whether runs of version 0.1.0 know nothing of it; see identity_of.
         default: `default` or `default_factory`; without them a value must be given.
     """
     metadata = {"about": about, "choices": tuple(choices), "suggested": tuple(suggested), "is_path": is_path}
-    return field(metadata=metadata, **default)
+    return field(metadata={**metadata, "newer": newer}, **default)
+
+
+def identity_of(settings: Any) -> dict[str, Any]:
+    """The values of a dataclass of settings, as nested mappings, for the record of what a result depends on.
+
+    A setting that was added later is left out while it has its default: earlier records do not have it.
+    """
+    return {
+        each.name: identity_of(value) if is_dataclass(value := getattr(settings, each.name)) else value
+        for each in fields(settings)
+        if not (each.metadata.get("newer") and getattr(settings, each.name) == each.default)
+    }
 
 
 def problems_of(kind: type, values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

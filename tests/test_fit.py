@@ -103,9 +103,12 @@ def test_training_never_reads_a_test_clip(
     assert not seen & set(miniature.indices("test").tolist())
 
 
-def test_the_kept_epoch_is_the_one_with_the_best_validation(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_the_kept_epoch_is_the_one_with_the_best_validation(
+    miniature: ClipSet, miniature_waves: WaveStore, average: float
+) -> None:
     """Oracle: the history's lowest log loss is the returned network's own, by scikit-learn."""
-    recipe = Recipe(**{**vars(SHORT), "epochs": 4, "learning_rate": 3e-3, "keep": "best"})
+    recipe = Recipe(**{**vars(SHORT), "epochs": 4, "learning_rate": 3e-3, "keep": "best", "average": average})
     network, rows = train(miniature_waves, miniature, seed=0, recipe=recipe)
     front_end = LogMel(mels=64, fft=1024, window=1024, hop=1000)
     probabilities, labels = predict(network, front_end, batches(miniature_waves, miniature, "validation", 20))
@@ -162,11 +165,12 @@ def test_a_gradient_is_clipped_to_its_norm(miniature: ClipSet, miniature_waves: 
     assert max(norms) == pytest.approx(0.25, rel=1e-3)
 
 
+@pytest.mark.parametrize("averaging", [{"keep": "best", "ema": 0.9}, {"keep": "last", "average": 0.5}])
 def test_a_training_that_goes_on_ends_like_one_that_was_not_stopped(
-    miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path
+    miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path, averaging: dict
 ) -> None:
     """Oracle: bit equality of the weights, with an average of weights and mixup; the state goes by way of a file."""
-    recipe = Recipe(**{**vars(SHORT), "epochs": 3, "keep": "best", "ema": 0.9})
+    recipe = Recipe(**{**vars(SHORT), "epochs": 3, **averaging})
     settings = {"seed": 1, "recipe": recipe, "augmentation": replace(AUGMENTATION, mixup_p=0.5)}
 
     def save(row: dict, state: TrainingState) -> None:
@@ -204,6 +208,59 @@ def test_an_average_of_weights_follows_them_at_its_decay(miniature: ClipSet, min
     assert len(seen) == 5
     torch.testing.assert_close(next(network.parameters()).detach(), expected, atol=1e-6, rtol=0)
     assert (next(network.parameters()) - seen[-1]).abs().max() > 1e-5
+
+
+def test_the_mean_of_the_last_epochs_weights_is_kept(miniature: ClipSet, miniature_waves: WaveStore) -> None:
+    """Oracle: by hand: the mean of the weights after the last two of four epochs (within 1e-6), where BatchNorm has the
+    mean and variance that these weights give over all clips; the epochs themselves are those of a training without an
+    average, bit for bit; what is validated is the average."""
+    recipe = Recipe(**{**vars(SHORT), "epochs": 4, "batch_size": 40})
+    rows = np.random.default_rng(0).permutation(miniature.indices("train"))[:40]
+    clips = Batches(miniature_waves, rows, miniature.labels, miniature.from_reference_device, batch_size=40)
+    front_end = LogMel(mels=64, fft=1024, window=1024, hop=1000, edge_jitter=0.0)
+    after: list[list[dict]] = []
+    found = []
+    for average in (0.0, 0.3):
+        after.append([])
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+        )
+        network.append(nn.Linear(64, 10))
+        history: list[dict] = []
+
+        def note(row: dict, state: TrainingState, history: list = history) -> None:
+            history.append(row)
+            after[-1].append({name: value.clone() for name, value in state.network.items()})
+
+        fit(
+            Fabric(accelerator="cpu", devices=1),
+            network,
+            front_end,
+            clips,
+            batches(miniature_waves, miniature, "validation", 20),
+            loss=lambda y, b: F.cross_entropy(y, b.labels),
+            recipe=replace(recipe, average=average),
+            augmentation=Augmentation(),
+            responses=None,
+            seed=0,
+            on_epoch=note,
+        )
+        found.append((network, history))
+    for plain, averaged in zip(*after, strict=True):
+        assert all(torch.equal(value, averaged[name]) for name, value in plain.items())
+    network, history = found[1]
+    for name, value in network.named_parameters():
+        mean = (after[0][2][name] + after[0][3][name]) / 2
+        torch.testing.assert_close(value.detach(), mean, atol=1e-6, rtol=0)
+    with torch.no_grad():
+        maps = network[0](front_end(next(clips.in_order()).waves))
+    torch.testing.assert_close(network[1].running_mean, maps.mean((0, 2, 3)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(network[1].running_var, maps.var((0, 2, 3)), atol=1e-5, rtol=1e-4)
+    probabilities, labels = predict(network, front_end, batches(miniature_waves, miniature, "validation", 20))
+    expected = metrics.log_loss(labels, probabilities, labels=range(10))
+    assert history[-1]["validation/log_loss"] == pytest.approx(expected, abs=1e-6)
+    assert history[1] == {**found[0][1][1], "clips_per_second": history[1]["clips_per_second"]}
 
 
 def test_mixed_clips_have_mixed_labels_and_targets(miniature: ClipSet, miniature_waves: WaveStore) -> None:

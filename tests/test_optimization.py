@@ -1,14 +1,17 @@
 """The course of the learning rate, and what of a network is trained at which rate."""
 
+import copy
 import math
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from data.errors import UserError
 from experiments.settings.parts import Recipe
-from experiments.training.optimization import OPTIMIZERS, learning_rate_factor, parameter_groups
+from experiments.training.optimization import OPTIMIZERS, learning_rate_factor, parameter_groups, renew_statistics
 
 RECIPE = Recipe(
     epochs=150,
@@ -54,6 +57,31 @@ def test_impossible_recipes_are_refused() -> None:
         Recipe(**{**vars(RECIPE), "keep": "first"})
     with pytest.raises(UserError, match=r"batch_size=1 must be from 2"):
         Recipe(**{**vars(RECIPE), "batch_size": 1})
+    with pytest.raises(UserError, match=r"fit.ema=0.9 and fit.average=0.5 are two averages: give one of them"):
+        replace(RECIPE, ema=0.9, average=0.5)
+
+
+def test_the_share_of_averaged_epochs_has_at_least_one() -> None:
+    """Oracle: by hand: the last quarter of 150 epochs, rounded up, is 38; of 3 epochs one; and none without a share."""
+    for epochs, share, first in ((150, 0.25, 112), (3, 0.25, 2), (1, 0.01, 0), (150, 0.0, 150)):
+        assert replace(RECIPE, average=share).lasting(epochs).averaged_from == first
+
+
+def test_statistics_are_renewed_as_pytorch_does_and_frozen_ones_stay() -> None:
+    """Oracle: torch.optim.swa_utils.update_bn on a copy, bit for bit; the frozen layer's statistics before."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
+    maps = [torch.randn(4, 1, 8, 8) for _ in range(3)]
+    expected = copy.deepcopy(network)
+    update_bn(maps, expected)
+    renew_statistics(network, maps)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
+    assert network[1].momentum == 0.1
+    network[:2].requires_grad_(False)
+    renew_statistics(network, [5 * each for each in maps])
+    assert torch.equal(network[1].running_mean, expected[1].running_mean)
+    assert not torch.equal(network[4].running_mean, expected[4].running_mean)
 
 
 def test_a_descent_over_no_time_is_a_step_to_the_floor() -> None:

@@ -15,7 +15,12 @@ from data.scenes import ClipSet
 PLAIN = [f"teacher.augment.{name}=0" for name in ("roll", "impulse_p", "mixstyle_p", "frequency_mask", "time_mask")]
 SMALL = ["depth=1", "width=32", "frequency_patchout=0"]
 SETTINGS = ["stage=teacher", "teacher=passt_small", "epochs=2", "tracking=none", "fabric.accelerator=cpu"]
-SETTINGS += [*PLAIN, "teacher.mel.edge_jitter=0", *(f"teacher.arguments.{argument}" for argument in SMALL)]
+SETTINGS += [
+    "teacher.fit.average=0.5",
+    *PLAIN,
+    "teacher.mel.edge_jitter=0",
+    *(f"teacher.arguments.{argument}" for argument in SMALL),
+]
 
 
 def succeed(folder: Path, *arguments: str, launcher: tuple[str, ...] = LAUNCHER) -> str:

@@ -123,8 +123,9 @@ def test_a_training_of_few_steps_is_said_to_be_under_trained(
     assert all("105 steps" in each and "wants 106" in each for each in said)
 
 
+@pytest.mark.parametrize("average", [{"ema": 0.5}, {"average": 0.5}])
 def test_a_training_says_what_is_left_and_goes_on_where_it_was_stopped(
-    data: DataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    data: DataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, average: dict
 ) -> None:
     """Oracle: a clock that a training reads once at its beginning and once an epoch, and that goes on 10 s each time:
     after one of three epochs 20 s are left; of two that are left when it goes on, 10 s after the first. The weights are
@@ -139,7 +140,7 @@ def test_a_training_says_what_is_left_and_goes_on_where_it_was_stopped(
         if done == [(0, 3), (1, 3)]:
             raise InterruptedError
 
-    averaging = trainer_of(ema=0.5)  # whose state says how many steps were done
+    averaging = trainer_of(**average)  # whose state says how often it was updated
     expected = train(tmp_path / "whole", data, averaging)
     lefts = [record.getMessage().rsplit("  ", 1)[1] for record in caplog.records if "clips/s" in record.getMessage()]
     assert lefts == ["0:00:20 left", "0:00:10 left", "0:00:00 left"]

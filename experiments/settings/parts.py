@@ -3,6 +3,7 @@
 The values of recipes stand in conf/fit/, conf/teacher/ and conf/student/.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -53,6 +54,11 @@ class Recipe:
     ema: Annotated[float, Range(0, 1, below=True)] = setting(
         "decay of an average of the weights, which then is kept: 0.999, say; 0: none", default=0.0
     )
+    average: Annotated[float, Range(0, 1, below=True)] = setting(
+        "share of the epochs, the last ones, over which the weights after each are averaged: 0.25, say; 0: none",
+        newer=True,
+        default=0.0,
+    )
     layer_decay: Annotated[float, Range(0, 1, above=True)] = setting(
         "factor on the learning rate from each layer to the one below: 0.75", default=1.0
     )
@@ -66,6 +72,14 @@ class Recipe:
             raise UserError(
                 f"fit.accumulate={self.accumulate} parts of {self.batch_size} clips are too small: give at most {most}"
             )
+
+        if self.ema and self.average:
+            raise UserError(f"fit.ema={self.ema} and fit.average={self.average} are two averages: give one of them")
+
+    @property
+    def averaged_from(self) -> int:
+        """Number of epochs before the first one after which the weights are averaged; all, if none are."""
+        return self.epochs - math.ceil(self.average * self.epochs)
 
     def lasting(self, epochs: int | None) -> "Recipe":
         """The same recipe over another number of epochs, its schedule scaled along."""

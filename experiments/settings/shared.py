@@ -80,15 +80,17 @@ class TeacherSettings:
     folds: Annotated[int, Range(2, 100)] | None = setting(
         "so many teachers, each trained without one fold of the train locations: the logits of a train clip are of the "
         "one that has not heard it",
+        newer=True,
         default=None,
     )
     freeze: str | None = setting(
         "backbone: only the last layer learns, on features that the others compute once; null: all layers learn",
         choices=("backbone",),
+        newer=True,
         default=None,
     )
     views: Annotated[int, Range(1, 1_000)] = setting(
-        "of freeze=backbone: so many features of each clip, of itself and of augmented copies", default=1
+        "of freeze=backbone: so many features of each clip, of itself and of augmented copies", newer=True, default=1
     )
     shifts: Annotated[int, Range(1, 9_999)] = setting(
         "1, 3, 5, ...: logits are the mean over copies rolled within +-augment.roll", default=1
@@ -106,7 +108,10 @@ class StudentSettings:
     builder: str = setting("module in students/")
     size: str | None = setting("a published size, or widest: the most channels within the limits", default=None)
     weights: str | None = setting(
-        "checkpoint of another student to begin from, of any classes; null: random weights", is_path=True, default=None
+        "checkpoint of another student to begin from, of any classes; null: random weights",
+        is_path=True,
+        newer=True,
+        default=None,
     )
     arguments: dict[str, Any] = setting("of the builder", default_factory=dict)
     mel: dict[str, Any] = setting("kind and arguments of the front end", default_factory=dict)

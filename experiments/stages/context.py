@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.settings import identity_of
 from experiments.runs.layout import FIRST_PHASE, MODEL, Layout
 from experiments.runs.record import Run
 from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
@@ -44,7 +45,7 @@ def renamed(settings: Settings, ending: str) -> Settings:
 
 def network_identity(network: StudentSettings | TeacherSettings) -> dict[str, Any]:
     """The settings of a network and its training, without those that fit the recipe to the clips."""
-    found = dataclasses.asdict(network)
+    found = identity_of(network)
     del found["fit"]["least_steps"], found["fit"]["rate_steps"]
     return found
 

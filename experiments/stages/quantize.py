@@ -15,6 +15,7 @@ from torch import nn
 from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
+from data.settings import identity_of
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import computing
 from experiments.quantization.bits import HALF, choose_bits, layer_rows, not_validated_on
@@ -233,13 +234,13 @@ def _targets(settings: Settings, data: DataModule) -> Targets | None:
 
 def _depends_on(settings: Settings) -> dict[str, Any]:
     """What of the settings the results depend on."""
-    quantize = dataclasses.asdict(settings.of(Quantize))
+    quantize = identity_of(settings.of(Quantize))
     found: dict[str, Any] = {"quantize": quantize, "seed": settings.seed}
     del quantize["export"]  # on which nothing else depends
     if settings.of(Quantize).method == "ptq":
         del quantize["fit"]
         return found
     del quantize["fit"]["least_steps"], quantize["fit"]["rate_steps"]
-    student = dataclasses.asdict(settings.student)
+    student = identity_of(settings.student)
     taught = {key: student[key] for key in ("augment", "distill")}
     return found | taught | {"learns_from": settings.distill, "epochs": settings.epochs, **computing(settings.fabric)}

@@ -98,8 +98,6 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
         inputs["weights"] = weights_digest(_weights_files(teacher))
     asked = network_identity(teacher)
     del asked["shifts"]  # which only the logits depend on
-    if teacher.freeze is None:  # records of earlier versions do not have them
-        del asked["freeze"], asked["views"]
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
     this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
     path = this.folder / CHECKPOINT

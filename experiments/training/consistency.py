@@ -19,7 +19,7 @@ from data.errors import in_short
 from data.ranges import fits
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
-from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
+from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of, updates_of_average
 from experiments.training.state import HELD_OUT, ROW, TrainingState, damaged, load_state
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, beside `step`
@@ -110,14 +110,17 @@ def _schedule_faults(state: TrainingState, beginning: Beginning) -> Iterator[str
 
 
 def _average_faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
-    """Whether the average of the weights is of as many steps as were done."""
+    """Whether the average of the weights was updated as often as it must have been."""
     average = average_of(beginning.network, beginning.recipe)
     problems = list(_weight_faults("average", state.average, None if average is None else average.state_dict()))
     yield from problems
     if state.average is not None and not problems:
-        done, updates = state.epoch * beginning.steps, int(state.average["n_averaged"])
-        if updates != done:
-            yield f"average: n_averaged={updates} after {done} steps"
+        needed, updates = (
+            updates_of_average(beginning.recipe, state.epoch, beginning.steps),
+            state.average["n_averaged"],
+        )
+        if updates != needed:
+            yield f"average: n_averaged={int(updates)}, and {needed} were averaged"
 
 
 def _weight_faults(field: str, found: object, needed: Mapping[str, torch.Tensor] | None) -> Iterator[str]:

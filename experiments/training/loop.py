@@ -25,7 +25,14 @@ from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
 from experiments.settings.parts import Recipe
 from experiments.training.inputs import augmented
-from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of
+from experiments.training.optimization import (
+    average_of,
+    evaluated,
+    learning_rate_factor,
+    optimizer_of,
+    renew_statistics,
+    rest,
+)
 from experiments.training.state import TrainingState, seed_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -86,7 +93,6 @@ def fit(
     # What is compiled shares its weights with `network`, which is validated and saved.
     trained, optimizer = fabric.setup(torch.compile(network, mode=compiled) if compiled else network, optimizer)
     average = average_of(network, recipe)
-    validated = network if average is None else average.module
     if state is None:
         state = TrainingState()
     else:
@@ -104,7 +110,7 @@ def fit(
         generator.manual_seed(seed_of(seed, epoch, 1 + fabric.global_rank))
         torch.manual_seed(seed_of(seed, epoch, 1 + fabric.global_rank))
         trained.train()
-        _rest(network)
+        rest(network)
         started, losses, rows = time.perf_counter(), [], []
         batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
         for step, batch in enumerate(watch(batches, steps)):
@@ -118,10 +124,19 @@ def fit(
             if recipe.clip:
                 fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
             optimizer.step()
-            if average is not None:
+            if average is not None and recipe.ema:
                 average.update_parameters(network)
         mean = _mean(fabric, epoch + 1, losses, rows)
         seconds = time.perf_counter() - started
+        if average is not None and recipe.average and epoch >= recipe.averaged_from:
+            average.update_parameters(network)
+            again = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
+            with fabric.autocast():
+                renew_statistics(
+                    average.module,
+                    (augmented(batch, train, front_end, augmenter, responses, generator)[0] for batch in again),
+                )
+        validated = evaluated(network, average)
         in_step(fabric, validated)
         row = {
             "epoch": epoch + 1,
@@ -146,7 +161,7 @@ def fit(
         state.average = None if average is None else average.state_dict()
         state.rows.append(row)
         on_epoch(row, state)
-    network.load_state_dict(state.kept or validated.state_dict())
+    network.load_state_dict(state.kept or evaluated(network, average).state_dict())
     return network.eval()
 
 
@@ -173,11 +188,3 @@ def _backward(
             fabric.backward(value)
         total += value.detach()
     return total
-
-
-def _rest(network: nn.Module) -> None:
-    """Parts whose weights are all frozen are in evaluation mode: BatchNorm keeps its statistics, dropout is off."""
-    for module in network.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.eval()

@@ -5,11 +5,12 @@ how long and how fast.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_avg_fn
 
 from data.errors import UserError
 from experiments.settings.parts import Recipe
@@ -69,7 +70,58 @@ def optimizer_of(network: nn.Module, groups: list[dict[str, object]] | None, rec
 
 
 def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
-    """The recipe's average of a network's weights, which begins as a copy of them; None: it has none."""
-    if not recipe.ema:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    """The recipe's average of a network's weights, which begins as a copy of them; None: it has none.
+
+    Exponential, of the weights after each step; or the mean of those after each of the last epochs. Source: Izmailov
+    et al., "Averaging weights leads to wider optima and better generalization", UAI 2018, algorithm 1.
+    """
+    if recipe.ema:
+        return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    if recipe.average:
+        return AveragedModel(network, avg_fn=get_swa_avg_fn(), use_buffers=True)
+    return None
+
+
+def updates_of_average(recipe: Recipe, epochs: int, steps: int) -> int:
+    """How often an average of the weights was updated after some epochs of so many steps."""
+    return epochs * steps if recipe.ema else max(0, epochs - recipe.averaged_from)
+
+
+def evaluated(network: nn.Module, average: AveragedModel | None) -> nn.Module:
+    """What is validated and kept: the average once there is one, before it the network itself."""
+    return network if average is None or not average.n_averaged else average.module
+
+
+def rest(network: nn.Module) -> None:
+    """Parts whose weights are all frozen are in evaluation mode: BatchNorm keeps its statistics, dropout is off."""
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+
+
+@torch.no_grad()
+def renew_statistics(network: nn.Module, spectrograms: Iterable[torch.Tensor]) -> None:
+    """Compute BatchNorm's statistics anew, each the mean over the batches of an epoch of train clips.
+
+    Those that training gathered are of other weights, and the mean of several networks' statistics are not those of
+    the network with their mean weights. The clips are augmented as in training, from which all other networks have
+    their statistics. Source: Izmailov et al., section 3.2.
+
+    Args:
+        network: frozen parts keep their statistics.
+        spectrograms: batches of log-mels (B, 1, mels, frames).
+    """
+    network.train()
+    rest(network)
+    layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.training]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a cumulative mean
+    for batch in spectrograms:
+        network(batch)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
