@@ -8,7 +8,7 @@ import pytest
 from data.errors import UserError
 from experiments.run import resolve
 from experiments.settings.parts import Recipe
-from experiments.training.budget import MOST, STEPS_OF_EPOCH, fitted, fitting_batch_size
+from experiments.training.budget import FEWEST_STEPS, MOST, SMALL_BATCH, STEPS_OF_EPOCH, fitted, fitting_batch_size
 
 PUBLISHED = replace(resolve(["data=tau22"]).student.fit, least_steps=1800, rate_steps=50_000)  # 150 epochs of 256
 TAU22 = 139_620  # official train clips
@@ -19,11 +19,12 @@ def steps_of(recipe: Recipe, clips: int) -> int:
 
 
 def test_batches_fit_small_sets() -> None:
-    """Oracle: at least five steps an epoch; a large set is left alone."""
-    assert STEPS_OF_EPOCH == 5
-    assert fitting_batch_size(256, TAU22) == 256
-    assert fitting_batch_size(256, 80) == 16
-    assert fitting_batch_size(256, 3) == 2
+    """Oracle: by hand: at least 30 steps an epoch, or else 16 clips a batch, or else 5 steps; a large set and a small
+    batch are left alone."""
+    assert (STEPS_OF_EPOCH, SMALL_BATCH, FEWEST_STEPS) == (30, 16, 5)
+    sizes = {TAU22: 256, 7_680: 256, 7_679: 255, 3_000: 100, 480: 16, 470: 16, 80: 16, 79: 15, 3: 2}
+    assert {clips: fitting_batch_size(256, clips) for clips in sizes} == sizes
+    assert fitting_batch_size(16, 10_000) == 16
     assert fitting_batch_size(256, 82, devices=3) == 15
     assert fitting_batch_size(64, 81, exact=True) == 64
     with pytest.raises(UserError, match="batch_size=82 is more than the 81 train clips"):

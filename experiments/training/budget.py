@@ -12,7 +12,9 @@ from dataclasses import replace
 from data.errors import UserError
 from experiments.settings.parts import Recipe
 
-STEPS_OF_EPOCH = 5  # at least, where a batch of the published size would leave fewer
+STEPS_OF_EPOCH = 30  # at least, where a batch of the published size would leave fewer ...
+SMALL_BATCH = 16  # ... as long as the batch has so many clips
+FEWEST_STEPS = 5  # of an epoch, of still fewer clips
 MOST = 5.0  # times the published learning rate
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,8 @@ def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, al
 
 
 def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:
-    """The batch size, made smaller where a split has so few clips that an epoch would have under STEPS_OF_EPOCH steps.
+    """The batch size, made smaller where a split has so few clips that an epoch would have under STEPS_OF_EPOCH steps,
+    but not below SMALL_BATCH unless an epoch would have under FEWEST_STEPS.
 
     Args:
         batch_size: of all devices together.
@@ -82,7 +85,8 @@ def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: 
         UserError: there are fewer clips than that, or it cannot be shared out evenly among the devices, two clips at
             least to each.
     """
-    fitting = batch_size if exact else max(2, min(batch_size, clips // STEPS_OF_EPOCH))
+    most = max(clips // STEPS_OF_EPOCH, min(SMALL_BATCH, clips // FEWEST_STEPS), 2)
+    fitting = batch_size if exact else min(batch_size, most)
     if fitting < batch_size:
         fitting = max(2, fitting // devices) * devices
         log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
