@@ -2,7 +2,7 @@
 
 Conventions: every field describes itself in its metadata: `about` says in one line what it is and in which unit; a
 field that switches an augmentation on has its `word` too, as the organisers of DCASE Task 1 list augmentations. A
-switch is off when it is 0 or false. What is done is in data/augment.py; this module imports nothing heavy.
+switch is off when it is 0 or false. What is done is in data/augmenter.py; this module imports nothing heavy.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,10 @@ Alpha = Annotated[float, Range(0, 1000, above=True)]  # of a Beta distribution
 Width = Annotated[int, Range(0, 1_000_000)]  # of a mask
 
 
-def setting(default: Any, about: str, word: str | None = None) -> Any:
-    """A field of such a dataclass, with its description and, if it is a switch, its word."""
-    return field(default=default, metadata={"about": about} if word is None else {"about": about, "word": word})
+def setting(default: Any, about: str, word: str | None = None, *, newer: bool = False) -> Any:
+    """A field of such a dataclass, with its description and, if a switch, its word; `newer`: see data.settings."""
+    of_switch = {} if word is None else {"word": word}
+    return field(default=default, metadata={"about": about, "newer": newer, **of_switch})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,18 @@ class Augmentation:
         0.0,
         "probability that a clip of the reference device is filtered by an impulse response",
         "device impulse response augmentation",
+    )
+    filter_gain: Annotated[float, Range(0, 100)] = setting(
+        0.0, "FilterAugment: largest gain of a band, either way, dB", "FilterAugment", newer=True
+    )
+    filter_bands: Annotated[int, Range(2, 1_000)] = setting(
+        5, "FilterAugment: largest number of bands, drawn from 2 on", newer=True
+    )
+    filter_width: Annotated[int, Range(1, 1_000_000)] = setting(
+        6, "FilterAugment: smallest width of a band, in bands of the log-mel", newer=True
+    )
+    filter_steps: bool = setting(
+        False, "FilterAugment: whether the gain is the same in all of a band, instead of lines", newer=True
     )
     mixstyle_p: Probability = setting(0.0, "probability that Freq-MixStyle is applied to a batch", "freq-mixstyle")
     mixstyle_alpha: Alpha = setting(0.3, "Freq-MixStyle's weights come from Beta(alpha, alpha)")

@@ -110,7 +110,7 @@ CHANGED = {
             '    gain_p: float = setting(0.0, "probability that a clip is made louder", "toy gain")\n',
         )
     ],
-    "data/augment.py": [
+    "data/augmenter.py": [
         (
             "STEPS: tuple",
             "class Gain(Step):\n"

@@ -13,8 +13,9 @@ from scipy.fft import next_fast_len
 from scipy.signal import fftconvolve
 from scipy.stats import beta, kstest
 
-from data.augment import STEPS, Augmenter, Mixing, Sounds, Step, _beta, filter_by, freq_mixstyle, mask, time_roll
+from data.augment import Mixing, filter_by, freq_mixstyle, mask, time_roll
 from data.augmentation import Augmentation, descriptions, setting
+from data.augmenter import STEPS, Augmenter, Sounds, Step, _beta
 from data.errors import UserError
 
 
@@ -313,7 +314,7 @@ def test_a_probability_is_reached_by_draws_below_it_alone(
 ) -> None:
     """Oracle: a uniform draw in [0, 1) is below p with the probability p; a draw of p itself changes
     nothing."""
-    monkeypatch.setattr("data.augment._uniform", lambda size, generator: torch.full((size,), drawn))
+    monkeypatch.setattr("data.augmenter._uniform", lambda size, generator: torch.full((size,), drawn))
     everything = Augmenter(Augmentation(impulse_p=0.5, mixstyle_p=0.5, mixup_p=0.5))
     sounds = Sounds(waves, torch.ones(6, dtype=bool), torch.zeros(2, 9))
     generator, changes = torch.Generator().manual_seed(0), drawn < 0.5

@@ -13,8 +13,8 @@ from sklearn import metrics
 from torch import nn
 from torch.nn import functional as F
 
-from data.augment import Roll, Sounds
 from data.augmentation import Augmentation
+from data.augmenter import Roll, Sounds
 from data.batches import Batch, Batches
 from data.errors import UserError
 from data.front_ends.log_mel import LogMel

@@ -29,7 +29,7 @@ from data.front_ends import FrontEndEntry
 
 
 class Loudness(nn.Module):
-    mels, low, padding = 1, 0.0, "none"
+    mels, low, padding, decibel = 1, 0.0, "none", None
 
     def __init__(self, *, sample_rate: int, hop: int = 400) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ Conventions: a front end is a module of this package that declares a FrontEndEnt
 module's name, all other settings are arguments of the entry's builder. What it builds keeps the contract FrontEnd.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
@@ -14,6 +15,7 @@ import torch
 from data.registry import build, discover, find
 
 DEFAULT = "log_mel"  # the kind of settings that name none
+DECIBEL = math.log(10) / 10  # natural logarithm of a power's ratio
 
 
 @runtime_checkable
@@ -31,6 +33,7 @@ class FrontEnd(Protocol):
             apart on Kaldi's mel scale, 1127 ln(1 + f / 700).
         padding: what stands for samples before and behind a clip: "reflect" (the clip itself, mirrored), or "none":
             frames do not reach over the ends, and samples behind the last whole frame are not used.
+        decibel: by how much a value rises if its band's sound becomes 1 dB louder; None: values are no logarithms.
     """
 
     sample_rate: int
@@ -38,6 +41,7 @@ class FrontEnd(Protocol):
     low: float
     high: float
     padding: str
+    decibel: float | None
 
     def frames(self, samples: int) -> int:
         """Number of frames of a clip of so many samples."""

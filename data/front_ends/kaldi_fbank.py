@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from data.front_ends import FrontEndEntry
+from data.front_ends import DECIBEL, FrontEndEntry
 from data.front_ends.frames_16k import FFT, RATE, WINDOW, Frames16k
 from data.ranges import Bands, Range, Rate
 
@@ -47,6 +47,7 @@ class KaldiFbank(Frames16k):
         super().__init__(sample_rate)
         self.mels, self.mean, self.std = mels, mean, std
         self.low, self.high = LOWEST, RATE / 2
+        self.decibel = normalised(DECIBEL, 0.0, std)
         banks, _ = get_mel_banks(mels, FFT, float(RATE), LOWEST, 0.0, 100.0, -500.0, 1.0)
         self.register_buffer("window", torch.hann_window(WINDOW, periodic=False), persistent=False)
         # Kaldi leaves the Nyquist bin out.

@@ -16,7 +16,7 @@ from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.errors import UserError
-from data.front_ends import FrontEndEntry
+from data.front_ends import DECIBEL, FrontEndEntry
 from data.ranges import Bands, Hertz, Rate, Samples
 
 PRE_EMPHASIS = 0.97
@@ -47,7 +47,7 @@ class LogMel(nn.Module):
             the sample rate, or the spectra are so large or so many that they would not fit into memory.
     """
 
-    padding = "reflect"
+    padding, decibel = "reflect", DECIBEL / STRETCH
     window: torch.Tensor
 
     def __init__(

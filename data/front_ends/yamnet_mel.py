@@ -14,7 +14,7 @@ tf.signal.linear_to_mel_weight_matrix: triangles on the scale 1127 ln(1 + f / 70
 import torch
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from data.front_ends import FrontEndEntry
+from data.front_ends import DECIBEL, FrontEndEntry
 from data.front_ends.frames_16k import FFT, RATE, WINDOW, Frames16k
 from data.ranges import Rate
 
@@ -30,6 +30,7 @@ class YamnetMel(Frames16k):
         sample_rate: of the waves, Hz.
     """
 
+    decibel = DECIBEL / 2  # of magnitudes
     window: torch.Tensor
     bands: torch.Tensor
 

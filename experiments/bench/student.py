@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from data.augment import Augmenter, Sounds
+from data.augmenter import Augmenter, Sounds
 from data.batches import Batch, Batches
 from data.errors import UserError
 from data.front_ends import FrontEnd, build_front_end
@@ -124,11 +124,12 @@ def _whole(
 def _parts(
     fabric: Fabric, student: StudentSettings, arguments: argparse.Namespace, batches: Batches, responses: torch.Tensor
 ) -> list[Row]:
-    device, augment = fabric.device, Augmenter(student.augment)
+    device = fabric.device
     generator = torch.Generator(device).manual_seed(0)
     batch = next(batches.shuffled(generator))
     responses = responses.to(device)
     front_end = build_front_end(RATE, student.mel).to(device)
+    augment = Augmenter(student.augment, decibel=front_end.decibel)
     theirs = naive_front_end(student.mel).to(device).train()
     spectrograms = front_end(batch.waves)
     ours = build_student(student.builder, size=arguments.size).to(device, memory_format=torch.channels_last)

@@ -14,8 +14,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from data.augment import Augmenter
 from data.augmentation import Augmentation, descriptions
+from data.augmenter import Augmenter
 from data.batches import Batches
 from data.errors import UserError
 from data.features import FeatureBatches
@@ -86,6 +86,8 @@ class HeadAlone(nn.Module):
 class _Unchanged(nn.Module):
     """In the place of a front end."""
 
+    decibel = None
+
     def forward(self, features: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         return features
 
@@ -131,7 +133,7 @@ def cached(
     network = network.to(fabric.device, memory_format=torch.channels_last).eval()
     front_end = front_end.to(fabric.device)
     responses = None if responses is None else responses.to(fabric.device)
-    augmenter = Augmenter(_of_views(augmentation or Augmentation()))
+    augmenter = Augmenter(_of_views(augmentation or Augmentation()), decibel=front_end.decibel)
     generator = torch.Generator(device=fabric.device)
     found: list[torch.Tensor] = []
     hook = frozen.head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].detach().float()))

@@ -2,7 +2,7 @@
 
 import torch
 
-from data.augment import Augmenter, Sounds
+from data.augmenter import Augmenter, Sounds
 from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
 

@@ -16,8 +16,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from data.augment import Augmenter
 from data.augmentation import Augmentation
+from data.augmenter import Augmenter
 from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
 from experiments.distributed.fabric import exchange, in_step
@@ -101,7 +101,7 @@ def fit(
         if average is not None:
             average.load_state_dict(state.average)
         fabric.strategy.precision.load_state_dict(state.precision)
-    augmenter = Augmenter(augmentation)
+    augmenter = Augmenter(augmentation, decibel=front_end.decibel)
     order, generator = (torch.Generator(device=fabric.device) for _ in range(2))
     steps = len(train) // train.batch_size
 
