@@ -208,22 +208,15 @@ def read_several(
     return np.stack([read_logits(path, filenames, scenes, column) for path in paths])
 
 
-def mean_logits(
-    paths: Sequence[str | Path],
-    filenames: Sequence[str],
-    scenes: Sequence[str],
-    weights: Sequence[float] | None = None,
-    column: str = "logits",
-) -> np.ndarray:
-    """Mean of several teachers' logits of the given clips, float32 (len(filenames), classes); see read_logits.
+def weighted_mean(several: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
+    """Mean over several teachers' logits (files, clips, ...), float32 (clips, ...).
 
     Raises:
         UserError: weights that are not one a file, negative or all zero.
     """
-    several = read_several(paths, filenames, scenes, column)
     if weights is None:
         return several.mean(axis=0)
-    shares = convex("student.distill.weights", weights, len(paths), of="file")
+    shares = convex("student.distill.weights", weights, len(several), of="file")
     return np.tensordot(shares, several, axes=1).astype(np.float32)
 
 

@@ -102,3 +102,30 @@ def test_targets_are_of_the_mean_or_of_each_shift(tmp_path: Path) -> None:
     each = read_targets(paths[:1], data, Distillation(shifts="nearest"))
     np.testing.assert_array_equal(each.logits, values[::-1])
     assert each.shifts == shifts
+
+
+def test_calibrated_logits_are_divided_by_the_temperature_that_fits_the_validation_clips(tmp_path: Path) -> None:
+    """Oracle: with logits k * log(p), of which clips in the proportions p have each label, the temperature is k: then
+    the targets are log(p), whatever k; the loss has the published temperature. Tolerance 1e-3."""
+    p, sharpness, scenes = np.array([0.5, 0.3, 0.2]), (3.0, 0.4), ("x", "y", "z")
+    labels = np.repeat([0, 1, 2], [5, 3, 2])
+    names = [f"{number}.wav" for number in range(10)]
+    paths = []
+    for number, k in enumerate(sharpness):
+        writer = LogitsWriter(tmp_path / f"{number}.h5", names, scenes, {"trained_on": "clips"})
+        writer.fill(range(10), np.tile(k * np.log(p), (10, 1)).astype(np.float32))
+        writer.seal()
+        paths.append(writer.path)
+    held_out: list[object] = []
+    clips = SimpleNamespace(filenames=names, scenes=scenes, labels=labels, indices=lambda split: np.arange(10))
+    data = SimpleNamespace(
+        clips=clips, before=None, fingerprint={"clips": "clips"}, require_validation=lambda what: held_out.append(what)
+    )
+    calibrated = Distillation(temperature="auto")
+    found = read_targets(paths, data, calibrated)
+    assert held_out == ["student.distill.temperature=auto"]
+    assert found.temperatures == pytest.approx(sharpness, rel=1e-3)
+    assert found.metrics() == {f"distill/temperature/{n}": found.temperatures[n] for n in range(2)}
+    np.testing.assert_allclose(found.logits, np.tile(np.log(p), (10, 1)), rtol=1e-3)
+    assert calibrated.softness == Distillation().softness == 2.0
+    assert read_targets(paths, data, Distillation()).metrics() == {}

@@ -13,7 +13,7 @@ from torch import nn
 
 from data.errors import UserError
 from data.front_ends import build_front_end
-from data.logits import mean_logits
+from data.logits import read_logits
 from data.scenes import ClipSet
 from teachers import build_teacher, find_teacher
 from teachers.efficientat import SIZES, _SqueezeExcitation
@@ -125,6 +125,6 @@ def test_small_pretrained_teachers_make_one_ensemble(tmp_path: Path, miniature: 
     paths = [tmp_path / f"runs/teacher/{name}/logits.h5" for name in members]
     result = run(tmp_path, "ensemble", "name=three", f"logits=[{','.join(map(str, paths))}]", *common[:2])
     assert result.returncode == 0, result.stderr
-    each = [mean_logits([path], miniature.filenames, miniature.scenes) for path in paths]
-    found = mean_logits([tmp_path / "runs/ensemble/three/logits.h5"], miniature.filenames, miniature.scenes)
+    each = [read_logits(path, miniature.filenames, miniature.scenes) for path in paths]
+    found = read_logits(tmp_path / "runs/ensemble/three/logits.h5", miniature.filenames, miniature.scenes)
     np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.logits import BY_SHIFT, FORMAT, LogitsWriter, common_shifts, load_logits, mean_logits, read_logits
+from data.logits import (
+    BY_SHIFT,
+    FORMAT,
+    LogitsWriter,
+    common_shifts,
+    load_logits,
+    read_logits,
+    read_several,
+    weighted_mean,
+)
 from data.logits_file import LOGITS, is_current
 from data.scenes import SCENES
 from data.store import Store, create
@@ -26,6 +35,10 @@ def write(path: Path, names: list[str] = NAMES, values: np.ndarray = VALUES, sce
     return path
 
 
+def mean_of(paths: list[Path], weights: list[float] | None = None, column: str = "logits") -> np.ndarray:
+    return weighted_mean(read_several(paths, NAMES, SCENES, column), weights)
+
+
 def test_rows_are_joined_by_name_in_whatever_order(tmp_path: Path) -> None:
     """Oracle: a permutation by hand: a re-sorted meta.csv must not move a logit."""
     path = write(tmp_path / "logits.h5")
@@ -36,21 +49,21 @@ def test_a_mean_is_over_files_clip_by_clip(tmp_path: Path) -> None:
     """Oracle: two files with different row orders; (x + 3x) / 2 = 2x."""
     a = write(tmp_path / "a.h5")
     b = write(tmp_path / "b.h5", NAMES[::-1], 3 * VALUES[::-1])
-    np.testing.assert_allclose(mean_logits([a, b], NAMES, SCENES), 2 * VALUES)
+    np.testing.assert_allclose(mean_of([a, b]), 2 * VALUES)
     with pytest.raises(UserError, match="names no file"):
-        mean_logits([], NAMES, SCENES)
+        mean_of([])
 
 
 def test_teachers_count_by_their_weights(tmp_path: Path) -> None:
     """Oracle: (3 x + 1 * 5 x) / 4 = 2 x."""
     paths = [write(tmp_path / "a.h5"), write(tmp_path / "b.h5", values=5 * VALUES)]
-    np.testing.assert_allclose(mean_logits(paths, NAMES, SCENES, [3, 1]), 2 * VALUES)
-    np.testing.assert_array_equal(mean_logits(paths, NAMES, SCENES, [0, 2]), 5 * VALUES)
+    np.testing.assert_allclose(mean_of(paths, [3, 1]), 2 * VALUES)
+    np.testing.assert_array_equal(mean_of(paths, [0, 2]), 5 * VALUES)
     with pytest.raises(UserError, match="names a file twice"):
-        mean_logits([paths[0], tmp_path / "." / "a.h5"], NAMES, SCENES)
+        mean_of([paths[0], tmp_path / "." / "a.h5"])
     for wrong in ([1], [-1, 2], [0, 0]):
         with pytest.raises(UserError, match="one a file, none negative"):
-            mean_logits(paths, NAMES, SCENES, wrong)
+            mean_of(paths, wrong)
 
 
 def test_what_does_not_belong_is_refused(tmp_path: Path) -> None:
@@ -180,7 +193,7 @@ def test_logits_of_several_shifts_are_kept_and_averaged(tmp_path: Path) -> None:
         paths.append(writer.path)
     np.testing.assert_allclose(read_logits(paths[0], NAMES[::-1], SCENES), VALUES[::-1] + 1)
     np.testing.assert_array_equal(read_logits(paths[0], NAMES[::-1], SCENES, BY_SHIFT), values[::-1])
-    np.testing.assert_allclose(mean_logits(paths[:2], NAMES, SCENES, [1, 2], BY_SHIFT), 5 / 3 * values, rtol=1e-6)
+    np.testing.assert_allclose(mean_of(paths[:2], [1, 2], BY_SHIFT), 5 / 3 * values, rtol=1e-6)
     assert common_shifts(paths[:2]) == (-9, 0, 9)
     with pytest.raises(UserError, match="write them with equal ones"):
         common_shifts(paths)

@@ -127,6 +127,15 @@ def test_temperatures_are_fitted_to_answers_of_the_first_phase(refit: Path, mini
         assert done.returncode == 0, done.stderr
         scores = json.loads((refit / f"runs/ensemble/{name}/score.json").read_text())
         assert scores[f"{name}/temperature"] == pytest.approx(expected)
+        done = run(
+            refit,
+            *("stage=student", f"data.root={miniature.root}", f"name={name}.auto", "refit=true", "epochs=1"),
+            *("student.distill.temperature=auto", f"logits=runs/teacher/{name}/logits.h5", "tracking=none"),
+        )
+        assert done.returncode == 0, done.stderr
+        for phase in ("", ".held_out"):
+            scores = json.loads((refit / f"runs/student/{name}.auto{phase}/score.json").read_text())
+            assert scores["distill/temperature/0"] == pytest.approx(expected)
 
 
 def test_patterns_leave_parts_of_other_runs_out(tmp_path: Path) -> None:

@@ -113,6 +113,13 @@ def first_phase(folder: Path) -> Path | None:
     return first if wanted is not None and path.is_file() and file_sha256(path) == wanted else None
 
 
+def of_first_phases(paths: Sequence[Path]) -> list[Path]:
+    """The files whose answers to the validation clips weights and temperatures are fitted to: of a teacher that was
+    trained twice (refit=true) that of its first phase, which was not trained on these clips."""
+    firsts = [first_phase(path.resolve().parent) for path in paths]
+    return [path if first is None else first / path.name for path, first in zip(paths, firsts, strict=True)]
+
+
 def needed(folder: Path, digest: str) -> Needed:
     """A file that a run read."""
     return Needed(digest, _record(folder).sources, folder.resolve().name)

@@ -6,7 +6,7 @@ The values of recipes stand in conf/fit/, conf/teacher/ and conf/student/.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from data.errors import UserError
 from data.ranges import Probability, Range, Weight
@@ -14,6 +14,7 @@ from data.settings import require_valid, setting
 
 Paths = str | Sequence[str] | None  # paths or patterns, one or several
 Epochs = Annotated[int, Range(1, 100_000)]
+AUTO, PUBLISHED_TEMPERATURE = "auto", 2.0  # of the distillation loss; the latter is that of the 2023 winner
 SomeEpochs = Annotated[float, Range(0, 1_000_000)]  # a part of a schedule
 
 
@@ -111,7 +112,11 @@ ROUNDED = Recipe(  # of a student that is trained while it is rounded: that of t
 class Distillation:
     """The distillation loss; see students/distill.py."""
 
-    temperature: Annotated[float, Range(0, 1000, above=True)] = setting("of the softened answers", default=2.0)
+    temperature: Annotated[float, Range(0, 1000, above=True)] | Literal["auto"] = setting(
+        "of the softened answers; auto: 2, of logits that were calibrated on the validation clips",
+        suggested=("auto",),
+        default=PUBLISHED_TEMPERATURE,
+    )
     hard_weight: Probability = setting("share of the labels, in the textbook's reduction (batchmean)", default=0.169)
     label_smoothing: Annotated[float, Range(0, 1, below=True)] = setting(
         "share of the labels that is spread over all classes", default=0.0
@@ -128,6 +133,16 @@ class Distillation:
         require_valid(self, "distill.")
         if self.weights is not None and not any(self.weights):
             raise UserError(f"distill.weights={list(self.weights)} must be numbers that are not all zero")
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether each teacher's logits are divided by the temperature that fits the validation clips best."""
+        return self.temperature == AUTO
+
+    @property
+    def softness(self) -> float:
+        """The temperature of the loss."""
+        return PUBLISHED_TEMPERATURE if isinstance(self.temperature, str) else self.temperature
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import ENSEMBLE, ensemble_tables
 from experiments.runs.layout import LOGITS, SCORES, logits_files
-from experiments.runs.lineage import first_phase
+from experiments.runs.lineage import of_first_phases
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Ensemble
@@ -55,7 +55,7 @@ def run(settings: Settings) -> None:
     answered = members  # by these logits of the validation clips it is fitted
     if own.temperature or own.weights == "fit":
         data.require_validation("ensemble.weights=fit or ensemble.temperature=true")
-        if (firsts := _of_first_phases(paths)) != paths:
+        if (firsts := of_first_phases(paths)) != paths:
             answered = read_several(firsts, clips.filenames, clips.scenes)
     rows = clips.indices("validation") if clips.has_validation else np.zeros(0, int)
     labels, held_out = clips.labels[rows], answered[:, rows]
@@ -83,13 +83,6 @@ def run(settings: Settings) -> None:
     finish(this, scores)
     _show(this.folder, names)
     log.info("ensemble of %d: %s", len(names), this.folder / LOGITS)
-
-
-def _of_first_phases(paths: Sequence[Path]) -> list[Path]:
-    """The files whose answers to the validation clips weights and temperatures are fitted to: of a teacher that was
-    trained twice (refit=true) that of its first phase, which was not trained on these clips."""
-    firsts = [first_phase(path.resolve().parent) for path in paths]
-    return [path if first is None else first / path.name for path, first in zip(paths, firsts, strict=True)]
 
 
 def _show(folder: Path, names: Sequence[str]) -> None:

@@ -202,7 +202,7 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
     """The integers after the student was trained while it is rounded; the run starts here."""
     own, distill = task.own, task.settings.student.distill
     if own.learns_from == "student":
-        loss = imitation_loss(task.network, network, distill.temperature)
+        loss = imitation_loss(task.network, network, distill.softness)
     else:
         loss = student_loss(distill)
 

@@ -69,13 +69,13 @@ def check(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Train the student and write checkpoint and scores."""
-    student, data = settings.student, prepare(settings.data, settings.cache_folder)
+    student, first_data = settings.student, prepare(settings.data, settings.cache_folder)
 
     def run_first(phase: Settings) -> None:
         run(dataclasses.replace(phase, logits=_named_logits(settings)))  # of this name, and not of the other one
 
-    recipe, data = what_is_trained(settings, "student", student.fit, data, run_first)
-    clips, targets, weights = data.clips, targets_of(settings, data), _weights(settings)
+    recipe, data = what_is_trained(settings, "student", student.fit, first_data, run_first)
+    clips, targets, weights = data.clips, targets_of(settings, data, first_data), _weights(settings)
     this = new_run(
         settings,
         "student",
@@ -128,7 +128,7 @@ def run(settings: Settings) -> None:
         for split in clips.scored
     )
     if is_first():
-        scores = cost.metrics() | read_energy(this.folder)
+        scores = cost.metrics() | read_energy(this.folder) | targets.metrics()
         for probabilities in held_out:
             scores |= split_metrics(clips, "validation", probabilities)
         scores |= evaluate_and_save(clips, tested, this.folder)

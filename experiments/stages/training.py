@@ -122,15 +122,16 @@ def first_phase_inputs(settings: Settings, stage: str) -> dict[str, str]:
     return {FIRST: file_sha256(first_phase_of(layout_of(settings).folder(stage)) / CHECKPOINT)}
 
 
-def targets_of(settings: Settings, data: DataModule) -> Targets:
-    """What a student learns beside the labels: the logits of its teachers, or nothing with distill=none.
+def targets_of(settings: Settings, data: DataModule, held_out: DataModule | None = None) -> Targets:
+    """What a student learns beside the labels: the logits of its teachers, or nothing with distill=none; `held_out` is
+    as of read_targets.
 
     Raises:
         UserError: see read_targets.
     """
     if settings.distill == "none":
         return Targets()
-    return read_targets(logits_files(layout_of(settings), settings.logits), data, settings.student.distill)
+    return read_targets(logits_files(layout_of(settings), settings.logits), data, settings.student.distill, held_out)
 
 
 def require_trainable(

@@ -12,11 +12,13 @@ from torch import nn
 
 from data.batches import Batch
 from data.files import file_sha256
-from data.logits import BY_SHIFT, common_shifts, mean_logits
+from data.logits import BY_SHIFT, common_shifts, read_several, weighted_mean
 from experiments.datasets.datamodule import DataModule, warn_of_leaks
+from experiments.runs.lineage import of_first_phases
 from experiments.settings.parts import Distillation
 from experiments.training.loop import Loss
 from students.distill import Features, distillation_loss, require_in_range, similarity_loss
+from teachers.ensemble import fit_temperature
 
 log = logging.getLogger(__name__)
 
@@ -29,32 +31,64 @@ class Targets:
         paths: the files; none for a student that is trained on labels alone.
         logits: (N, classes), or (N, shifts, classes); None without files.
         shifts: samples, of the logits' second axis.
+        temperatures: by which each file's logits were divided; none where they were left as they are.
     """
 
     paths: tuple[Path, ...] = ()
     logits: np.ndarray | None = None
     shifts: tuple[int, ...] | None = None
+    temperatures: tuple[float, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Of the files' contents."""
         return " ".join(file_sha256(path) for path in self.paths)
 
+    def metrics(self) -> dict[str, float]:
+        """For score.json: the temperature of each file, by its position."""
+        return {f"distill/temperature/{number}": each for number, each in enumerate(self.temperatures)}
 
-def read_targets(paths: Sequence[Path], data: DataModule, distillation: Distillation) -> Targets:
+
+def read_targets(
+    paths: Sequence[Path], data: DataModule, distillation: Distillation, held_out: DataModule | None = None
+) -> Targets:
     """The logits of some files for the clips of a data set, averaged over the files.
 
+    Where they are calibrated, each file's are first divided by the temperature with which they have the lowest log loss
+    on the validation clips; of a teacher that was trained twice, those of its first phase say which. A teacher that was
+    trained with mixup is too little sure of its answers (a temperature below 1), one that overfits is too sure.
+
+    Args:
+        paths: the files.
+        data: whose clips are trained on.
+        distillation: weights of the files, and whether they are calibrated.
+        held_out: the same data set as it was before its validation clips were trained on too; None: `data` has them.
+
     Raises:
-        UserError: a file is missing, unfinished, or of other clips or scenes; see data/logits.py.
+        UserError: a file is missing, unfinished, or of other clips or scenes; see data/logits.py. Or there are no
+            validation clips to calibrate on.
     """
-    clips = data.clips
-    plain = mean_logits(paths, clips.filenames, clips.scenes, distillation.weights)
+    clips, nearest = data.clips, distillation.shifts == "nearest"
+    shifts = common_shifts(paths) if nearest else None  # says what to do where there are none
+    several = read_several(paths, clips.filenames, clips.scenes, BY_SHIFT if nearest else "logits")
     warn_of_leaks(paths, data)
-    if distillation.shifts == "mean":
-        return Targets(tuple(paths), plain)
-    shifts = common_shifts(paths)  # says what to do where there are none
-    several = mean_logits(paths, clips.filenames, clips.scenes, distillation.weights, BY_SHIFT)
-    return Targets(tuple(paths), several, shifts)
+    temperatures: tuple[float, ...] = ()
+    if distillation.is_calibrated:
+        temperatures = _calibrated_by(paths, held_out or data)
+        several = several / np.array(temperatures, np.float32).reshape(-1, *[1] * (several.ndim - 1))
+    mean = weighted_mean(several, distillation.weights)
+    return Targets(tuple(paths), mean, shifts, temperatures)
+
+
+def _calibrated_by(paths: Sequence[Path], data: DataModule) -> tuple[float, ...]:
+    """The temperature of each file's logits with the lowest log loss on the validation clips."""
+    data.require_validation("student.distill.temperature=auto")
+    clips, rows = data.clips, data.clips.indices("validation")
+    answers = read_several(of_first_phases(paths), clips.filenames, clips.scenes)[:, rows]
+    found = tuple(fit_temperature(logits, clips.labels[rows]) for logits in answers)
+    for path, temperature in zip(paths, found, strict=True):
+        log.info("%s: calibrated by a temperature of %.3f", path, temperature)
+    return found
 
 
 def student_loss(distillation: Distillation, network: nn.Module | None = None) -> Loss:
@@ -68,7 +102,7 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
     Raises:
         UserError: a number is out of its range.
     """
-    temperature, hard_weight = distillation.temperature, distillation.hard_weight
+    temperature, hard_weight = distillation.softness, distillation.hard_weight
     smoothing, similarity = distillation.label_smoothing, distillation.similarity
 
     def plain(logits: torch.Tensor, targets: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
