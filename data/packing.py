@@ -5,7 +5,6 @@ process packs, another one of the same folder waits for it.
 """
 
 import logging
-import math
 import os
 import shutil
 import stat
@@ -14,14 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.audio import Decoded, decode
+from data.audio import Decoded
+from data.decoding import alike, by_file, decode_clips, decode_parts
 from data.errors import UserError, counted, listed
 from data.files import cannot_write
 from data.locks import locked
@@ -29,9 +28,8 @@ from data.ranges import require_format
 from data.scenes import ClipSet
 from data.sound_files import describe_missing
 from data.store import DamagedStoreError, Store, create
-from data.wave_file import COLUMNS, FORMAT, WAVES, checks, damaged_rows, open_waves, source_digest
+from data.wave_file import COLUMNS, FORMAT, WAVES, damaged_rows, open_waves, source_digest
 
-TASK, TASK_BYTES = 32, 4 << 20  # clips that a thread decodes in one go, at most, and what they may take
 COMMIT_SECONDS = 2.0  # a killed process has at most this much to do again
 ELSEWHERE = "choose another folder for the cache"
 SPARE_BYTES = 1 << 20  # for the header of a new file
@@ -53,9 +51,9 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
     """
     require_format(sample_rate, clip_seconds)
     path = Path(folder) / f"waves_{sample_rate}.h5"
-    stamps = read_stamps(clips.root, clips.filenames)
+    stamps = read_stamps(clips.root, clips.files)
     source = source_digest(clips.filenames, sample_rate, clip_seconds)
-    if path.exists() and not os.access(path.parent, os.W_OK) and is_current(path, source, clips.root):
+    if path.exists() and not os.access(path.parent, os.W_OK) and is_current(path, source, clips.root, clips.files):
         return path  # no lock can be made there, and nothing needs one
     with alone(path):
         store = _lay_out(path, clips, sample_rate, clip_seconds)
@@ -67,7 +65,7 @@ def pack(clips: ClipSet, folder: str | Path, *, sample_rate: int = 32_000, clip_
         store.reset(_changed(store, stamps))
         if len(store.missing):
             try:
-                _fill(store, clips.root, sample_rate, clip_seconds, stamps)
+                _fill(store, clips, sample_rate, clip_seconds, stamps)
             except OSError as error:
                 raise cannot_write(path, error, f"{ELSEWHERE}; finished clips are kept") from error
     return path
@@ -98,16 +96,16 @@ def read_stamps(root: Path, filenames: list[str]) -> np.ndarray:
     return stamps
 
 
-def is_current(path: Path, source: str, root: Path) -> bool:
+def is_current(path: Path, source: str, root: Path, files: list[str] | None = None) -> bool:
     """Whether a store of a source (see source_of) is finished and every file it was made of is still the same.
 
-    Cheap enough to ask every time.
+    Cheap enough to ask every time. `files` are those of the rows, if these are not named like them.
     """
     try:
         store = open_waves(path)
         if store.attributes["source"] != source or len(store.missing) or len(damaged_rows(store)):
             return False
-        return not len(_changed(store, read_stamps(root, store.filenames)))
+        return not len(_changed(store, read_stamps(root, store.filenames if files is None else files)))
     except UserError:
         return False
 
@@ -162,23 +160,21 @@ def _lay_out(path: Path, clips: ClipSet, sample_rate: int, clip_seconds: float) 
     return Store(path, WAVES)
 
 
-def _fill(store: Store, root: Path, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:
-    missing, started = store.missing, time.perf_counter()
+def _fill(store: Store, clips: ClipSet, sample_rate: int, clip_seconds: float, stamps: np.ndarray) -> None:
+    root, missing, started = clips.root, store.missing, time.perf_counter()
     oddities: Counter[str] = Counter()
     rates: Counter[int] = Counter()
     failures: list[str] = []
     finished = 0
 
-    def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
-        decoded = decode([root / store.filenames[row] for row in rows], sample_rate, clip_seconds)
-        rows = rows[decoded.read]
-        values = {"wave": decoded.wave, "scale": decoded.scale, "stamp": stamps[rows]}
-        values |= checks(**values)
-        store.put(rows, **{name: value for name, value in values.items() if name in store.columns})
-        return rows, replace(decoded, wave=decoded.wave[:0])  # the rest is this thread's to overwrite
+    files = [root / name for name in clips.files]
+    decode_some, tasks = (
+        (decode_parts, by_file(clips, missing)) if clips.is_cut else (decode_clips, alike(store, missing))
+    )
 
-    task = max(1, min(TASK, TASK_BYTES // store["wave"][0].nbytes))
-    tasks = np.array_split(missing, math.ceil(len(missing) / task))
+    def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
+        return decode_some(store, rows, [files[row] for row in rows], stamps[rows], sample_rate, clip_seconds)
+
     with _progress() as progress:
         bar = progress.add_task(f"packing {len(missing)} of {len(store)} clips", total=len(missing), rate="")
         for results in _in_pool(pack_some, tasks):

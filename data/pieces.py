@@ -9,6 +9,7 @@ resampled a block at a time: memory does not depend on its length.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -25,6 +26,15 @@ SHORTEST_END = 0.5  # of a clip
 SHORT_BYTES = 1 << 20  # of a file that may be read at once
 
 
+class Pieces(NamedTuple):
+    """Clips as they are stored: int16 (B, samples), overwritten by the thread's next call; scales, float32 (B,); and
+    how many clips are silent."""
+
+    wave: np.ndarray
+    scale: np.ndarray
+    silent: int
+
+
 def read_pieces(
     sound: str | Path | bytes, sample_rate: int, seconds: float, *, longest: float | None = None
 ) -> Iterator[torch.Tensor]:
@@ -39,24 +49,54 @@ def read_pieces(
     Raises:
         UserError: it is empty, too long, or breaks the rules of data/audio.py.
     """
+    for piece in cut(sound, sample_rate, seconds, longest=longest):
+        yield to_float(torch.from_numpy(piece.wave), torch.from_numpy(piece.scale))
+
+
+def cut(
+    sound: str | Path | bytes,
+    sample_rate: int,
+    seconds: float,
+    *,
+    longest: float | None = None,
+    count: int | None = None,
+) -> Iterator[Pieces]:
+    """As read_pieces, in integers.
+
+    Args:
+        sound, sample_rate, seconds, longest: see read_pieces.
+        count: of count_pieces; it decides instead of the length of the end, which rounding may change by a sample,
+            whether the end is a clip. None: nobody has counted.
+
+    Raises:
+        UserError: see read_pieces.
+    """
     name = name_of(sound)
     length, rest, found = round(seconds * sample_rate), np.zeros(0, np.float32), 0
     for block in _resampled(sound, name, sample_rate, longest):
         rest = np.concatenate([rest, block])
         whole = len(rest) // length
         if whole:
-            yield _rounded(rest[: whole * length].reshape(whole, length))
+            yield Pieces(*to_integers(rest[: whole * length].reshape(whole, length)))
         rest, found = rest[whole * length :], found + whole
-    if len(rest) >= SHORTEST_END * length or (len(rest) and not found):
-        yield _rounded(np.pad(rest, (0, length - len(rest)))[None])
-    elif not found:
+    if not found and not len(rest):
         raise UserError(f"{name} holds no samples")
+    if len(rest) >= SHORTEST_END * length or not found if count is None else found < count:
+        yield Pieces(*to_integers(np.pad(rest, (0, length - len(rest)))[None]))
 
 
-def _rounded(clips: np.ndarray) -> torch.Tensor:
-    """As the store gives them back; the clips are overwritten."""
-    wave, scale, _ = to_integers(clips)
-    return to_float(torch.from_numpy(wave), torch.from_numpy(scale))
+def count_pieces(path: str | Path, seconds: float) -> int:
+    """How many clips of `seconds` a file is cut into, by its header: no samples are read.
+
+    Raises:
+        UserError: it is empty, or breaks the rules of data/audio.py.
+    """
+    with opened(path) as file:
+        frames, length = file.frames, seconds * file.rate
+    if not frames:
+        raise UserError(f"{path} holds no samples")
+    whole = int(frames // length)
+    return max(1, whole + (frames - whole * length >= SHORTEST_END * length))
 
 
 def _resampled(sound: str | Path | bytes, name: str, sample_rate: int, longest: float | None) -> Iterator[np.ndarray]:

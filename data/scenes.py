@@ -119,6 +119,8 @@ class ClipSet:
         device_groups: group name to devices, for scores.
         reference_device: whose clips may be given another device's impulse response.
         sources: the files that say all this; the set is the same as long as they are.
+        is_labelled: whether the clips' classes are known. If not, `scenes` are those of whoever answers to the clips.
+        is_cut: whether a clip is the part of its number of the sound file `recording`, and not a file of its own.
     """
 
     name: str
@@ -128,6 +130,8 @@ class ClipSet:
     device_groups: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEVICE_GROUPS)
     reference_device: str = REFERENCE_DEVICE
     sources: tuple[Path, ...] = ()
+    is_labelled: bool = True
+    is_cut: bool = False
 
     @property
     def filenames(self) -> list[str]:
@@ -135,8 +139,19 @@ class ClipSet:
         return [clip.filename for clip in self.clips]
 
     @property
+    def files(self) -> list[str]:
+        """The sound file of each clip, relative to root."""
+        return [clip.recording if self.is_cut else clip.filename for clip in self.clips]
+
+    @property
     def labels(self) -> np.ndarray:
-        """Class numbers, int64 of shape (N,)."""
+        """Class numbers, int64 of shape (N,).
+
+        Raises:
+            UserError: they are not known.
+        """
+        if not self.is_labelled:
+            raise UserError(f"{self.name} in {self.root} has no labels: give a data set that has some")
         number = {scene: i for i, scene in enumerate(self.scenes)}
         return np.array([number[clip.scene] for clip in self.clips], dtype=np.int64)
 

@@ -154,8 +154,10 @@ def run_stages(settings: Settings) -> None:
     require_named(settings, layout)
     if any("data" in STAGES[step].reads for step in settings.steps):
         from experiments.datasets.reading import require_known  # it needs h5py: not for --help
+        from experiments.stages.labels import require_labels
 
         require_known(settings.data, Path(settings.cache))
+        require_labels(settings)
     stages = {step: STAGES[step] for step in settings.steps if STAGES[step].shared or is_first()}
     modules = {step: importlib.import_module(stage.module) for step, stage in stages.items()}
     for module in modules.values():

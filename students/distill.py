@@ -43,15 +43,17 @@ def distillation_loss(
         UserError: a number is out of its range.
     """
     require_in_range(temperature, hard_weight, label_smoothing)
-    hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
     if teacher is None:
-        return hard
+        return F.cross_entropy(student, labels, label_smoothing=label_smoothing)
     soft = F.kl_div(
         F.log_softmax(student / temperature, dim=1),
         F.log_softmax(teacher / temperature, dim=1),
         reduction="batchmean",
         log_target=True,
     )
+    if not hard_weight:  # labels may be unknown
+        return temperature**2 * soft
+    hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
     return hard_weight * hard + (1 - hard_weight) * temperature**2 * soft
 
 

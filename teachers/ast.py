@@ -21,7 +21,7 @@ from data.errors import UserError, in_short, require, unknown
 from data.front_ends.kaldi_fbank import normalised
 from data.ranges import Bands, Classes, Depth, Frames, Heads, Stride, Width
 from data.tensors import refuse_unfit, unfit
-from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
+from teachers.entry import AUDIOSET, AUDIOSET_CLASSES, IMAGENET, Pretraining, Teacher
 from teachers.layers import transformer_layers
 from teachers.weights import read_weights, weights_files
 
@@ -37,7 +37,7 @@ CLASSIFIER = "classifier.dense."  # which is always new
 
 def ast(
     *,
-    classes: Classes = 10,
+    classes: Classes | None = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
     positions: str = "cut",
@@ -52,7 +52,7 @@ def ast(
     """Build an AST.
 
     Args:
-        classes: number of logits; the last layer is always new.
+        classes: number of logits; the last layer is new. None: those of the weights, with their last layer.
         pretrained: start from weights: `weights` if given, else PUBLISHED from the Hugging Face hub.
         weights: a folder as `save_pretrained` writes it (config.json and model.safetensors); it decides the geometry.
         positions: positional embeddings in time are "cut" to the frames, or "interpolate"d over them.
@@ -72,9 +72,10 @@ def ast(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if pretrained or weights:
-        network = _load_published(ASTForAudioClassification, weights)
+        network = _load_published(ASTForAudioClassification, weights, with_head=classes is None)
         _shorten_positions(network, mels, frames, interpolate=positions == "interpolate")
-        network.classifier.dense = nn.Linear(network.config.hidden_size, classes)
+        if classes is not None:
+            network.classifier.dense = nn.Linear(network.config.hidden_size, classes)
     else:
         config = ASTConfig(
             hidden_size=width,
@@ -85,7 +86,7 @@ def ast(
             time_stride=stride,
             num_mel_bins=mels,
             max_length=frames,
-            num_labels=classes,
+            num_labels=classes or AUDIOSET_CLASSES[0],
         )
         _count_patches(config, mels, frames)  # refuses what is too small
         network = ASTForAudioClassification(config)
@@ -104,15 +105,19 @@ TEACHER = Teacher(
     family="transformer",
     citation="Y. Gong, Y.-A. Chung, J. Glass, AST: audio spectrogram transformer, Interspeech 2021.",
     published=_declare_pretraining,
+    published_classes=AUDIOSET_CLASSES,
     weights_in_folder=True,
 )
 
 
-def _load_published(kind: "type[ASTForAudioClassification]", weights: str | Path | None) -> "ASTForAudioClassification":
+def _load_published(
+    kind: "type[ASTForAudioClassification]", weights: str | Path | None, *, with_head: bool
+) -> "ASTForAudioClassification":
     """The network as it was saved; transformers reads safetensors, or torch files that hold tensors only.
 
     Raises:
-        UserError: it cannot be downloaded, or is not in the folder, or not whole.
+        UserError: it cannot be downloaded, or is not in the folder, or not whole; its classifier counts `with_head`
+            only, which then must be of AudioSet's classes.
     """
     if weights is not None:
         _require_whole(weights)
@@ -132,12 +137,14 @@ def _load_published(kind: "type[ASTForAudioClassification]", weights: str | Path
     absent = sorted(name if isinstance(name, str) else name[0] for name in absent)
     own = network.state_dict()
     remedy = "fetch the folder again, or give one whose config.json belongs to its weights"
+    lacking = [name for name in absent if with_head or not name.startswith(CLASSIFIER)]
     refuse_unfit(
         weights or URL,
-        [f"{name}: not in the file, or of another shape" for name in absent if not name.startswith(CLASSIFIER)]
-        or unfit(own, own),
+        [f"{name}: not in the file, or of another shape" for name in lacking] or unfit(own, own),
         remedy,
     )
+    if with_head and (found := network.config.num_labels) != (wanted := AUDIOSET_CLASSES[0]):
+        raise UserError(f"{weights or URL} has {found} classes and not AudioSet's {wanted}: give the published weights")
     return network
 
 

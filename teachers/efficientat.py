@@ -17,7 +17,7 @@ from torch import nn
 from data.errors import UserError, require, unknown
 from data.ranges import Classes, Dropout
 from data.tensors import Tensors, differences
-from teachers.entry import AUDIOSET, IMAGENET, Pretraining, Teacher
+from teachers.entry import AUDIOSET, AUDIOSET_CLASSES, IMAGENET, Pretraining, Teacher
 from teachers.weights import download_weights, load_weights, needed_names, read_weights
 
 RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
@@ -52,12 +52,12 @@ BLOCKS = (
 )
 HIDDEN = 1280  # channels of the classifier at width 1
 EPSILON, MOMENTUM = 0.001, 0.01  # of BatchNorm
-HEAD = ("classifier.5.",)  # which is always new
+HEAD = ("classifier.5.",)
 
 
 def efficientat(
     *,
-    classes: Classes = 10,
+    classes: Classes | None = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
     size: str = DEFAULT,
@@ -66,7 +66,7 @@ def efficientat(
     """Build an EfficientAT.
 
     Args:
-        classes: number of logits; the last layer is always new.
+        classes: number of logits; the last layer is new. None: those of the weights, with their last layer.
         pretrained: start from weights: `weights` if given, else the AudioSet weights of the release for this size.
         weights: a file with a state dict of this size.
         size: one of SIZES; the number is ten times the factor on the channels.
@@ -77,16 +77,17 @@ def efficientat(
     """
     if size not in SIZES:
         unknown("EfficientAT size", size, SIZES)
-    network = _EfficientAT(size, classes, dropout)
+    replaced = () if classes is None else HEAD
+    network = _EfficientAT(size, classes or AUDIOSET_CLASSES[0], dropout)
     if weights or pretrained:
         path = weights or download_weights(RELEASE + SIZES[size][1])
-        state = read_weights(path, needed_names(network, HEAD), HEAD)
+        state = read_weights(path, needed_names(network, replaced), replaced)
         if (other := _size_of(state)) not in (None, size):
             raise UserError(
                 f"{path} is {other}, width {SIZES[other][0]}, not {size}, width {SIZES[size][0]}: set "
                 f"teacher.arguments.size={other}, or give the weights of {size}"
             )
-        load_weights(network, state, source=str(path), replaced=HEAD)
+        load_weights(network, state, source=str(path), replaced=replaced)
     return network
 
 
@@ -106,6 +107,7 @@ TEACHER = Teacher(
     citation="F. Schmid et al., Efficient large-scale audio tagging via transformer-to-CNN knowledge distillation, "
     "ICASSP 2023.",
     published=_declare_pretraining,
+    published_classes=AUDIOSET_CLASSES,
 )
 
 

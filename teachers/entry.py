@@ -28,6 +28,7 @@ class Dataset:
     total_audio_length: float | None = None
 
 
+AUDIOSET_CLASSES = (527, "audioset")
 AUDIOSET = Dataset("AudioSet", "https://research.google.com/audioset/")
 IMAGENET = Dataset("ImageNet", "https://www.image-net.org")
 
@@ -63,6 +64,9 @@ class Teacher:
         citation: of the paper or software, for the references of a report.
         published: the builder's keyword arguments -> what the weights were trained on that `pretrained=True` downloads;
             None where nobody publishes weights. Arguments that are left out have the builder's defaults.
+        published_classes: how many classes the published weights tell apart, and what the names begin with that these
+            are given, each followed by its number (AudioSet's 527: audioset_0, ...); None: none that are of sounds. The
+            builder of a teacher that has some takes `classes=None` for a network with the published last layer.
         weights_in_folder: whether `weights` is a folder, as transformers writes it, and not a file.
         head_is_new: whether the last layer is always new, so that weights may be of any number of classes.
     """
@@ -71,6 +75,7 @@ class Teacher:
     family: str
     citation: str
     published: Callable[[Mapping[str, object]], Pretraining] | None = None
+    published_classes: tuple[int, str] | None = None
     weights_in_folder: bool = False
     head_is_new: bool = True
 

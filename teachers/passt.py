@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from data.errors import UserError, require, unknown
 from data.ranges import Bands, Classes, Depth, Frames, Heads, Patches, Width
-from teachers.entry import AUDIOSET, IMAGENET, Dataset, Pretraining, Teacher
+from teachers.entry import AUDIOSET, AUDIOSET_CLASSES, IMAGENET, Dataset, Pretraining, Teacher
 from teachers.layers import transformer_layers
 from teachers.weights import download_weights, load_weights, needed_names, read_weights
 
@@ -62,13 +62,14 @@ ARCHITECTURES = {
     "fsd50k_passt_s_f128_p16_s10_ap655": Architecture(10, datasets=(*AUDIOSET_IMAGENET, FSD50K)),
     "fsd50k_passt_s_n_f128_p16_s16_ap642": Architecture(16, datasets=(*AUDIOSET_IMAGENET, FSD50K)),
 }
-HEAD = ("head.", "head_dist.")
+SECOND = ("head_dist.",)
+HEAD = ("head.", *SECOND)
 POSITIONS = "time_new_pos_embed"  # (1, width, 1, columns)
 
 
 def passt(
     *,
-    classes: Classes = 10,
+    classes: Classes | None = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
     arch: str = DEFAULT,
@@ -84,7 +85,7 @@ def passt(
     """Build a PaSST.
 
     Args:
-        classes: number of logits; the head is always new.
+        classes: number of logits; the head is new. None: AudioSet's, with the head of the weights.
         pretrained: start from weights: `weights` if given, else the architecture's own from its official URL.
         weights: a file with a state dict of this architecture.
         arch: one of ARCHITECTURES: stride of the patches, depth, and which weights.
@@ -111,7 +112,7 @@ def passt(
         img_size=(mels, frames),
         patch_size=PATCH,
         stride=(stride, stride),
-        num_classes=classes,
+        num_classes=classes or AUDIOSET_CLASSES[0],
         embed_dim=width,
         depth=depth or architecture.depth,
         num_heads=heads,
@@ -127,11 +128,12 @@ def passt(
         network.blocks = _Checkpointed(*network.blocks)
     if weights or pretrained:
         path = weights or download_weights(package.default_cfgs[arch]["url"])
-        state = read_weights(path, needed_names(network, HEAD), HEAD)
+        replaced = SECOND if classes is None else HEAD
+        state = read_weights(path, needed_names(network, replaced), replaced)
         columns = network.time_new_pos_embed.shape[-1]
         if (positions := state.get(POSITIONS)) is not None and positions.ndim:
             state[POSITIONS] = positions[..., :columns]
-        load_weights(network, state, source=str(path), replaced=HEAD)
+        load_weights(network, state, source=str(path), replaced=replaced)
     return _LogitsOnly(network)
 
 
@@ -155,6 +157,7 @@ TEACHER = Teacher(
     family="transformer",
     citation="K. Koutini et al., Efficient training of audio transformers with patchout, Interspeech 2022.",
     published=_declare_pretraining,
+    published_classes=AUDIOSET_CLASSES,
 )
 
 

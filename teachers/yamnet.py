@@ -28,11 +28,12 @@ STEM = 32  # channels
 # Stride and channels of each depthwise separable convolution.
 BLOCKS = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))
 HEAD = ("head.",)
+CLASSES = (521, "yamnet")  # those of AudioSet but six, and in another order
 
 
 def yamnet(
     *,
-    classes: Classes = 10,
+    classes: Classes | None = 10,
     pretrained: bool = True,
     weights: str | Path | None = None,
     dropout: Dropout = 0.0,
@@ -40,7 +41,7 @@ def yamnet(
     """Build a YAMNet.
 
     Args:
-        classes: number of logits; the last layer is always new.
+        classes: number of logits; the last layer is new. None: those of the weights, with their last layer.
         pretrained: start from weights: `weights` if given, else Keras' from their official URL.
         weights: a file: Keras' yamnet.h5, a yamnet.tflite, or a state dict of this network.
         dropout: before the last layer.
@@ -48,11 +49,12 @@ def yamnet(
     Raises:
         UserError: weights that do not fit or cannot be downloaded.
     """
-    network = YamNet(classes, dropout)
+    replaced = () if classes is None else HEAD
+    network = YamNet(classes or CLASSES[0], dropout)
     if weights or pretrained:
         path = Path(weights or download_weights(URL))
-        state = read_yamnet(path, needed_names(network, HEAD), HEAD)
-        load_weights(network, state, source=str(path), replaced=HEAD)
+        state = read_yamnet(path, needed_names(network, replaced), replaced)
+        load_weights(network, state, source=str(path), replaced=replaced)
     return network
 
 
@@ -133,4 +135,5 @@ TEACHER = Teacher(
     citation="M. Plakal, D. Ellis, YAMNet, https://github.com/tensorflow/models/tree/master/research/audioset/yamnet, "
     "2019.",
     published=_declare_pretraining,
+    published_classes=CLASSES,
 )

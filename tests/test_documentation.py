@@ -192,7 +192,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
     (folder / "about.yaml").write_text(ABOUT)
     sounds = folder / "sounds"
     sounds.mkdir()
-    for path in sorted((shared / "tau22-mini" / "audio").iterdir())[:3]:
+    for path in sorted((shared / "tau22-mini" / "audio").iterdir())[:40]:
         os.symlink(path, sounds / path.name)
     return {
         "FOLDER": shared / "tau22-mini",

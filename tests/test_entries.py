@@ -139,9 +139,17 @@ def test_what_a_student_began_with_is_declared(small_model: Path, about: About) 
         "random weights",
         f"before ({title})",
     ]
+    taught = replace(
+        lineage("cp_mobile", {"teacher.builder": "yamnet", "teacher.pretrained": True}), pretrained=(earlier,)
+    )
+    systems.append(System(LABEL, taught, description(taught, classifier, about, LABEL)))
     pipelines = [system.meta["system"]["description"]["pipeline"] for system in systems]
-    assert pipelines == ["training, weight quantization", "pretraining, training, weight quantization"]
-    (warning,) = entry_warnings([Entry(system, classifier) for system in systems])
+    assert pipelines == [
+        "training, weight quantization",
+        "pretraining, training, weight quantization",
+        "pretraining, knowledge distillation, training, weight quantization",
+    ]
+    (warning,) = entry_warnings([Entry(system, classifier) for system in systems[:2]])
     assert warning.startswith("before, with which the student began, learnt from data=folder: name it")
 
 

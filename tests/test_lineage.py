@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.runs.formats import Metered, not_metered
-from experiments.runs.lineage import trainings
+from experiments.runs.lineage import teachers_behind, trainings
 
 
 def reading(kwh: float, seconds: float, *, estimated: bool = True) -> Metered:
@@ -98,6 +98,16 @@ def test_what_a_student_began_with_is_counted_with_its_teachers(tmp_path: Path) 
     assert found["training/all"]["kWh"] is None
     (why,) = found["training/student"]["missing"]
     assert why == f"no run in {tmp_path / 'student'} has the checkpoint.safetensors {eldest[:12]}"
+
+
+def test_published_weights_that_answer_are_a_teacher_that_cost_nothing(tmp_path: Path) -> None:
+    """Oracle: by hand: a student (1) that began with one (2) whose teacher was not trained here."""
+    logits = a_run(tmp_path / "teacher/heard", "logits.h5", {"weights": "w"}, {"only": "logits"})
+    before = a_run(tmp_path / "student/a", "checkpoint.safetensors", {"logits": logits}, kwh=2)
+    student = a_run(tmp_path / "student/b", "checkpoint.safetensors", {"logits": "", "weights": before}, kwh=1)
+    a_run(tmp_path / "quantize/q", "model.tflite", {}, {"quantize": {"method": "ptq"}})
+    assert cost(tmp_path / "quantize/q/model.tflite", student, tmp_path) == [None, 3, 0]
+    assert teachers_behind(tmp_path, [tmp_path / "student/a"]) == ([tmp_path / "teacher/heard"], [])
 
 
 def twins(tmp_path: Path, stage: str, file: str, inputs: dict | None = None, settings: dict | None = None) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data import locks, packing
+from data import decoding, locks, packing
 from data.errors import UserError
 from data.packing import is_current, pack, source_of
 from data.scenes import ClipSet, parse_filename
@@ -30,9 +30,9 @@ SUICIDAL = """
 import os, signal, sys
 from pathlib import Path
 root, cache, count, at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-from data import packing
+from data import decoding, packing
 from data.scenes import ClipSet, parse_filename
-packing.TASK, packing.COMMIT_SECONDS = 2, 0.004
+decoding.TASK, packing.COMMIT_SECONDS = 2, 0.004
 calls = 0
 def counted(function):
     def call(*arguments):
@@ -215,7 +215,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, monkeypatch: pytest.
     """Oracle: an operating system that has no room for the 11th wave and any later one; an undisturbed store."""
     tones = write_tones(tmp_path / "set", 40, 0.05)
     expected = pack(tones, tmp_path / "undisturbed", clip_seconds=0.05).read_bytes()
-    monkeypatch.setattr(packing, "TASK", 1)
+    monkeypatch.setattr(decoding, "TASK", 1)
     pwrite, room = os.pwrite, iter(range(10))
 
     def filling_up(descriptor: int, data: bytes, place: int) -> int:

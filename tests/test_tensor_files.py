@@ -24,7 +24,7 @@ from experiments.settings.parts import Recipe
 from experiments.training import checkpoint
 from experiments.training.consistency import Beginning, resume
 from experiments.training.loop import fit
-from experiments.training.state import RESUME, TrainingState, save_state
+from experiments.training.state import HELD_OUT, RESUME, TrainingState, save_state
 from students import build_student
 from teachers import build_teacher
 
@@ -225,7 +225,7 @@ def test_a_damaged_training_state_is_a_message(tmp_path: Path, fuzz: int, stoppe
     content, expected = stopped
 
     def go_on(path: Path) -> None:
-        state = resume(path.parent, IDENTITY, Beginning(small(), None, RECIPE, 2, True, {}))
+        state = resume(path.parent, IDENTITY, Beginning(small(), None, RECIPE, 2, HELD_OUT, {}))
         assert state is not None
         found = going_on(state, lambda _: None).state_dict()
         assert all(torch.equal(found[name], value) for name, value in expected.items())
@@ -253,7 +253,7 @@ def test_a_state_that_no_such_training_reaches_names_the_field(
     content = torch.load(io.BytesIO(stopped[0]), weights_only=True) | {field: value}
     (tmp_path / RESUME).write_bytes(as_bytes(content))
     with pytest.raises(UserError) as caught:
-        resume(tmp_path, IDENTITY, Beginning(small(), None, RECIPE, 2, True, {}))
+        resume(tmp_path, IDENTITY, Beginning(small(), None, RECIPE, 2, HELD_OUT, {}))
     assert str(caught.value).startswith(f"{tmp_path / RESUME} is damaged ({said}")
     assert str(caught.value).endswith(": delete it, or give force=true, to begin again")
     assert (tmp_path / RESUME).is_file()

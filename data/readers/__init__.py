@@ -16,7 +16,7 @@ from data.registry import discover, find
 from data.scenes import ClipSet, check_class_names
 
 COMMON = ("kind", "root", "impulses", "download", "sample_rate", "clip_seconds", "residency")
-RESERVED = ("root", "cache")  # arguments of `read` that are no settings of its own
+RESERVED = ("root", "cache", "clip_seconds")  # arguments of `read` that are no settings of its own
 
 Settings = Mapping[str, Any]  # `data.*` settings, without `data.`
 
@@ -29,11 +29,13 @@ class Reader:
         title: of the data set, for reports.
         licence: under which terms the sounds may be used.
         citation: the publications that its authors ask to be cited; empty if there are none.
-        read: `read(root, **settings)` gives the clips. It may take `cache` too, a folder for what is fetched or made.
+        read: `read(root, **settings)` gives the clips. It may take `cache` too, a folder for what is fetched or made,
+            and `clip_seconds`, the length of a clip.
         default_root: from the cache folder and the settings to the data set's folder where `data.root` is not set.
         fetch: `fetch(root, cache, settings, download)` completes the data set; None: there is nothing to fetch.
         is_challenge: whether this is the data of DCASE Task 1, on which submissions are trained and tested.
         impulses: the folder below root with the data set's own impulse responses; None: it has none.
+        is_labelled: whether its clips have classes; without them there is no test split either.
     """
 
     title: str
@@ -44,6 +46,7 @@ class Reader:
     fetch: Callable[[Path, Path, Settings, bool], None] | None = None
     is_challenge: bool = False
     impulses: str | None = None
+    is_labelled: bool = True
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -113,13 +116,15 @@ def read(kind: str, root: str | Path | None, settings: Settings, *, cache: str |
             column of tables of predictions.
     """
     reader, own = reader_of(kind), own_settings(kind, settings)
-    if "cache" in inspect.signature(reader.read).parameters:
-        own["cache"] = Path(cache)
+    takes = inspect.signature(reader.read).parameters
+    own |= {"cache": Path(cache)} if "cache" in takes else {}
+    own |= {"clip_seconds": settings["clip_seconds"]} if "clip_seconds" in takes and "clip_seconds" in settings else {}
     clips = reader.read(root_of(kind, root, settings, cache=cache), **own)
     # What would end a run after its training is found now.
     on_all = settings.get("validation_fraction") == 0 and not settings.get("folds")
-    for split in ("train", "test") if on_all else ("train", "validation", "test"):
-        clips.indices(split)
+    for split, needed in {"train": True, "validation": not on_all, "test": reader.is_labelled}.items():
+        if needed:
+            clips.indices(split)
     check_class_names(clips.scenes)
     return clips
 

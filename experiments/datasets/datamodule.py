@@ -58,6 +58,10 @@ class DataModule:
         clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in self.clips.clips]
         return DataModule(replace(self.clips, clips=clips), self.store, self.responses, self.fingerprint["clips"])
 
+    def with_classes(self, scenes: Sequence[str]) -> "DataModule":
+        """The same clips, whose labels are not known, for networks that answer in these classes."""
+        return replace(self, clips=replace(self.clips, scenes=tuple(scenes)))
+
     def without(self, locations: Collection[str]) -> "DataModule":
         """The same clips, of which the train clips of some locations are not used."""
         clips = [
@@ -99,7 +103,7 @@ class DataModule:
         return Batches(
             self.store,
             rows,
-            self.clips.labels,
+            self.clips.labels if self.clips.is_labelled else np.zeros(len(self.clips.clips), np.int64),
             self.clips.from_reference_device,
             batch_size=batch_size,
             targets=targets,

@@ -20,7 +20,7 @@ from data.errors import UserError, listed
 LEVEL = 0.95
 MOST_KEYS = 4  # that differ: with more, the runs' own name is the shorter label
 DATA = ("waves", "clips")  # inputs that must be equal for metrics to be comparable
-METRIC = re.compile(r"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|validation/log_loss")
+METRIC = re.compile(r"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|validation/(log_loss|divergence)")
 
 Sample = Mapping[int, float]
 

@@ -67,13 +67,17 @@ def require_room(arguments: Mapping[str, object], front_end: FrontEnd, samples: 
 
 
 def evaluate_and_seal(writer: LogitsWriter, clips: ClipSet, folder: Path) -> dict[str, float]:
-    """Metrics of logits that are all written, and the tables of evaluate_and_save; the file gets its final name.
+    """Metrics of logits that are all written, and the tables of evaluate_and_save, which clips without labels do not
+    have; the file gets its final name.
 
     Args:
         writer: filled, and not yet sealed.
         clips: the data set.
         folder: of the run.
     """
+    if not clips.is_labelled:
+        writer.seal()
+        return {}
     logits, scores = writer.values(), dict[str, float]()
     if clips.has_validation:
         scores |= split_metrics(clips, "validation", softmax(logits[clips.indices("validation")]))

@@ -56,7 +56,8 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
         if not rows:
             continue
         colour, epochs = _colour(number), [row["epoch"] for row in rows]
-        lines = (("loss", ":", "training" if alone else None), ("validation/log_loss", "-", "validation log loss"))
+        lines = [("loss", ":", "training" if alone else None), ("validation/log_loss", "-", "validation log loss")]
+        lines += [("validation/divergence", "-", "validation divergence")] if "validation/divergence" in rows[0] else []
         for key, style, word in lines:
             values = [row.get(key, np.nan) for row in rows]
             above.plot(epochs, values, style, color=colour, label=word if alone or word is None else name)

@@ -87,7 +87,8 @@ def pretrained_by(runs: Path, students: Sequence[Path]) -> tuple[list[Path], lis
 
 def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The runs that trained the teachers of some runs, also those of an ensemble's members and of runs with
-    `only=logits`, which use the checkpoint of another run; and in words what was not found.
+    `only=logits`, which use the checkpoint of another run, or else published weights: these runs are named themselves,
+    and cost nothing; and in words what was not found.
 
     Args:
         runs: the folder of all runs.
@@ -98,10 +99,11 @@ def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], lis
     members = [each for folder in ensembles for name in _record(folder).inputs for each in _member(folder, name)]
     folders, missing = _all_written(runs / "teacher", LOGITS, [*others, *members])
     folders = [each for folder in folders for each in _fold_runs(folder) or [folder]]
-    untrained = [folder for folder in folders if "only" in _record(folder).settings]
+    untrained = [folder for folder in folders if not _was_trained(folder)]
     checkpoints = [each for folder in untrained for each in _inputs(folder, "checkpoint")]
     trained, gone = _all_written(runs / "teacher", CHECKPOINT, checkpoints)
-    found = {folder.resolve(): folder for folder in [*(f for f in folders if f not in untrained), *trained]}
+    own = [f for f in folders if f not in untrained or "checkpoint" not in _record(f).inputs]  # of published weights
+    found = {folder.resolve(): folder for folder in [*own, *trained]}
     return list(found.values()), [*unclear, *missing, *gone]
 
 
@@ -176,13 +178,18 @@ def _member(folder: Path, name: str) -> list[Needed]:
 
 def _entry(stage: str, folders: Iterable[Path], missing: Iterable[str]) -> Metered:
     """What a stage's trainings cost together, each with its first phase, if it was trained twice."""
-    folders = [each for folder in folders for each in (folder, *_first_phase(folder))]
+    folders = [each for folder in folders for each in (folder, *_first_phase(folder)) if _was_trained(folder)]
     phases = {str(folder): read_phases(folder).get(stage) for folder in folders}
     known = {folder: phase for folder, phase in phases.items() if phase is not None}
     missing = [*missing, *(f"{folder} metered no training" for folder in phases if folder not in known)]
     missing += [f"{folder}: {why}" for folder, phase in known.items() for why in phase.get("missing", [])]
     sums = _sum([not_metered()] if missing else list(known.values()))
     return {**sums, "runs": {folder: phase["kWh"] for folder, phase in known.items()}, "missing": missing}
+
+
+def _was_trained(folder: Path) -> bool:
+    """Whether a run is a training; one with `only=logits` applies weights that are there."""
+    return "only" not in _record(folder).settings
 
 
 def _fold_runs(folder: Path) -> list[Path]:

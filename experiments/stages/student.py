@@ -5,12 +5,13 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from data.errors import UserError, listed
 from data.files import file_sha256
-from data.front_ends import build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from data.logits import convex
-from experiments.datasets.datamodule import prepare
+from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
@@ -19,11 +20,13 @@ from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CHECKPOINT, first_phase_of, logits_files
 from experiments.runs.lineage import PRETRAINED
 from experiments.runs.reader import read_energy
+from experiments.runs.record import Run
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, network_identity, new_run, require_names
 from experiments.stages.training import (
     first_phase_inputs,
+    named_by_targets,
     require_trainable,
     spectrogram_shape,
     student_arguments,
@@ -33,7 +36,8 @@ from experiments.stages.training import (
     what_is_trained,
 )
 from experiments.training import checkpoint
-from experiments.training.distillation import student_loss
+from experiments.training.distillation import Targets, by_targets, student_loss
+from experiments.training.loop import Validate, by_labels
 from experiments.training.pretrained import begin_from, read_pretrained
 from students import build_student
 from students.complexity import torch_complexity
@@ -69,7 +73,7 @@ def check(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Train the student and write checkpoint and scores."""
-    student, first_data = settings.student, prepare(settings.data, settings.cache_folder)
+    student, first_data = settings.student, named_by_targets(settings, prepare(settings.data, settings.cache_folder))
 
     def run_first(phase: Settings) -> None:
         run(dataclasses.replace(phase, logits=_named_logits(settings)))  # of this name, and not of the other one
@@ -103,14 +107,17 @@ def run(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     network = build_student(student.builder, **arguments)
     cost = torch_complexity(network, shape)
-    _require_limits(settings, cost)
+    if clips.is_labelled:  # what is to be fine-tuned has another classifier
+        _require_limits(settings, cost)
 
     blueprint = checkpoint.Blueprint(
         student.builder, arguments, student.mel, clips.scenes, settings.data.sample_rate, data.fingerprint["clips"]
     )
     if weights:
-        begin_from(weights, network, blueprint)
-    log.info("student %s: labels%s", student.builder, "".join(f", {path}" for path in targets.paths))
+        begin_from(weights, network, blueprint, data.before)
+    taught_by = [*(["labels"] if clips.is_labelled else []), *map(str, targets.paths)]
+    log.info("student %s: %s", student.builder, ", ".join(taught_by))
+    validate = by_labels if clips.is_labelled else by_targets(student.distill.softness)
     network = trainer_of(settings, recipe, student.augment).train(
         this,
         data,
@@ -119,22 +126,52 @@ def run(settings: Settings) -> None:
         loss=student_loss(student.distill, network),
         targets=targets.logits,
         target_shifts=targets.shifts,
+        validate=validate,
     )
     if is_first():
         checkpoint.save(this.folder / CHECKPOINT, network, blueprint)
-    fabric = make_fabric(settings.fabric)
-    *held_out, tested = (
+    scores = _evaluated(settings, this, data, network, front_end, targets, validate)
+    if is_first():
+        finish(this, cost.metrics() | read_energy(this.folder) | targets.metrics() | scores)
+
+
+def _evaluated(
+    settings: Settings,
+    this: Run,
+    data: DataModule,
+    network: nn.Module,
+    front_end: FrontEnd,
+    targets: Targets,
+    validate: Validate,
+) -> dict[str, float]:
+    """Metrics of the clips held out and of the test split, whose tables are written; of clips without labels there is
+    only how far the answers to those held out are from the targets."""
+    fabric, clips = make_fabric(settings.fabric), data.clips
+    if not clips.is_labelled:
+        if not clips.has_validation:
+            return {}
+        held_out = data.batches(
+            "validation",
+            batch_size=BATCH,
+            device=fabric.device,
+            targets=targets.logits,
+            target_shifts=targets.shifts,
+        )
+        scores = dict(validate(network, front_end, held_out, fabric))
+        log.info("student: %s (%s)", ", ".join(f"{name} {value:.3f}" for name, value in scores.items()), this.folder)
+        return scores
+    *validated, tested = (
         predict(network, front_end, data.batches(split, batch_size=BATCH, device=fabric.device), fabric)[0]
         for split in clips.scored
     )
-    if is_first():
-        scores = cost.metrics() | read_energy(this.folder) | targets.metrics()
-        for probabilities in held_out:
-            scores |= split_metrics(clips, "validation", probabilities)
-        scores |= evaluate_and_save(clips, tested, this.folder)
-        finish(this, scores)
-        accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
-        log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)
+    if not is_first():
+        return {}
+    scores = evaluate_and_save(clips, tested, this.folder)
+    for probabilities in validated:
+        scores = split_metrics(clips, "validation", probabilities) | scores
+    accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
+    log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)
+    return scores
 
 
 def _weights(settings: Settings) -> Path | None:

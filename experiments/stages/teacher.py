@@ -24,9 +24,10 @@ from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
-from experiments.settings.shared import Settings, TeacherSettings
+from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, network_identity, new_run, require_names
 from experiments.stages.cross_fitting import cross_fit
+from experiments.stages.published import answers_as_published, files_of_weights, published_before, require_published
 from experiments.stages.training import (
     first_phase_inputs,
     require_trainable,
@@ -40,7 +41,7 @@ from experiments.training.features import Frozen, frozen_backbone
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher, find_teacher
 from teachers.layers import layers_of
-from teachers.weights import read_weights, weights_digest, weights_files
+from teachers.weights import read_weights, weights_digest
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,14 @@ def check(settings: Settings) -> None:
     shifts_of(teacher.shifts, teacher.augment.roll)
     if settings.only is not None:
         trainer_of(settings, teacher.fit, teacher.augment).require_possible()
+        if answers_as_published(settings):
+            require_published(settings)
         return
     shape = spectrogram_shape(settings, "teacher")
     require_trainable(settings, "teacher", teacher.fit, teacher.augment, shape)
     weights = teacher.weights
     if weights is not None and not find_teacher(teacher.builder).head_is_new:
-        read_weights(_weights_files(teacher)[-1])  # whether they have the classes of the data is not known yet
+        read_weights(files_of_weights(teacher)[-1])  # whether they have the classes of the data is not known yet
         weights = None
     arguments = {"classes": 10, **teacher.arguments}
     network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=weights)
@@ -70,7 +73,8 @@ def run(settings: Settings) -> None:
     """Train the teacher, unless it is trained already, and write checkpoint, logits and scores."""
     data = prepare(settings.data, settings.cache_folder)
     if settings.only:
-        _write_logits(settings, data, *_trained_before(settings, data))
+        of = published_before if answers_as_published(settings) else _trained_before
+        _write_logits(settings, data, *of(settings, data))
         return
     if settings.teacher.folds is not None:
         cross_fit(settings, data, _train_and_write)
@@ -95,7 +99,7 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
     """The run and its checkpoint, trained now if it is not there."""
     teacher, inputs = settings.teacher, {**data.fingerprint, **first_phase_inputs(settings, "teacher")}
     if teacher.weights:
-        inputs["weights"] = weights_digest(_weights_files(teacher))
+        inputs["weights"] = weights_digest(files_of_weights(teacher))
     asked = network_identity(teacher)
     del asked["shifts"]  # which only the logits depend on
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
@@ -200,6 +204,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
         return
     claim(run.folder)
     network, blueprint = checkpoint.load_teacher(path)
+    data = data if data.clips.is_labelled else data.with_classes(blueprint.scenes)
     front_end = _front_end(path, blueprint, data)
     identity |= {
         "teacher": blueprint.builder,
@@ -215,8 +220,12 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     if writer is not None:
         scores = evaluate_and_seal(writer, data.clips, run.folder)
         finish(run, scores | read_energy(run.folder))
-        accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
-        log.info("teacher: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, run.folder)
+        if scores:
+            accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
+            log.info("teacher: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, run.folder)
+        else:
+            counts = len(data.clips.clips), len(data.clips.scenes)
+            log.info("teacher: logits of %d clips without labels, %d classes (%s)", *counts, target)
     exchange(fabric, None)  # what comes next reads the file
 
 
@@ -231,12 +240,8 @@ def _front_end(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) ->
             f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, the data set "
             f"has {list(data.clips.scenes)} at {data.store.sample_rate} Hz: train a teacher on it"
         )
-    if blueprint.clips != data.fingerprint["clips"]:
+    if data.clips.is_labelled and blueprint.clips != data.fingerprint["clips"]:
         log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     require_room(blueprint.arguments, front_end, data.store.samples)
     return front_end
-
-
-def _weights_files(teacher: TeacherSettings) -> list[Path]:
-    return weights_files(str(teacher.weights), in_folder=find_teacher(teacher.builder).weights_in_folder)

@@ -11,6 +11,7 @@ from data.augmentation import Augmentation
 from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import build_front_end
+from data.logits_file import open_logits
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import computing
 from experiments.runs.layout import CHECKPOINT, FIRST_PHASE, first_phase_of, logits_files
@@ -120,6 +121,18 @@ def first_phase_inputs(settings: Settings, stage: str) -> dict[str, str]:
     if not settings.refit:
         return {}
     return {FIRST: file_sha256(first_phase_of(layout_of(settings).folder(stage)) / CHECKPOINT)}
+
+
+def named_by_targets(settings: Settings, data: DataModule) -> DataModule:
+    """The data set; without labels its classes are those of the logits that a student learns from.
+
+    Raises:
+        UserError: there are no such logits.
+    """
+    if data.clips.is_labelled:
+        return data
+    first, *_ = logits_files(layout_of(settings), settings.logits)
+    return data.with_classes(open_logits(first).scenes)
 
 
 def targets_of(settings: Settings, data: DataModule, held_out: DataModule | None = None) -> Targets:

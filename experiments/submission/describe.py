@@ -167,7 +167,10 @@ def _management(lineage: Lineage) -> list[str]:
 def _pipeline(lineage: Lineage) -> list[str]:
     """In the order in which it happened; the student may have had no teachers until it was trained as integers."""
     steps = ["pretraining"] if _is_pretrained(lineage) else []
+    distilled = ["knowledge distillation"] if lineage.teachers else []
+    before = lineage.pretrained and not any(run.inputs.get("logits") for run in (lineage.student, lineage.quantized))
+    steps += distilled if before else []
     steps += [] if lineage.student.inputs.get("logits") else ["training"]
-    steps += ["knowledge distillation"] if lineage.teachers else []
+    steps += [] if before else distilled
     trained = lineage.quantized.settings["quantize.method"] == "qat"
     return [*steps, "quantization aware training" if trained else "weight quantization"]

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from data.errors import UserError
 from experiments.settings.parts import Recipe
+from experiments.training.state import held_out_loss
 
 STEPS_OF_EPOCH = 30  # at least, where a batch of the published size would leave fewer ...
 SMALL_BATCH = 16  # ... as long as the batch has so many clips
@@ -65,7 +66,7 @@ def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, al
         clips: number of its train clips; the others were held out.
         all_clips: number of all train clips.
     """
-    best = min(rows, key=lambda row: row["validation/log_loss"])["epoch"] if recipe.keep == "best" else recipe.epochs
+    best = min(rows, key=held_out_loss)["epoch"] if recipe.keep == "best" else recipe.epochs
     steps = round(best) * (clips // recipe.batch_size)
     epochs = max(1, round(steps / (all_clips // recipe.batch_size)))
     return replace(recipe.lasting(epochs), keep="last", least_steps=None)

@@ -6,7 +6,7 @@ validation log loss kept.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from data.ranges import fits
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of, updates_of_average
-from experiments.training.state import HELD_OUT, ROW, TrainingState, damaged, load_state
+from experiments.training.state import ROW, TrainingState, damaged, held_out_loss, load_state
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, beside `step`
 SHOWN = 3  # faults in a message
@@ -39,7 +39,7 @@ class Beginning:
         groups: of its parameters, or None; see loop.fit.
         recipe: as it is used.
         steps: of an epoch.
-        held_out: whether it is validated.
+        held_out: the names of the metrics that it is validated by; none without validation.
         precision: state dict of Fabric's precision plugin.
     """
 
@@ -47,7 +47,7 @@ class Beginning:
     groups: list[dict[str, object]] | None
     recipe: Recipe
     steps: int
-    held_out: bool
+    held_out: Sequence[str]
     precision: Mapping[str, Any]
 
 
@@ -69,7 +69,7 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     if not (fits(int, state.epoch) and 1 <= state.epoch <= epochs):
         yield f"epoch={in_short(state.epoch)} of {epochs}"
         return
-    if not _are_rows(state.rows, state.epoch, [*ROW, *(HELD_OUT if beginning.held_out else ())]):
+    if not _are_rows(state.rows, state.epoch, [*ROW, *beginning.held_out]):
         yield f"rows: not the numbers of {state.epoch} epochs, each finite and in its range"
         return
     yield from _schedule_faults(state, beginning)
@@ -78,7 +78,7 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
     yield from _average_faults(state, beginning)
     is_best = beginning.recipe.keep == "best"
     yield from _weight_faults("kept", state.kept, own if is_best else None)
-    best = min(row["validation/log_loss"] for row in state.rows) if is_best else math.inf
+    best = min(map(held_out_loss, state.rows)) if is_best else math.inf
     if not (fits(float, state.best) or state.best == math.inf) or state.best != best:
         yield f"best={in_short(state.best)}, and the rows say {best}"
     yield from _precision_faults(state.precision, beginning.precision)

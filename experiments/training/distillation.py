@@ -8,15 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
-from data.batches import Batch
+from data.batches import Batch, Batches
 from data.files import file_sha256
+from data.front_ends import FrontEnd
 from data.logits import BY_SHIFT, common_shifts, read_several, weighted_mean
 from experiments.datasets.datamodule import DataModule, warn_of_leaks
+from experiments.distributed.fabric import exchange
+from experiments.inference.network import logits_of
 from experiments.runs.lineage import of_first_phases
 from experiments.settings.parts import Distillation
-from experiments.training.loop import Loss
+from experiments.training.loop import Loss, Validate
+from experiments.training.state import DIVERGENCE
 from students.distill import Features, distillation_loss, require_in_range, similarity_loss
 from teachers.ensemble import fit_temperature
 
@@ -71,7 +76,8 @@ def read_targets(
     clips, nearest = data.clips, distillation.shifts == "nearest"
     shifts = common_shifts(paths) if nearest else None  # says what to do where there are none
     several = read_several(paths, clips.filenames, clips.scenes, BY_SHIFT if nearest else "logits")
-    warn_of_leaks(paths, data)
+    if clips.is_labelled:  # without labels there is nothing that a teacher could have learnt of these clips
+        warn_of_leaks(paths, data)
     temperatures: tuple[float, ...] = ()
     if distillation.is_calibrated:
         temperatures = _calibrated_by(paths, held_out or data)
@@ -120,6 +126,39 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
         return value + similarity * similarity_loss(features(), batch.targets)
 
     return loss
+
+
+def by_targets(temperature: float) -> Validate:
+    """How far a network is from its teachers on clips held out, without their labels: the mean of the loss with a hard
+    weight of 0, in nats, of clips that are not augmented."""
+
+    @torch.no_grad()
+    def validate(network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric) -> dict[str, float]:
+        network.eval()
+        numbers = range(fabric.global_rank, batches.count, fabric.world_size)
+        with fabric.autocast():
+            mine = [
+                (
+                    number,
+                    len(batch.rows),
+                    float(_divergence(network, front_end, batch, batches.target_shifts, temperature)),
+                )
+                for number, batch in zip(numbers, batches.in_order(numbers), strict=True)
+            ]
+        found = sorted(piece for pieces in exchange(fabric, mine) for piece in pieces)  # whoever computed them
+        return {DIVERGENCE: sum(count * value for _, count, value in found) / len(batches)}
+
+    return validate
+
+
+def _divergence(
+    network: nn.Module, front_end: FrontEnd, batch: Batch, shifts: torch.Tensor | None, temperature: float
+) -> torch.Tensor:
+    """Of the clips of a batch as they are, a scalar."""
+    if shifts is not None:
+        batch = batch.rolled(None, shifts)
+    logits = logits_of(network, front_end, batch)[:, 0]
+    return distillation_loss(logits, batch.targets, batch.labels, temperature=temperature, hard_weight=0.0)
 
 
 def imitation_loss(original: nn.Module, network: nn.Module, temperature: float) -> Loss:

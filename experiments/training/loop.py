@@ -33,9 +33,10 @@ from experiments.training.optimization import (
     renew_statistics,
     rest,
 )
-from experiments.training.state import TrainingState, seed_of
+from experiments.training.state import HELD_OUT, TrainingState, held_out_loss, seed_of
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
+Validate = Callable[[nn.Module, FrontEnd, Batches, Fabric], Mapping[str, float]]
 Layers = Sequence[Sequence[nn.Parameter]]
 
 
@@ -45,6 +46,13 @@ class NotFiniteError(Exception):
     def __init__(self, epoch: int, step: int, rows: Sequence[int]) -> None:
         super().__init__(f"the loss is no number in epoch {epoch}, step {step + 1}")
         self.rows = rows
+
+
+def by_labels(network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric) -> dict[str, float]:
+    """The metrics HELD_OUT of a network on the clips held out."""
+    probabilities, labels = predict(network, front_end, batches, fabric)
+    found = macro_accuracy(probabilities, labels), log_loss(probabilities, labels)
+    return dict(zip(HELD_OUT, found, strict=True))
 
 
 def fit(
@@ -60,6 +68,7 @@ def fit(
     responses: torch.Tensor | None,
     seed: int,
     on_epoch: Callable[[Mapping[str, float], TrainingState], None],
+    validate: Validate = by_labels,
     groups: list[dict[str, object]] | None = None,
     state: TrainingState | None = None,
     compiled: str | None = None,
@@ -77,6 +86,7 @@ def fit(
         responses: impulse responses (R, L), or None.
         seed: of order and augmentation.
         on_epoch: receives each epoch's metrics, and the state from which `fit` would go on.
+        validate: metrics of the clips held out, one of which is held_out_loss.
         groups: of parameters, as optimization.parameter_groups makes them; None: all parameters at the whole rate.
         state: of an earlier training that was stopped.
         compiled: mode of torch.compile to train by; None: not compiled.
@@ -147,14 +157,12 @@ def fit(
         if validation is None:
             is_finite = all(bool(value.isfinite().all()) for value in validated.state_dict().values())
         else:
-            probabilities, labels = predict(validated, front_end, validation, fabric)
-            row["validation/accuracy"] = macro_accuracy(probabilities, labels)
-            row["validation/log_loss"] = log_loss(probabilities, labels)
-            is_finite = math.isfinite(row["validation/log_loss"])
+            row |= validate(validated, front_end, validation, fabric)
+            is_finite = math.isfinite(held_out_loss(row))
         if not is_finite:  # the last step went wrong
             raise NotFiniteError(epoch + 1, steps - 1, rows[-1].tolist())
-        if recipe.keep == "best" and row["validation/log_loss"] < state.best:
-            state.best = row["validation/log_loss"]
+        if recipe.keep == "best" and held_out_loss(row) < state.best:
+            state.best = held_out_loss(row)
             state.kept = {name: value.clone() for name, value in validated.state_dict().items()}
         state.epoch, state.network, state.optimizer = epoch + 1, network.state_dict(), optimizer.state_dict()
         state.precision = fabric.strategy.precision.state_dict()

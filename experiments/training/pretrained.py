@@ -54,10 +54,16 @@ def read_pretrained(path: Path, wanted: Blueprint) -> tuple[dict[str, torch.Tens
     return kept, found
 
 
-def begin_from(path: Path, network: nn.Module, wanted: Blueprint) -> None:
+def begin_from(path: Path, network: nn.Module, wanted: Blueprint, before: str | None = None) -> None:
     """Give a network the tensors of a checkpoint; what it does not have of them keeps its values.
 
-    Args, raises: see read_pretrained; `network` is built by `wanted`.
+    Args:
+        path, wanted: see read_pretrained.
+        network: built by `wanted`.
+        before: fingerprint of the same clips before those held out were trained on too, or None.
+
+    Raises:
+        UserError: see read_pretrained.
     """
     kept, found = read_pretrained(path, wanted)
     network.load_state_dict(kept, strict=False)
@@ -67,7 +73,7 @@ def begin_from(path: Path, network: nn.Module, wanted: Blueprint) -> None:
     log.info("%s, of %s: %d tensors are taken over, %s", path, of, len(kept), rest)
     if differing := _differing(found, wanted):
         log.warning("%s was trained on other log-mels: %s", path, ", ".join(differing))
-    if not anew and found.clips != wanted.clips:
+    if not anew and found.clips not in (wanted.clips, before):
         log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)
 
 

@@ -23,9 +23,9 @@ from experiments.runs.layout import RESUME
 IDENTITY = "identity"  # of the run, as JSON, beside the state
 NEEDED = {IDENTITY, "epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
 BEGIN_AGAIN = "delete it, or give force=true, to begin again"
-# The metrics of an epoch, and those that it has where clips are held out.
+# The metrics of an epoch, and those that it has where clips are held out: with labels, or without.
 ROW = ("epoch", "learning_rate", "loss", "clips_per_second")
-HELD_OUT = ("validation/accuracy", "validation/log_loss")
+HELD_OUT, DIVERGENCE = ("validation/accuracy", "validation/log_loss"), "validation/divergence"
 
 Weights = dict[str, torch.Tensor]
 
@@ -36,7 +36,7 @@ class TrainingState:
 
     Attributes:
         epoch: how many epochs are done.
-        best: lowest validation log loss so far.
+        best: lowest held_out_loss so far.
         kept: weights of that epoch, where the recipe keeps the best.
         network, optimizer: their state dicts.
         precision: of fp16: how much the loss is scaled.
@@ -52,6 +52,12 @@ class TrainingState:
     precision: dict[str, Any] = field(default_factory=dict)
     average: Weights | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
+
+
+def held_out_loss(row: Mapping[str, float]) -> float:
+    """That by which the best epoch is chosen: the log loss of the clips held out, or, where they have no labels, the
+    divergence from their targets."""
+    return row[DIVERGENCE] if DIVERGENCE in row else row[HELD_OUT[1]]
 
 
 def seed_of(seed: int, epoch: int, rank: int) -> int:

@@ -28,9 +28,9 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
 from experiments.training.consistency import Beginning, resume
 from experiments.training.features import Frozen, HeadAlone, cached, of_pairs, unchanged
-from experiments.training.loop import Layers, Loss, NotFiniteError, fit
+from experiments.training.loop import Layers, Loss, NotFiniteError, Validate, by_labels, fit
 from experiments.training.optimization import parameter_groups
-from experiments.training.state import TrainingState, save_state
+from experiments.training.state import DIVERGENCE, HELD_OUT, TrainingState, save_state
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class Trainer:
         loss: Loss,
         targets: np.ndarray | None = None,
         target_shifts: Sequence[int] | None = None,
+        validate: Validate = by_labels,
         layers: Callable[[nn.Module], Layers] | None = None,
         frozen: Frozen | None = None,
         after_epoch: Callable[[int, int], None] = lambda done, epochs: None,
@@ -87,6 +88,7 @@ class Trainer:
             front_end: waves to log-mels.
             loss: (logits, batch) -> scalar.
             targets, target_shifts: the teachers' logits; see Batches.
+            validate: see loop.fit; of clips without labels it is given their targets.
             layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
             frozen: only the last layer learns, on features that are computed once; see features.py. None: all layers.
             after_epoch: is told how many epochs are done, of how many; before the first one too.
@@ -120,16 +122,23 @@ class Trainer:
         if not data.clips.has_validation and recipe.keep == "best":
             log.info("no clips are held out: the last weights are kept")
             recipe = replace(recipe, keep="last")
+        metrics: Sequence[str] = ()
         if data.clips.has_validation:
+            metrics = HELD_OUT if data.clips.is_labelled else [DIVERGENCE]
             validation_clips = data.batches(
-                "validation", batch_size=recipe.batch_size, device=fabric.device, residency=self.residency
+                "validation",
+                batch_size=recipe.batch_size,
+                device=fabric.device,
+                residency=self.residency,
+                targets=None if data.clips.is_labelled else targets,
+                target_shifts=None if data.clips.is_labelled else target_shifts,
             )
         learner = network if frozen is None else HeadAlone(frozen.head)
         work = recipe.epochs * len(train_clips)
         compiled = None if frozen else compile_mode(self.hardware.compile, fabric.device, work)
         steps = len(train_clips) // recipe.batch_size
         precision = fabric.strategy.precision.state_dict()
-        beginning = Beginning(learner, groups, recipe, steps, data.clips.has_validation, precision)
+        beginning = Beginning(learner, groups, recipe, steps, metrics, precision)
         state = None if run.force else resume(run.folder, run.identity, beginning)
         if state is not None:
             log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, recipe.epochs)
@@ -170,6 +179,7 @@ class Trainer:
                     responses=data.responses,
                     seed=self.seed,
                     on_epoch=note,
+                    validate=validate,
                     groups=groups,
                     state=state,
                     compiled=compiled,
@@ -205,10 +215,10 @@ class Trainer:
 
 def _progress(row: Mapping[str, float], epochs: int, left: float) -> str:
     """One line an epoch; `left` in seconds."""
-    held_out = ""
-    if "validation/log_loss" in row:
-        accuracy, log_loss = row["validation/accuracy"], row["validation/log_loss"]
-        held_out = f"validation accuracy {accuracy:.3f}  log loss {log_loss:.3f}  "
+    # "validation accuracy 0.5  log loss 1.2", or "validation divergence 0.3"
+    names = [name for name in (*HELD_OUT, DIVERGENCE) if name in row]
+    words = [f"{name.removeprefix('validation/').replace('_', ' ')} {row[name]:.3f}  " for name in names]
+    held_out = f"validation {''.join(words)}" if words else ""
     return (
         f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  {held_out}"
         f"{row['clips_per_second']:.0f} clips/s  {timedelta(seconds=round(left))} left"

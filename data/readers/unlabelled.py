@@ -1,0 +1,106 @@
+"""Any folder of sound files of any length, without labels: for teachers, and for students that learn from them alone.
+
+Conventions: a file is cut into clips of equal length as prediction cuts it (data/pieces.py); clip n of `a/b.ogg`, from
+0 on, is called `a/b.ogg#n`. A file is one recording and one location: its clips are all trained on, or all held out.
+"""
+
+import logging
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from data.errors import UserError, listed
+from data.pieces import count_pieces
+from data.readers import Reader, Settings
+from data.scenes import Clip, ClipSet
+from data.sound_files import SUFFIXES, list_sounds
+from data.splits import hold_out
+
+DEVICE = "device"  # of all files
+
+log = logging.getLogger(__name__)
+
+
+def read_unlabelled(
+    root: str | Path,
+    *,
+    clip_seconds: float = 1.0,
+    validation_fraction: float = 0.3,
+    folds: int | None = None,
+    fold: int | None = None,
+    seed: int = 0,
+) -> ClipSet:
+    """The clips of all sound files in a folder and in the folders below it; only their headers are read.
+
+    Args:
+        root: the folder.
+        clip_seconds: length of a clip.
+        validation_fraction, folds, fold, seed: share of the clips, by file, that becomes the validation split; see
+            data/splits.py.
+
+    Raises:
+        UserError: there are no sound files, or one alone and clips are to be held out; or some cannot be read (all of
+            them listed).
+    """
+    root = Path(root)
+    files = list_sounds(root, deep=True).sounds
+    if not files:
+        raise UserError(
+            f"data.root={root} holds no sound files, also not in folders below it; such names end in "
+            f"{', '.join(SUFFIXES)}"
+        )
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda path: _count(path, clip_seconds), files))
+    if problems := [each for each in found if isinstance(each, str)]:
+        raise UserError(
+            f"{len(problems)} of {len(files)} sound files below {root} cannot be read:\n{listed(problems)}\n"
+            "mend or replace these files, or take them out"
+        )
+    names = [path.relative_to(root).as_posix() for path in files]
+    clips = [
+        Clip(f"{name}#{part}", "", "", name, name, part, DEVICE, "train")
+        for name, count in zip(names, found, strict=True)
+        for part in range(int(count))
+    ]
+    clips = hold_out(clips, fraction=validation_fraction, folds=folds, fold=fold, seed=seed)
+    if validation_fraction and len(files) == 1:
+        raise UserError(
+            f"{root} has one sound file, which cannot be divided: set data.validation_fraction=0, or add files"
+        )
+    counts = Counter(clip.split for clip in clips)
+    log.info("%d files: %s", len(files), ", ".join(f"{n} {split} clips" for split, n in counts.items()))
+    return ClipSet(
+        name="unlabelled",
+        root=root,
+        clips=clips,
+        scenes=(),
+        device_groups={},
+        reference_device=DEVICE,
+        is_labelled=False,
+        is_cut=True,
+    )
+
+
+def _count(path: Path, seconds: float) -> int | str:
+    """The number of a file's clips, or what is wrong with it."""
+    try:
+        str(path).encode()
+        return count_pieces(path, seconds)
+    except UnicodeEncodeError:
+        return f"{path}: its name is no UTF-8: rename it"
+    except UserError as error:
+        return str(error)
+
+
+def _default_root(cache: Path, settings: Settings) -> Path:
+    raise UserError("data=unlabelled needs data.root=FOLDER, a folder of sound files")
+
+
+UNLABELLED = Reader(
+    title="Sounds without labels",
+    licence="that of their authors",
+    citation="",
+    read=read_unlabelled,
+    default_root=_default_root,
+    is_labelled=False,
+)
