@@ -84,7 +84,7 @@ def test_with_the_same_classes_the_classifier_is_taken_over_too(
         (described("cp_mobile", OTHERS, size="12k"), r"or width: .*: \(.*\) in the file, \(.*\) in the network .*6k"),
         (described("cp_mobile", OTHERS, grn=True), r"only in the network: 2.norm.gamma"),
         (described("cp_mobile", OTHERS, strides={"b2": (1, 1)}), None),
-        (described("baseline", OTHERS), "student.builder=cp_mobile, and not baseline"),
+        (described("baseline", OTHERS), "architecture, cp_mobile, and this student is baseline: choose"),
         (
             dataclasses.replace(described("cp_mobile", OTHERS), mel={"mels": 128, "hop": 1000}),
             "trained on 64 bands of log_mel, this student hears 128 of log_mel: give .*student.mel.mels=64",

@@ -26,7 +26,7 @@ Own = TypeVar("Own")
 class DataSettings:
     """Which clips; a reader (data/readers/) takes those of these settings that it knows, others are refused."""
 
-    kind: str = setting("the reader: synthetic, tau22 or folder")
+    kind: str = setting("the reader: synthetic, tau22, folder or unlabelled")
     root: str | None = setting("folder of the data set; null: below cache", is_path=True, default=None)
     csv: str | None = setting("of data=folder: the table; null: root/clips.csv", is_path=True, default=None)
     impulses: str | None = setting("folder of device impulse responses; null: none", is_path=True, default=None)

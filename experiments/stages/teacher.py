@@ -238,7 +238,7 @@ def _front_end(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) ->
     if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
         raise UserError(
             f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, the data set "
-            f"has {list(data.clips.scenes)} at {data.store.sample_rate} Hz: train a teacher on it"
+            f"has {list(data.clips.scenes)} at {data.store.sample_rate} Hz: train a teacher on it, or change the rate"
         )
     if data.clips.is_labelled and blueprint.clips != data.fingerprint["clips"]:
         log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)

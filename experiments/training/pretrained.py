@@ -36,8 +36,8 @@ def read_pretrained(path: Path, wanted: Blueprint) -> tuple[dict[str, torch.Tens
     source, found = checkpoint.load_student(path)
     if found.builder != wanted.builder:
         raise UserError(
-            f"{KEY}={path} is of another architecture, student.builder={found.builder}, and not {wanted.builder}: give "
-            "the checkpoint of such a student, or train this one"
+            f"{KEY}={path} is of another architecture, {found.builder}, and this student is {wanted.builder}: choose "
+            f"the student that it is of, or give the checkpoint of a {wanted.builder}"
         )
     _require_front_end(path, found, wanted)
     network, state = build_student(wanted.builder, **wanted.arguments), source.state_dict()
@@ -46,10 +46,10 @@ def read_pretrained(path: Path, wanted: Blueprint) -> tuple[dict[str, torch.Tens
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items() if name not in anew}
     if problems := differences(shapes, kept):
         more = f" (and {len(problems) - 1} more differences)" if len(problems) > 1 else ""
+        built = ", ".join(f"{name}={value}" for name, value in found.arguments.items() if value is not None)
         raise UserError(
-            f"{KEY}={path} is of another architecture or width: {problems[0]}{more}; it was built with "
-            f"{dict(found.arguments)}: give this student the same student.size and student.arguments, or give another "
-            "checkpoint"
+            f"{KEY}={path} is of another architecture or width: {problems[0]}{more}; it was built with {built}: give "
+            "this student the same student.size and student.arguments, or give another checkpoint"
         )
     return kept, found
 
