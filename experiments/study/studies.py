@@ -23,7 +23,7 @@ OFFICIAL_FOLDS = 5  # of ESC-50
 # Clips of five seconds: half of the bands and fewer frames a second, so that a clip has as many values as one of one
 # second by default, and the student stays within the limits. Many classes of few clips need longer training.
 ESC50 = ("student.mel.mels=128", "student.mel.hop=1250", "epochs=200", "student.augment.mixup_p=1")
-ALL_OF_5_S = ("data.clip_seconds=5", "data.validation_fraction=0")  # nothing is chosen
+FIVE_SECONDS = ("data.clip_seconds=5", "data.validation_fraction=0")  # nothing is chosen
 # What the students' recipe was on so few clips in version 0.2: five steps an epoch, at the published rate.
 BEFORE = ("student.fit.batch_size=43", "student.fit.learning_rate=9e-4", "student.fit.epochs=150")
 CACHE = "cache"  # where the synthetic miniature is made, as it is by default
@@ -172,7 +172,7 @@ def _esc50_cells(options: Options) -> list[Cell]:
     cells = []
     for number in range(1, OFFICIAL_FOLDS + 1):
         root = _required(options.root, "--root")
-        data = ("data=folder", f"data.root={root}", f"data.csv={root / f'fold{number}.csv'}", *ALL_OF_5_S)
+        data = ("data=folder", f"data.root={root}", f"data.csv={root / f'fold{number}.csv'}", *FIVE_SECONDS)
         fold = _Fold(options, number, 0, data)
         cells.append(fold.cell("labels", [fold.command("student", "labels", "distill=none", *ESC50)]))
         distilled = _distilled(fold, "distilled", ("mn04",), (), *ESC50, "student.distill.hard_weight=0.5")
