@@ -228,10 +228,10 @@ def test_a_student_learns_from_a_teacher_alone_and_then_from_labels(
     assert teachers_behind(on, [before]) == ([on / "teacher/first"], [])
 
 
-@pytest.mark.slow  # applies a network of AudioSet's size to sounds, and reads it six times
+@pytest.mark.slow  # applies a network of AudioSet's size to sounds, and reads it seven times
 def test_published_logits_are_those_of_the_published_classes(tmp_path: Path, sounds: Path) -> None:
     """Oracle: a network with these very weights, the last layer among them, on the pieces as prediction hears them; its
-    run is a teacher that cost nothing and is declared."""
+    run is not done twice, and takes no training's place."""
     published = efficientat(classes=527, pretrained=False).eval()
     safetensors.torch.save_file(published.state_dict(), tmp_path / "w.safetensors")
     command = ["teacher", "teacher=efficientat", "only=logits", "teacher.weights=w.safetensors", "tracking=none"]
@@ -247,6 +247,12 @@ def test_published_logits_are_those_of_the_published_classes(tmp_path: Path, sou
     np.testing.assert_allclose(heard.logits[:3], expected.numpy(), atol=1e-4)
     again = run(tmp_path, *command)
     assert "the logits are reused" in again.stdout
+    unfinished = tmp_path / "runs/teacher/busy/resume.pt"  # of a training that was stopped
+    unfinished.parent.mkdir()
+    unfinished.touch()
+    busy = run(tmp_path, *command, "name=busy")
+    assert "holds a training of its own: choose another name" in busy.stderr
+    assert unfinished.exists()
     safetensors.torch.save_file(
         {name: value for name, value in published.state_dict().items() if "classifier.5" not in name},
         tmp_path / "w.safetensors",

@@ -12,7 +12,7 @@ from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import exchange, launch, make_fabric
 from experiments.distributed.processes import is_first
 from experiments.report.publish import is_done
-from experiments.runs.layout import CHECKPOINT
+from experiments.runs.layout import CHECKPOINT, RESUME
 from experiments.runs.record import Run
 from experiments.settings.shared import Settings, TeacherSettings
 from experiments.stages.context import new_run
@@ -66,6 +66,8 @@ def published_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     path = this.folder / CHECKPOINT
     if is_done(this, CHECKPOINT):
         return this, path
+    if (this.folder / RESUME).exists():
+        raise UserError(f"{this.folder} holds a training of its own: choose another name=...")
     count, prefix = entry.published_classes
     network = build_teacher(
         teacher.builder,
