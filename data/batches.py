@@ -35,6 +35,7 @@ class Batch:
         labels: class numbers, int64 (B,), or after mixup probabilities, float32 (B, classes).
         from_reference_device: bool (B,).
         targets: the teachers' logits (B, classes), or (B, shifts, classes) of several shifts of each clip, or None.
+        features: the teachers' features, standardised, float32 (B, channels), or None; see feature_targets.py.
     """
 
     rows: torch.Tensor
@@ -42,6 +43,7 @@ class Batch:
     labels: torch.Tensor
     from_reference_device: torch.Tensor
     targets: torch.Tensor | None
+    features: torch.Tensor | None = None
 
     def rolled(self, shifts: torch.Tensor | None, known: torch.Tensor) -> "Batch":
         """The batch after its clips were rolled by `shifts` (B,), or not: of targets of several shifts, each clip gets
@@ -58,17 +60,18 @@ class Batch:
         return replace(self, targets=self.targets[torch.arange(len(nearest), device=nearest.device), nearest])
 
     def mixed(self, mixing: Mixing, classes: int) -> "Batch":
-        """The batch with labels and targets mixed as its spectrograms were."""
+        """The batch with labels, targets and features mixed as its spectrograms were."""
         labels = mixing(F.one_hot(self.labels, classes).float())
-        return replace(self, labels=labels, targets=None if self.targets is None else mixing(self.targets))
+        targets, features = (None if each is None else mixing(each) for each in (self.targets, self.features))
+        return replace(self, labels=labels, targets=targets, features=features)
 
     def split(self, parts: int) -> Iterator["Batch"]:
         """The batch in so many parts, of equal size up to one clip."""
         for rows in torch.arange(len(self.rows), device=self.rows.device).tensor_split(parts):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
-            targets = None if self.targets is None else self.targets[part]
+            targets, features = (None if each is None else each[part] for each in (self.targets, self.features))
             reference = self.from_reference_device[part]
-            yield Batch(self.rows[part], self.waves[part], self.labels[part], reference, targets)
+            yield Batch(self.rows[part], self.waves[part], self.labels[part], reference, targets, features)
 
 
 class Batches:
@@ -80,6 +83,7 @@ class Batches:
         labels, from_reference_device: of all clips of the set, (N,).
         targets: the teachers' logits of all clips of the set, (N, classes), or (N, shifts, classes), or None.
         target_shifts: samples; those of the targets, if there are several.
+        features: the teachers' features of all clips of the set, float16 (N, channels), or None.
         batch_size: clips a batch.
         device: that batches are on.
         residency: where the split's waves are kept meanwhile; see data/residency.py.
@@ -97,6 +101,7 @@ class Batches:
         batch_size: int,
         targets: np.ndarray | None = None,
         target_shifts: Sequence[int] | None = None,
+        features: np.ndarray | None = None,
         device: torch.device | str = "cpu",
         residency: str = "disk",
         recordings: Recordings | None = None,
@@ -111,6 +116,7 @@ class Batches:
         self._labels = torch.from_numpy(labels).to(device)
         self._reference = torch.from_numpy(from_reference_device).to(device)
         self._targets = None if targets is None else torch.from_numpy(targets).to(device)
+        self._taught = None if features is None else torch.from_numpy(features).to(device)
         self.target_shifts = None if target_shifts is None else torch.tensor(target_shifts, device=device)
 
     def __len__(self) -> int:
@@ -164,7 +170,8 @@ class Batches:
             else:
                 waves = crop(parts, crops.offset[part], self._recordings.length)
             targets = None if self._targets is None else self._targets[rows]
-            yield Batch(rows, waves, self._labels[rows], self._reference[rows], targets)
+            features = None if self._taught is None else self._taught[rows].float()
+            yield Batch(rows, waves, self._labels[rows], self._reference[rows], targets, features)
 
     def _ahead(self, places: Sequence[Sequence[torch.Tensor]]) -> Iterator[list[Raw]]:
         """The waves at each of the places, read by a thread that runs ahead where reading takes time of its own."""

@@ -2,12 +2,12 @@
 
 Conventions: `logits` is float32 (N, classes), columns in the order of the attribute `scenes`, rows keyed by
 `filename`. A teacher that was given several shifts of each clip adds `by_shift`, float32 (N, shifts, classes), and
-the attribute `shifts`, in samples; its `logits` are the mean over them. Readers join by filename and compare the scenes
-on every read; nothing is ever joined by row. While it is being filled the file is called `*.partial.h5`; the finished
-name holds finished logits only.
+the attribute `shifts`, in samples; its `logits` are the mean over them. A teacher whose features are kept adds
+`features`, float16 (N, channels): see feature_targets.py. Readers join by filename and compare the scenes on every
+read; nothing is ever joined by row. While it is being filled the file is called `*.partial.h5`; the finished name holds
+finished logits only.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,17 +18,18 @@ import numpy as np
 
 from data.errors import UserError, in_short
 from data.files import replacing
-from data.layout import DONE
 from data.locks import locked
 from data.logits_file import (
     BY_SHIFT,
-    DIGEST,
-    FORMAT,
+    FEATURES,
     LOGITS,
-    content_digest,
+    FeatureColumn,
+    in_half,
     open_logits,
+    planned,
     shapes,
-    usable,
+    signed,
+    unusable,
     values_of,
 )
 from data.store import DamagedStoreError, Store, create
@@ -37,11 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class LogitsWriter:
-    """Fill a logits file row by row; a killed writer's file is taken up again where it stopped.
-
-    Attributes:
-        missing: rows that have no logits yet.
-    """
+    """Fill a logits file row by row; a killed writer's file is taken up again where it stopped."""
 
     def __init__(
         self,
@@ -50,6 +47,7 @@ class LogitsWriter:
         scenes: Sequence[str],
         identity: Mapping[str, object],
         shifts: Sequence[int] = (),
+        features: FeatureColumn | None = None,
     ) -> None:
         """Open or lay out the partial file.
 
@@ -60,15 +58,13 @@ class LogitsWriter:
             identity: what the logits depend on (teacher, its config, sha256 of its weights, digest of the waves); a
                 partial file of another identity is thrown away.
             shifts: samples; of the copies of each clip that the teacher is given, where there are several.
+            features: what the features are of that are kept beside the logits; None: there are none.
         """
         self.path = Path(path)
         self.partial = self.path.with_suffix(".partial.h5")
         self._filenames = list(filenames)
-        self._attributes = {"format": FORMAT, "scenes": json.dumps(list(scenes)), **identity}
-        self._columns: dict[str, tuple[type, tuple[int, ...]]] = {"logits": (np.float32, (len(scenes),))}
-        if len(shifts) > 1:
-            self._attributes["shifts"] = json.dumps(list(shifts))
-            self._columns[BY_SHIFT] = (np.float32, (len(shifts), len(scenes)))
+        self._attributes, self._columns = planned(scenes, identity, shifts, features)
+        self._features = features
         lock = locked(
             Path(f"{self.partial}.lock"),
             f"writing {self.path}",
@@ -97,7 +93,7 @@ class LogitsWriter:
         if (store.attributes, store.filenames, shapes(store)) != (self._attributes, self._filenames, wanted):
             log.info("%s is started again: it is of other clips, weights or settings", self.partial)
             return None
-        if len(bad := np.flatnonzero((store[DONE] == 1) & ~usable(store["logits"]).all(axis=1))):
+        if len(bad := unusable(store)):
             log.warning("%s: %d clips are computed again, their logits are not numbers", self.partial, len(bad))
             store.reset(bad)
         return store
@@ -107,12 +103,20 @@ class LogitsWriter:
         """Rows without logits, int64."""
         return self._store.missing
 
-    def fill(self, rows: Sequence[int], logits: np.ndarray) -> None:
-        """Write the logits of some rows, (len(rows), classes), or of several shifts (len(rows), shifts, classes)."""
+    def fill(self, rows: Sequence[int], logits: np.ndarray, features: np.ndarray | None = None) -> None:
+        """Write the logits of some rows, (len(rows), classes), or of several shifts (len(rows), shifts, classes), and
+        their features (len(rows), channels), if the file has them.
+
+        Raises:
+            UserError: features are not numbers, or larger than float16 can hold.
+        """
         if logits.ndim == 2:
             logits = logits[:, None]
-        several = {BY_SHIFT: logits} if BY_SHIFT in self._columns else {}
-        self._store.fill(rows, logits=logits.mean(axis=1), **several)
+        more = {BY_SHIFT: logits} if BY_SHIFT in self._columns else {}
+        if self._features is not None:
+            assert features is not None
+            more[FEATURES] = in_half(features, self.path, self._features.layer)
+        self._store.fill(rows, logits=logits.mean(axis=1), **more)
 
     def values(self) -> np.ndarray:
         """All logits so far, (N, classes)."""
@@ -123,8 +127,7 @@ class LogitsWriter:
         with self._lock:
             self._store.require_done()
             rows, values = range(len(self._filenames)), {name: np.array(self._store[name]) for name in self._columns}
-            attributes = {**self._attributes, **accuracies}
-            attributes[DIGEST] = content_digest(attributes, self._filenames, values)
+            attributes = signed({**self._attributes, **accuracies}, self._filenames, values)
             with replacing(self.path) as finished:
                 create(finished, self._filenames, self._columns, attributes)
                 Store(finished, LOGITS).fill(rows, **values)
@@ -169,7 +172,7 @@ def load_logits(path: str | Path) -> Logits:
     Raises:
         UserError: the file is missing, damaged or unfinished; see read_logits.
     """
-    store, scenes, _ = open_logits(path)
+    store, scenes, *_ = open_logits(path)
     return Logits(store.filenames, tuple(scenes), values_of(store, store.filenames, "logits"))
 
 

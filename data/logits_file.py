@@ -1,7 +1,7 @@
 """What a file of logits must be like, checked whenever one is opened.
 
 Conventions: see data/logits.py. The attribute `digest` is the SHA-256 of all that was written; files of earlier
-versions have none.
+versions have none. A file with features says in `features_layer` and `features_channels` what they are.
 """
 
 import hashlib
@@ -14,29 +14,56 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.errors import UserError, in_short, listed
-from data.layout import Kind
+from data.layout import DONE, Kind
 from data.store import DamagedStoreError, Store
 
 log = logging.getLogger(__name__)
 
 FORMAT = "scenelet logits 1"
 BY_SHIFT = "by_shift"  # a column
+FEATURES = "features"  # a column
+LAYER, CHANNELS = "features_layer", "features_channels"  # attributes
 DIGEST = "digest"  # an attribute
+MOST_CHANNELS = 65_536
 LARGEST = 1e9  # magnitude of a logit; a loss of larger ones is no number
 LOGITS = Kind(
     FORMAT,
-    {"logits": (np.float32, (None,)), BY_SHIFT: (np.float32, (None, None))},
+    {"logits": (np.float32, (None,)), BY_SHIFT: (np.float32, (None, None)), FEATURES: (np.float16, (None,))},
     "write the logits again, or name another file",
-    optional=frozenset({BY_SHIFT}),
+    optional=frozenset({BY_SHIFT, FEATURES}),
 )
 
 
+class FeatureColumn(NamedTuple):
+    """What features are of: the teacher's layer, by its name, and how many channels it has."""
+
+    layer: str
+    channels: int
+
+
 class LogitsFile(NamedTuple):
-    """An open file of logits: the store, the classes, and the shifts in samples, none where there is only one."""
+    """An open file of logits: the store, the classes, the shifts in samples, none where there is only one, and what the
+    features are of, None where there are none."""
 
     store: Store
     scenes: list[str]
     shifts: list[int]
+    features: FeatureColumn | None
+
+
+def planned(
+    scenes: Sequence[str], identity: Mapping[str, object], shifts: Sequence[int], features: FeatureColumn | None
+) -> tuple[dict[str, object], dict[str, tuple[type, tuple[int, ...]]]]:
+    """The attributes and the columns of a file that is to be written; see LogitsWriter."""
+    attributes: dict[str, object] = {"format": FORMAT, "scenes": json.dumps(list(scenes)), **identity}
+    columns: dict[str, tuple[type, tuple[int, ...]]] = {"logits": (np.float32, (len(scenes),))}
+    if len(shifts) > 1:
+        attributes["shifts"] = json.dumps(list(shifts))
+        columns[BY_SHIFT] = (np.float32, (len(shifts), len(scenes)))
+    if features is not None:
+        attributes |= {LAYER: features.layer, CHANNELS: features.channels}
+        columns[FEATURES] = (np.float16, (features.channels,))
+    return attributes, columns
 
 
 def open_logits(path: str | Path) -> LogitsFile:
@@ -56,12 +83,33 @@ def open_logits(path: str | Path) -> LogitsFile:
     expected: dict[str, tuple[int, ...]] = {"logits": (len(store), len(scenes))}
     if shifts:
         expected[BY_SHIFT] = (len(store), len(shifts), len(scenes))
+    if (features := _features(store)) is not None:
+        expected[FEATURES] = (len(store), features.channels)
     if (found := shapes(store)) != expected:
+        kept = "no features" if features is None else f"features of {features.channels} channels"
         raise store.damaged(
-            f"of {len(scenes)} scenes and {len(shifts)} shifts it must have the columns {expected}, and has {found}"
+            f"of {len(scenes)} scenes, {len(shifts)} shifts and {kept} it must have the columns {expected}, and has "
+            f"{found}"
         )
     store.require_done()
-    return LogitsFile(store, scenes, shifts)
+    return LogitsFile(store, scenes, shifts, features)
+
+
+def _features(store: Store) -> FeatureColumn | None:
+    """What a file says of its features; None: it has none.
+
+    Raises:
+        UserError: that is not the name of a layer and its number of channels.
+    """
+    layer, channels = (store.attributes.get(name) for name in (LAYER, CHANNELS))
+    if layer is None and channels is None:
+        return None
+    if not (isinstance(layer, str) and layer and type(channels) is int and 1 <= channels <= MOST_CHANNELS):
+        raise store.damaged(
+            f"its attributes {LAYER} and {CHANNELS} are {in_short(layer)} and {in_short(channels)}, not the name of a "
+            f"layer and a number of channels from 1 to {MOST_CHANNELS:,}"
+        )
+    return FeatureColumn(layer, channels)
 
 
 def read_identity(path: str | Path) -> dict[str, str | int | float]:
@@ -113,7 +161,32 @@ def values_of(store: Store, filenames: Sequence[str], column: str) -> np.ndarray
 
 def usable(logits: np.ndarray) -> np.ndarray:
     """Which values are numbers that a loss can be computed of, bool of the same shape."""
+    if logits.dtype == np.float16:  # of which all numbers are below LARGEST
+        return np.isfinite(logits)
     return np.abs(logits) <= LARGEST  # which what is no number is not either
+
+
+def unusable(store: Store) -> np.ndarray:
+    """Rows that are done and hold logits or features that are not numbers, int64."""
+    sound = [usable(store[name]).all(axis=1) for name in ("logits", FEATURES) if name in store.columns]
+    return np.flatnonzero((store[DONE] == 1) & ~np.all(sound, axis=0))
+
+
+def in_half(features: np.ndarray, path: Path, layer: str) -> np.ndarray:
+    """Features as float16.
+
+    Raises:
+        UserError: they are not numbers, or larger than float16 can hold.
+    """
+    with np.errstate(over="ignore"):
+        halves = features.astype(np.float16)
+    if not usable(halves).all():
+        raise UserError(
+            f"{path}: features of the layer {layer} are not numbers, or beyond {np.finfo(np.float16).max:,.0f}, the "
+            f"largest that float16 holds (largest magnitude: {np.abs(features).max():g}): keep those of another layer, "
+            "such as teacher.features=pooled"
+        )
+    return halves
 
 
 def shapes(store: Store) -> dict[str, tuple[int, ...]]:
@@ -128,8 +201,15 @@ def content_digest(
     said = {name: value for name, value in attributes.items() if name != DIGEST}
     digest = hashlib.sha256(json.dumps([said, list(filenames)], sort_keys=True).encode())
     for name in sorted(columns):
-        digest.update(np.ascontiguousarray(columns[name], np.float32).data)
+        digest.update(np.ascontiguousarray(columns[name], LOGITS.columns[name][0]).data)
     return digest.hexdigest()
+
+
+def signed(
+    attributes: Mapping[str, object], filenames: Sequence[str], columns: Mapping[str, np.ndarray]
+) -> dict[str, object]:
+    """The attributes, and the digest of all that is written."""
+    return {**attributes, DIGEST: content_digest(attributes, filenames, columns)}
 
 
 def is_as_written(store: Store) -> bool:

@@ -9,7 +9,6 @@ textbook's reduction, which is ours.
 """
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from data.errors import UserError
@@ -91,20 +90,17 @@ def similarity_loss(features: torch.Tensor, teacher: torch.Tensor) -> torch.Tens
     return (similarities(features) - similarities(teacher)).square().mean()
 
 
-class Features:
-    """The input of a network's classifier (its last layer) in the latest forward pass, averaged over positions.
+def feature_loss(projected: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference between the student's features, projected to the teacher's channels, and the teacher's,
+    over clips and channels; a scalar. No gradient reaches the teacher's.
 
-    Calling the object returns it, (B, channels).
+    Source: Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, section 2.2, equation 3, a regressor from the
+    student's layer to the teacher's; here it is linear, and the layers are the classifiers' inputs unless others are
+    named, as in Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", CVPR 2022, section 3.2. The
+    teacher's features are standardised (data/feature_targets.py), so that the loss has the same scale for all of them.
+
+    Args:
+        projected: of the student, (B, channels).
+        teacher: standardised, (B, channels).
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        self._latest: torch.Tensor | None = None
-        *_, classifier = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
-        classifier.register_forward_pre_hook(self._keep)
-
-    def __call__(self) -> torch.Tensor:
-        return self._latest
-
-    def _keep(self, layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        positions = (2, 3) if isinstance(layer, nn.Conv2d) else tuple(range(1, inputs[0].ndim - 1))
-        self._latest = inputs[0].mean(positions) if positions else inputs[0]
+    return F.mse_loss(projected.float(), teacher.detach().float())

@@ -11,7 +11,9 @@ from fuzzing import mutants, survive
 from hdf5_mutants import structural
 
 from data.errors import UserError
+from data.feature_targets import kept_features, read_features
 from data.logits import LogitsWriter, load_logits
+from data.logits_file import FeatureColumn
 from data.packing import pack
 from data.scenes import ClipSet, parse_filename
 from data.waves import WaveStore
@@ -23,15 +25,15 @@ IDENTITY = {name: name * 20 for name in ("teacher", "config", "weights", "waves"
 
 def write_logits(path: Path) -> bytes:
     values = np.random.default_rng(0).normal(size=(4, 3, 3)).astype(np.float32)
-    writer = LogitsWriter(path, NAMES, SCENES, IDENTITY, (-1, 0, 1))
-    writer.fill(range(4), values)
+    writer = LogitsWriter(path, NAMES, SCENES, IDENTITY, (-1, 0, 1), FeatureColumn("pooled", 5))
+    writer.fill(range(4), values, np.linspace(-2, 2, 20, dtype=np.float32).reshape(4, 5))
     writer.seal(test_accuracy=0.5)
     return path.read_bytes()
 
 
 def reading_logits(whole: Path) -> Callable[[Path], None]:
     """A reader that notices if other logits than those of a whole file are taken without a word."""
-    expected = load_logits(whole)
+    expected, features = load_logits(whole), read_features(whole, NAMES)
 
     def read(path: Path) -> None:
         said: list[logging.LogRecord] = []
@@ -40,10 +42,11 @@ def reading_logits(whole: Path) -> Callable[[Path], None]:
         logging.getLogger("data").addHandler(handler)
         try:
             found = load_logits(path)
+            kept = None if kept_features(path) is None else read_features(path, NAMES)
         finally:
             logging.getLogger("data").removeHandler(handler)
         same = found.filenames == expected.filenames and found.scenes == expected.scenes
-        assert said or (same and np.array_equal(found.logits, expected.logits))
+        assert said or (same and np.array_equal(found.logits, expected.logits) and np.array_equal(kept, features))
 
     return read
 
@@ -59,7 +62,14 @@ def test_damaged_logits_are_refused_or_said(tmp_path: Path, fuzz: int) -> None:
 def test_logits_of_another_structure_are_refused(tmp_path: Path) -> None:
     """Oracle: each column and attribute replaced by each thing that HDF5 can hold in its place."""
     original = write_logits(tmp_path / "whole.h5")
-    wrong = list(structural(original, tmp_path, ["filename", "logits", "by_shift", "done"], ["format", "scenes"]))
+    wrong = list(
+        structural(
+            original,
+            tmp_path,
+            ["filename", "logits", "by_shift", "features", "done"],
+            ["format", "scenes", "features_channels"],
+        )
+    )
     assert survive(reading_logits(tmp_path / "whole.h5"), original, wrong, tmp_path, "logits.h5") == len(wrong)
 
 

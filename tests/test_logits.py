@@ -12,7 +12,6 @@ import pytest
 from data.errors import UserError
 from data.logits import (
     BY_SHIFT,
-    FORMAT,
     LogitsWriter,
     common_shifts,
     load_logits,
@@ -20,7 +19,7 @@ from data.logits import (
     read_several,
     weighted_mean,
 )
-from data.logits_file import LOGITS, is_current
+from data.logits_file import FORMAT, LOGITS, is_current
 from data.scenes import SCENES
 from data.store import Store, create
 

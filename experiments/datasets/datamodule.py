@@ -78,11 +78,12 @@ class DataModule:
         device: torch.device,
         targets: np.ndarray | None = None,
         target_shifts: Sequence[int] | None = None,
+        features: np.ndarray | None = None,
         residency: str = "disk",
         crop: bool = False,
         crop_seconds: float | None = None,
     ) -> Batches:
-        """The clips of a split, or all of them; `targets` are logits of all clips (see Batches).
+        """The clips of a split, or all of them; `targets` and `features` are of all clips (see Batches).
 
         With `crop`, shuffled batches are random crops of the split's re-assembled recordings, `crop_seconds` long
         (None: as long as a clip). What is read once needs no other residency than the disk.
@@ -108,6 +109,7 @@ class DataModule:
             batch_size=batch_size,
             targets=targets,
             target_shifts=target_shifts,
+            features=features,
             device=device,
             residency=residency,
             recordings=recordings,

@@ -1,8 +1,8 @@
-"""A teacher's logits of every clip of a data set, in one file.
+"""A teacher's logits of every clip of a data set, in one file, and its features beside them where they are wanted.
 
 Conventions: logits are of the clean whole clips, or the mean over copies of them that are rolled in time, which the
-file keeps one by one too. They depend on weights, waves, shifts and precision, which the file says; what is already
-there of the same is reused, without loading the network.
+file keeps one by one too; features are the mean over these copies. They depend on weights, waves, shifts, layer and
+precision, which the file says; what is already there of the same is reused, without loading the network.
 """
 
 import logging
@@ -16,12 +16,14 @@ from torch import nn
 from data.errors import UserError
 from data.front_ends import FrontEnd
 from data.logits import LogitsWriter
+from data.logits_file import FeatureColumn
 from data.scenes import ClipSet
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import exchange
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.evaluation.metrics import softmax
+from experiments.inference.features import WithFeatures, channels_of
 from experiments.inference.network import logits_of
 
 BATCH = 64
@@ -95,17 +97,24 @@ def write_logits(
     *,
     identity: Mapping[str, str],
     shifts: Sequence[int],
+    layer: str | None = None,
 ) -> LogitsWriter | None:
-    """Logits of every clip of the set to a file; returns it filled and not yet sealed, in the first process.
+    """Logits of every clip of the set to a file, and the features of a layer (see features.py), if one is given;
+    returns it filled and not yet sealed, in the first process.
 
     The processes take turns by batches, always the same ones, so that their number changes no bit of the result.
 
     Raises:
-        UserError: the logits are not finite.
+        UserError: the network has no such layer; logits are not finite, or features not, or too large for their type.
     """
-    clips = data.clips
+    clips, classes = data.clips, len(data.clips.scenes)
+    features = None
+    if layer is not None:
+        shape = data.spectrogram_shape(front_end)
+        features = FeatureColumn(layer, channels_of(network, layer, shape, "teacher.features"))
+        network = WithFeatures(network, layer)
     batches = data.batches(None, batch_size=BATCH, device=fabric.device)
-    writer = LogitsWriter(path, clips.filenames, clips.scenes, identity, shifts) if is_first() else None
+    writer = LogitsWriter(path, clips.filenames, clips.scenes, identity, shifts, features) if is_first() else None
     missing = exchange(fabric, None if writer is None else sorted({row // BATCH for row in writer.missing.tolist()}))[0]
     assert missing is not None  # the first process has the writer
     together = COMMIT * fabric.world_size
@@ -117,9 +126,11 @@ def write_logits(
                 for batch in batches.in_order(numbers)
             ]
         found = [piece for pieces in exchange(fabric, mine) for piece in pieces]
-        logits = torch.cat([some for _, some in found])
+        answers = torch.cat([some for _, some in found])
+        logits = answers[..., :classes]
         if not logits.isfinite().all():
             raise UserError(f"the teacher's logits are not numbers ({path}): train it anew, with force=true")
         if writer is not None:
-            writer.fill([row for rows, _ in found for row in rows], logits.numpy())
+            kept = None if features is None else answers[..., classes:].mean(1).numpy()
+            writer.fill([row for rows, _ in found for row in rows], logits.numpy(), kept)
     return writer

@@ -128,9 +128,22 @@ class Distillation:
         default="mean",
     )
     similarity: Weight = setting("weight of the similarity-preserving term: 1000, say; 0: none", default=0.0)
+    features: Weight = setting(
+        "weight of the difference from the teachers' features (teacher.features): 1, say; 0: none",
+        newer=True,
+        default=0.0,
+    )
+    layer: str = setting(
+        "of the student, that learns the features: a name, or pooled, its classifier's input",
+        suggested=("pooled",),
+        newer=True,
+        default="pooled",
+    )
 
     def __post_init__(self) -> None:
         require_valid(self, "distill.")
+        if self.layer != "pooled" and not self.features:
+            raise UserError(f"distill.layer={self.layer} learns features: give distill.features=WEIGHT with it")
         if self.weights is not None and not any(self.weights):
             raise UserError(f"distill.weights={list(self.weights)} must be numbers that are not all zero")
 

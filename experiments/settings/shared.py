@@ -95,6 +95,12 @@ class TeacherSettings:
     shifts: Annotated[int, Range(1, 9_999)] = setting(
         "1, 3, 5, ...: logits are the mean over copies rolled within +-augment.roll", default=1
     )
+    features: str | None = setting(
+        "layer whose features are kept beside the logits: a name, or pooled, the classifier's input; null: none",
+        suggested=("pooled",),
+        newer=True,
+        default=None,
+    )
     arguments: dict[str, Any] = setting("of the builder", default_factory=dict)
     mel: dict[str, Any] = setting("kind and arguments of the front end", default_factory=dict)
     augment: Augmentation = setting("", default_factory=Augmentation)
@@ -168,6 +174,17 @@ class Settings:
         require_valid(self, "")
         if self.refit and self.teacher.folds is not None:  # all of their teachers would hear the validation clips
             raise UserError("teacher.folds and refit=true are two answers to the same question: give one of them")
+        if self.teacher.folds is not None and self.teacher.features is not None:
+            raise UserError(
+                f"teacher.folds={self.teacher.folds} teachers have channels of their own, and one file cannot hold "
+                "features of all: leave teacher.features out, or teacher.folds"
+            )
+        taught = {"teacher", "student"} <= {*self.steps} and self.distill != "none" and self.logits is None
+        if taught and self.student.distill.features and self.teacher.features is None:
+            raise UserError(
+                f"student.distill.features={self.student.distill.features:g} learns a teacher's features, and the "
+                "teacher of this command keeps none: set teacher.features=pooled"
+            )
 
     def of(self, kind: type[Own]) -> Own:
         """What a stage declared for itself."""

@@ -231,6 +231,7 @@ IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
         ("student", "distill", "none", False): (
             *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
             *("student.distill.shifts", "student.distill.similarity"),
+            *("student.distill.features", "student.distill.layer"),
         ),
         ("quantize", "quantize.method", "ptq", True): (
             *("quantize.fit", "quantize.frozen", "quantize.learns_from", "epochs", "distill", "logits", "fabric"),

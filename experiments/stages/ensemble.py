@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from data.errors import UserError
+from data.feature_targets import kept_features
 from data.files import file_sha256
 from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
@@ -77,6 +78,8 @@ def run(settings: Settings) -> None:
         "weights": json.dumps(list(weights)),
         "trained_on": " ".join(sorted(trained_on)),
     }
+    if any(kept_features(path) is not None for path in paths):
+        log.info("the members' features are not in the ensemble's file: a student that learns them names a member too")
     writer = LogitsWriter(this.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **data.fingerprint})
     writer.fill(range(len(together)), together)
     scores |= evaluate_and_seal(writer, clips, this.folder)

@@ -40,6 +40,7 @@ from experiments.stages.training import (
     student_arguments,
     targets_of,
     trainer_of,
+    without_features,
 )
 from experiments.training import checkpoint
 from experiments.training.distillation import Targets, imitation_loss, student_loss
@@ -72,6 +73,8 @@ def _check_training(settings: Settings, shape: Sequence[int] | None) -> None:
     student_loss(settings.student.distill)
     if settings.student.distill.similarity:
         raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
+    if settings.student.distill.features:
+        log.info("quantize.method=qat: while it is rounded the student learns labels and logits, and no features")
     if settings.fabric.processes > 1:
         raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
     require_trainable(settings, "quantize", settings.of(Quantize).fit, settings.student.augment, shape)
@@ -79,6 +82,7 @@ def _check_training(settings: Settings, shape: Sequence[int] | None) -> None:
 
 def run(settings: Settings) -> None:
     """Quantise a student's checkpoint; write model.tflite, layers.json and score.json; print the tables."""
+    settings = without_features(settings)
     own, data = settings.of(Quantize), prepare(settings.data, settings.cache_folder)
     layout = layout_of(settings)
     path = Path(settings.checkpoint) if settings.checkpoint else layout.existing("student", CHECKPOINT)

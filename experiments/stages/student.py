@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError, listed
+from data.feature_targets import require_features
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.logits import convex
@@ -15,6 +16,7 @@ from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
+from experiments.inference.features import channels_of
 from experiments.inference.network import predict
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CHECKPOINT, first_phase_of, logits_files
@@ -39,6 +41,7 @@ from experiments.training import checkpoint
 from experiments.training.distillation import Targets, by_targets, student_loss
 from experiments.training.loop import Validate, by_labels
 from experiments.training.pretrained import begin_from, read_pretrained
+from experiments.training.projection import Projected
 from students import build_student
 from students.complexity import torch_complexity
 from students.limits import Complexity, over_limits
@@ -69,6 +72,21 @@ def check(settings: Settings) -> None:
         scenes = tuple(map(str, range(10)))
         wanted = checkpoint.Blueprint(student.builder, arguments, student.mel, scenes, settings.data.sample_rate, "")
         read_pretrained(path, wanted)
+    if settings.distill != "none" and student.distill.features:
+        channels_of(network, student.distill.layer, shape, "student.distill.layer")  # there is such a layer
+        _require_features(settings)
+
+
+def _require_features(settings: Settings) -> None:
+    """Check that a file of logits has features, unless an earlier stage of the command writes it.
+
+    Raises:
+        UserError: none has.
+    """
+    if not {"teacher", "ensemble"} & {*settings.steps}:
+        paths = logits_files(layout_of(settings), settings.logits)
+        if all(path.is_file() for path in paths):  # others are named by their own check
+            require_features(paths)
 
 
 def run(settings: Settings) -> None:
@@ -118,14 +136,18 @@ def run(settings: Settings) -> None:
     taught_by = [*(["labels"] if clips.is_labelled else []), *map(str, targets.paths)]
     log.info("student %s: %s", student.builder, ", ".join(taught_by))
     validate = by_labels if clips.is_labelled else by_targets(student.distill.softness)
-    network = trainer_of(settings, recipe, student.augment).train(
+    learner = network
+    if targets.features is not None:
+        learner = Projected(network, student.distill.layer, shape, targets.features.shape[1])
+    trainer_of(settings, recipe, student.augment).train(
         this,
         data,
-        network,
+        learner,
         front_end,
         loss=student_loss(student.distill, network),
         targets=targets.logits,
         target_shifts=targets.shifts,
+        features=targets.features,
         validate=validate,
     )
     if is_first():

@@ -17,6 +17,7 @@ from data.logits_file import is_current
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
+from experiments.inference.features import channels_of
 from experiments.inference.teacher_logits import evaluate_and_seal, require_room, shifts_of, write_logits
 from experiments.report.publish import finish, is_done
 from experiments.runs.claims import claim
@@ -66,6 +67,8 @@ def check(settings: Settings) -> None:
     network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=weights)
     parameter_groups(layers_of(network), teacher.fit)
     _frozen(settings, network, shape)
+    if teacher.features is not None:
+        channels_of(network, teacher.features, shape, "teacher.features")  # there is such a layer
     require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
 
 
@@ -75,8 +78,7 @@ def run(settings: Settings) -> None:
     if settings.only:
         of = published_before if answers_as_published(settings) else _trained_before
         _write_logits(settings, data, *of(settings, data))
-        return
-    if settings.teacher.folds is not None:
+    elif settings.teacher.folds is not None:
         cross_fit(settings, data, _train_and_write)
     else:
         _train_and_write(settings, data)
@@ -100,8 +102,8 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
     teacher, inputs = settings.teacher, {**data.fingerprint, **first_phase_inputs(settings, "teacher")}
     if teacher.weights:
         inputs["weights"] = weights_digest(files_of_weights(teacher))
-    asked = network_identity(teacher)
-    del asked["shifts"]  # which only the logits depend on
+    asked = network_identity(dataclasses.replace(teacher, features=None))
+    del asked["shifts"]  # which, like features, only the logits depend on
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
     this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
     path = this.folder / CHECKPOINT
@@ -192,11 +194,12 @@ def _trained_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
 def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) -> None:
     """Write logits.h5 and the scores of a run, by the teacher of a checkpoint."""
     shifts = shifts_of(settings.teacher.shifts, settings.teacher.augment.roll)
+    kept = {} if (layer := settings.teacher.features) is None else {"features": layer}
     identity = {
         "weights": file_sha256(path),
         "waves": data.fingerprint["waves"],
         "clips": data.fingerprint["clips"],
-        "settings": json.dumps({"shifts": shifts, "precision": precision_of(settings.fabric)}),
+        "settings": json.dumps({"shifts": shifts, "precision": precision_of(settings.fabric), **kept}),
     }
     target = run.folder / LOGITS
     if not settings.force and run.is_finished and (run.folder / SCORES).is_file() and is_current(target, identity):
@@ -213,10 +216,10 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     }
     fabric = make_fabric(settings.fabric)
     launch(fabric)
-    network = network.to(fabric.device, memory_format=torch.channels_last)
+    network, front_end = network.to(fabric.device, memory_format=torch.channels_last), front_end.to(fabric.device)
     if is_first():
         (run.folder / SCORES).unlink(missing_ok=True)  # they are of the logits that are replaced now
-    writer = write_logits(fabric, target, data, network, front_end.to(fabric.device), identity=identity, shifts=shifts)
+    writer = write_logits(fabric, target, data, network, front_end, identity=identity, shifts=shifts, layer=layer)
     if writer is not None:
         scores = evaluate_and_seal(writer, data.clips, run.folder)
         finish(run, scores | read_energy(run.folder))

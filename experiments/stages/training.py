@@ -14,6 +14,7 @@ from data.front_ends import build_front_end
 from data.logits_file import open_logits
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import computing
+from experiments.inference.features import POOLED
 from experiments.runs.layout import CHECKPOINT, FIRST_PHASE, first_phase_of, logits_files
 from experiments.runs.lineage import FIRST
 from experiments.runs.reader import read_run
@@ -136,8 +137,8 @@ def named_by_targets(settings: Settings, data: DataModule) -> DataModule:
 
 
 def targets_of(settings: Settings, data: DataModule, held_out: DataModule | None = None) -> Targets:
-    """What a student learns beside the labels: the logits of its teachers, or nothing with distill=none; `held_out` is
-    as of read_targets.
+    """What a student learns beside the labels: its teachers' logits, and features if asked for; nothing with
+    distill=none. `held_out` is as of read_targets.
 
     Raises:
         UserError: see read_targets.
@@ -145,6 +146,14 @@ def targets_of(settings: Settings, data: DataModule, held_out: DataModule | None
     if settings.distill == "none":
         return Targets()
     return read_targets(logits_files(layout_of(settings), settings.logits), data, settings.student.distill, held_out)
+
+
+def without_features(settings: Settings) -> Settings:
+    """The same command for a student that is trained while it is rounded, which learns labels and logits alone: the
+    layer that projected its features to the teachers' is gone with the training before."""
+    distill = settings.student.distill
+    plain = dataclasses.replace(distill, features=0.0, layer=POOLED)
+    return dataclasses.replace(settings, student=dataclasses.replace(settings.student, distill=plain))
 
 
 def require_trainable(

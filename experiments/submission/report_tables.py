@@ -108,6 +108,7 @@ def training(systems: Sequence[System]) -> Rows:
             "weight decay": of("student.fit.weight_decay"),
             "temperature": taught("temperature"),
             "weight of labels": taught("hard_weight"),
+            "weight of features": taught("features"),
             "quantised": quantised,
         },
     )

@@ -64,6 +64,8 @@ def train_on_arrays(
     Raises:
         UserError: the arrays do not belong together, or leave no batch.
     """
+    if distillation is not None and distillation.features:
+        raise UserError("arrays come without a teacher's features: leave Distillation(features=...) out")
     recipe = recipe.lasting(epochs)
     store, labels = WaveArrays(waves, sample_rate), np.asarray(labels, np.int64)
     if labels.shape != (len(store),) or (logits is not None and len(logits) != len(store)):

@@ -1,10 +1,11 @@
-"""What a student is trained on: labels, and its teachers' logits."""
+"""What a student is trained on: labels, and its teachers' logits and features."""
 
 import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,17 +13,19 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from data.batches import Batch, Batches
+from data.feature_targets import feature_targets
 from data.files import file_sha256
 from data.front_ends import FrontEnd
 from data.logits import BY_SHIFT, common_shifts, read_several, weighted_mean
 from experiments.datasets.datamodule import DataModule, warn_of_leaks
 from experiments.distributed.fabric import exchange
+from experiments.inference.features import Features
 from experiments.inference.network import logits_of
 from experiments.runs.lineage import of_first_phases
 from experiments.settings.parts import Distillation
 from experiments.training.loop import Loss, Validate
 from experiments.training.state import DIVERGENCE
-from students.distill import Features, distillation_loss, require_in_range, similarity_loss
+from students.distill import distillation_loss, feature_loss, require_in_range, similarity_loss
 from teachers.ensemble import fit_temperature
 
 log = logging.getLogger(__name__)
@@ -30,19 +33,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Targets:
-    """Teachers' logits of all clips of a set.
+    """Teachers' logits and features of all clips of a set.
 
     Attributes:
         paths: the files; none for a student that is trained on labels alone.
         logits: (N, classes), or (N, shifts, classes); None without files.
         shifts: samples, of the logits' second axis.
         temperatures: by which each file's logits were divided; none where they were left as they are.
+        features: standardised, float16 (N, channels), or None where a student does not learn them.
     """
 
     paths: tuple[Path, ...] = ()
     logits: np.ndarray | None = None
     shifts: tuple[int, ...] | None = None
     temperatures: tuple[float, ...] = ()
+    features: np.ndarray | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -57,7 +62,10 @@ class Targets:
 def read_targets(
     paths: Sequence[Path], data: DataModule, distillation: Distillation, held_out: DataModule | None = None
 ) -> Targets:
-    """The logits of some files for the clips of a data set, averaged over the files.
+    """The logits of some files for the clips of a data set, averaged over the files, and their features side by side.
+
+    Features are those of the whole clips (of several shifts the mean), however a clip is rolled: over its positions a
+    mean was taken already.
 
     Where they are calibrated, each file's are first divided by the temperature with which they have the lowest log loss
     on the validation clips; of a teacher that was trained twice, those of its first phase say which. A teacher that was
@@ -70,8 +78,8 @@ def read_targets(
         held_out: the same data set as it was before its validation clips were trained on too; None: `data` has them.
 
     Raises:
-        UserError: a file is missing, unfinished, or of other clips or scenes; see data/logits.py. Or there are no
-            validation clips to calibrate on.
+        UserError: a file is missing, unfinished, or of other clips or scenes; see data/logits.py. Or none has the
+            features that are to be learnt, or there are no validation clips to calibrate on.
     """
     clips, nearest = data.clips, distillation.shifts == "nearest"
     shifts = common_shifts(paths) if nearest else None  # says what to do where there are none
@@ -83,7 +91,10 @@ def read_targets(
         temperatures = _calibrated_by(paths, held_out or data)
         several = several / np.array(temperatures, np.float32).reshape(-1, *[1] * (several.ndim - 1))
     mean = weighted_mean(several, distillation.weights)
-    return Targets(tuple(paths), mean, shifts, temperatures)
+    features = None
+    if distillation.features:
+        features = feature_targets(paths, clips.filenames, clips.indices("train"))
+    return Targets(tuple(paths), mean, shifts, temperatures, features)
 
 
 def _calibrated_by(paths: Sequence[Path], data: DataModule) -> tuple[float, ...]:
@@ -98,8 +109,8 @@ def _calibrated_by(paths: Sequence[Path], data: DataModule) -> tuple[float, ...]
 
 
 def student_loss(distillation: Distillation, network: nn.Module | None = None) -> Loss:
-    """The loss of a batch: cross-entropy with the labels, divergence from the teachers' logits, and the
-    similarity-preserving term.
+    """The loss of a batch: cross-entropy with the labels, divergence from the teachers' logits, the
+    similarity-preserving term, and, of a student that is Projected, the difference from the teachers' features.
 
     Args:
         distillation: temperature and weights.
@@ -109,7 +120,7 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
         UserError: a number is out of its range.
     """
     temperature, hard_weight = distillation.softness, distillation.hard_weight
-    smoothing, similarity = distillation.label_smoothing, distillation.similarity
+    smoothing, similarity, weight = distillation.label_smoothing, distillation.similarity, distillation.features
 
     def plain(logits: torch.Tensor, targets: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
         return distillation_loss(
@@ -119,11 +130,14 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
     require_in_range(temperature, hard_weight, smoothing)  # before the training
     features = Features(network) if similarity and network is not None else None
 
-    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def loss(answer: Any, batch: Batch) -> torch.Tensor:
+        logits, projected = answer if isinstance(answer, tuple) else (answer, None)
         value = plain(logits, batch.targets, batch.labels)
-        if features is None or batch.targets is None:
-            return value
-        return value + similarity * similarity_loss(features(), batch.targets)
+        if features is not None and batch.targets is not None:
+            value = value + similarity * similarity_loss(features(len(logits)), batch.targets)
+        if projected is not None and batch.features is not None:
+            value = value + weight * feature_loss(projected, batch.features)
+        return value
 
     return loss
 

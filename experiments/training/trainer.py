@@ -74,6 +74,7 @@ class Trainer:
         loss: Loss,
         targets: np.ndarray | None = None,
         target_shifts: Sequence[int] | None = None,
+        features: np.ndarray | None = None,
         validate: Validate = by_labels,
         layers: Callable[[nn.Module], Layers] | None = None,
         frozen: Frozen | None = None,
@@ -87,7 +88,7 @@ class Trainer:
             network: log-mels (B, 1, mels, frames) to logits (B, classes).
             front_end: waves to log-mels.
             loss: (logits, batch) -> scalar.
-            targets, target_shifts: the teachers' logits; see Batches.
+            targets, target_shifts, features: the teachers' logits and features; see Batches.
             validate: see loop.fit; of clips without labels it is given their targets.
             layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
             frozen: only the last layer learns, on features that are computed once; see features.py. None: all layers.
@@ -115,6 +116,7 @@ class Trainer:
             residency=self.residency,
             targets=targets,
             target_shifts=target_shifts,
+            features=features,
             crop=self.augmentation.crop,
             crop_seconds=self.augmentation.crop_seconds,
         )
