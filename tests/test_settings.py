@@ -208,6 +208,9 @@ def test_the_command_line_refuses_wrong_types_of_every_setting(start: int) -> No
 
 WRONG = {
     "student student.augment.frequency_mask=256": "student.augment.frequency_mask=256 must be below 256",
+    "student student.augment.filter_gain=6 student.augment.filter_width=52": (
+        "student.augment.filter_bands=5 times filter_width=52 must be at most 256, the bands of a log-mel"
+    ),
     "student student.augment.time_mask=64": "student.augment.time_mask=64 must be below 64, the frames of a log-mel",
     "teacher teacher.augment.time_mask=999": "teacher.augment.time_mask=999 must be below",
     "student student.mel.high=17000": "half of sample_rate=32000",

@@ -182,10 +182,11 @@ def require_trainable(
 
 
 def _require_masks(augmentation: Augmentation, shape: Sequence[int], network: str) -> None:
-    """Check the masks for log-mels of a shape, (1, 1, mels, frames).
+    """Check masks and filters for log-mels of a shape, (1, 1, mels, frames).
 
     Raises:
-        UserError: one could hide all of a log-mel; `network`, teacher or student, is for the message.
+        UserError: one could hide all of a log-mel, or needs more bands; `network`, teacher or student, is for the
+            message.
     """
     *_, mels, frames = shape
     masks = {"frequency_mask": (mels, "bands"), "time_mask": (frames, "frames")}
@@ -194,6 +195,12 @@ def _require_masks(augmentation: Augmentation, shape: Sequence[int], network: st
         for name, (size, what) in masks.items()
         if (width := getattr(augmentation, name)) >= size
     ]
+    count, width = augmentation.filter_bands, augmentation.filter_width
+    if augmentation.filter_gain and count * width > mels:
+        problems.append(
+            f"{network}.augment.filter_bands={count} times filter_width={width} must be at most {mels}, the bands of "
+            "a log-mel"
+        )
     if problems:
         raise UserError("\n".join(problems))
 
