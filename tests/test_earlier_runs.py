@@ -8,7 +8,7 @@ import pytest
 from data.settings import identity_of
 from experiments.run import resolve
 from experiments.runs.identity import differences
-from experiments.settings.stages import Quantize
+from experiments.settings.parts import Quantize
 
 # Stage, overrides, and the settings that run.json had, of runs made by version 0.1.0.
 RECORDS = json.loads((Path(__file__).parent / "records_0_1_0.json").read_text())

@@ -70,6 +70,11 @@ class DataModule:
         ]
         return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
 
+    def of_device(self, device: str) -> "DataModule":
+        """The same clips, of which those of one device are used."""
+        clips = [clip if clip.device == device else clip._replace(split="unused") for clip in self.clips.clips]
+        return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
+
     def batches(
         self,
         split: str | None,

@@ -7,7 +7,7 @@ from torch import nn
 
 from data.errors import UserError, require
 from experiments.quantization.bits import HALF, require_bits
-from experiments.settings.stages import Quantize
+from experiments.settings.parts import Quantize
 from students.quantize.bits import BITS, require_budget, stored_bytes
 from students.quantize.calibrate import calibrate, require_percentile
 from students.quantize.fold import fold

@@ -86,6 +86,25 @@ def split_table(scores: Mapping[str, float]) -> Table:
     return out
 
 
+def devices_table(scores: Mapping[str, float]) -> Table:
+    """Of a finished run of the specialize stage: the test split with and without tensors of each device."""
+    columns = ["accuracy, general", "by device", "gain, points", "log loss, general", "by device", "gain"]
+    out = _table("test split, by the general student and by the tensors of each device", ["", *columns])
+    own, general = metric_rows(scores), metric_rows(scores, "test/general")
+    for subset, row in own.items():
+        if subset != WHOLE and not subset.startswith("device/"):
+            continue
+        of, name = general[subset], subset and f"/{subset}"
+        points, nats_ = (scores[f"test/minus_general/{metric}{name}"] for metric in ("accuracy", "log_loss"))
+        out.add_row(
+            subset.removeprefix("device/") or "all (macro)",
+            *(percent(of.accuracy), percent(row.accuracy), f"{100 * points:+.1f}"),
+            *(nats(of.log_loss), nats(row.log_loss), f"{nats_:+.3f}"),
+            end_section=subset == WHOLE,
+        )
+    return out
+
+
 def confusion_table(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Table:
     """How many clips of each scene (rows) were classified as each scene (columns)."""
     out = _table("true scenes (rows) and predicted scenes (columns)", ["", *map(str, range(len(scenes)))])

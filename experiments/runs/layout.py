@@ -32,8 +32,9 @@ RESULTS = (
 
 FIRST_PHASE = ".held_out"  # ends the name of the run that chose the number of steps of a run with refit=true
 FOLD = ".fold"  # and a number end the names of the runs of teacher.folds
+DEVICE = ".device"  # and a number end the names of the runs of the specialize stage
 # Ends the names of runs that are part of another one.
-_PART = re.compile(rf"({re.escape(FIRST_PHASE)}|{re.escape(FOLD)}\d+)(?=$|\.|/)")
+_PART = re.compile(rf"({re.escape(FIRST_PHASE)}|({re.escape(FOLD)}|{re.escape(DEVICE)})\d+)(?=$|\.|/)")
 LONGEST = 200  # bytes of a folder's name; file systems take 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -103,7 +104,7 @@ def logits_files(layout: Layout, logits: Any) -> list[Path]:
 
 def matches(key: str, named: Any) -> list[Path]:
     """What a setting names: a path, a pattern, or a list of both. A path need not exist. A pattern does not mean the
-    parts of other runs, NAME.held_out and NAME.fold0, unless it names them.
+    parts of other runs, such as NAME.held_out and NAME.fold0, unless it names them.
 
     Raises:
         UserError: a pattern that matches nothing, or an empty list.

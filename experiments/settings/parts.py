@@ -1,10 +1,11 @@
-"""Groups of settings that code below the stages takes as they are: recipe, distillation loss, hardware, tracking.
+"""Groups of settings that code below the stages takes as they are: recipe, quantisation, distillation loss, hardware,
+tracking.
 
 The values of recipes stand in conf/fit/, conf/teacher/ and conf/student/.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -106,6 +107,43 @@ ROUNDED = Recipe(  # of a student that is trained while it is rounded: that of t
     down_over=16,
     floor=0.1,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize:
+    """How a student becomes integers; see students/quantize/."""
+
+    method: str = setting(
+        "ptq: after training; qat: training goes on while it is rounded", choices=("ptq", "qat"), default="ptq"
+    )
+    learns_from: str = setting(
+        "of qat: teachers, as the student did; or student: its float self",
+        choices=("teachers", "student"),
+        default="teachers",
+    )
+    bits: Literal[8, 4, "auto", "16f"] | Mapping[str, Literal[8, 4]] = setting(
+        "of weights: 8, 4, auto (by layer, see budget), {LAYER: 4}, or 16f (floats)",
+        suggested=(8, 4, "auto", "16f"),
+        default=8,
+    )
+    budget: Annotated[int, Range(1, 10**9)] | None = setting(
+        "bytes of weights and biases that bits=auto may use", default=None
+    )
+    activations: Literal[8, 16] = setting("bits: 8, or 16 with weights of 8", choices=(8, 16), default=8)
+    clips: Annotated[int, Range(1, 1_000_000)] = setting(
+        "train clips to calibrate on; validation clips to measure sensitivity on", default=256
+    )
+    percentile: Annotated[float, Range(50, 100, above=True)] | Literal["mse"] = setting(
+        "of an activation's values in its range; 100: min-max; mse: least error", suggested=("mse",), default=99.99
+    )
+    exact: str = setting(
+        "device: the file equals what a device computes; all: any runtime", choices=("device", "all"), default="device"
+    )
+    frozen: Probability = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
+    export: Sequence[Literal["onnx", "torch"]] = setting(
+        "onnx (model.onnx, QDQ), torch (student.pt2, float)", suggested=("[onnx]", "[torch]"), default_factory=list
+    )
+    fit: Recipe = setting("", default_factory=lambda: ROUNDED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from data.ranges import Probability, Range, Weight
+from data.ranges import Range, Weight
 from data.settings import setting
-from experiments.settings.parts import ROUNDED, Paths, Recipe
+from experiments.settings.parts import Paths, Quantize, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,41 +26,27 @@ class Ensemble:
     temperature: bool = setting("divide each member's logits by the temperature that fits best", default=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quantize:
-    """How a student becomes integers; see students/quantize/."""
+OF_DEVICE = Recipe(  # of the tensors of one device, which begin as those of all
+    epochs=40,
+    batch_size=32,
+    learning_rate=1e-4,
+    weight_decay=0,
+    warm_up=0,
+    constant_until=10,
+    down_over=30,
+    floor=0.01,
+    keep="last",
+)
 
-    method: str = setting(
-        "ptq: after training; qat: training goes on while it is rounded", choices=("ptq", "qat"), default="ptq"
+
+@dataclass(frozen=True, kw_only=True)
+class Specialize:
+    """Which tensors of a student each recording device has of its own, and how they are trained."""
+
+    layers: str = setting(
+        "norm: every BatchNorm; or classifier: the last layer", choices=("norm", "classifier"), default="norm"
     )
-    learns_from: str = setting(
-        "of qat: teachers, as the student did; or student: its float self",
-        choices=("teachers", "student"),
-        default="teachers",
-    )
-    bits: Literal[8, 4, "auto", "16f"] | Mapping[str, Literal[8, 4]] = setting(
-        "of weights: 8, 4, auto (by layer, see budget), {LAYER: 4}, or 16f (floats)",
-        suggested=(8, 4, "auto", "16f"),
-        default=8,
-    )
-    budget: Annotated[int, Range(1, 10**9)] | None = setting(
-        "bytes of weights and biases that bits=auto may use", default=None
-    )
-    activations: Literal[8, 16] = setting("bits: 8, or 16 with weights of 8", choices=(8, 16), default=8)
-    clips: Annotated[int, Range(1, 1_000_000)] = setting(
-        "train clips to calibrate on; validation clips to measure sensitivity on", default=256
-    )
-    percentile: Annotated[float, Range(50, 100, above=True)] | Literal["mse"] = setting(
-        "of an activation's values in its range; 100: min-max; mse: least error", suggested=("mse",), default=99.99
-    )
-    exact: str = setting(
-        "device: the file equals what a device computes; all: any runtime", choices=("device", "all"), default="device"
-    )
-    frozen: Probability = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
-    export: Sequence[Literal["onnx", "torch"]] = setting(
-        "onnx (model.onnx, QDQ), torch (student.pt2, float)", suggested=("[onnx]", "[torch]"), default_factory=list
-    )
-    fit: Recipe = setting("", default_factory=lambda: ROUNDED)
+    fit: Recipe = setting("", default_factory=lambda: OF_DEVICE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +185,13 @@ STAGES: Mapping[str, Stage] = {
         Quantize,
         ("checkpoint", *_TRAINING, "distill", "logits", "student.augment", "student.distill"),
     ),
+    "specialize": Stage(
+        "give a trained student tensors of each recording device",
+        f"{_S}.specialize",
+        Specialize,
+        ("checkpoint", *_TRAINING, "distill", "logits", "student.augment", "student.distill", "limits"),
+        shared=True,
+    ),
     "score": Stage(
         "official metrics of any table of predictions", f"{_S}.score", Score, (*_CLIPS, *_RECORDED), "score.predictions"
     ),
@@ -224,15 +217,16 @@ STAGES: Mapping[str, Stage] = {
         "validate.package",
     ),
 }
+_OF_LOGITS = (
+    *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
+    *("student.distill.shifts", "student.distill.similarity", "student.distill.features", "student.distill.layer"),
+)
 # Stage, and a setting with the value at which the stage reads no more of the others; whether that is its default.
 IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
     {
         ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit", "teacher.folds"),
-        ("student", "distill", "none", False): (
-            *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
-            *("student.distill.shifts", "student.distill.similarity"),
-            *("student.distill.features", "student.distill.layer"),
-        ),
+        ("student", "distill", "none", False): _OF_LOGITS,
+        ("specialize", "distill", "none", False): _OF_LOGITS,
         ("quantize", "quantize.method", "ptq", True): (
             *("quantize.fit", "quantize.frozen", "quantize.learns_from", "epochs", "distill", "logits", "fabric"),
             *("student.augment", "student.distill"),

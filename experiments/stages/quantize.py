@@ -1,6 +1,5 @@
 """The quantize stage: make the student a network of integers, write the file, and score that very file."""
 
-import dataclasses
 import json
 import logging
 from collections.abc import Sequence
@@ -28,10 +27,10 @@ from experiments.report.tables import quantization_tables
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, OPERATORS, write_text
 from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
-from experiments.settings.parts import Recipe
+from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings
-from experiments.settings.stages import Quantize
 from experiments.stages.context import layout_of, new_run
+from experiments.stages.same_data import require_same_data
 from experiments.stages.training import (
     fitted_identity,
     fitted_recipe,
@@ -87,12 +86,7 @@ def run(settings: Settings) -> None:
     layout = layout_of(settings)
     path = Path(settings.checkpoint) if settings.checkpoint else layout.existing("student", CHECKPOINT)
     network, blueprint = checkpoint.load_student(path)
-    if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
-        raise UserError(
-            f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, "
-            f"the data set has {list(data.clips.scenes)} at {data.store.sample_rate} Hz: "
-            "give the data set it was trained on"
-        )
+    require_same_data(path, blueprint, data)
     targets = _targets(settings, data)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
@@ -184,7 +178,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
         integers, before = _train(task, task.targets, FakeQuantized(folded, integers)), integers
     write_text(folder / LAYERS, json.dumps(layer_rows(integers, sensitivities), indent=1))
     metadata = {
-        **dataclasses.asdict(task.blueprint),
+        **task.blueprint.described(),
         "exact": integers.exact,
         "checkpoint_sha256": task.run.identity["inputs"]["checkpoint"],
         "licence": f"learnt from the data set {task.data.clips.name}, whose licence bears on the use of this file",

@@ -211,7 +211,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     front_end = _front_end(path, blueprint, data)
     identity |= {
         "teacher": blueprint.builder,
-        "config": json.dumps(dataclasses.asdict(blueprint)),
+        "config": json.dumps(blueprint.described()),
         "trained_on": blueprint.clips,
     }
     fabric = make_fabric(settings.fabric)

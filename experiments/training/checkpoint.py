@@ -7,7 +7,7 @@ nothing is executed on reading.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from experiments.runs.layout import CONFIG
 from students import build_student
 from teachers import build_teacher
 
-KEY, DIGEST = "blueprint", "weights_sha256"  # of the metadata, and of what stands there
+KEY, DIGEST, DEVICES = "blueprint", "weights_sha256", "devices"  # of the metadata, and of what stands there
 LONGEST = 200  # characters of a name
 FRESH = {"pretrained": False, "weights": None}  # a teacher's arguments, whose weights are those in the file
 # What may be made of a file of some size: bytes of a network, those of a front end, operations of torch a tensor.
@@ -47,6 +47,7 @@ class Blueprint:
         scenes: the classes, in the order of the logits.
         sample_rate: Hz.
         clips: fingerprint of the clips and their splits in training; who holds out others must know.
+        devices: those that have tensors of their own beside the shared ones; see devices.py.
     """
 
     builder: str
@@ -55,17 +56,25 @@ class Blueprint:
     scenes: tuple[str, ...]
     sample_rate: int
     clips: str
+    devices: tuple[str, ...] = ()
+
+    def described(self) -> dict[str, object]:
+        """As a mapping; without devices where there are none, as files of earlier versions have it."""
+        values = dataclasses.asdict(self)
+        return values if self.devices else {name: value for name, value in values.items() if name != DEVICES}
 
 
-def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
-    """Write weights and blueprint, under a temporary name first; equal ones make equal files.
+def save(path: Path, network: nn.Module, blueprint: Blueprint, sets: Sequence[Mapping[str, torch.Tensor]] = ()) -> None:
+    """Write weights and blueprint, under a temporary name first; equal ones make equal files. `sets` are the tensors
+    of each of the blueprint's devices, by their names in the network.
 
     Raises:
         UserError: the file cannot be written.
     """
-    state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    own = [(_of_device(number, name), tensor) for number, some in enumerate(sets) for name, tensor in some.items()]
+    state = {name: tensor.contiguous().cpu() for name, tensor in [*network.state_dict().items(), *own]}
     # One entry, because safetensors writes several in an order that changes.
-    metadata = {KEY: json.dumps({**dataclasses.asdict(blueprint), DIGEST: digest_of(state)}, sort_keys=True)}
+    metadata = {KEY: json.dumps({**blueprint.described(), DIGEST: digest_of(state)}, sort_keys=True)}
     try:
         with replacing(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata)
@@ -74,7 +83,7 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint) -> None:
 
 
 def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Blueprint]:
-    """Build the network of a checkpoint and load its weights.
+    """Build the network of a checkpoint and load its weights; of one with devices, the general network.
 
     What stands in the file is checked before it is used: it can neither have other files read or fetched, nor have
     more built than its weights need.
@@ -86,6 +95,14 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
     Raises:
         UserError: the file is missing or damaged, is no checkpoint of ours, or names an unknown builder.
     """
+    network, blueprint, _ = load_with_sets(path, build)
+    return network, dataclasses.replace(blueprint, devices=())
+
+
+def load_with_sets(
+    path: str | Path, build: Callable[..., nn.Module]
+) -> tuple[nn.Module, Blueprint, dict[str, dict[str, torch.Tensor]]]:
+    """As load, and the tensors of each device, by device and by their names in the network."""
     path = Path(path)
     if not path.is_file():
         raise UserError(
@@ -102,15 +119,23 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
     except UserError as error:
         raise UserError(f"{path} is a checkpoint of another architecture: {error}; {remedy}") from error
     own = network.state_dict()
+    names, numbers = [name for name in own if _of_device(0, name) in header.shapes], range(len(blueprint.devices))
+    own |= {_of_device(number, name): own[name] for number in numbers for name in names}
     refuse_unfit(path, differences({name: tensor.shape for name, tensor in own.items()}, header.shapes), remedy)
     state = read_safetensors(path, remedy)
     if digest not in (None, digest_of(state)):
         raise UserError(f"{path} is damaged (its weights are not those that were written): {remedy}")
     refuse_unfit(path, unfit(own, state), remedy)
-    network.load_state_dict(state)
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
     if problem := _does_not_answer(network.eval(), front_end, blueprint):
         raise UserError(f"{path} does not work: {problem}; {remedy}")
-    return network, blueprint
+    sets = [{name: state[_of_device(number, name)] for name in names} for number in numbers]
+    return network, blueprint, dict(zip(blueprint.devices, sets, strict=True))
+
+
+def _of_device(number: int, name: str) -> str:
+    """How a tensor of a device is called in the file."""
+    return f"device/{number}/{name}"
 
 
 def digest_of(state: Mapping[str, torch.Tensor]) -> str:
@@ -137,11 +162,14 @@ def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{KEY} is no JSON ({in_short(str(error))})") from error
     names = {each.name for each in dataclasses.fields(Blueprint)}
-    if not isinstance(values, dict) or values.keys() - {DIGEST} != names:
+    if not isinstance(values, dict) or values.keys() - {DIGEST} | {DEVICES} != names:
         raise ValueError(f"{KEY} must have {', '.join(sorted(names))}, and nothing else")
     digest = values.pop(DIGEST, None)
     if wrong := misfits(Blueprint, values):
         raise ValueError(f"{KEY}: {wrong[0]}")
+    devices = tuple(values.get(DEVICES, ()))
+    if [device for device in devices if not is_label(device)] or len(set(devices)) < len(devices):
+        raise ValueError(f"{KEY}: devices={in_short(devices)} must be names, each there once")
     scenes, rate, arguments = values["scenes"], values["sample_rate"], values["arguments"]
     texts = [values["builder"], values["clips"]]
     if strange := [text for text in texts if not (text.isprintable() and len(text) < LONGEST)]:
@@ -156,7 +184,7 @@ def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
         raise ValueError(f"{KEY}: classes={in_short(arguments['classes'])} for {len(scenes)} scenes")
     if given := [f"{name}={in_short(arguments[name])}" for name in FRESH if arguments.get(name)]:
         raise ValueError(f"{KEY}: {', '.join(given)}, but the weights of a checkpoint are those in it")
-    return Blueprint(**{**values, "scenes": tuple(scenes)}), digest
+    return Blueprint(**{**values, "scenes": tuple(scenes), DEVICES: devices}), digest
 
 
 def _built(blueprint: Blueprint, build: Callable[..., nn.Module], header: Header) -> tuple[nn.Module, FrontEnd]:
