@@ -167,6 +167,18 @@ def test_students_are_compared_that_differ_in_nothing_but_their_teachers() -> No
         assert all(f"data.root=r/fold{fold}" in words and f"seed={seed}" in words for words in teachers)
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_run_folder_is_written_by_one_command(name: str) -> None:
+    """Oracle: stage and name of all commands of a study: each pair belongs to one command, and a cell's answers are
+    those of its last one."""
+    cells = STUDIES[name].cells(Options(runs=Path("r"), root=Path("d")))
+    commands = {command for cell in cells for command in cell.commands}
+    assert len({command[:2] for command in commands}) == len(commands) > len(cells) / 2
+    for cell in cells:
+        stage, name, *_ = cell.commands[-1]
+        assert cell.run == Path("r") / stage / name.removeprefix("name=")
+
+
 def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, miniature, capsys: pytest.CaptureFixture
 ) -> None:

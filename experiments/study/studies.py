@@ -85,14 +85,14 @@ class _Fold:
         return self.options.runs / stage / self.named(name)
 
     def teacher(self, name: str, *words: str) -> Command:
-        """A pretrained teacher, as it is named in `teachers`, or cp_resnet, which is trained from scratch."""
+        """A teacher: mn04 and yamnet are pretrained, cp_resnet is trained from scratch."""
         builder = {"mn04": "efficientat", "yamnet": "yamnet", "cp_resnet": "cp_resnet"}[name]
         weights = {"mn04": self.options.efficientat, "yamnet": self.options.yamnet}.get(name)
         given = () if weights is None else (f"teacher.weights={weights}",)
-        return self.command("teacher", "-".join([name, *map(_word, words)]), f"teacher={builder}", *given, *words)
+        return self.command("teacher", _teacher_name(name, words), f"teacher={builder}", *given, *words)
 
     def logits(self, teachers: Sequence[str], *words: str) -> str:
-        files = [self.folder("teacher", "-".join([name, *map(_word, words)])) / "logits.h5" for name in teachers]
+        files = [self.folder("teacher", _teacher_name(name, words)) / "logits.h5" for name in teachers]
         return f"logits=[{','.join(map(str, files))}]"
 
     def cell(self, method: str, commands: Sequence[Command], stage: str = "student") -> Cell:
@@ -105,9 +105,9 @@ class _Fold:
         )
 
 
-def _word(setting: str) -> str:
-    """`refit=true` as part of a name."""
-    return setting.partition("=")[0]
+def _teacher_name(name: str, words: Sequence[str]) -> str:
+    """Of a teacher that is trained with some settings: one name for each choice of them."""
+    return "-".join([name, *(word.replace("=", "_") for word in words)])
 
 
 def _distilled(fold: _Fold, method: str, teachers: Sequence[str], phases: Sequence[str], *words: str) -> Cell:
