@@ -13,8 +13,9 @@ from experiments.evaluation.bootstrap import difference_intervals
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.evaluation.predictions import predictions_text
 from experiments.study import __main__ as command
+from experiments.study.__main__ import STUDIES
 from experiments.study.cells import Answers, Cell, read_answers, read_rows, write_rows
-from experiments.study.studies import STUDIES, Options
+from experiments.study.commands import Options
 from experiments.study.table import differences_table, methods_table
 
 
@@ -152,7 +153,10 @@ def test_students_are_compared_that_differ_in_nothing_but_their_teachers() -> No
     cells = STUDIES["tau22"].cells(Options(runs=Path("r"), root=Path("d")))
     by_key = {cell.key: cell for cell in cells}
     assert len(by_key) == len(cells)
-    for (method, fold, seed), cell in by_key.items():
+    methods = {"labels_held_out", "labels_refit", "distilled_held_out", "distilled_refit"}
+    of_methods = {key: cell for key, cell in by_key.items() if key[0] in methods}
+    assert len(of_methods) == 4 * 3 * 2
+    for (method, fold, seed), cell in of_methods.items():
         assert cell.commands[-1][:2] == ("student", f"name={method}-f{fold}-s{seed}")
         assert f"seed={seed}" in cell.commands[-1]
         if not method.startswith("distilled"):
@@ -171,12 +175,14 @@ def test_students_are_compared_that_differ_in_nothing_but_their_teachers() -> No
 def test_a_run_folder_is_written_by_one_command(name: str) -> None:
     """Oracle: stage and name of all commands of a study: each pair belongs to one command, and a cell's answers are
     those of its last one."""
-    cells = STUDIES[name].cells(Options(runs=Path("r"), root=Path("d")))
+    cells = STUDIES[name].cells(Options(runs=Path("r"), root=Path("d"), sounds=Path("s")))
     commands = {command for cell in cells for command in cell.commands}
     assert len({command[:2] for command in commands}) == len(commands) > len(cells) / 2
     for cell in cells:
-        stage, name, *_ = cell.commands[-1]
-        assert cell.run == Path("r") / stage / name.removeprefix("name=")
+        stage, run, *_ = cell.commands[-1]
+        assert cell.run == Path("r") / stage / run.removeprefix("name=")
+    compared = {method for pair in STUDIES[name].comparisons for method in pair}
+    assert compared == {cell.method for cell in cells}
 
 
 def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(

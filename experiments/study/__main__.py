@@ -21,9 +21,13 @@ from pathlib import Path
 from data.errors import UserError
 from data.files import cannot_write
 from experiments.study.cells import Cell, Command, read_answers, read_rows, write_rows
-from experiments.study.studies import STUDIES, Options, Study
+from experiments.study.commands import Options, Study
+from experiments.study.esc50 import ESC50
+from experiments.study.synthetic import SYNTHETIC
 from experiments.study.table import differences_table, methods_table, missing
+from experiments.study.tau22 import TAU22
 
+STUDIES = {"tau22": TAU22, "esc50": ESC50, "synthetic": SYNTHETIC}
 TABLES = Path("docs/studies")
 
 log = logging.getLogger(__name__)
@@ -38,6 +42,7 @@ def main() -> None:
         runs=arguments.runs or Path("runs/study") / arguments.study,
         root=arguments.root,
         impulses=arguments.impulses,
+        sounds=arguments.sounds,
         efficientat=arguments.efficientat,
         yamnet=arguments.yamnet,
     )
@@ -126,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("study", choices=STUDIES, help="; ".join(f"{name}: {s.about}" for name, s in STUDIES.items()))
     parser.add_argument("--root", type=Path, help="folder of the data set (TAU22, ESC-50 with its tables of folds)")
     parser.add_argument("--impulses", type=Path, help="folder of impulse responses; default: none")
+    parser.add_argument("--sounds", type=Path, help="of tau22: folder of other sounds, without labels; default: none")
     parser.add_argument("--efficientat", type=Path, help="file of mn04's weights; default: they are fetched")
     parser.add_argument("--yamnet", type=Path, help="file of YAMNet's weights; default: they are fetched")
     parser.add_argument("--only", help="compute only cells whose METHOD FOLD SEED this regular expression is found in")

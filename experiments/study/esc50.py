@@ -1,0 +1,47 @@
+"""The study of ESC-50: a student with and without a teacher, and in integers, on the five official folds."""
+
+from data.readers.folder import read_folder
+from data.scenes import ClipSet
+from experiments.study.cells import Cell
+from experiments.study.commands import Fold, Options, Study, distilled_cell, required
+
+FOLDS = 5
+# Clips of five seconds: half of the bands and fewer frames a second, so that a clip has as many values as one of one
+# second by default, and the student stays within the limits. Many classes of few clips need longer training.
+TRAINING = ("student.mel.mels=128", "student.mel.hop=1250", "epochs=200", "student.augment.mixup_p=1")
+FIVE_SECONDS = ("data.clip_seconds=5", "data.validation_fraction=0")  # nothing is chosen
+
+
+def _cells(options: Options) -> list[Cell]:
+    cells = []
+    for number in range(1, FOLDS + 1):
+        root = required(options.root, "--root")
+        data = ("data=folder", f"data.root={root}", f"data.csv={root / f'fold{number}.csv'}", *FIVE_SECONDS)
+        fold = Fold(options, number, 0, data)
+        cells.append(fold.cell("labels", [fold.command("student", "labels", "distill=none", *TRAINING)]))
+        distilled = distilled_cell(fold, "distilled", ("mn04",), (), *TRAINING, "student.distill.hard_weight=0.5")
+        cells.append(distilled)
+        integers = fold.command("quantize", "distilled")
+        cells.append(
+            Cell(
+                method="distilled_int8",
+                fold=number,
+                seed=0,
+                commands=[*distilled.commands, integers],
+                run=fold.folder("quantize", "distilled"),
+            )
+        )
+    return cells
+
+
+def _clips(options: Options, fold: int) -> ClipSet:
+    root = required(options.root, "--root")
+    return read_folder(root, csv=root / f"fold{fold}.csv")
+
+
+ESC50 = Study(
+    about="ESC-50: a student with and without a teacher, and in integers, the 5 official folds",
+    cells=_cells,
+    clips=_clips,
+    comparisons=(("distilled", "labels"), ("distilled_int8", "distilled")),
+)

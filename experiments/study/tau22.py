@@ -1,0 +1,126 @@
+"""The study of TAU22: a student with and without teachers, on the train clips alone.
+
+Conventions: the locations of the train clips are divided into three folds; one is the test split of a data set of its
+own, in the layout of TAU22, so that nothing in a training (the epoch that is kept, the number of steps of a refit, the
+bits of a layer) is chosen on it. The official test clips are left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from data.official_layout import EVALUATION, META, META_COLUMNS, TEST, TRAIN
+from data.readers.tau22 import read_tau22
+from data.scenes import Clip, ClipSet
+from data.tables import write_table
+from experiments.study.cells import Cell, Command
+from experiments.study.commands import Fold, Options, Study, distilled_cell, required
+
+FOLDS = 3  # of the locations
+PRETRAINED = ("mn04", "yamnet")  # teachers
+REFIT = ("refit=true",)
+# What the students' recipe was on so few clips in version 0.2: five steps an epoch, at the published rate.
+BEFORE = ("student.fit.batch_size=43", "student.fit.learning_rate=9e-4", "student.fit.epochs=150")
+
+
+def _cells(options: Options) -> list[Cell]:
+    cells = []
+    folds = {
+        (number, seed): Fold(options, number, seed, _data(options, number))
+        for seed in (0, 1)
+        for number in range(FOLDS)
+    }
+    for fold in folds.values():
+        for name, phases in (("held_out", ("refit=false",)), ("refit", REFIT)):
+            labels = f"labels_{name}"
+            cells.append(fold.cell(labels, [fold.command("student", labels, "distill=none", *phases)]))
+            cells.append(distilled_cell(fold, f"distilled_{name}", PRETRAINED, phases))
+        before = fold.command("student", "labels_before", "distill=none", "refit=false", *BEFORE)
+        cells.append(fold.cell("labels_before", [before]))
+    for (_, seed), fold in folds.items():
+        if seed == 0:
+            cells += _once_each(fold)
+    return cells
+
+
+def _once_each(fold: Fold) -> list[Cell]:
+    """What is computed for one seed only: other teachers, features, a first phase without labels, integers."""
+    distilled = distilled_cell(fold, "distilled_refit", PRETRAINED, REFIT)
+    logits = fold.logits(PRETRAINED, *REFIT)
+    found = [distilled_cell(fold, "distilled_refit_from_scratch", ("cp_resnet",), REFIT)]
+    kept = (*REFIT, "teacher.features=pooled")
+    learnt = (*REFIT, "student.distill.features=1")
+    found.append(distilled_cell(fold, "distilled_refit_features", PRETRAINED, kept, *learnt))
+    budgets: dict[str, Command] = {"int8": (), "40_kB": ("quantize.bits=auto", "quantize.budget=40000")}
+    for name, budget in budgets.items():
+        method = f"distilled_refit_{name}"
+        source = f"checkpoint={distilled.run / 'checkpoint.safetensors'}"
+        command = fold.command("quantize", method, source, *budget)
+        found.append(fold.cell(method, [*distilled.commands, command], stage="quantize"))
+    if fold.options.sounds is not None:
+        sounds = replace(fold, number=0, data=("data=unlabelled", f"data.root={fold.options.sounds}"))
+        heard = sounds.teacher("mn04", "only=logits")
+        listener = sounds.command("student", "listener", sounds.logits(("mn04",), "only=logits"))
+        weights = f"student.weights={sounds.folder('student', 'listener') / 'checkpoint.safetensors'}"
+        alone = fold.command("student", "labels_refit_first_phase", weights, "distill=none", *REFIT)
+        found.append(fold.cell("labels_refit_first_phase", [heard, listener, alone]))
+        taught = fold.command("student", "distilled_refit_first_phase", weights, logits, *REFIT)
+        found.append(fold.cell("distilled_refit_first_phase", [*distilled.commands[:-1], heard, listener, taught]))
+    return found
+
+
+def _data(options: Options, fold: int) -> Command:
+    impulses = () if options.impulses is None else (f"data.impulses={options.impulses}",)
+    return ("data=tau22", f"data.root={_root(options, fold)}", "data.download=false", *impulses)
+
+
+def _root(options: Options, fold: int) -> Path:
+    return options.runs / f"fold{fold}"
+
+
+def _clips(options: Options, fold: int) -> ClipSet:
+    """The train clips of the data set, of which one fold of locations is the test split, in its own layout; the
+    official test clips are left out."""
+    root = _root(options, fold)
+    if not (root / META).is_file():
+        given = read_tau22(required(options.root, "--root"), folds=FOLDS, fold=fold)
+        parts = {split: [clip for clip in given.clips if clip.split == split] for split in ("train", "validation")}
+        (root / EVALUATION).mkdir(parents=True, exist_ok=True)
+        if not (audio := root / "audio").is_symlink():
+            audio.symlink_to((given.root / "audio").resolve())
+        for name, clips in ((TRAIN, parts["train"]), (TEST, parts["validation"])):
+            write_table(root / name, _listed(clips, META_COLUMNS[:2]))
+        write_table(root / META, _listed([*parts["train"], *parts["validation"]], META_COLUMNS))
+    return read_tau22(root)
+
+
+def _listed(clips: Sequence[Clip], columns: Sequence[str]) -> dict[str, list[str]]:
+    """Clips as a table of the official lists."""
+    values = {
+        "filename": [clip.filename for clip in clips],
+        "scene_label": [clip.scene for clip in clips],
+        "identifier": [clip.location for clip in clips],
+        "source_label": [clip.device for clip in clips],
+    }
+    return {column: values[column] for column in columns}
+
+
+TAU22 = Study(
+    about="TAU22: a student with and without teachers, 3 folds of the train clips' locations, 2 seeds",
+    cells=_cells,
+    clips=_clips,
+    comparisons=(
+        ("distilled_held_out", "labels_held_out"),
+        ("distilled_refit", "labels_refit"),
+        ("labels_held_out", "labels_before"),
+        ("labels_refit", "labels_before"),
+        ("labels_refit", "labels_held_out"),
+        ("distilled_refit", "distilled_held_out"),
+        ("distilled_refit_from_scratch", "labels_refit"),
+        ("distilled_refit_features", "distilled_refit"),
+        ("labels_refit_first_phase", "labels_refit"),
+        ("distilled_refit_first_phase", "distilled_refit"),
+        ("distilled_refit_int8", "distilled_refit"),
+        ("distilled_refit_40_kB", "distilled_refit"),
+    ),
+)
