@@ -149,7 +149,7 @@ def test_logits_are_written_anew_for_whoever_asks_for_others(tmp_path: Path, tra
     assert (folder / "checkpoint.safetensors").stat().st_mtime_ns == trained_at
     network, blueprint = checkpoint.load(folder / "checkpoint.safetensors", build_teacher)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
-    waves = WaveStore(next((trained / "cache").glob("*/waves_32000.h5"))).read(np.arange(8))
+    waves = WaveStore(next((trained / "cache").glob(f"{miniature.root.name}-*/waves_32000.h5"))).read(np.arange(8))
     with torch.no_grad():
         rolled = [network(front_end(waves.roll(shift, 1))) for shift in (-4000, 0, 4000)]
     with h5py.File(folder / "logits.h5") as file:
