@@ -223,6 +223,9 @@ def test_the_stage_trains_a_set_for_each_device_and_scores_both(trained: Path, m
         assert scores[f"test/minus_general/{metric}"] == pytest.approx(difference, abs=1e-12)
     assert all(scores[f"test/minus_general/log_loss/device/{device}"] == 0 for device in ("s4", "s5", "s6"))
     assert scores["test/minus_general/log_loss"] != 0
+    page = (path.parent / "report.html").read_text()
+    assert "by the general student and by the tensors of each device" in page
+    assert f"{100 * scores['test/minus_general/accuracy/device/b']:+.1f}" in page
     again = run(trained, "stage=specialize", *command)
     assert again.returncode == 0
     assert "epoch" not in again.stdout

@@ -19,7 +19,7 @@ from experiments.report import plots
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
 from experiments.report.ranking import trade_off_of
-from experiments.report.tables import WHOLE, metric_rows
+from experiments.report.tables import BY_DEVICE, DEVICE_COLUMNS, WHOLE, device_rows, metric_rows
 from experiments.runs.identity import flat
 from experiments.runs.layout import REPORT
 from experiments.runs.reader import RunFiles, ancestors, read_run
@@ -190,6 +190,8 @@ def grids_of(run: RunFiles) -> list[Grid]:
             for subset, row in subsets.items()
         ]
         found.append(Grid("Test split", ["", "accuracy", "log loss", "accuracy, 95 % over recordings"], rows))
+    if rows := device_rows(run.scores):
+        found.append(Grid(BY_DEVICE.capitalize(), DEVICE_COLUMNS, rows))
     if len(run.energy) > 1:
         found.append(Grid("Energy", ["", "Wh", "seconds", "J a clip", ""], [*map(_energy_row, run.energy.items())]))
     if run.layers:

@@ -19,6 +19,8 @@ WHOLE = ""  # the subset of all clips
 FORMS = {FLOAT: "float", PTQ: "integer, before", STORED: "integer", HOST: "host"}  # titles of columns
 HALVES = "16-bit floats"  # the stored form where nothing is integer
 ENSEMBLE = "ensemble"  # its row among the members'
+BY_DEVICE = "test split, by the general student and by the tensors of each device"
+DEVICE_COLUMNS = ("", "accuracy, general", "by device", "gain, points", "log loss, general", "by device", "gain")
 
 Edges = tuple[float, float]  # of a 95 % interval over recordings
 
@@ -86,22 +88,27 @@ def split_table(scores: Mapping[str, float]) -> Table:
     return out
 
 
-def devices_table(scores: Mapping[str, float]) -> Table:
-    """Of a finished run of the specialize stage: the test split with and without tensors of each device."""
-    columns = ["accuracy, general", "by device", "gain, points", "log loss, general", "by device", "gain"]
-    out = _table("test split, by the general student and by the tensors of each device", ["", *columns])
+def device_rows(scores: Mapping[str, float]) -> list[list[str]]:
+    """Of a finished run of the specialize stage, a row for all clips and for each device: the test split with and
+    without tensors of the device, and the differences; of other runs nothing."""
     own, general = metric_rows(scores), metric_rows(scores, "test/general")
-    for subset, row in own.items():
+    found = []
+    for subset in general:
         if subset != WHOLE and not subset.startswith("device/"):
             continue
-        of, name = general[subset], subset and f"/{subset}"
-        points, nats_ = (scores[f"test/minus_general/{metric}{name}"] for metric in ("accuracy", "log_loss"))
-        out.add_row(
-            subset.removeprefix("device/") or "all (macro)",
-            *(percent(of.accuracy), percent(row.accuracy), f"{100 * points:+.1f}"),
-            *(nats(of.log_loss), nats(row.log_loss), f"{nats_:+.3f}"),
-            end_section=subset == WHOLE,
-        )
+        of, row, name = general[subset], own[subset], subset and f"/{subset}"
+        points, loss = (scores[f"test/minus_general/{metric}{name}"] for metric in ("accuracy", "log_loss"))
+        accuracies = percent(of.accuracy), percent(row.accuracy), f"{100 * points:+.1f}"
+        losses = nats(of.log_loss), nats(row.log_loss), f"{loss:+.3f}"
+        found.append([subset.removeprefix("device/") or "all (macro)", *accuracies, *losses])
+    return found
+
+
+def devices_table(scores: Mapping[str, float]) -> Table:
+    """Those rows for a terminal."""
+    out = _table(BY_DEVICE, DEVICE_COLUMNS)
+    for row in device_rows(scores):
+        out.add_row(*row)
     return out
 
 

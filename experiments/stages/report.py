@@ -17,7 +17,8 @@ from experiments.settings.shared import Settings
 from experiments.settings.stages import Report
 from experiments.stages.context import layout_of
 
-CHAIN = ("teacher", "ensemble", "student", "quantize", "score", "energy")  # the stages whose runs may share a name
+# The stages whose runs may share a name.
+CHAIN = ("teacher", "ensemble", "student", "specialize", "quantize", "score", "energy")
 
 log = logging.getLogger(__name__)
 
