@@ -1,15 +1,20 @@
 """What stages have in common: from the settings to folders and runs."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.errors import UserError, listed
 from data.settings import identity_of
 from experiments.runs.layout import FIRST_PHASE, MODEL, Layout
 from experiments.runs.record import Run
 from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
 from experiments.settings.stages import STAGES
+from students.limits import Complexity, over_limits
+
+log = logging.getLogger(__name__)
 
 
 def layout_of(settings: Settings) -> Layout:
@@ -96,3 +101,21 @@ def as_mapping(settings: Settings) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+def require_within_limits(cost: Complexity, what: str, remedy: str, limits: str, *, said: bool = True) -> None:
+    """Refuse a float network over the limits of the task, or, with limits=warn, only say so.
+
+    Args:
+        cost: of the network.
+        what, remedy: for the message: what is over the limits, and how it becomes smaller.
+        limits: the setting.
+        said: whether a network that is only warned of is: once is enough.
+    """
+    if not (excess := over_limits(cost)):
+        return
+    found = f"{what} is over the task's limits for one clip:\n{listed(excess)}"
+    if limits == "error":
+        raise UserError(f"{found}\n{remedy}; or train it all the same with limits=warn")
+    if said:
+        log.warning(found)

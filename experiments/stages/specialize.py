@@ -18,7 +18,7 @@ from rich.console import Console
 from torch import nn
 
 from data.augmentation import Augmentation
-from data.errors import UserError, listed
+from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.settings import identity_of
@@ -34,7 +34,7 @@ from experiments.runs.reader import read_energy, read_scores
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Specialize
-from experiments.stages.context import layout_of, new_run, renamed
+from experiments.stages.context import layout_of, new_run, renamed, require_within_limits
 from experiments.stages.same_data import require_same_data
 from experiments.stages.training import (
     fitted_recipe,
@@ -55,7 +55,7 @@ from experiments.training.devices import (
 )
 from experiments.training.distillation import Targets, student_loss
 from students.complexity import torch_complexity
-from students.limits import Complexity, over_limits
+from students.limits import Complexity
 
 FEWEST = 2  # clips of a device, which BatchNorm needs
 
@@ -95,7 +95,9 @@ def run(settings: Settings) -> None:
     for device in sorted(counts.keys() - {*devices}):
         log.warning("device %s has fewer than %d train clips: the general student answers for it", device, FEWEST)
     cost = _cost(torch_complexity(network, shape), len(devices) * parameters_of_set(network, names))
-    _require_limits(settings, cost, len(devices))
+    what = f"the student with the sets of {len(devices)} devices"
+    remedy = "take a smaller student, or smaller sets (specialize.layers=norm or classifier)"
+    require_within_limits(cost, what, remedy, settings.limits)
     task = _Task(settings, data, path, network, blueprint, front_end, targets_of(settings, data, first_data), names)
 
     sets = {device: _set_of_device(task, number, device) for number, device in enumerate(devices)}
@@ -175,19 +177,6 @@ def _cost(general: Complexity, added: int) -> Complexity:
     return general._replace(
         parameters=general.parameters + added, parameter_bytes=general.parameter_bytes + torch.float32.itemsize * added
     )
-
-
-def _require_limits(settings: Settings, cost: Complexity, devices: int) -> None:
-    """Refuse a student that is over the limits of the task with all sets, or, with limits=warn, only say so."""
-    if not (excess := over_limits(cost)):
-        return
-    found = f"the student with the sets of {devices} devices is over the task's limits for one clip:\n{listed(excess)}"
-    if settings.limits == "error":
-        raise UserError(
-            f"{found}\ntake a smaller student, or smaller sets (specialize.layers=norm or classifier); or train them "
-            "all the same with limits=warn"
-        )
-    log.warning(found)
 
 
 def _recipe(settings: Settings, part: DataModule) -> Recipe:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data.errors import UserError, listed
+from data.errors import UserError
 from data.feature_targets import require_features
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
@@ -25,7 +25,7 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, network_identity, new_run, require_names
+from experiments.stages.context import layout_of, network_identity, new_run, require_names, require_within_limits
 from experiments.stages.training import (
     first_phase_inputs,
     named_by_targets,
@@ -44,7 +44,7 @@ from experiments.training.pretrained import begin_from, read_pretrained
 from experiments.training.projection import Projected
 from students import build_student
 from students.complexity import torch_complexity
-from students.limits import Complexity, over_limits
+from students.limits import Complexity
 from students.scale import WIDEST
 
 BATCH = 64  # clips whose logits are computed at once
@@ -218,14 +218,9 @@ def _named_logits(settings: Settings) -> Paths:
 
 
 def _require_limits(settings: Settings, cost: Complexity, *, said: bool = True) -> None:
-    """Refuse a student over the limits of the task, or, with limits=warn, only say so (once, where it is trained)."""
-    if not (excess := over_limits(cost)):
-        return
-    found = f"student {settings.student.builder} is over the task's limits for one clip:\n{listed(excess)}"
-    if settings.limits == "error":
-        raise UserError(
-            f"{found}\nmake it smaller (student.size, student.arguments), or its log-mels (student.mel.mels, "
-            "student.mel.hop, data.clip_seconds); or train it all the same with limits=warn"
-        )
-    if said:
-        log.warning(found)
+    """See require_within_limits."""
+    remedy = (
+        "make it smaller (student.size, student.arguments), or its log-mels (student.mel.mels, student.mel.hop, "
+        "data.clip_seconds)"
+    )
+    require_within_limits(cost, f"student {settings.student.builder}", remedy, settings.limits, said=said)
