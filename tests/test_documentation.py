@@ -28,7 +28,7 @@ from data.errors import UserError
 PAGES = read_pages()
 COMMANDS = [command for page in PAGES for command in read_commands(page)]
 LINES = 150  # of the README
-TRAINS = ("all", "teacher", "student", "quantize")
+TRAINS = ("all", "teacher", "student", "specialize", "quantize")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 NAMED_PATH = re.compile(r"`((?:data|teachers|students|experiments|tests|docs)/[\w./-]*)`")
