@@ -23,7 +23,7 @@ from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.settings import identity_of
 from experiments.datasets.datamodule import DataModule, prepare
-from experiments.distributed.fabric import exchange, make_fabric
+from experiments.distributed.fabric import computing, exchange, make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.devices import compared
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
@@ -37,11 +37,11 @@ from experiments.settings.stages import Specialize
 from experiments.stages.context import layout_of, new_run, renamed, require_within_limits
 from experiments.stages.same_data import require_same_data
 from experiments.stages.training import (
+    fitted_identity,
     fitted_recipe,
     require_trainable,
     targets_of,
     trainer_of,
-    training_identity,
     without_features,
 )
 from experiments.training import checkpoint
@@ -75,8 +75,7 @@ def check(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Train a set of tensors for each device; write the checkpoint with all of them, and scores with and without the
     device; print the table."""
-    # How many steps there are is no result of another phase here.
-    settings = without_features(replace(settings, refit=False))
+    settings = without_features(settings)
     path = Path(settings.checkpoint) if settings.checkpoint else layout_of(settings).existing("student", CHECKPOINT)
     network, blueprint = checkpoint.load_student(path)
     first_data = prepare(settings.data, settings.cache_folder)
@@ -193,7 +192,8 @@ def _set_of_device(task: _Task, number: int, device: str) -> Weights:
     settings, part = renamed(task.settings, f"{DEVICE}{number}"), task.data.of_device(device)
     own = settings.of(Specialize)
     recipe = _recipe(settings, part)
-    depends_on = {**task.depends_on(), "device": device, **training_identity(settings, own.fit, recipe)}
+    fitted = fitted_identity(own.fit.lasting(settings.epochs), recipe) | computing(settings.fabric)
+    depends_on = {**task.depends_on(), "device": device, "batch_size": recipe.batch_size, **fitted}
     this = new_run(settings, "specialize", depends_on=depends_on, inputs=task.inputs, sources=task.sources)
     path = this.folder / CHECKPOINT
     if is_done(this, CHECKPOINT):
