@@ -1,9 +1,9 @@
 """A sound of any length, from a file or from memory, in clips of equal length such as the wave store holds.
 
-Conventions: clips are float32 (B, samples) in [-1, 1]. Every clip is scaled and rounded by itself as packing does it,
-so that a file that is a clip gives the very wave that the store has of it. The end of a sound, if it is half a clip or
-longer or all there is, is padded with silence as packing does it; if it is shorter it is left out. A sound is read and
-resampled a block at a time: memory does not depend on its length.
+Conventions: clips are int16 (B, samples) with a scale each, as in the store. Every clip is scaled and rounded by itself
+as packing does it, so that a file that is a clip gives the very wave that the store has of it. The end of a sound, if
+it is half a clip or longer or all there is, is padded with silence as packing does it; if it is shorter it is left out.
+A sound is read and resampled a block at a time: memory does not depend on its length.
 """
 
 import os
@@ -13,13 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import soxr
-import torch
 
 from data.audio import RESAMPLER, resample, to_integers, to_mono
 from data.errors import UserError
 from data.pcm24 import read_pcm24
 from data.sound import name_of, opened, require_rate
-from data.waves import to_float
 
 BLOCK_SECONDS, BLOCK_VALUES = 32, 1 << 22  # of all channels, that are read at a time: the lower
 SHORTEST_END = 0.5  # of a clip
@@ -35,24 +33,6 @@ class Pieces(NamedTuple):
     silent: int
 
 
-def read_pieces(
-    sound: str | Path | bytes, sample_rate: int, seconds: float, *, longest: float | None = None
-) -> Iterator[torch.Tensor]:
-    """Clips of `seconds` of a sound, in order, at most some BLOCK_SECONDS of them at a time.
-
-    Args:
-        sound: a file's path, or its content.
-        sample_rate: Hz, of the clips.
-        seconds: length of a clip.
-        longest: seconds; None: any length.
-
-    Raises:
-        UserError: it is empty, too long, or breaks the rules of data/audio.py.
-    """
-    for piece in cut(sound, sample_rate, seconds, longest=longest):
-        yield to_float(torch.from_numpy(piece.wave), torch.from_numpy(piece.scale))
-
-
 def cut(
     sound: str | Path | bytes,
     sample_rate: int,
@@ -61,15 +41,18 @@ def cut(
     longest: float | None = None,
     count: int | None = None,
 ) -> Iterator[Pieces]:
-    """As read_pieces, in integers.
+    """Clips of `seconds` of a sound, in order, as they are stored; at most some BLOCK_SECONDS of them at a time.
 
     Args:
-        sound, sample_rate, seconds, longest: see read_pieces.
+        sound: a file's path, or its content.
+        sample_rate: Hz, of the clips.
+        seconds: length of a clip.
+        longest: seconds; None: any length.
         count: of count_pieces; it decides instead of the length of the end, which rounding may change by a sample,
             whether the end is a clip. None: nobody has counted.
 
     Raises:
-        UserError: see read_pieces.
+        UserError: it is empty, too long, or breaks the rules of data/audio.py.
     """
     name = name_of(sound)
     length, rest, found = round(seconds * sample_rate), np.zeros(0, np.float32), 0

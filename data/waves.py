@@ -1,4 +1,4 @@
-"""The packed waves of a data set, read in any order through a memory map.
+"""Waves as tensors: those of a packed data set, read in any order through a memory map, and those of any sound file.
 
 Conventions: wave * scale is the signal in [-1, 1], float32 (B, samples); rows are positions in the data set. The file
 is made by data/packing.py.
@@ -6,6 +6,7 @@ is made by data/packing.py.
 
 import hashlib
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from data.errors import UserError, counted, listed
+from data.pieces import cut
 from data.wave_file import damaged_rows, open_waves
 
 
@@ -102,3 +104,14 @@ def to_float(wave: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """int16 (B, samples) and float32 (B,) to the signal, float32 (B, samples)."""
     # In two steps: PyTorch multiplies integers by floats three times slower than it converts and multiplies.
     return wave.float().mul_(scale[:, None])
+
+
+def read_pieces(
+    sound: str | Path | bytes, sample_rate: int, seconds: float, *, longest: float | None = None
+) -> Iterator[torch.Tensor]:
+    """The clips of a sound file, or of its content: float32 (B, samples) in [-1, 1], in order.
+
+    Arguments, raises: see data/pieces.py, cut.
+    """
+    for piece in cut(sound, sample_rate, seconds, longest=longest):
+        yield to_float(torch.from_numpy(piece.wave), torch.from_numpy(piece.scale))

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from data.pieces import read_pieces
+from data.waves import read_pieces
 
 SOUNDS = {"dog": "Dog", "rain": "Rain", "siren": "Siren"}  # classes of ESC-50, and the names of theirs in AudioSet
 COUNT = 8  # clips of a class

@@ -13,9 +13,9 @@ import torch
 from data.audio import LOUDEST, decode, read_audio
 from data.errors import UserError
 from data.pcm24 import read_pcm24
-from data.pieces import read_pieces
 from data.ranges import RATES
 from data.sound_files import FORMATS
+from data.waves import read_pieces
 
 
 def noise(path: Path, seconds: float = 1.0, *, rate: int = 44_100, seed: int = 0) -> np.ndarray:

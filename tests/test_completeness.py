@@ -13,8 +13,8 @@ import soundfile
 from data.audio import decode, read_audio
 from data.errors import UserError
 from data.mpeg import read_mp3
-from data.pieces import read_pieces
 from data.sound import opened
+from data.waves import read_pieces
 
 SAMPLES, RATE = 24_000, 48_000
 ENCODINGS = [

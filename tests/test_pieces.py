@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from data import pieces
 from data.audio import LOUDEST
 from data.errors import UserError
-from data.pieces import read_pieces
 from data.scenes import ClipSet
 from data.sound_files import SUFFIXES
-from data.waves import WaveStore
+from data.waves import WaveStore, read_pieces
 from experiments.inference.server import LONGEST_SECONDS
 
 RATE = 32_000

@@ -11,9 +11,9 @@ import soundfile
 from data.errors import UserError
 from data.impulse import read_impulses
 from data.packing import pack
-from data.pieces import read_pieces
 from data.scenes import Clip, ClipSet
 from data.sound_files import SUFFIXES, list_sounds
+from data.waves import read_pieces
 from experiments.inference.sounds import sound_files
 from experiments.submission.evaluation_set import evaluation_files
 

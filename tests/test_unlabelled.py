@@ -19,10 +19,10 @@ from data.errors import UserError
 from data.files import file_sha256
 from data.logits import load_logits
 from data.packing import pack
-from data.pieces import count_pieces, read_pieces
+from data.pieces import count_pieces
 from data.readers.unlabelled import read_unlabelled
 from data.scenes import ClipSet
-from data.waves import WaveStore
+from data.waves import WaveStore, read_pieces
 from experiments.runs.lineage import teachers_behind
 from experiments.settings.parts import Distillation
 from experiments.training import checkpoint

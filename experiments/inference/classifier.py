@@ -22,9 +22,8 @@ import torch
 from data.audio import decode
 from data.errors import UserError, listed
 from data.front_ends import DEFAULT, FrontEnd, build_front_end
-from data.pieces import read_pieces
 from data.scenes import PART_SECONDS, check_class_names
-from data.waves import to_float
+from data.waves import read_pieces, to_float
 from experiments.evaluation.metrics import softmax
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
