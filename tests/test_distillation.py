@@ -81,8 +81,11 @@ def test_the_fingerprint_of_targets_is_that_of_their_files(tmp_path: Path) -> No
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
     paths = (tmp_path / "b", tmp_path / "a")
-    assert Targets(paths, np.zeros((1, 2))).fingerprint == f"{file_sha256(paths[0])} {file_sha256(paths[1])}"
-    assert Targets().fingerprint == ""
+    digests = f"{file_sha256(paths[0])} {file_sha256(paths[1])}"
+    assert Targets(paths, np.zeros((1, 2))).inputs == {"logits": digests}
+    assert Targets().inputs == {"logits": ""}
+    calibrated = Targets(paths[:1], np.zeros((1, 2)), calibrated_on=paths[1:])
+    assert calibrated.inputs == dict(zip(("logits", "held_out_logits"), digests.split(), strict=True))
 
 
 def test_targets_are_of_the_mean_or_of_each_shift(tmp_path: Path) -> None:
@@ -121,7 +124,11 @@ def test_calibrated_logits_are_divided_by_the_temperature_that_fits_the_validati
         filenames=names, scenes=scenes, labels=labels, is_labelled=True, indices=lambda split: np.arange(10)
     )
     data = SimpleNamespace(
-        clips=clips, before=None, fingerprint={"clips": "clips"}, require_validation=lambda what: held_out.append(what)
+        clips=clips,
+        before=None,
+        fingerprint={"clips": "clips"},
+        require_validation=held_out.append,
+        with_all_trained=SimpleNamespace(fingerprint={"clips": "all"}),
     )
     calibrated = Distillation(temperature="auto")
     found = read_targets(paths, data, calibrated)
@@ -131,3 +138,8 @@ def test_calibrated_logits_are_divided_by_the_temperature_that_fits_the_validati
     np.testing.assert_allclose(found.logits, np.tile(np.log(p), (10, 1)), rtol=1e-3)
     assert calibrated.softness == Distillation().softness == 2.0
     assert read_targets(paths, data, Distillation()).metrics() == {}
+    writer = LogitsWriter(tmp_path / "heard.h5", names, scenes, {"trained_on": "all clips"})  # an ensemble's
+    writer.fill(range(10), np.zeros((10, 3), np.float32))
+    writer.seal()
+    with pytest.raises(UserError, match=r"trained on the validation clips too.*:\n  .*heard\.h5\nname the files"):
+        read_targets([*paths, writer.path], data, calibrated)

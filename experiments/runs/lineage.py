@@ -19,7 +19,8 @@ from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, first_phase_of
 from experiments.runs.reader import find_record, read_phases
 
-DATA = ("waves", "clips", "impulses")  # inputs of an ensemble that are no members
+CALIBRATION = "held_out_logits"  # input: first phases' logits that weights or temperatures were fitted to
+DATA = ("waves", "clips", "impulses", CALIBRATION)  # inputs of an ensemble that are no members
 SHORT = 12  # digits of a fingerprint that are shown
 
 FIRST = "first_phase"  # input of a run with refit=true: the checkpoint of its first phase
@@ -113,6 +114,11 @@ def first_phase(folder: Path) -> Path | None:
     wanted = None if record is None else record.inputs.get(FIRST)
     path = first / CHECKPOINT
     return first if wanted is not None and path.is_file() and file_sha256(path) == wanted else None
+
+
+def digests_of(paths: Sequence[Path]) -> str:
+    """Fingerprints of some files, in their order, as one input of a run."""
+    return " ".join(file_sha256(path) for path in paths)
 
 
 def of_first_phases(paths: Sequence[Path]) -> list[Path]:

@@ -14,13 +14,13 @@ from data.feature_targets import kept_features
 from data.files import file_sha256
 from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
-from experiments.datasets.datamodule import prepare, warn_of_leaks
+from experiments.datasets.datamodule import held_out_logits, prepare, warn_of_leaks
 from experiments.evaluation.evaluate import logits_metrics
 from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import ENSEMBLE, ensemble_tables
 from experiments.runs.layout import LOGITS, SCORES, logits_files
-from experiments.runs.lineage import of_first_phases
+from experiments.runs.lineage import CALIBRATION, digests_of
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Ensemble
@@ -47,19 +47,18 @@ def run(settings: Settings) -> None:
     names = _names(paths)
     depends_on = {"ensemble": dataclasses.asdict(own), "members": names}
     inputs = {**data.fingerprint, **{name: file_sha256(path) for name, path in zip(names, paths, strict=True)}}
+    held_out, labels = members[:, :0], np.zeros(0, int)  # what weights and temperatures are fitted to
+    if own.temperature or own.weights == "fit":
+        held_out, files = held_out_logits(paths, data, "ensemble.weights=fit or ensemble.temperature=true")
+        labels = clips.labels[clips.indices("validation")]
+        if files != list(paths):
+            inputs[CALIBRATION] = digests_of(files)
     this = new_run(settings, "ensemble", depends_on=depends_on, inputs=inputs, sources=paths)
     if is_done(this, LOGITS):
         _show(this.folder, names)
         return
 
     warn_of_leaks(paths, data)
-    answered = members  # by these logits of the validation clips it is fitted
-    if own.temperature or own.weights == "fit":
-        data.require_validation("ensemble.weights=fit or ensemble.temperature=true")
-        if (firsts := of_first_phases(paths)) != paths:
-            answered = read_several(firsts, clips.filenames, clips.scenes)
-    rows = clips.indices("validation") if clips.has_validation else np.zeros(0, int)
-    labels, held_out = clips.labels[rows], answered[:, rows]
     temperatures = [fit_temperature(m, labels) if own.temperature else 1.0 for m in held_out]
     scale = np.array(temperatures)[:, None, None]
     weights = _weights(own.weights, held_out / scale, labels, own.mean)

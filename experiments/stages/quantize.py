@@ -93,7 +93,7 @@ def run(settings: Settings) -> None:
     depends_on, sources = _depends_on(settings), [path]
     recipe = own.fit
     if targets is not None:
-        inputs["logits"] = targets.fingerprint
+        inputs |= targets.inputs
         recipe = fitted_recipe(settings, "quantize", own.fit, data)
         depends_on |= {"batch_size": recipe.batch_size, **fitted_identity(own.fit.lasting(settings.epochs), recipe)}
         sources += targets.paths

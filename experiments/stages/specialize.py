@@ -133,7 +133,7 @@ class _Task:
     @property
     def inputs(self) -> dict[str, str]:
         """Fingerprints of what is read."""
-        logits = {"logits": self.targets.fingerprint} if self.targets.paths else {}
+        logits = self.targets.inputs if self.targets.paths else {}
         return {**self.data.fingerprint, "checkpoint": file_sha256(self.path), **logits}
 
     @property

@@ -108,7 +108,7 @@ def run(settings: Settings) -> None:
         },
         inputs={
             **data.fingerprint,
-            "logits": targets.fingerprint,
+            **targets.inputs,
             **({PRETRAINED: file_sha256(weights)} if weights else {}),
             **first_phase_inputs(settings, "student"),
         },

@@ -14,14 +14,13 @@ from torch import nn
 
 from data.batches import Batch, Batches
 from data.feature_targets import feature_targets
-from data.files import file_sha256
 from data.front_ends import FrontEnd
 from data.logits import BY_SHIFT, common_shifts, read_several, weighted_mean
-from experiments.datasets.datamodule import DataModule, warn_of_leaks
+from experiments.datasets.datamodule import DataModule, held_out_logits, warn_of_leaks
 from experiments.distributed.fabric import exchange
 from experiments.inference.features import Features
 from experiments.inference.network import logits_of
-from experiments.runs.lineage import of_first_phases
+from experiments.runs.lineage import CALIBRATION, digests_of
 from experiments.settings.parts import Distillation
 from experiments.training.loop import Loss, Validate
 from experiments.training.state import DIVERGENCE
@@ -40,6 +39,7 @@ class Targets:
         logits: (N, classes), or (N, shifts, classes); None without files.
         shifts: samples, of the logits' second axis.
         temperatures: by which each file's logits were divided; none where they were left as they are.
+        calibrated_on: the files whose logits gave the temperatures, if they are others.
         features: standardised, float16 (N, channels), or None where a student does not learn them.
     """
 
@@ -47,12 +47,14 @@ class Targets:
     logits: np.ndarray | None = None
     shifts: tuple[int, ...] | None = None
     temperatures: tuple[float, ...] = ()
+    calibrated_on: tuple[Path, ...] = ()
     features: np.ndarray | None = None
 
     @property
-    def fingerprint(self) -> str:
-        """Of the files' contents."""
-        return " ".join(file_sha256(path) for path in self.paths)
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of the files' contents, as inputs of a run."""
+        found = {"logits": digests_of(self.paths)}
+        return found | ({CALIBRATION: digests_of(self.calibrated_on)} if self.calibrated_on else {})
 
     def metrics(self) -> dict[str, float]:
         """For score.json: the temperature of each file, by its position."""
@@ -87,25 +89,26 @@ def read_targets(
     if clips.is_labelled:  # without labels there is nothing that a teacher could have learnt of these clips
         warn_of_leaks(paths, data)
     temperatures: tuple[float, ...] = ()
+    calibrated_on: tuple[Path, ...] = ()
     if distillation.is_calibrated:
-        temperatures = _calibrated_by(paths, held_out or data)
+        temperatures, calibrated_on = _calibrated_by(paths, held_out or data)
         several = several / np.array(temperatures, np.float32).reshape(-1, *[1] * (several.ndim - 1))
     mean = weighted_mean(several, distillation.weights)
     features = None
     if distillation.features:
         features = feature_targets(paths, clips.filenames, clips.indices("train"))
-    return Targets(tuple(paths), mean, shifts, temperatures, features)
+    return Targets(tuple(paths), mean, shifts, temperatures, calibrated_on, features)
 
 
-def _calibrated_by(paths: Sequence[Path], data: DataModule) -> tuple[float, ...]:
-    """The temperature of each file's logits with the lowest log loss on the validation clips."""
-    data.require_validation("student.distill.temperature=auto")
-    clips, rows = data.clips, data.clips.indices("validation")
-    answers = read_several(of_first_phases(paths), clips.filenames, clips.scenes)[:, rows]
-    found = tuple(fit_temperature(logits, clips.labels[rows]) for logits in answers)
+def _calibrated_by(paths: Sequence[Path], data: DataModule) -> tuple[tuple[float, ...], tuple[Path, ...]]:
+    """The temperature of each file's logits with the lowest log loss on the validation clips, and the files whose
+    logits of these clips say so, if they are others."""
+    answers, files = held_out_logits(paths, data, "student.distill.temperature=auto")
+    labels = data.clips.labels[data.clips.indices("validation")]
+    found = tuple(fit_temperature(logits, labels) for logits in answers)
     for path, temperature in zip(paths, found, strict=True):
         log.info("%s: calibrated by a temperature of %.3f", path, temperature)
-    return found
+    return found, tuple(files) if files != list(paths) else ()
 
 
 def student_loss(distillation: Distillation, network: nn.Module | None = None) -> Loss:
