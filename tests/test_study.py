@@ -1,5 +1,6 @@
 """Studies: their cells, the table of those that are finished, and the tables that are made of it."""
 
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ def answers(method: str, seed: int = 0, fold: int = 0, n: int = 60) -> tuple[Ans
         fold=fold,
         seed=seed,
         version="1",
+        commands="abc",
         labels=labels,
         locations=np.arange(n) // 4,
         answers=p.argmax(1),
@@ -54,7 +56,7 @@ def test_a_row_says_after_reading_what_was_written(tmp_path: Path) -> None:
         assert getattr(read, name).tolist() == getattr(cell, name).tolist()
     np.testing.assert_allclose(read.losses, cell.losses, atol=5e-5)
     line = next(line for line in path.read_text().splitlines() if line.startswith("labels"))
-    accuracy, loss = (float(word) for word in line.split(",")[4:6])
+    accuracy, loss = (float(word) for word in line.split(",")[5:7])
     assert accuracy == pytest.approx(macro_accuracy(p, cell.labels), abs=5e-5)
     assert loss == pytest.approx(log_loss(p, cell.labels), abs=5e-5)
     assert read_rows(tmp_path / "none.csv") == {}
@@ -145,6 +147,10 @@ def test_folds_test_each_train_clip_once_and_never_at_a_place_of_training(shared
         assert not places["train"] & places["test"]
         assert (clips.root / clips.clips[0].filename).is_file()
     assert [clips.filenames for clips in folds] == [study.clips(options, fold).filenames for fold in range(3)]
+    other = tmp_path / "other"
+    shutil.copytree(root, other, ignore=shutil.ignore_patterns("*.wav"))
+    with pytest.raises(UserError, match=r"a fold of another data set than .*other: choose another folder with --runs"):
+        study.clips(Options(runs=tmp_path, root=other), 0)
 
 
 def test_students_are_compared_that_differ_in_nothing_but_their_teachers() -> None:
@@ -194,7 +200,7 @@ def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
     text = predictions_text(names, np.full((len(rows), 10), 0.1), miniature.scenes)
 
     def start(words: list[str], **_: object) -> SimpleNamespace:
-        *_, name = words
+        name = words[3]
         started.append(name)
         if name == "broken":
             return SimpleNamespace(returncode=1)
@@ -203,7 +209,7 @@ def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
         return SimpleNamespace(returncode=0)
 
     def cell(method: str, *commands: str) -> Cell:
-        words = [(name,) for name in commands]
+        words = [(name, "name=n") for name in commands]
         return Cell(method=method, fold=0, seed=0, commands=words, run=tmp_path / commands[-1])
 
     cells = [cell("a", "shared", "x"), cell("b", "shared", "y"), cell("c", "broken", "z")]
@@ -213,19 +219,39 @@ def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
     )
     monkeypatch.setattr(command, "STUDIES", {"s": study})
     monkeypatch.setattr(command.subprocess, "run", start)
-    arguments = ["study", "s", "--rows", str(tmp_path / "rows.csv")]
+    arguments = ["study", "s", "--rows", str(tmp_path / "rows.csv"), "--runs", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit):
         command.main()
     printed = capsys.readouterr()
     assert started == ["shared", "x", "y", "broken"]
-    assert "1 of 3 cells could not be computed: c, fold 0, seed 0" in printed.err
+    assert "1 of 3 cells could not be computed" in printed.err
+    assert printed.err.endswith(":\n  c, fold 0, seed 0\n")
     assert "| a - b | +0.0" in printed.out
     assert "c - a" not in printed.out
     started.clear()
     monkeypatch.setattr(sys, "argv", [*arguments, "--only", "^[ab] 0"])
     command.main()
     assert started == []
+    cells[0] = cell("a", "shared", "another")
+    with pytest.raises(SystemExit):
+        command.main()
+    assert started == []
+    assert "rows that were made by other commands:\n  a, fold 0, seed 0\n" in capsys.readouterr().err
+
+
+def test_rows_know_their_commands_wherever_the_files_lie() -> None:
+    """Oracle: by hand: other folders are the same commands; another file of weights, another setting, or no impulse
+    responses are not."""
+
+    def digest(**options: Path) -> str:
+        cells = STUDIES["tau22"].cells(Options(**{"runs": Path("r"), "root": Path("d"), **options}))
+        return next(cell.digest for cell in cells if cell.method == "distilled_refit")
+
+    given = {"impulses": Path("a/micirp"), "yamnet": Path("a/yamnet.h5")}
+    elsewhere = {"runs": Path("/x/y"), "root": Path("z"), "impulses": Path("micirp"), "yamnet": Path("/b/yamnet.h5")}
+    assert digest(**given) == digest(**elsewhere)
+    assert len({digest(**given), digest(), digest(**{**given, "yamnet": Path("a/other.h5")})}) == 3
 
 
 @pytest.mark.parametrize(
@@ -235,6 +261,8 @@ def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
         (["synthetic", "--only", "nothing"], "the methods are labels, distilled"),
         (["synthetic", "--only", "("], "is no regular expression"),
         (["synthetic", "--jobs", "0"], "--jobs=0 must be at least 1"),
+        (["synthetic", "--rows", "."], ". is a folder: name a table with --rows"),
+        (["tau22", "--root", "nowhere", "--runs", "/proc/x"], "nowhere"),
         (["esc50", "--root", "nowhere"], "nowhere/fold1.csv is missing"),
         (["tau22", "--root", "nowhere"], "nowhere"),
         (["synthetic", "--table"], "has no finished cell yet"),

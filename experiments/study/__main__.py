@@ -18,17 +18,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from data.errors import UserError
+from data.errors import UserError, listed
 from data.files import cannot_write
+from data.locks import locked
 from experiments.study.cells import Cell, Command, read_answers, read_rows, write_rows
 from experiments.study.commands import Options, Study
 from experiments.study.esc50 import ESC50
 from experiments.study.synthetic import SYNTHETIC
-from experiments.study.table import differences_table, methods_table, missing
+from experiments.study.table import differences_table, in_words, methods_table
 from experiments.study.tau22 import TAU22
 
 STUDIES = {"tau22": TAU22, "esc50": ESC50, "synthetic": SYNTHETIC}
 TABLES = Path("docs/studies")
+ELSEWHERE = "give another table with --rows"
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +52,22 @@ def main() -> None:
         if arguments.jobs < 1:
             raise UserError(f"--jobs={arguments.jobs} must be at least 1")
         cells = [] if arguments.table else _wanted(study.cells(options), arguments.only)
-        Studying(study, options, path, arguments.jobs).compute(cells)
+        if cells:
+            with locked(Path(f"{path}.lock"), f"computing {path}", otherwise=ELSEWHERE, elsewhere=ELSEWHERE):
+                Studying(study, options, path, arguments.jobs).compute(cells)
         rows = read_rows(path)
         if not rows:
             raise UserError(f"{path} has no finished cell yet: run the study without --table")
         print(f"{methods_table(rows)}\n\n{differences_table(rows, study.comparisons)}")
-        if left := missing(rows, [cell.key for cell in cells]):
-            raise UserError(f"{len(left)} of {len(cells)} cells could not be computed: {'; '.join(left)}")
+        if left := [cell.key for cell in cells if cell.key not in rows]:
+            logs = options.runs / "logs"
+            raise UserError(
+                f"{len(left)} of {len(cells)} cells could not be computed, see {logs}:\n{listed(in_words(left))}"
+            )
     except KeyboardInterrupt:
         sys.exit(130)
-    except (UserError, OSError) as error:
-        message = error if isinstance(error, UserError) else cannot_write(path, error)
-        print(f"error: {message}", file=sys.stderr)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -82,8 +88,18 @@ class Studying:
         self._done: dict[Command, bool] = {}
 
     def compute(self, cells: Sequence[Cell]) -> None:
-        """Compute those cells that have no row; each gets its row when it is finished."""
+        """Compute those cells that have no row; each gets its row when it is finished.
+
+        Raises:
+            UserError: the table cannot be written, or has rows of other commands; found before anything is computed.
+        """
         rows = read_rows(self._path)
+        if other := [cell.key for cell in cells if cell.key in rows and rows[cell.key].commands != cell.digest]:
+            raise UserError(
+                f"{self._path} has rows that were made by other commands:\n{listed(in_words(other))}\ngive the options "
+                "that they were made with, or remove these rows"
+            )
+        write_rows(self._path, rows)
         left = [cell for cell in cells if cell.key not in rows]
         clips = {fold: self._study.clips(self._options, fold) for fold in dict.fromkeys(cell.fold for cell in left)}
 
@@ -105,9 +121,20 @@ class Studying:
                 log.info("scenelet %s", shlex.join(command))
                 threads = str(max(1, (os.cpu_count() or 1) // self._jobs))
                 words = [sys.executable, "-m", "experiments.run", *command]
-                found = subprocess.run(words, env={"OMP_NUM_THREADS": threads, **os.environ}, stdout=subprocess.DEVNULL)
+                stage, name, *_ = command
+                with open(self._log_of(f"{stage}-{name.removeprefix('name=')}.txt"), "w") as file:
+                    found = subprocess.run(words, env={"OMP_NUM_THREADS": threads, **os.environ}, stdout=file)
                 self._done[command] = found.returncode == 0
             return self._done[command]
+
+    def _log_of(self, name: str) -> Path:
+        """Where a command's lines go, which say what is doubtful: leaks, trainings that were too short."""
+        folder = self._options.runs / "logs"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        return folder / name
 
 
 def _wanted(cells: Sequence[Cell], only: str | None) -> list[Cell]:

@@ -6,6 +6,8 @@ and are in the order of the clips' names: labels and answers are class numbers; 
 two clips were recorded at one place; losses are -ln(probability of the right class), nats.
 """
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +22,11 @@ from experiments.evaluation.predictions import read_predictions
 
 Command = tuple[str, ...]  # the words after `python -m experiments.run`
 LISTS = ("labels", "locations", "answers", "losses")
-COLUMNS = ("method", "fold", "seed", "version", "accuracy", "log_loss", *LISTS)
+COLUMNS = ("method", "fold", "seed", "version", "commands", "accuracy", "log_loss", *LISTS)
 DIGITS = 4  # decimals of a loss
+DIGITS_OF_DIGEST = 12
+PLACES = ("runs=", "data.root=")  # words that are paths and nothing else
+_FOLDERS = re.compile(r"[^ =,\[\]]*/")  # of the paths in other words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,13 @@ class Cell:
         """Of its row."""
         return self.method, self.fold, self.seed
 
+    @property
+    def digest(self) -> str:
+        """Of its commands, wherever their files lie: rows of other settings or weights have another one."""
+        kept = ([word for word in command if not word.startswith(PLACES)] for command in self.commands)
+        text = "\n".join(_FOLDERS.sub("", " ".join(words)) for words in kept)
+        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS_OF_DIGEST]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
@@ -53,6 +65,7 @@ class Answers:
     Attributes:
         method, fold, seed: see Cell.
         version: of scenelet, by which it was made.
+        commands: digest of the cell's.
         labels, answers: class numbers (n,).
         locations: numbers (n,).
         losses: nats (n,).
@@ -62,6 +75,7 @@ class Answers:
     fold: int
     seed: int
     version: str
+    commands: str
     labels: np.ndarray
     locations: np.ndarray
     answers: np.ndarray
@@ -93,6 +107,7 @@ def read_answers(cell: Cell, clips: ClipSet, version: str) -> Answers:
         fold=cell.fold,
         seed=cell.seed,
         version=version,
+        commands=cell.digest,
         labels=labels,
         locations=np.unique([clips.clips[row].location for row in rows], return_inverse=True)[1],
         answers=probabilities.argmax(1),
@@ -104,8 +119,10 @@ def read_rows(path: Path) -> dict[tuple[str, int, int], Answers]:
     """The finished cells of a study's table, by key; none where there is no table.
 
     Raises:
-        UserError: the table is damaged.
+        UserError: the table is damaged, or a folder.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a table with --rows")
     if not path.is_file():
         return {}
     table = read_table(path, COLUMNS, separator=",")
@@ -126,6 +143,7 @@ def write_rows(path: Path, rows: Mapping[tuple[str, int, int], Answers]) -> None
         "fold": [row.fold for row in ordered],
         "seed": [row.seed for row in ordered],
         "version": [row.version for row in ordered],
+        "commands": [row.commands for row in ordered],
         "accuracy": [f"{mean_by_class(row.right, row.labels):.4f}" for row in ordered],
         "log_loss": [f"{row.losses.mean():.4f}" for row in ordered],
         "losses": [" ".join(f"{loss:.{DIGITS}f}" for loss in row.losses) for row in ordered],
@@ -155,6 +173,7 @@ def _row(values: Mapping[str, str], where: str) -> Answers:
         fold=fold,
         seed=seed,
         version=values["version"],
+        commands=values["commands"],
         labels=labels,
         locations=locations,
         answers=answers,

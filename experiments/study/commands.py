@@ -11,6 +11,8 @@ from data.errors import UserError
 from data.scenes import ClipSet
 from experiments.study.cells import Cell, Command
 
+PRETRAINED = ("mn04", "yamnet")  # teachers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -69,11 +71,15 @@ class Fold:
         return self.options.runs / stage / self.named(name)
 
     def teacher(self, name: str, *words: str) -> Command:
-        """A teacher: mn04 and yamnet are pretrained, cp_resnet is trained from scratch."""
+        """A teacher: mn04 and yamnet are pretrained, and keep features; cp_resnet is trained from scratch."""
         builder = {"mn04": "efficientat", "yamnet": "yamnet", "cp_resnet": "cp_resnet"}[name]
         weights = {"mn04": self.options.efficientat, "yamnet": self.options.yamnet}.get(name)
-        given = () if weights is None else (f"teacher.weights={weights}",)
-        return self.command("teacher", _teacher_name(name, words), f"teacher={builder}", *given, *words)
+        given = [f"teacher={builder}"]
+        if name in PRETRAINED:
+            given.append("teacher.features=pooled")
+        if weights is not None:
+            given.append(f"teacher.weights={weights}")
+        return self.command("teacher", _teacher_name(name, words), *given, *words)
 
     def logits(self, teachers: Sequence[str], *words: str) -> str:
         files = [self.folder("teacher", _teacher_name(name, words)) / "logits.h5" for name in teachers]

@@ -90,6 +90,6 @@ def _require_same_clips(one: Answers, other: Answers) -> None:
         )
 
 
-def missing(rows: Rows, keys: Iterable[tuple[str, int, int]]) -> list[str]:
-    """In words, which cells have no row yet."""
-    return [f"{method}, fold {fold}, seed {seed}" for method, fold, seed in keys if (method, fold, seed) not in rows]
+def in_words(keys: Iterable[tuple[str, int, int]]) -> list[str]:
+    """Keys of cells for messages."""
+    return [f"{method}, fold {fold}, seed {seed}" for method, fold, seed in keys]
