@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from data.errors import UserError
 from data.ranges import LONGEST, RATES, Probability, Range, Seconds
 from data.settings import require_valid
+from data.settings import setting as declared
 
 Alpha = Annotated[float, Range(0, 1000, above=True)]  # of a Beta distribution
 Width = Annotated[int, Range(0, 1_000_000)]  # of a mask
@@ -19,8 +20,8 @@ Width = Annotated[int, Range(0, 1_000_000)]  # of a mask
 
 def setting(default: Any, about: str, word: str | None = None, *, newer: bool = False) -> Any:
     """A field of such a dataclass, with its description and, if a switch, its word; `newer`: see data.settings."""
-    of_switch = {} if word is None else {"word": word}
-    return field(default=default, metadata={"about": about, "newer": newer, **of_switch})
+    found = declared(about, newer=newer, default=default)
+    return found if word is None else field(default=default, metadata={**found.metadata, "word": word})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ class Batches:
         self._labels = torch.from_numpy(labels).to(device)
         self._reference = torch.from_numpy(from_reference_device).to(device)
         self._targets = None if targets is None else torch.from_numpy(targets).to(device)
-        self._taught = None if features is None else torch.from_numpy(features).to(device)
+        self._features = None if features is None else torch.from_numpy(features).to(device)
         self.target_shifts = None if target_shifts is None else torch.tensor(target_shifts, device=device)
 
     def __len__(self) -> int:
@@ -170,7 +170,7 @@ class Batches:
             else:
                 waves = crop(parts, crops.offset[part], self._recordings.length)
             targets = None if self._targets is None else self._targets[rows]
-            features = None if self._taught is None else self._taught[rows].float()
+            features = None if self._features is None else self._features[rows].float()
             yield Batch(rows, waves, self._labels[rows], self._reference[rows], targets, features)
 
     def _ahead(self, places: Sequence[Sequence[torch.Tensor]]) -> Iterator[list[Raw]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from data.errors import UserError
 from data.logits_file import FEATURES, FeatureColumn, open_logits, values_of
+from data.settings import POOLED
 
 SOME = 64  # channels that are standardised at once
 
@@ -40,7 +41,7 @@ def require_features(paths: Sequence[str | Path]) -> list[Path]:
         names = ", ".join(map(str, paths))
         raise UserError(
             f"{names}: no features of a teacher are kept there, which student.distill.features learns: write them with "
-            "teacher.features=pooled, by a teacher that is trained already with only=logits too (an ensemble's file "
+            f"teacher.features={POOLED}, by a teacher that is trained already with only=logits too (an ensemble's file "
             "has none: name a member's beside it), or set student.distill.features=0"
         )
     return found

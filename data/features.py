@@ -22,7 +22,7 @@ class FeatureBatches(Batches):
 
     def __init__(self, clips: Batches, features: torch.Tensor) -> None:
         vars(self).update(vars(clips))  # the same clips, labels and batch size
-        self._features, self._views = features, torch.zeros_like(self._rows)
+        self._inputs, self._views = features, torch.zeros_like(self._rows)
 
     def in_order(self, numbers: Sequence[int] | None = None) -> Iterator[Batch]:
         """See Batches; the clips as they are."""
@@ -32,11 +32,11 @@ class FeatureBatches(Batches):
     def shuffled(self, generator: torch.Generator, *, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
         """See Batches; of each clip a random view."""
         batches = super().shuffled(generator, rank=rank, world_size=world_size)
-        if (views := len(self._features)) > 1:
+        if (views := len(self._inputs)) > 1:
             self._views = torch.randint(views, self._rows.shape, generator=generator, device=generator.device)
         return batches
 
     def _read(self, order: torch.Tensor, size: int, crops: Crops | None = None) -> Iterator[Batch]:
         for part in order.split(size):
-            rows, features = self._rows[part], self._features[self._views[part], part]
+            rows, features = self._rows[part], self._inputs[self._views[part], part]
             yield Batch(rows, features[:, :, None, None], self._labels[rows], self._reference[rows], None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from data.errors import UserError, in_short, listed
 from data.layout import DONE, Kind
+from data.settings import POOLED
 from data.store import DamagedStoreError, Store
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ def in_half(features: np.ndarray, path: Path, layer: str) -> np.ndarray:
         raise UserError(
             f"{path}: features of the layer {layer} are not numbers, or beyond {np.finfo(np.float16).max:,.0f}, the "
             f"largest that float16 holds (largest magnitude: {np.abs(features).max():g}): keep those of another layer, "
-            "such as teacher.features=pooled"
+            f"such as teacher.features={POOLED}"
         )
     return halves
 

@@ -14,6 +14,8 @@ from typing import Any
 from data.errors import UserError
 from data.ranges import described, fits, in_words, shortened, wanted
 
+POOLED = "pooled"  # as the name of a layer: the input of the last one
+
 
 def setting(
     about: str,

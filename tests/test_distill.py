@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from data.errors import UserError
+from experiments.settings.parts import PUBLISHED_TEMPERATURE
 from students.distill import HARD_WEIGHT, TEMPERATURE, distillation_loss, feature_loss, similarity_loss
 
 
@@ -47,7 +48,7 @@ def test_the_default_has_the_balance_of_the_published_recipe(batch: tuple) -> No
     theirs = 0.02 * F.cross_entropy(student, labels) + 0.98 * 4 * soft
     assert theirs.item() == pytest.approx(0.118 * distillation_loss(student, teacher, labels).item(), rel=5e-3)
     assert pytest.approx(0.02 / (0.02 + 0.98 / 10), abs=1e-3) == HARD_WEIGHT
-    assert TEMPERATURE == 2  # the recipe's own
+    assert TEMPERATURE == PUBLISHED_TEMPERATURE == 2  # the recipe's own
 
 
 def test_smoothed_labels_are_shared_out_over_the_classes() -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from data.errors import UserError
-from experiments.inference.features import POOLED, Features, WithFeatures, channels_of
+from data.settings import POOLED
+from experiments.inference.features import Features, WithFeatures, channels_of
 from students import build_student
 from teachers import build_teacher
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from data.errors import UserError, in_short, listed
+from data.settings import POOLED
 
-POOLED = "pooled"
 LAST = (nn.Linear, nn.LayerNorm)  # layers whose channels are the last axis
 DEPTH = 2  # parts of the names that a message lists
 SHOWN = 40  # of them

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from data.errors import UserError
 from data.ranges import Probability, Range, Weight
-from data.settings import require_valid, setting
+from data.settings import POOLED, require_valid, setting
 
 Paths = str | Sequence[str] | None  # paths or patterns, one or several
 Epochs = Annotated[int, Range(1, 100_000)]
@@ -172,15 +172,15 @@ class Distillation:
         default=0.0,
     )
     layer: str = setting(
-        "of the student, that learns the features: a name, or pooled, its classifier's input",
-        suggested=("pooled",),
+        f"of the student, that learns the features: a name, or {POOLED}, its classifier's input",
+        suggested=(POOLED,),
         newer=True,
-        default="pooled",
+        default=POOLED,
     )
 
     def __post_init__(self) -> None:
         require_valid(self, "distill.")
-        if self.layer != "pooled" and not self.features:
+        if self.layer != POOLED and not self.features:
             raise UserError(f"distill.layer={self.layer} learns features: give distill.features=WEIGHT with it")
         if self.weights is not None and not any(self.weights):
             raise UserError(f"distill.weights={list(self.weights)} must be numbers that are not all zero")

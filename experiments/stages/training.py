@@ -12,9 +12,9 @@ from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import build_front_end
 from data.logits_file import open_logits
+from data.settings import POOLED
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import computing
-from experiments.inference.features import POOLED
 from experiments.runs.layout import CHECKPOINT, FIRST_PHASE, first_phase_of, logits_files
 from experiments.runs.lineage import FIRST
 from experiments.runs.reader import read_run
