@@ -153,6 +153,24 @@ def test_what_a_student_began_with_is_declared(small_model: Path, about: About) 
     assert warning.startswith("before, with which the student began, learnt from data=folder: name it")
 
 
+def test_the_report_states_the_recipe_as_it_was_used() -> None:
+    """Oracle: by hand: what fitting to the clips changed goes before what was asked for; of a refit the epochs are the
+    rows of its history; nothing is fitted where it changed nothing."""
+    asked = {"epochs": None, "student.fit.epochs": 150, "student.fit.learning_rate": 9e-4, "batch_size": 16}
+    used = {"fitted.epochs": 334, "fitted.learning_rate": 0.00284}
+    three = [{"epoch": float(number)} for number in (1, 2, 3)]
+    for settings, told in (
+        (asked, ["150", "0.0009", "16"]),
+        ({**asked, "epochs": 20}, ["20", "0.0009", "16"]),
+        ({**asked, **used}, ["334", "0.00284", "16"]),
+        ({**asked, "fitted.learning_rate": 0.00284, "refit": True}, ["3", "0.00284", "16"]),
+    ):
+        plain = lineage("cp_mobile")
+        student = replace(plain.student, settings={**plain.student.settings, **settings}, history=three)
+        rows = dict(training([System(LABEL, replace(plain, student=student), {})]))
+        assert [rows[name] for name in ("epochs", "learning rate", "batch size")] == told
+
+
 def test_a_builder_that_is_not_installed_is_an_error(small_model: Path, about: About) -> None:
     """Oracle: the messages, which name the run and the builder: nothing is left out silently."""
     classifier = load_classifier(small_model)

@@ -33,6 +33,16 @@ def test_as_many_steps_are_trained_as_were_best(keep: str, epochs: int) -> None:
     assert found.warm_up == pytest.approx(14 * epochs / 150)
 
 
+@pytest.mark.parametrize(("best", "average"), [(75, 0.0), (76, 0.5), (150, 0.5)])
+def test_weights_are_averaged_where_those_that_were_best_were(best: int, average: float) -> None:
+    """Oracle: by hand: of 150 epochs the weights after the 76th and later ones are averaged, so the best
+    weights were plain or a mean; with keep=last the mean of all of these is kept."""
+    rows = [{"epoch": number, "validation/log_loss": abs(number - best) + 1.0} for number in range(1, 151)]
+    recipe = replace(RECIPE, average=0.5)
+    assert refitted(recipe, rows, 85, 109).average == average
+    assert refitted(replace(recipe, keep="last"), rows, 85, 109).average == 0.5
+
+
 @pytest.fixture(scope="module")
 def refit(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
     """A folder in which teacher and student were trained twice each."""

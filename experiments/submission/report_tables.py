@@ -75,9 +75,15 @@ def overview(systems: Sequence[System]) -> Rows:
 def training(systems: Sequence[System]) -> Rows:
     """Recipe and distillation of each student."""
 
-    def of(*keys: str) -> Callable[[System], str]:
-        """The first setting that is there."""
-        return lambda s: _word(_first(s.lineage.student, keys))
+    def of(name: str, *asked: str) -> Callable[[System], str]:
+        """What the recipe was fitted to the clips with, or else the first setting that is there."""
+        return lambda s: _word(_first(s.lineage.student, (f"fitted.{name}", *asked, f"student.fit.{name}")))
+
+    def epochs(s: System) -> str:
+        """Of a refit how many there were: its first phase chose them, and they are no setting."""
+        student = s.lineage.student
+        chosen = student.settings.get("refit") and student.history
+        return str(len(student.history)) if chosen else of("epochs", "epochs")(s)
 
     def taught(key: str) -> Callable[[System], str]:
         """Of the trainings with teachers: the student's, then that as integers, each value once."""
@@ -102,10 +108,10 @@ def training(systems: Sequence[System]) -> Rows:
         systems,
         {
             "begins with": begins,
-            "epochs": of("epochs", "student.fit.epochs"),
-            "batch size": of("batch_size", "student.fit.batch_size"),
-            "learning rate": of("student.fit.learning_rate"),
-            "weight decay": of("student.fit.weight_decay"),
+            "epochs": epochs,
+            "batch size": of("batch_size", "batch_size"),
+            "learning rate": of("learning_rate"),
+            "weight decay": of("weight_decay"),
             "temperature": taught("temperature"),
             "weight of labels": taught("hard_weight"),
             "weight of features": taught("features"),

@@ -58,7 +58,7 @@ def fitted(
 
 def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, all_clips: int) -> Recipe:
     """The recipe for all train clips: as many steps as a training was best with, its schedule scaled along; the last
-    weights are kept.
+    weights are kept. They are averaged only if those that were best were.
 
     Args:
         recipe: of that training, fitted to its clips.
@@ -66,10 +66,11 @@ def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, al
         clips: number of its train clips; the others were held out.
         all_clips: number of all train clips.
     """
-    best = min(rows, key=held_out_loss)["epoch"] if recipe.keep == "best" else recipe.epochs
-    steps = round(best) * (clips // recipe.batch_size)
+    best = round(min(rows, key=held_out_loss)["epoch"]) if recipe.keep == "best" else recipe.epochs
+    steps = best * (clips // recipe.batch_size)
     epochs = max(1, round(steps / (all_clips // recipe.batch_size)))
-    return replace(recipe.lasting(epochs), keep="last", least_steps=None)
+    average = recipe.average if best > recipe.averaged_from else 0.0
+    return replace(recipe.lasting(epochs), keep="last", least_steps=None, average=average)
 
 
 def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:
