@@ -12,6 +12,8 @@ from data.errors import UserError
 from data.readers import read
 from data.scenes import ClipSet
 from data.splits import hold_out
+from experiments.datasets.datamodule import require_held_out
+from experiments.run import resolve
 from experiments.training.state import HELD_OUT
 
 
@@ -36,6 +38,16 @@ def test_a_data_set_may_be_without_validation_clips_only_where_that_is_asked_for
     assert {clip.filename for clip in miniature.clips if clip.split == "train"} < before
     with pytest.raises(UserError, match="has no validation clips"):
         found.indices("validation")
+
+
+@pytest.mark.parametrize(
+    "held_out", ["data=folder data.validation_fraction=0", "data.validation_fraction=0 data.folds=2 data.fold=0", ""]
+)
+def test_what_may_have_validation_clips_is_not_refused_before_they_are_read(held_out: str) -> None:
+    """Oracle: by hand: a table may name validation clips, a fold is some, and so is the default share."""
+    require_held_out(resolve(["student", *held_out.split()]).data, "this")
+    with pytest.raises(UserError, match=r"^this needs validation clips"):
+        require_held_out(resolve(["student", "data=tau22", "data.validation_fraction=0"]).data, "this")
 
 
 @pytest.mark.slow  # trains a teacher and two students: ten seconds

@@ -298,6 +298,8 @@ def test_settings_that_mean_nothing_together_are_refused() -> None:
         resolve(["student", "student.distill.layer=3"])
     with pytest.raises(UserError, match=r"teacher\.folds=3 teachers have channels of their own"):
         resolve(["teacher", "teacher.folds=3", "teacher.features=pooled"])
+    with pytest.raises(UserError, match=r"features=1 .* teachers of teacher\.folds=2 can keep none: leave one of"):
+        resolve(["all", "teacher.folds=2", "student.distill.features=1"])
     with pytest.raises(UserError, match="arrays come without a teacher's features"):
         train_on_arrays(small()[0], np.zeros((4, 320)), np.zeros(4), distillation=LEARNS)
 

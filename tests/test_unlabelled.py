@@ -112,6 +112,9 @@ def test_a_folder_that_cannot_be_used_is_a_message(tmp_path: Path) -> None:
     write_sound(tmp_path / "a.wav", 2)
     with pytest.raises(UserError, match=r"has one sound file, .*: set data.validation_fraction=0, or add files"):
         read_unlabelled(tmp_path)
+    for share in (0, 0.3):
+        with pytest.raises(UserError, match=r"has one sound file, .*: leave data.folds and data.fold out and set"):
+            read_unlabelled(tmp_path, validation_fraction=share, folds=2, fold=0)
     (tmp_path / "b.flac").write_bytes(b"x")
     (tmp_path / "c").mkdir()
     (tmp_path / "c/d.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:2_000])

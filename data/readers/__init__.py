@@ -36,6 +36,7 @@ class Reader:
         is_challenge: whether this is the data of DCASE Task 1, on which submissions are trained and tested.
         impulses: the folder below root with the data set's own impulse responses; None: it has none.
         is_labelled: whether its clips have classes; without them there is no test split either.
+        is_split_by_settings: whether only the settings hold validation clips out, and no table may name some.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Reader:
     is_challenge: bool = False
     impulses: str | None = None
     is_labelled: bool = True
+    is_split_by_settings: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -226,4 +226,5 @@ SYNTHETIC = Reader(
     read=read_synthetic,
     default_root=_default_root,
     impulses=IMPULSE_FOLDER,
+    is_split_by_settings=True,
 )

@@ -94,4 +94,5 @@ TAU22 = Reader(
     default_root=lambda cache, settings: cache / TOP,
     fetch=fetch_tau22,
     is_challenge=True,
+    is_split_by_settings=True,
 )

@@ -62,11 +62,12 @@ def read_unlabelled(
         for name, count in zip(names, found, strict=True)
         for part in range(int(count))
     ]
-    clips = hold_out(clips, fraction=validation_fraction, folds=folds, fold=fold, seed=seed)
-    if validation_fraction and len(files) == 1:
+    if len(files) == 1 and (validation_fraction or folds is not None):
+        without = "" if folds is None else "leave data.folds and data.fold out and "
         raise UserError(
-            f"{root} has one sound file, which cannot be divided: set data.validation_fraction=0, or add files"
+            f"{root} has one sound file, which cannot be divided: {without}set data.validation_fraction=0, or add files"
         )
+    clips = hold_out(clips, fraction=validation_fraction, folds=folds, fold=fold, seed=seed)
     counts = Counter(clip.split for clip in clips)
     log.info("%d files: %s", len(files), ", ".join(f"{n} {split} clips" for split, n in counts.items()))
     return ClipSet(
@@ -103,4 +104,5 @@ UNLABELLED = Reader(
     read=read_unlabelled,
     default_root=_default_root,
     is_labelled=False,
+    is_split_by_settings=True,
 )

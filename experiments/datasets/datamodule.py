@@ -15,6 +15,7 @@ from data.errors import UserError, listed
 from data.front_ends import FrontEnd
 from data.logits import read_several
 from data.logits_file import read_identity
+from data.readers import reader_of
 from data.recordings import Recordings
 from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
@@ -148,10 +149,26 @@ class DataModule:
             UserError: there are none.
         """
         if not self.clips.has_validation:
-            raise UserError(
-                f"{what} needs validation clips, and data.validation_fraction=0 holds none out: give a share of the "
-                "train clips, 0.2, say"
-            )
+            raise _none_held_out(what)
+
+
+def require_held_out(settings: DataSettings, what: str) -> None:
+    """As DataModule.require_validation, before clips are read; where a table may name validation clips nothing is known
+    yet.
+
+    Raises:
+        UserError: no clips will be held out.
+    """
+    by_settings = reader_of(settings.kind).is_split_by_settings
+    if by_settings and not settings.validation_fraction and settings.folds is None:
+        raise _none_held_out(what)
+
+
+def _none_held_out(what: str) -> UserError:
+    return UserError(
+        f"{what} needs validation clips, and data.validation_fraction=0 holds none out: give a share of the train "
+        "clips, 0.2, say"
+    )
 
 
 def prepare(settings: DataSettings, cache: Path) -> DataModule:

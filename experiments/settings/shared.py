@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from data.augmentation import Augmentation
 from data.errors import UserError
 from data.ranges import Fraction, Range, Rate, Seconds, Seed, Share, require_format
-from data.settings import require_valid, setting
+from data.settings import POOLED, require_valid, setting
 from experiments.settings.parts import Distillation, Epochs, Hardware, Paths, Recipe, Tracking
 
 SPECIAL = ("steps", "own", "job", "given")  # of Settings: what no key of the command line gives as it is
@@ -96,8 +96,8 @@ class TeacherSettings:
         "1, 3, 5, ...: logits are the mean over copies rolled within +-augment.roll", default=1
     )
     features: str | None = setting(
-        "layer whose features are kept beside the logits: a name, or pooled, the classifier's input; null: none",
-        suggested=("pooled",),
+        f"layer whose features are kept beside the logits: a name, or {POOLED}, the classifier's input; null: none",
+        suggested=(POOLED,),
         newer=True,
         default=None,
     )
@@ -181,9 +181,11 @@ class Settings:
             )
         taught = {"teacher", "student"} <= {*self.steps} and self.distill != "none" and self.logits is None
         if taught and self.student.distill.features and self.teacher.features is None:
+            wanted = f"student.distill.features={self.student.distill.features:g} learns a teacher's features, and the "
+            if self.teacher.folds is None:
+                raise UserError(f"{wanted}teacher of this command keeps none: set teacher.features={POOLED}")
             raise UserError(
-                f"student.distill.features={self.student.distill.features:g} learns a teacher's features, and the "
-                "teacher of this command keeps none: set teacher.features=pooled"
+                f"{wanted}teachers of teacher.folds={self.teacher.folds} can keep none: leave one of the two out"
             )
 
     def of(self, kind: type[Own]) -> Own:

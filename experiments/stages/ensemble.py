@@ -14,7 +14,7 @@ from data.feature_targets import kept_features
 from data.files import file_sha256
 from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
-from experiments.datasets.datamodule import held_out_logits, prepare, warn_of_leaks
+from experiments.datasets.datamodule import held_out_logits, prepare, require_held_out, warn_of_leaks
 from experiments.evaluation.evaluate import logits_metrics
 from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
@@ -27,6 +27,8 @@ from experiments.settings.stages import Ensemble
 from experiments.stages.context import layout_of, new_run
 from teachers.ensemble import combine, fit_temperature, fit_weights
 
+FITTED = "ensemble.weights=fit or ensemble.temperature=true"
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +39,8 @@ def check(settings: Settings) -> None:
     if own.weights not in ("fit", "equal"):
         weights = _numbers(own.weights)
         convex("ensemble.weights", weights, len(weights), of="member")
+    if _is_fitted(own):
+        require_held_out(settings.data, FITTED)
 
 
 def run(settings: Settings) -> None:
@@ -48,8 +52,8 @@ def run(settings: Settings) -> None:
     depends_on = {"ensemble": dataclasses.asdict(own), "members": names}
     inputs = {**data.fingerprint, **{name: file_sha256(path) for name, path in zip(names, paths, strict=True)}}
     held_out, labels = members[:, :0], np.zeros(0, int)  # what weights and temperatures are fitted to
-    if own.temperature or own.weights == "fit":
-        held_out, files = held_out_logits(paths, data, "ensemble.weights=fit or ensemble.temperature=true")
+    if _is_fitted(own):
+        held_out, files = held_out_logits(paths, data, FITTED)
         labels = clips.labels[clips.indices("validation")]
         if files != list(paths):
             inputs[CALIBRATION] = digests_of(files)
@@ -85,6 +89,11 @@ def run(settings: Settings) -> None:
     finish(this, scores)
     _show(this.folder, names)
     log.info("ensemble of %d: %s", len(names), this.folder / LOGITS)
+
+
+def _is_fitted(own: Ensemble) -> bool:
+    """Whether something is chosen by the validation clips."""
+    return own.temperature or own.weights == "fit"
 
 
 def _show(folder: Path, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.settings import identity_of
-from experiments.datasets.datamodule import DataModule, prepare
+from experiments.datasets.datamodule import DataModule, prepare, require_held_out
 from experiments.distributed.fabric import computing
 from experiments.quantization.bits import HALF, choose_bits, layer_rows, not_validated_on
 from experiments.quantization.checks import require_form, require_valid
@@ -51,6 +51,8 @@ from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.tflite import write_tflite
 
+MEASURED = "quantize.bits=auto, which measures the layers' sensitivities,"
+
 log = logging.getLogger(__name__)
 
 
@@ -59,6 +61,8 @@ def check(settings: Settings) -> None:
     own = settings.of(Quantize)
     layout_of(settings).folder("quantize")
     require_valid(own)
+    if own.bits == "auto":
+        require_held_out(settings.data, MEASURED)
     shape = None
     if "student" in settings.steps and settings.checkpoint is None:
         shape = spectrogram_shape(settings, "student")
@@ -160,7 +164,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
     folded = fold(task.network, task.shape)
     measured = folded
     if own.bits == "auto":
-        task.data.require_validation("quantize.bits=auto, which measures the layers' sensitivities,")
+        task.data.require_validation(MEASURED)
         measured = fold(not_validated_on(task.path, task.data.fingerprint["clips"]), task.shape)
     bits, sensitivities = choose_bits(own.bits, own.budget, measured, lambda: task.spectrograms("validation"))
     folded, integers = calibrated(

@@ -12,7 +12,7 @@ from data.feature_targets import require_features
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.logits import convex
-from experiments.datasets.datamodule import DataModule, prepare
+from experiments.datasets.datamodule import DataModule, prepare, require_held_out
 from experiments.distributed.fabric import make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
@@ -38,7 +38,7 @@ from experiments.stages.training import (
     what_is_trained,
 )
 from experiments.training import checkpoint
-from experiments.training.distillation import Targets, by_targets, student_loss
+from experiments.training.distillation import CALIBRATED, Targets, by_targets, student_loss
 from experiments.training.loop import Validate, by_labels
 from experiments.training.pretrained import begin_from, read_pretrained
 from experiments.training.projection import Projected
@@ -59,6 +59,8 @@ def check(settings: Settings) -> None:
     student_loss(student.distill)
     if settings.distill != "none" and settings.logits is None and student.distill.weights is not None:
         convex("student.distill.weights", student.distill.weights, 1, of="file")
+    if settings.distill != "none" and student.distill.is_calibrated:
+        require_held_out(settings.data, CALIBRATED)
     if student.fit.layer_decay != 1 or student.fit.frozen_layers:
         raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
     if student.augment.crop:

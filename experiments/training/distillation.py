@@ -27,6 +27,8 @@ from experiments.training.state import DIVERGENCE
 from students.distill import distillation_loss, feature_loss, require_in_range, similarity_loss
 from teachers.ensemble import fit_temperature
 
+CALIBRATED = "student.distill.temperature=auto"
+
 log = logging.getLogger(__name__)
 
 
@@ -103,7 +105,7 @@ def read_targets(
 def _calibrated_by(paths: Sequence[Path], data: DataModule) -> tuple[tuple[float, ...], tuple[Path, ...]]:
     """The temperature of each file's logits with the lowest log loss on the validation clips, and the files whose
     logits of these clips say so, if they are others."""
-    answers, files = held_out_logits(paths, data, "student.distill.temperature=auto")
+    answers, files = held_out_logits(paths, data, CALIBRATED)
     labels = data.clips.labels[data.clips.indices("validation")]
     found = tuple(fit_temperature(logits, labels) for logits in answers)
     for path, temperature in zip(paths, found, strict=True):
