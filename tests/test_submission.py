@@ -301,6 +301,14 @@ def test_of_equal_trainings_the_one_that_was_used_is_submitted(runs: Path) -> No
         read_lineage(runs / "quantize/other")
 
 
+def test_a_student_of_devices_is_not_for_a_package_whose_clips_name_none(runs: Path) -> None:
+    """Oracle: the message, for a quantised run whose checkpoint the specialize stage wrote."""
+    (runs / "specialize").mkdir()
+    (runs / "student/first").rename(runs / "specialize/first.device0")
+    with pytest.raises(UserError, match=r"made of .*specialize/first.device0, .*: quantise the general student"):
+        read_lineage(runs / "quantize/first")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

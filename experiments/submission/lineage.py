@@ -80,6 +80,7 @@ def read_lineage(folder: Path) -> Lineage:
     if unclear:
         raise UserError(f"{folder} was made of a student that is there twice, keep one:\n{listed(unclear)}")
     if not students:
+        _refuse_specialised(folder, runs, checkpoint)
         raise UserError(f"{folder} was made of a student that is in none of {runs / 'student'}/*: restore it there")
     student = _run(students[0], "student")
     earlier, gone = pretrained_by(runs, students)
@@ -101,6 +102,21 @@ def read_lineage(folder: Path) -> Lineage:
         _data(quantized)["kind"],
         pretrained,
     )
+
+
+def _refuse_specialised(folder: Path, runs: Path, checkpoint: str) -> None:
+    """Refuse a run whose student has tensors of devices.
+
+    Raises:
+        UserError: the specialize stage wrote this checkpoint.
+    """
+    found, _, unclear = written(runs / "specialize", CHECKPOINT, [needed(folder, checkpoint)])
+    if found or unclear:
+        where = str(found[0]) if found else f"{runs / 'specialize'}/*"
+        raise UserError(
+            f"{folder} was made of {where}, a student with tensors of devices, and the evaluation set of 2023 names no "
+            "device: quantise the general student that it goes on from, and submit that"
+        )
 
 
 def _run(folder: Path, stage: str) -> RunFiles:
