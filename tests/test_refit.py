@@ -108,6 +108,7 @@ def test_bits_are_chosen_by_the_network_that_was_not_trained_on_the_validation_c
         alone = run(refit, *arguments, "name=alone")
         assert alone.returncode == 1
         assert "was trained on other splits, maybe on these clips" in alone.stderr
+        assert "or quantize.bits=8, which needs none" in " ".join(alone.stderr.split())
 
     model = refit / "runs/quantize/default/model.tflite"
     spent = trainings(model, read_tflite(model)[1], refit / "runs")

@@ -80,7 +80,8 @@ def not_validated_on(path: Path, clips: str) -> nn.Module:
             return network
     raise UserError(
         f"quantize.bits=auto measures the layers' sensitivities on validation clips, and {path} was trained on other "
-        "splits, maybe on these clips: give the data settings that it was trained with"
+        "splits, maybe on these clips: give the data settings that it was trained with, or quantize.bits=8, which "
+        "needs none"
     )
 
 
