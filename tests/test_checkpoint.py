@@ -4,12 +4,14 @@ import dataclasses
 import math
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from data.errors import UserError
 from data.scenes import SCENES
+from experiments.stages.same_data import require_same_data
 from experiments.training import checkpoint
 from students import build_student
 from teachers import build_teacher
@@ -43,6 +45,16 @@ def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
         checkpoint.load(path, build_student)
+
+
+def test_the_classes_of_another_data_set_are_named_in_short() -> None:
+    """Oracle: the message, of 527 classes and of one."""
+    many = tuple(f"class {number}" for number in range(527))
+    blueprint = checkpoint.Blueprint("cp_mobile", {}, {}, many, 32_000, "1")
+    data = SimpleNamespace(clips=SimpleNamespace(scenes=("a",)), store=SimpleNamespace(sample_rate=32_000))
+    with pytest.raises(UserError, match=r"scenes \['class 0', .*\.\.\. at .* has \['a'\] at 32000 Hz: give") as refused:
+        require_same_data(Path("some.safetensors"), blueprint, data)
+    assert len(str(refused.value)) < 400
 
 
 def test_equal_networks_make_equal_files(tmp_path: Path) -> None:

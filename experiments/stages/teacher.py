@@ -29,6 +29,7 @@ from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, network_identity, new_run, require_names
 from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.published import answers_as_published, files_of_weights, published_before, require_published
+from experiments.stages.same_data import require_same_data
 from experiments.stages.training import (
     first_phase_inputs,
     require_trainable,
@@ -238,11 +239,7 @@ def _front_end(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) ->
     Raises:
         UserError: the checkpoint is of other scenes or of another sample rate, or takes shorter clips only.
     """
-    if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
-        raise UserError(
-            f"{path} was trained for the scenes {list(blueprint.scenes)} at {blueprint.sample_rate} Hz, the data set "
-            f"has {list(data.clips.scenes)} at {data.store.sample_rate} Hz: train a teacher on it, or change the rate"
-        )
+    require_same_data(path, blueprint, data, "train a teacher on it, or change the rate")
     if data.clips.is_labelled and blueprint.clips != data.fingerprint["clips"]:
         log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
