@@ -8,20 +8,26 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from command import QUICK, run
+from command import QUICK, run, run_in_subprocess
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn import functional as F
 
+from data.augmentation import Augmentation
 from data.errors import UserError
 from data.front_ends import build_front_end
+from data.readers.folder import read_folder
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.devices import compared
 from experiments.inference.network import predict
+from experiments.runs.record import Run
+from experiments.settings.parts import Hardware, Recipe
 from experiments.training import checkpoint
 from experiments.training.devices import (
     CLASSIFIER,
+    COUNTER,
     NORM,
     names_of_set,
     parameters_of_set,
@@ -29,6 +35,7 @@ from experiments.training.devices import (
     set_of,
     train_only,
 )
+from experiments.training.trainer import Trainer
 from students import build_student
 
 SHAPE = (1, 1, 64, 32)
@@ -67,27 +74,30 @@ def test_a_set_is_every_norm_or_the_last_layer_with_its_norm() -> None:
         names_of_set(plain, NORM, SHAPE)
 
 
-@pytest.mark.parametrize("layers", [NORM, CLASSIFIER])
-def test_training_changes_the_set_alone(layers: str) -> None:
-    """Oracle: bit equality of all other tensors after some steps of Adam with weight decay; only counters of BatchNorm
-    may go on."""
-    network = student()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    names = names_of_set(network, layers, SHAPE)
-    train_only(network, names)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, weight_decay=0.1)
-    for _ in range(2):
-        optimizer.zero_grad()
-        network(torch.randn(4, *SHAPE[1:])).square().sum().backward()
-        optimizer.step()
-    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert changed <= {*names}
-    assert any(name.endswith("weight") for name in changed)
-
-
 @pytest.fixture(scope="module")
 def data(miniature: ClipSet, miniature_waves: WaveStore) -> DataModule:
     return DataModule(miniature, miniature_waves, None)
+
+
+@pytest.mark.parametrize("layers", [NORM, CLASSIFIER])
+def test_training_changes_the_set_alone(data: DataModule, tmp_path: Path, layers: str) -> None:
+    """Oracle: bit equality of all other tensors after an epoch with weight decay, as the training leaves them; of the
+    set all have changed, statistics of BatchNorm too, and with them, and nowhere else, its counters."""
+    network, part = student(), data.of_device("b")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    names = names_of_set(network, layers, SHAPE)
+    train_only(network, names)
+    recipe = Recipe(
+        epochs=1, batch_size=8, learning_rate=1e-2, weight_decay=0.1, constant_until=1, down_over=0, floor=1.0
+    )
+    hardware = Hardware(accelerator="cpu", compile=False)
+    trainer = Trainer(recipe=recipe, augmentation=Augmentation(), hardware=hardware, residency="disk", seed=0)
+    run, front_end = Run(tmp_path / "run", settings={}, inputs={}), build_front_end(32_000, MEL)
+    network = trainer.train(run, part, network, front_end, loss=lambda z, batch: F.cross_entropy(z, batch.labels))
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    counters = {name.replace("running_mean", COUNTER) for name in names if name.endswith("running_mean")}
+    assert counters
+    assert changed == {*names} | counters
 
 
 def test_every_clip_is_answered_by_the_tensors_of_its_device(data: DataModule) -> None:
@@ -130,9 +140,12 @@ def test_what_is_gained_is_the_difference_of_the_metrics(data: DataModule) -> No
     assert low < found["test/minus_general/log_loss"] < high < 0
 
 
-def test_a_checkpoint_has_shared_tensors_once_and_a_set_for_each_device(tmp_path: Path) -> None:
+def test_a_checkpoint_has_shared_tensors_once_and_a_set_for_each_device(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Oracle: the tensors themselves, and how many values the file has, by hand; without sets the file is as earlier
-    versions wrote it, byte for byte, but for the metadata's own text."""
+    versions wrote it, byte for byte, but for the metadata's own text. Who takes the general student is told."""
+    caplog.set_level("INFO")
     network, path = student(), tmp_path / "checkpoint.safetensors"
     names = names_of_set(network, NORM, SHAPE)
     sets = [{name: tensor + k for name, tensor in set_of(network, names).items()} for k in (1, 2, 3)]
@@ -145,8 +158,10 @@ def test_a_checkpoint_has_shared_tensors_once_and_a_set_for_each_device(tmp_path
     for device, expected in zip(devices, sets, strict=True):
         assert own[device].keys() == expected.keys()
         assert all(torch.equal(own[device][name], tensor) for name, tensor in expected.items())
+    assert not caplog.messages
     general, without = checkpoint.load_student(path)
     assert without.devices == ()
+    assert caplog.messages == [f"{path} has tensors of 3 devices; the general student is taken"]
     for one in (found, general):
         assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in one.state_dict().items())
     values = sum(tensor.numel() for tensor in safetensors.torch.load_file(path).values())
@@ -170,22 +185,28 @@ def test_a_checkpoint_whose_sets_are_not_alike_is_refused(tmp_path: Path) -> Non
             checkpoint.load_with_sets(path, build_student)
 
 
-def test_what_cannot_be_specialised_is_refused_before_a_training(trained: Path, miniature: ClipSet) -> None:
-    """Oracle: the messages: a data set of one device, and a student that six sets would carry over the limits."""
+def test_what_cannot_be_specialised_is_refused_before_a_training(
+    trained: Path, miniature: ClipSet, miniature_waves: WaveStore
+) -> None:
+    """Oracle: the messages: a data set of one device, a student that six sets would carry over the limits, and one
+    that was trained on other splits, whose validation clips may not be held out here."""
     rows = [f"{clip.filename},{clip.scene},{clip.location},{clip.split}" for clip in miniature.clips]
     table = trained / "clips.csv"
     table.write_text("filename,label,location,split\n" + "\n".join(rows) + "\n")
-    file = trained / "large.safetensors"
-    blueprint = checkpoint.Blueprint("cp_mobile", {"classes": 10, "size": "127k"}, MEL, SCENES, 32_000, "1")
-    checkpoint.save(file, student("127k"), blueprint)
-    command = ["stage=specialize", "distill=none", f"data.root={miniature.root}", f"checkpoint={file}", *QUICK]
-    for more, message in (
-        (["data=folder", f"data.csv={table}"], "needs clips of several devices, and all train clips of"),
-        ([], "the student with the sets of 6 devices is over the task's limits"),
-        (["specialize.fit.frozen_layers=1"], "specialize.layers says what is trained"),
-        (["specialize.layers=all"], "choose one of: norm, classifier"),
+    of_one, of_six = trained / "of_one.safetensors", trained / "of_six.safetensors"
+    for path, clips in ((of_one, read_folder(miniature.root, csv=table)), (of_six, miniature)):
+        digest = DataModule(clips, miniature_waves, None).fingerprint["clips"]
+        blueprint = checkpoint.Blueprint("cp_mobile", {"classes": 10, "size": "127k"}, MEL, SCENES, 32_000, digest)
+        checkpoint.save(path, student("127k"), blueprint)
+    command = ["stage=specialize", "distill=none", f"data.root={miniature.root}", *QUICK]
+    for path, more, message in (
+        (of_one, ["data=folder", f"data.csv={table}"], "needs clips of several devices, and all train clips of"),
+        (of_six, [], "the student with the sets of 6 devices is over the task's limits"),
+        (of_six, ["data.validation_fraction=0.5"], "held out here: give the data settings that it was trained with"),
+        (of_six, ["specialize.fit.frozen_layers=1"], "specialize.layers says what is trained"),
+        (of_six, ["specialize.layers=all"], "choose one of: norm, classifier"),
     ):
-        refused = run(trained, *command, *more)
+        refused = run(trained, *command, f"checkpoint={path}", *more)
         assert refused.returncode == 1
         assert message in " ".join(refused.stderr.split())
     assert not (trained / "runs/specialize").exists()
@@ -193,10 +214,10 @@ def test_what_cannot_be_specialised_is_refused_before_a_training(trained: Path, 
 
 @pytest.mark.slow  # trains six sets of tensors, and makes integers
 def test_the_stage_trains_a_set_for_each_device_and_scores_both(trained: Path, miniature: ClipSet) -> None:
-    """Oracle: the general student's checkpoint for all tensors that are shared, in every device's own run too, bit for
-    bit; parameters, shared + 6 x set, by hand; the general student's own metrics; differences by hand, and none for
-    devices that were not trained on. The same command again trains nothing. A device's checkpoint becomes integers as
-    any student's."""
+    """Oracle: the general student's checkpoint for all tensors that are shared, bit for bit, and with a device's set in
+    its own run; parameters, shared + 6 x set, by hand; the general student's own metrics; differences by hand, and none
+    for devices that were not trained on. The same command again trains nothing. A device's checkpoint becomes integers
+    as any student's."""
     command = ["name=first", f"data.root={miniature.root}", *QUICK]
     done = run(trained, "stage=specialize", *command)
     assert done.returncode == 0, done.stderr
@@ -236,19 +257,25 @@ def test_the_stage_trains_a_set_for_each_device_and_scores_both(trained: Path, m
     assert (trained / "runs/quantize/a/model.tflite").is_file()
 
 
+def with_a_lone_device(folder: Path, miniature: ClipSet, count: int) -> list[str]:
+    """The command that trains a student and its sets on a table of the devices 0, 1 and `lone`, which has so many train
+    clips."""
+    lone = [clip.filename for clip in miniature.clips if clip.split == "train"][:count]
+    rows = []
+    for number, clip in enumerate(miniature.clips):
+        is_lone = clip.filename in lone or (clip.split == "test" and number % 3 == 0)
+        rows.append(f"{clip.filename},{clip.scene},{clip.location},{clip.split},{'lone' if is_lone else number % 2}")
+    table = folder / "clips.csv"
+    table.write_text("filename,label,location,split,device\n" + "\n".join(rows) + "\n")
+    command = ["stage.steps=[student,specialize]", "data=folder", f"data.root={miniature.root}", f"data.csv={table}"]
+    return [*command, "distill=none", "specialize.layers=classifier", *QUICK]
+
+
 @pytest.mark.slow  # trains a student and two sets of tensors
 def test_a_device_of_one_clip_is_answered_by_the_general_student(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: by hand: a table where one train clip is of the device `lone`; the message, the devices of the
     checkpoint, and no difference for its test clips."""
-    lone = next(clip.filename for clip in miniature.clips if clip.split == "train")
-    rows = []
-    for number, clip in enumerate(miniature.clips):
-        is_lone = clip.filename == lone or (clip.split == "test" and number % 3 == 0)
-        rows.append(f"{clip.filename},{clip.scene},{clip.location},{clip.split},{'lone' if is_lone else number % 2}")
-    table = tmp_path / "clips.csv"
-    table.write_text("filename,label,location,split,device\n" + "\n".join(rows) + "\n")
-    command = ["stage.steps=[student,specialize]", "data=folder", f"data.root={miniature.root}", f"data.csv={table}"]
-    done = run(tmp_path, *command, "distill=none", "specialize.layers=classifier", *QUICK)
+    done = run(tmp_path, *with_a_lone_device(tmp_path, miniature, 1))
     assert done.returncode == 0, done.stderr
     assert "device lone has fewer than 2 train clips: the general student answers for it" in done.stdout
     path = tmp_path / "runs/specialize/default/checkpoint.safetensors"
@@ -256,3 +283,26 @@ def test_a_device_of_one_clip_is_answered_by_the_general_student(tmp_path: Path,
     scores = json.loads((path.parent / "score.json").read_text())
     assert scores["test/minus_general/log_loss/device/lone"] == 0
     assert scores["test/minus_general/log_loss/device/0"] != 0
+
+
+@pytest.mark.slow  # starts two commands of two processes, the first of which trains
+def test_two_processes_give_every_device_two_clips_each_and_go_on_where_they_were_stopped(
+    tmp_path: Path, miniature: ClipSet
+) -> None:
+    """Oracle: by hand: three clips are too few for two processes. The command that was stopped after the last device's
+    training gives the files of the one that was not, and trains nothing."""
+    hardware = ["fabric.accelerator=cpu", "fabric.devices=2", "fabric.strategy=ddp"]
+    command = [*with_a_lone_device(tmp_path, miniature, 3), *hardware]
+    done = run_in_subprocess(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert "device lone has fewer than 4 train clips: the general student answers for it" in done.stdout
+    folder = tmp_path / "runs/specialize/default"
+    files = [folder / name for name in ("run.json", "score.json", "checkpoint.safetensors")]
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+    again = run_in_subprocess(tmp_path, *command)
+    assert again.returncode == 0, again.stderr
+    assert "clips/s" in done.stdout
+    assert "clips/s" not in again.stdout
+    assert [file.read_bytes() for file in files] == before

@@ -162,7 +162,7 @@ class Settings:
         "the teachers' files: a path, a pattern, a list; null: of this name", is_path=True, default=None
     )
     checkpoint: str | None = setting(
-        "what quantize (or only=logits) starts from; null: of this name", is_path=True, default=None
+        "what quantize, specialize or only=logits starts from; null: of this name", is_path=True, default=None
     )
     model: str | None = setting("a model.tflite; null: that of runs/quantize/<name>", is_path=True, default=None)
     runs: str = setting("folder of results", is_path=True, default="runs")

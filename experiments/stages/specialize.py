@@ -23,7 +23,7 @@ from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.settings import identity_of
 from experiments.datasets.datamodule import DataModule, prepare
-from experiments.distributed.fabric import computing, exchange, make_fabric
+from experiments.distributed.fabric import computing, exchange, launch, make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.devices import compared
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
@@ -57,7 +57,7 @@ from experiments.training.distillation import Targets, student_loss
 from students.complexity import torch_complexity
 from students.limits import Complexity
 
-FEWEST = 2  # clips of a device, which BatchNorm needs
+FEWEST = 2  # clips of a device in each process, which BatchNorm needs
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +90,10 @@ def run(settings: Settings) -> None:
     shape, own = data.spectrogram_shape(front_end), settings.of(Specialize)
     require_trainable(settings, "specialize", own.fit, _augmentation(settings), shape)
     names = names_of_set(network, own.layers, shape)
-    devices = [device for device, count in sorted(counts.items()) if count >= FEWEST]
+    fewest = FEWEST * settings.fabric.processes
+    devices = [device for device, count in sorted(counts.items()) if count >= fewest]
     for device in sorted(counts.keys() - {*devices}):
-        log.warning("device %s has fewer than %d train clips: the general student answers for it", device, FEWEST)
+        log.warning("device %s has fewer than %d train clips: the general student answers for it", device, fewest)
     cost = _cost(torch_complexity(network, shape), len(devices) * parameters_of_set(network, names))
     what = f"the student with the sets of {len(devices)} devices"
     remedy = "take a smaller student, or smaller sets (specialize.layers=norm or classifier)"
@@ -105,6 +106,7 @@ def run(settings: Settings) -> None:
     inputs = {**task.inputs, "sets": " ".join(map(file_sha256, made))}
     this = new_run(settings, "specialize", depends_on=task.depends_on(), inputs=inputs, sources=[*task.sources, *made])
     if not is_done(this, CHECKPOINT):
+        launch(make_fabric(settings.fabric))  # unless a device's training has done so
         this.start()
         if is_first():
             described = replace(blueprint, devices=tuple(devices))
@@ -156,13 +158,20 @@ class _Task:
 
 
 def _trained_on(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) -> DataModule:
-    """The clips that a student was trained on: all train clips, if it was trained on those held out too."""
+    """The clips that a student was trained on: all train clips, if it was trained on those held out too.
+
+    Raises:
+        UserError: it was trained on none of both; clips that are held out here would be taken for unheard ones.
+    """
     require_same_data(path, blueprint, data)
     together = data.with_all_trained
     if blueprint.clips == together.fingerprint["clips"]:
         return together
     if blueprint.clips != data.fingerprint["clips"]:
-        log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)
+        raise UserError(
+            f"{path} was trained on other clips or splits, maybe on clips that are held out here: give the data "
+            "settings that it was trained with"
+        )
     return data
 
 
@@ -183,7 +192,7 @@ def _recipe(settings: Settings, part: DataModule) -> Recipe:
     not made smaller to have more steps in an epoch."""
     recipe, key = settings.of(Specialize).fit, "specialize.fit.batch_size"
     most = len(part.clips.indices("train")) // settings.fabric.processes * settings.fabric.processes
-    recipe = replace(recipe, batch_size=max(FEWEST, min(recipe.batch_size, most)))
+    recipe = replace(recipe, batch_size=min(recipe.batch_size, most))
     return fitted_recipe(replace(settings, given=settings.given | {key}), "specialize", recipe, part)
 
 

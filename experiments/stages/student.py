@@ -13,7 +13,7 @@ from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.logits import convex
 from experiments.datasets.datamodule import DataModule, prepare, require_held_out
-from experiments.distributed.fabric import make_fabric
+from experiments.distributed.fabric import exchange, make_fabric
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.features import channels_of
@@ -157,6 +157,7 @@ def run(settings: Settings) -> None:
     scores = _evaluated(settings, this, data, network, front_end, targets, validate)
     if is_first():
         finish(this, cost.metrics() | read_energy(this.folder) | targets.metrics() | scores)
+    exchange(make_fabric(settings.fabric), None)  # what comes next reads the run
 
 
 def _evaluated(

@@ -7,6 +7,7 @@ nothing is executed on reading.
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ FRESH = {"pretrained": False, "weights": None}  # a teacher's arguments, whose w
 TIMES, SPARE, FRONT_END = 4, 4 << 20, 64 << 20
 OPERATIONS, SOME = 20, 100
 FRAMES = 2_000  # of a log-mel that a network is tried on, at most
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint, sets: Sequence[Ma
 
 
 def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, Blueprint]:
-    """Build the network of a checkpoint and load its weights; of one with devices, the general network.
+    """Build the network of a checkpoint and load its weights; of one with devices, the general network, which is said.
 
     What stands in the file is checked before it is used: it can neither have other files read or fetched, nor have
     more built than its weights need.
@@ -96,6 +99,8 @@ def load(path: str | Path, build: Callable[..., nn.Module]) -> tuple[nn.Module, 
         UserError: the file is missing or damaged, is no checkpoint of ours, or names an unknown builder.
     """
     network, blueprint, _ = load_with_sets(path, build)
+    if blueprint.devices:
+        log.info("%s has tensors of %d devices; the general student is taken", path, len(blueprint.devices))
     return network, dataclasses.replace(blueprint, devices=())
 
 
@@ -204,8 +209,7 @@ def _built(blueprint: Blueprint, build: Callable[..., nn.Module], header: Header
 
 def _does_not_answer(network: nn.Module, front_end: FrontEnd, blueprint: Blueprint) -> str | None:
     """What is wrong with the logits of a second of silence, or of less if its log-mel is long; None if nothing is."""
-    room = blueprint.arguments.get("frames")
-    samples = blueprint.sample_rate
+    room, samples = blueprint.arguments.get("frames"), blueprint.sample_rate
     while front_end.frames(samples) > FRAMES:
         samples //= 2
     try:
