@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.scenes import ClipSet
+from data.settings import POOLED
 from experiments.study.cells import Cell, Command
 
 PRETRAINED = ("mn04", "yamnet")  # teachers
@@ -76,7 +77,7 @@ class Fold:
         weights = {"mn04": self.options.efficientat, "yamnet": self.options.yamnet}.get(name)
         given = [f"teacher={builder}"]
         if name in PRETRAINED:
-            given.append("teacher.features=pooled")
+            given.append(f"teacher.features={POOLED}")
         if weights is not None:
             given.append(f"teacher.weights={weights}")
         return self.command("teacher", _teacher_name(name, words), *given, *words)
