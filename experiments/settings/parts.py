@@ -74,7 +74,6 @@ class Recipe:
             raise UserError(
                 f"fit.accumulate={self.accumulate} parts of {self.batch_size} clips are too small: give at most {most}"
             )
-
         if self.ema and self.average:
             raise UserError(f"fit.ema={self.ema} and fit.average={self.average} are two averages: give one of them")
 

@@ -10,8 +10,9 @@ from data.errors import UserError, listed
 from data.settings import identity_of
 from experiments.runs.layout import FIRST_PHASE, MODEL, Layout
 from experiments.runs.record import Run
+from experiments.settings.parts import Quantize
 from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
-from experiments.settings.stages import STAGES
+from experiments.settings.stages import STAGES, Specialize
 from students.limits import Complexity, over_limits
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ def renamed(settings: Settings, ending: str) -> Settings:
     return dataclasses.replace(settings, name=settings.name + ending)
 
 
-def network_identity(network: StudentSettings | TeacherSettings) -> dict[str, Any]:
-    """The settings of a network and its training, without those that fit the recipe to the clips."""
-    found = identity_of(network)
+def trained_identity(group: StudentSettings | TeacherSettings | Quantize | Specialize) -> dict[str, Any]:
+    """The settings of a group that has a recipe, `fit`, without those that fit it to the clips: what these have made of
+    it stands in the identity beside them (stages/training.py, fitted_identity)."""
+    found = identity_of(group)
     del found["fit"]["least_steps"], found["fit"]["rate_steps"]
     return found
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 
 from data.errors import UserError, listed
-from data.files import file_sha256
 from data.logits import LogitsWriter, common_shifts, read_several
 from data.logits_file import BY_SHIFT
 from data.splits import location_folds
@@ -24,8 +23,9 @@ from experiments.evaluation.metrics import macro_accuracy, softmax
 from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import FOLD, LOGITS
+from experiments.runs.lineage import digests_of
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, network_identity, new_run, renamed
+from experiments.stages.context import layout_of, new_run, renamed, trained_identity
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def cross_fit(settings: Settings, data: DataModule, train: Callable[[Settings, D
     this = new_run(
         settings,
         "teacher",
-        depends_on={"teacher": network_identity(teacher)},
-        inputs={**data.fingerprint, "logits": " ".join(map(file_sha256, paths))},
+        depends_on={"teacher": trained_identity(teacher)},
+        inputs={**data.fingerprint, "logits": digests_of(paths)},
         sources=paths,
     )
     if is_done(this, LOGITS) or not is_first():

@@ -29,7 +29,7 @@ from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
 from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, new_run
+from experiments.stages.context import layout_of, new_run, trained_identity
 from experiments.stages.same_data import require_same_data
 from experiments.stages.training import (
     fitted_identity,
@@ -236,13 +236,12 @@ def _targets(settings: Settings, data: DataModule) -> Targets | None:
 
 def _depends_on(settings: Settings) -> dict[str, Any]:
     """What of the settings the results depend on."""
-    quantize = identity_of(settings.of(Quantize))
+    quantize = trained_identity(settings.of(Quantize))
     found: dict[str, Any] = {"quantize": quantize, "seed": settings.seed}
     del quantize["export"]  # on which nothing else depends
     if settings.of(Quantize).method == "ptq":
         del quantize["fit"]
         return found
-    del quantize["fit"]["least_steps"], quantize["fit"]["rate_steps"]
     student = identity_of(settings.student)
     taught = {key: student[key] for key in ("augment", "distill")}
     return found | taught | {"learns_from": settings.distill, "epochs": settings.epochs, **computing(settings.fabric)}

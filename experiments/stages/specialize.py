@@ -30,11 +30,12 @@ from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import devices_table
 from experiments.runs.layout import CHECKPOINT, DEVICE, SCORES
+from experiments.runs.lineage import digests_of
 from experiments.runs.reader import read_energy, read_scores
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Specialize
-from experiments.stages.context import layout_of, new_run, renamed, require_within_limits
+from experiments.stages.context import layout_of, new_run, renamed, require_within_limits, trained_identity
 from experiments.stages.same_data import require_same_data
 from experiments.stages.training import (
     fitted_identity,
@@ -103,7 +104,7 @@ def run(settings: Settings) -> None:
     sets = {device: _set_of_device(task, number, device) for number, device in enumerate(devices)}
     layouts = [layout_of(renamed(settings, f"{DEVICE}{number}")) for number in range(len(devices))]
     made = [layout.folder("specialize") / CHECKPOINT for layout in layouts]
-    inputs = {**task.inputs, "sets": " ".join(map(file_sha256, made))}
+    inputs = {**task.inputs, "sets": digests_of(made)}
     this = new_run(settings, "specialize", depends_on=task.depends_on(), inputs=inputs, sources=[*task.sources, *made])
     if not is_done(this, CHECKPOINT):
         launch(make_fabric(settings.fabric))  # unless a device's training has done so
@@ -145,11 +146,10 @@ class _Task:
 
     def depends_on(self) -> dict[str, Any]:
         """What of the settings all devices' results depend on."""
-        settings, own = self.settings, identity_of(self.settings.of(Specialize))
-        del own["fit"]["least_steps"], own["fit"]["rate_steps"]
+        settings = self.settings
         student = identity_of(settings.student)
         return {
-            "specialize": own,
+            "specialize": trained_identity(settings.of(Specialize)),
             "student": {name: student[name] for name in ("augment", "distill")},
             "distill": settings.distill,
             "seed": settings.seed,

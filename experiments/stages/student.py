@@ -25,7 +25,7 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, network_identity, new_run, require_names, require_within_limits
+from experiments.stages.context import layout_of, new_run, require_names, require_within_limits, trained_identity
 from experiments.stages.training import (
     first_phase_inputs,
     named_by_targets,
@@ -104,7 +104,7 @@ def run(settings: Settings) -> None:
         settings,
         "student",
         depends_on={
-            "student": network_identity(student),
+            "student": trained_identity(student),
             "distill": settings.distill,
             **training_identity(settings, student.fit, recipe),
         },

@@ -26,7 +26,7 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, network_identity, new_run, require_names
+from experiments.stages.context import layout_of, new_run, require_names, trained_identity
 from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.published import answers_as_published, files_of_weights, published_before, require_published
 from experiments.stages.same_data import require_same_data
@@ -103,7 +103,7 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
     teacher, inputs = settings.teacher, {**data.fingerprint, **first_phase_inputs(settings, "teacher")}
     if teacher.weights:
         inputs["weights"] = weights_digest(files_of_weights(teacher))
-    asked = network_identity(dataclasses.replace(teacher, features=None))
+    asked = trained_identity(dataclasses.replace(teacher, features=None))
     del asked["shifts"]  # which, like features, only the logits depend on
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
     this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)

@@ -19,6 +19,7 @@ from data.scenes import ClipSet
 from data.tables import decimal, read_table, write_table
 from experiments.evaluation.metrics import clip_losses, mean_by_class
 from experiments.evaluation.predictions import read_predictions
+from experiments.runs.layout import PREDICTIONS
 
 Command = tuple[str, ...]  # the words after `python -m experiments.run`
 LISTS = ("labels", "locations", "answers", "losses")
@@ -100,7 +101,7 @@ def read_answers(cell: Cell, clips: ClipSet, version: str) -> Answers:
     """
     rows = sorted(clips.indices("test").tolist(), key=lambda row: clips.filenames[row])
     names = [clips.filenames[row] for row in rows]
-    probabilities = read_predictions(cell.run / "predictions.csv", names, clips.scenes)
+    probabilities = read_predictions(cell.run / PREDICTIONS, names, clips.scenes)
     labels = clips.labels[rows]
     return Answers(
         method=cell.method,

@@ -10,6 +10,7 @@ from pathlib import Path
 from data.errors import UserError
 from data.scenes import ClipSet
 from data.settings import POOLED
+from experiments.runs.layout import CHECKPOINT
 from experiments.study.cells import Cell, Command
 
 PRETRAINED = ("mn04", "yamnet")  # teachers
@@ -114,6 +115,19 @@ def distilled_cell(fold: Fold, method: str, teachers: Sequence[str], settings: S
     commands = [fold.teacher(name, *settings) for name in teachers]
     student = fold.command("student", method, fold.logits(teachers, *settings), *(words or settings))
     return fold.cell(method, [*commands, student])
+
+
+def quantized_cell(fold: Fold, method: str, student: Cell, *words: str) -> Cell:
+    """A student of another cell as a network of integers.
+
+    Args:
+        fold: where.
+        method: name of the integers.
+        student: the other cell.
+        words: settings of the quantisation.
+    """
+    command = fold.command("quantize", method, f"checkpoint={student.run / CHECKPOINT}", *words)
+    return fold.cell(method, [*student.commands, command], stage="quantize")
 
 
 def required(value: Path | None, option: str) -> Path:

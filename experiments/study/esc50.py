@@ -3,7 +3,7 @@
 from data.readers.folder import read_folder
 from data.scenes import ClipSet
 from experiments.study.cells import Cell
-from experiments.study.commands import Fold, Options, Study, distilled_cell, required
+from experiments.study.commands import Fold, Options, Study, distilled_cell, quantized_cell, required
 
 FOLDS = 5
 # Clips of five seconds: half of the bands and fewer frames a second, so that a clip has as many values as one of one
@@ -21,16 +21,7 @@ def _cells(options: Options) -> list[Cell]:
         cells.append(fold.cell("labels", [fold.command("student", "labels", "distill=none", *TRAINING)]))
         distilled = distilled_cell(fold, "distilled", ("mn04",), (), *TRAINING, "student.distill.hard_weight=0.5")
         cells.append(distilled)
-        integers = fold.command("quantize", "distilled")
-        cells.append(
-            Cell(
-                method="distilled_int8",
-                fold=number,
-                seed=0,
-                commands=[*distilled.commands, integers],
-                run=fold.folder("quantize", "distilled"),
-            )
-        )
+        cells.append(quantized_cell(fold, "distilled_int8", distilled))
     return cells
 
 

@@ -15,8 +15,9 @@ from data.official_layout import EVALUATION, META, META_COLUMNS, TEST, TRAIN
 from data.readers.tau22 import read_tau22
 from data.scenes import Clip, ClipSet
 from data.tables import table_text
+from experiments.runs.layout import CHECKPOINT
 from experiments.study.cells import Cell, Command
-from experiments.study.commands import PRETRAINED, Fold, Options, Study, distilled_cell, required
+from experiments.study.commands import PRETRAINED, Fold, Options, Study, distilled_cell, quantized_cell, required
 
 FOLDS, SEED = 3, 1  # of the locations; the defaults were chosen on folds of the same clips, by another seed
 COLUMNS = {TRAIN: 2, TEST: 2, META: 4}  # of each list, of META_COLUMNS
@@ -54,15 +55,12 @@ def _once_each(fold: Fold) -> list[Cell]:
     found.append(distilled_cell(fold, "distilled_refit_features", PRETRAINED, REFIT, *learnt))
     budgets: dict[str, Command] = {"int8": (), "40_kB": ("quantize.bits=auto", "quantize.budget=40000")}
     for name, budget in budgets.items():
-        method = f"distilled_refit_{name}"
-        source = f"checkpoint={distilled.run / 'checkpoint.safetensors'}"
-        command = fold.command("quantize", method, source, *budget)
-        found.append(fold.cell(method, [*distilled.commands, command], stage="quantize"))
+        found.append(quantized_cell(fold, f"distilled_refit_{name}", distilled, *budget))
     if fold.options.sounds is not None:
         sounds = replace(fold, number=0, data=("data=unlabelled", f"data.root={fold.options.sounds}"))
         heard = sounds.teacher("mn04", "only=logits")
         listener = sounds.command("student", "listener", sounds.logits(("mn04",), "only=logits"))
-        weights = f"student.weights={sounds.folder('student', 'listener') / 'checkpoint.safetensors'}"
+        weights = f"student.weights={sounds.folder('student', 'listener') / CHECKPOINT}"
         alone = fold.command("student", "labels_refit_first_phase", weights, "distill=none", *REFIT)
         found.append(fold.cell("labels_refit_first_phase", [heard, listener, alone]))
         taught = fold.command("student", "distilled_refit_first_phase", weights, logits, *REFIT)
