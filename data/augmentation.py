@@ -35,6 +35,11 @@ class Augmentation:
     roll: Annotated[int, Range(0, LONGEST * RATES.high)] = setting(
         0, "largest shift in time, either way, samples", "time rolling"
     )
+    roll_clips: Annotated[int, Range(1, 1_000_000_000)] | None = setting(
+        None,
+        "that roll is for: with fewer train clips it is larger, in proportion, up to half a clip, unless it is given",
+        newer=True,
+    )
     impulse_p: Probability = setting(
         0.0,
         "probability that a clip of the reference device is filtered by an impulse response",

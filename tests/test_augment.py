@@ -220,13 +220,13 @@ def test_draws_of_a_seed_are_those_of_earlier_versions() -> None:
 
 def test_every_setting_is_read_by_the_augmentation_that_it_turns_on_and_describes_itself() -> None:
     """Oracle: the fields themselves: none without a description, no switch without the organisers' word, none that
-    nothing reads (crops are drawn in data/recordings.py)."""
+    nothing reads (crops are drawn in data/recordings.py, training/budget.py reads roll_clips)."""
     described = {each.name: each.metadata for each in fields(Augmentation)}
     assert all(metadata["about"] for metadata in described.values())
     switches = [name for name, metadata in described.items() if "word" in metadata]
     assert switches == [*(step.switch for step in STEPS), "crop"]
     read = [name for step in STEPS for name in step.reads]
-    assert sorted([*read, "crop", "crop_seconds"]) == sorted(described)
+    assert sorted([*read, "crop", "crop_seconds", "roll_clips"]) == sorted(described)
 
 
 def test_descriptions_are_of_what_is_on() -> None:

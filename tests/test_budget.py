@@ -5,10 +5,19 @@ from dataclasses import replace
 
 import pytest
 
+from data.augmentation import Augmentation
 from data.errors import UserError
 from experiments.run import resolve
 from experiments.settings.parts import Recipe
-from experiments.training.budget import FEWEST_STEPS, MOST, SMALL_BATCH, STEPS_OF_EPOCH, fitted, fitting_batch_size
+from experiments.training.budget import (
+    FEWEST_STEPS,
+    MOST,
+    SMALL_BATCH,
+    STEPS_OF_EPOCH,
+    fitted,
+    fitted_augmentation,
+    fitting_batch_size,
+)
 
 PUBLISHED = resolve(["data=tau22"]).student.fit  # 150 epochs of 256
 TAU22 = 139_620  # official train clips
@@ -43,19 +52,19 @@ def test_the_published_recipe_is_unchanged_on_the_full_set(clips: int) -> None:
     assert (found.warm_up, found.constant_until, found.down_over) == (14, 50, 84)
 
 
-@pytest.mark.parametrize(("clips", "steps"), [(100, 334 * 6), (500, 150 * 31), (5_000, 150 * 30), (20_000, 150 * 78)])
+@pytest.mark.parametrize(("clips", "steps"), [(100, 667 * 6), (500, 150 * 31), (5_000, 150 * 30), (20_000, 150 * 78)])
 def test_few_clips_are_trained_for_as_many_steps_and_the_rate_follows(clips: int, steps: int) -> None:
-    """Oracle: by hand: batches of 16, 16, 166 and 256; with 6 steps an epoch 334 epochs reach the recipe's 2,000 steps;
-    lr * sqrt(steps) is that of 20,000 steps; the schedule keeps its shape."""
+    """Oracle: by hand: batches of 16, 16, 166 and 256; with 6 steps an epoch 667 epochs reach the recipe's 4,000 steps;
+    lr * sqrt(steps) is that of 40,000 steps; the schedule keeps its shape."""
     found = fitted(PUBLISHED, clips)
     assert steps_of(found, clips) == steps
-    assert found.learning_rate == pytest.approx(9e-4 * math.sqrt(20_000 / steps))
+    assert found.learning_rate == pytest.approx(9e-4 * math.sqrt(40_000 / steps))
     assert found.warm_up / found.epochs == pytest.approx(14 / 150)
     assert found.down_over / found.epochs == pytest.approx(84 / 150)
 
 
 def test_the_rate_is_at_most_five_times_the_published_one() -> None:
-    """Oracle: by hand: 3 epochs of 31 steps, asked for, would have 15 times the rate."""
+    """Oracle: by hand: 3 epochs of 31 steps, asked for, would have 20 times the rate."""
     assert MOST == 5
     assert fitted(PUBLISHED, 500, epochs=3).learning_rate == pytest.approx(4.5e-3)
 
@@ -94,3 +103,17 @@ def test_what_is_given_by_hand_is_left_alone(given: set[str], epochs: int | None
     found = fitted(recipe, 500, given=given, epochs=epochs)
     assert {name: getattr(found, name) for name in expected} == expected
     assert all(getattr(fitted(recipe, 500), name) != value for name, value in expected.items() if epochs is None)
+
+
+@pytest.mark.parametrize(
+    ("clips", "exact", "roll"),
+    [(TAU22, False, 4_000), (34_000, False, 4_000), (17_000, False, 8_000), (470, False, 16_000), (470, True, 4_000)],
+)
+def test_few_clips_are_rolled_further(clips: int, exact: bool, roll: int) -> None:
+    """Oracle: by hand: 4,000 samples of 34,000 clips and more, twice as far on half of them, at most half a clip of
+    32,000 samples; what was given by hand is left alone, as are wider rolls, none, and recipes without roll_clips."""
+    published = resolve(["data=tau22"]).student.augment
+    found = fitted_augmentation(published, clips, 32_000, exact=exact)
+    assert found == replace(published, roll=roll, roll_clips=None)
+    for asked in (replace(published, roll=20_000), replace(published, roll=0), Augmentation(roll=4_000)):
+        assert fitted_augmentation(asked, clips, 32_000).roll == asked.roll

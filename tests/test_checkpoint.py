@@ -11,7 +11,7 @@ import torch
 
 from data.errors import UserError
 from data.scenes import SCENES
-from experiments.stages.same_data import require_same_data
+from experiments.stages.same_data import as_trained_on
 from experiments.training import checkpoint
 from students import build_student
 from teachers import build_teacher
@@ -53,7 +53,7 @@ def test_the_classes_of_another_data_set_are_named_in_short() -> None:
     blueprint = checkpoint.Blueprint("cp_mobile", {}, {}, many, 32_000, "1")
     data = SimpleNamespace(clips=SimpleNamespace(scenes=("a",)), store=SimpleNamespace(sample_rate=32_000))
     with pytest.raises(UserError, match=r"scenes \['class 0', .*\.\.\. at .* has \['a'\] at 32000 Hz: give") as refused:
-        require_same_data(Path("some.safetensors"), blueprint, data)
+        as_trained_on(Path("some.safetensors"), blueprint, data)
     assert len(str(refused.value)) < 400
 
 

@@ -38,7 +38,7 @@ from experiments.command.keys import declared_keys, is_read
 from experiments.run import main, resolve
 from experiments.settings.shared import Settings
 from experiments.settings.stages import ALL, STAGES, Predict, Rank, Score, Stage, Validate
-from experiments.stages import context, training
+from experiments.stages import context, fitting, training
 
 SCREEN = 30  # lines
 HANGS = 60  # seconds, after which a shell is taken to wait for more
@@ -224,11 +224,11 @@ def touched(source: str) -> set[str]:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_declares_what_it_reads(name: str) -> None:
-    """Oracle: the attributes of `settings` in its module, and in the functions of context.py and training.py that the
-    module names."""
+    """Oracle: the attributes of `settings` in its module, and in the functions of context.py, fitting.py and
+    training.py that the module names."""
     stage = STAGES[name]
     source = (ROOT / f"{stage.module.replace('.', '/')}.py").read_text()
-    helpers = {key: value for module in (context, training) for key, value in vars(module).items()}
+    helpers = {key: value for module in (context, fitting, training) for key, value in vars(module).items()}
     used, pending = set(), [source]
     while pending:
         text = pending.pop()
@@ -238,7 +238,8 @@ def test_a_stage_declares_what_it_reads(name: str) -> None:
             if inspect.isfunction(helpers[key]):
                 pending.append(inspect.getsource(helpers[key]))
                 del helpers[key]
-    used = {"cache" if key == "cache_folder" else key for key in used} & set(vars(resolve(["rank"])))
+    properties = {"cache_folder": "cache", "is_refitted": "refit"}
+    used = {properties.get(key, key) for key in used} & set(vars(resolve(["rank"])))
     used -= {"own", "job", "given", "steps"}
     owners = {each.own.__name__: key for key, each in STAGES.items() if each.own}
     used |= {key for owner, key in owners.items() if f"of({owner})" in source and key != name}

@@ -22,6 +22,7 @@ from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.devices import compared
 from experiments.inference.network import predict
+from experiments.runs.lineage import trainings
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
 from experiments.training import checkpoint
@@ -37,6 +38,7 @@ from experiments.training.devices import (
 )
 from experiments.training.trainer import Trainer
 from students import build_student
+from students.quantize.read import read_tflite
 
 SHAPE = (1, 1, 64, 32)
 MEL = {"mels": 64, "hop": 1000}
@@ -217,7 +219,7 @@ def test_the_stage_trains_a_set_for_each_device_and_scores_both(trained: Path, m
     """Oracle: the general student's checkpoint for all tensors that are shared, bit for bit, and with a device's set in
     its own run; parameters, shared + 6 x set, by hand; the general student's own metrics; differences by hand, and none
     for devices that were not trained on. The same command again trains nothing. A device's checkpoint becomes integers
-    as any student's."""
+    as any student's, whose training took the energy of two runs."""
     command = ["name=first", f"data.root={miniature.root}", *QUICK]
     done = run(trained, "stage=specialize", *command)
     assert done.returncode == 0, done.stderr
@@ -254,7 +256,11 @@ def test_the_stage_trains_a_set_for_each_device_and_scores_both(trained: Path, m
     device = "checkpoint=runs/specialize/first.device0/checkpoint.safetensors"
     integers = run(trained, "stage=quantize", "name=a", device, *command[1:])
     assert integers.returncode == 0, integers.stderr
-    assert (trained / "runs/quantize/a/model.tflite").is_file()
+    model = trained / "runs/quantize/a/model.tflite"
+    spent = trainings(model, read_tflite(model)[1], trained / "runs")
+    for stage, name in (("specialize", "first.device0"), ("student", "first")):
+        assert [Path(folder).name for folder in spent[f"training/{stage}"]["runs"]] == [name]
+        assert spent[f"training/{stage}"]["missing"] == []
 
 
 def with_a_lone_device(folder: Path, miniature: ClipSet, count: int) -> list[str]:

@@ -15,22 +15,33 @@ from experiments.run import resolve
 from experiments.runs.layout import matches
 from experiments.runs.lineage import trainings
 from experiments.training import checkpoint
-from experiments.training.budget import refitted
+from experiments.training.budget import best_epoch, refitted
 from students.quantize.read import read_tflite
 from teachers.ensemble import fit_temperature
 
 RECIPE = resolve(["data=tau22", "student.fit.batch_size=10"]).student.fit
 
 
-@pytest.mark.parametrize(("keep", "epochs"), [("best", 3), ("last", 120)])
+@pytest.mark.parametrize(("keep", "epochs"), [("best", 11), ("last", 120)])
 def test_as_many_steps_are_trained_as_were_best(keep: str, epochs: int) -> None:
-    """Oracle: by hand: the fourth of 150 epochs of 8 steps is best, 32 steps, which are 3.2 epochs of 10; or all 1,200
-    steps, where the last weights are kept. The schedule is scaled along."""
+    """Oracle: by hand: the losses are lowest around the 14th of 150 epochs of 8 steps, 112 steps, which are 11.2 epochs
+    of 10; or all 1,200 steps, where the last weights are kept. The schedule is scaled along."""
     recipe = RECIPE if keep == "best" else replace(RECIPE, keep="last")
-    rows = [{"epoch": number, "validation/log_loss": abs(number - 4) + 1.0} for number in range(1, 151)]
+    rows = [{"epoch": number, "validation/log_loss": abs(number - 14) + 1.0} for number in range(1, 151)]
     found = refitted(recipe, rows, 85, 109)
     assert (found.epochs, found.keep) == (epochs, "last")
     assert found.warm_up == pytest.approx(14 * epochs / 150)
+
+
+def test_one_lucky_epoch_does_not_choose_the_number_of_steps() -> None:
+    """Oracle: by hand: losses that fall to the end, one of them far below the others; of losses without noise the
+    lowest one; and the lowest one of so few epochs that a window is a single one."""
+    falling = [3 - number / 100 for number in range(100)]
+    assert best_epoch(falling) == 100
+    assert best_epoch([*falling[:59], falling[59] - 0.5, *falling[60:]]) == 100
+    for lowest in (1, 20, 50, 80, 100):
+        assert best_epoch([(number - lowest) ** 2 for number in range(1, 101)]) == lowest
+    assert best_epoch([3, 2, 0, 2, 1, 1]) == 3
 
 
 @pytest.mark.parametrize(("best", "average"), [(75, 0.0), (76, 0.5), (150, 0.5)])
@@ -61,14 +72,15 @@ def rows_of(folder: Path) -> list[dict]:
 
 @pytest.mark.slow  # trains two teachers and two students first
 def test_the_first_phase_is_a_run_like_any_other(refit: Path, miniature: ClipSet) -> None:
-    """Oracle: the same command without refit, byte for byte; the second phase has no metric of validation, its network
-    was trained on other splits, and for as many epochs as the first one's best, 17 steps of 16 clips, has steps."""
+    """Oracle: the same command without refit, byte for byte, with the logits of the teacher's first phase, which was
+    not trained on the validation clips; the second phase has no metric of validation, its network was trained on other
+    splits, and for as many epochs as the first one's best, 17 steps of 16 clips, has steps."""
     plain = run(
         refit,
         "stage=student",
         f"data.root={miniature.root}",
         "name=plain",
-        "logits=runs/teacher/default/logits.h5",
+        "logits=runs/teacher/default.held_out/logits.h5",
         *QUICK,
     )
     assert plain.returncode == 0, plain.stderr
@@ -76,7 +88,10 @@ def test_the_first_phase_is_a_run_like_any_other(refit: Path, miniature: ClipSet
     assert (first / "checkpoint.safetensors").read_bytes() == (alone / "checkpoint.safetensors").read_bytes()
     best = min(rows_of(first), key=lambda row: row["validation/log_loss"])["epoch"]
     assert [row["epoch"] for row in rows_of(second)] == list(range(1, 1 + round(best * (280 // 16) / (400 // 16))))
-    assert not [name for name in json.loads((second / "score.json").read_text()) if name.startswith("validation")]
+    scores = [json.loads((each / "score.json").read_text()) for each in (first, second)]
+    assert not [name for name in scores[1] if name.startswith("validation")]
+    for name in ("accuracy", "log_loss"):
+        assert scores[1][f"held_out/{name}"] == scores[0][f"validation/{name}"]
     splits = [checkpoint.load_student(each / "checkpoint.safetensors")[1].clips for each in (first, second)]
     assert splits[0] != splits[1]
     fitted = json.loads((second / "run.json").read_text())["settings"].get("fitted", {})
@@ -114,6 +129,28 @@ def test_bits_are_chosen_by_the_network_that_was_not_trained_on_the_validation_c
     spent = trainings(model, read_tflite(model)[1], refit / "runs")
     for stage in ("student", "teacher"):
         assert {Path(folder).name for folder in spent[f"training/{stage}"]["runs"]} == {"default", "default.held_out"}
+
+
+@pytest.mark.slow  # trains two teachers and two students first
+def test_what_was_trained_on_all_train_clips_is_quantized_and_scored_as_such(refit: Path, miniature: ClipSet) -> None:
+    """Oracle: while it is rounded the student is trained on 400 clips, so many in a batch, and not on the 280 of a
+    first phase; integers and logits have no metrics of clips that their networks were trained on."""
+    common = (f"data.root={miniature.root}", "name=whole", "tracking=none")
+    done = run(
+        refit,
+        *("stage=quantize", *common, "checkpoint=runs/student/default/checkpoint.safetensors"),
+        *("quantize.method=qat", "distill=none", "epochs=1", "quantize.fit.batch_size=400"),
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(refit / "runs/teacher/default", refit / "runs/teacher/whole")
+    for words in ([], ["teacher.shifts=3"], ["name=else", "checkpoint=runs/teacher/default/checkpoint.safetensors"]):
+        done = run(refit, "stage=teacher", "only=logits", *common, *words)
+        assert done.returncode == 0, done.stderr
+        assert "maybe on clips that are held out here" not in done.stderr + done.stdout
+    for folder in ("quantize/whole", "teacher/whole", "teacher/else"):
+        scores = json.loads((refit / "runs" / folder / "score.json").read_text())
+        assert "test/accuracy" in scores
+        assert not [name for name in scores if "validation" in name]
 
 
 @pytest.mark.slow  # trains two teachers and two students first

@@ -20,7 +20,10 @@ from data.errors import UserError, listed
 LEVEL = 0.95
 MOST_KEYS = 4  # that differ: with more, the runs' own name is the shorter label
 DATA = ("waves", "clips")  # inputs that must be equal for metrics to be comparable
-METRIC = re.compile(r"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|validation/(log_loss|divergence)")
+OF_HELD_OUT = ("validation", "held_out")  # the latter of a run with refit=true: by its first phase
+METRIC = re.compile(
+    rf"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|({'|'.join(OF_HELD_OUT)})/(log_loss|divergence)"
+)
 
 Sample = Mapping[int, float]
 
@@ -110,7 +113,7 @@ def reference_of(settings: Sequence[Setting], wanted: str | None) -> Setting:
 def metrics_of(settings: Sequence[Setting]) -> list[str]:
     """The names of the metrics that a summary shows, those of the validation split last."""
     names = dict.fromkeys(name for s in settings for run in s.runs.values() for name in run.scores)
-    return sorted(filter(METRIC.fullmatch, names), key=lambda name: name.startswith("validation"))
+    return sorted(filter(METRIC.fullmatch, names), key=lambda name: name.startswith(OF_HELD_OUT))
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from data.errors import UserError
 from experiments.distributed.processes import is_first
 from experiments.report import dashboard, sections
-from experiments.runs.layout import REPORT
+from experiments.runs.layout import REPORT, SCORES
+from experiments.runs.lineage import first_phase_by
+from experiments.runs.reader import read_scores
 from experiments.runs.record import Run
+
+CHOSEN_BY = ("accuracy", "log_loss", "divergence")  # of the clips held out, as far as there are labels
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,15 @@ def is_done(run: Run, *files: str) -> bool:
 
 
 def finish(run: Run, scores: Mapping[str, float]) -> None:
-    """Write the scores, mark the run complete, and publish it."""
+    """Write the scores, mark the run complete, and publish it.
+
+    A run with refit=true has no validation clips: settings are chosen by those that its first phase held out, whose
+    metrics are added to the scores as held_out/..., as long as that run is there.
+    """
+    first = first_phase_by(run.folder, run.identity["inputs"])
+    if first is not None and (first / SCORES).is_file():
+        validated = read_scores(first / SCORES)
+        chosen_by = {f"held_out/{name}": validated.get(f"validation/{name}") for name in CHOSEN_BY}
+        scores = {**scores, **{name: value for name, value in chosen_by.items() if value is not None}}
     run.finish(scores)
     publish(run, scores)

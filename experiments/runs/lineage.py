@@ -36,8 +36,8 @@ class Needed(NamedTuple):
 
 
 def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | None = None) -> dict[str, Metered]:
-    """The phases training/quantize (if it trained), training/student and training/teacher (if there was one), and
-    training/all, their sum.
+    """The phases training/quantize (if it trained), training/specialize (of a device's network), training/student and
+    training/teacher (if there was one), and training/all, their sum.
 
     Args:
         model: the file.
@@ -54,10 +54,14 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | 
         found["training/quantize"] = _entry("quantize", trained, missing)
     digest = str(metadata.get("checkpoint_sha256"))
     readers = [needed(folder, digest) for folder in quantized] or [Needed(digest, [], this.name)]
-    students, missing = _all_written(runs / "student", CHECKPOINT, readers)
+    devices, others, missing = written(runs / "specialize", CHECKPOINT, readers)
+    if devices or missing:
+        found["training/specialize"] = _entry("specialize", devices, missing)
+        others += [each for folder in devices for each in _inputs(folder, "checkpoint")]
+    students, missing = _all_written(runs / "student", CHECKPOINT, others)
     earlier, gone = pretrained_by(runs, students)
     found["training/student"] = _entry("student", [*students, *earlier], [*missing, *gone])
-    teachers, missing = teachers_behind(runs, [*trained, *students, *earlier])
+    teachers, missing = teachers_behind(runs, [*trained, *devices, *students, *earlier])
     if not students:
         missing.append("the student's teachers: its own run is not known")
     if teachers or missing:
@@ -110,8 +114,13 @@ def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], lis
 
 def first_phase(folder: Path) -> Path | None:
     """The folder of the first phase of a run with refit=true; None: it is no such run, or what is there is another."""
-    record, first = find_record(folder), first_phase_of(folder)
-    wanted = None if record is None else record.inputs.get(FIRST)
+    record = find_record(folder)
+    return None if record is None else first_phase_by(folder, record.inputs)
+
+
+def first_phase_by(folder: Path, inputs: Mapping[str, Any]) -> Path | None:
+    """As first_phase, of a run with these inputs, which may have no record yet."""
+    first, wanted = first_phase_of(folder), inputs.get(FIRST)
     path = first / CHECKPOINT
     return first if wanted is not None and path.is_file() and file_sha256(path) == wanted else None
 

@@ -9,13 +9,13 @@ once.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from data.augmentation import Augmentation
 from data.errors import UserError
 from data.ranges import Fraction, Range, Rate, Seconds, Seed, Share, require_format
 from data.settings import POOLED, require_valid, setting
-from experiments.settings.parts import Distillation, Epochs, Hardware, Paths, Recipe, Tracking
+from experiments.settings.parts import AUTO, Distillation, Epochs, Hardware, Paths, Recipe, Tracking
 
 SPECIAL = ("steps", "own", "job", "given")  # of Settings: what no key of the command line gives as it is
 
@@ -140,8 +140,10 @@ class Settings:
     name: str = setting("the run: results go to runs/<stage>/<name>", default="default")
     seed: Seed = setting("of weights, order and augmentation", default=0)
     epochs: Epochs | None = setting("shortens (or lengthens) a recipe; its schedule is scaled along", default=None)
-    refit: bool = setting(
-        "train twice: the second time on all train clips, for as many steps as were best on those held out",
+    refit: bool | Literal["auto"] = setting(
+        "train twice: the second time on all train clips, for as many steps as were best on those held out; auto: "
+        "unless none are, or they are a fold",
+        choices=(True, False, AUTO),
         default=False,
     )
     force: bool = setting("run again although nothing changed, or replace another result", default=False)
@@ -172,7 +174,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_valid(self, "")
-        if self.refit and self.teacher.folds is not None:  # all of their teachers would hear the validation clips
+        if self.refit is True and self.teacher.folds is not None:  # all teachers would hear the validation clips
             raise UserError("teacher.folds and refit=true are two answers to the same question: give one of them")
         if self.teacher.folds is not None and self.teacher.features is not None:
             raise UserError(
@@ -193,6 +195,13 @@ class Settings:
         found = self.own[kind]
         assert isinstance(found, kind)
         return found
+
+    @property
+    def is_refitted(self) -> bool:
+        """Whether teacher and student are trained twice."""
+        if isinstance(self.refit, bool):
+            return self.refit
+        return bool(self.data.validation_fraction) and self.data.folds is None  # a fold is there to be scored
 
     @property
     def cache_folder(self) -> Path:

@@ -33,7 +33,7 @@ def require_names(settings: Settings, stage: str) -> None:
     Raises:
         UserError: a name is no folder's, or too long.
     """
-    for each in (settings, *([renamed(settings, FIRST_PHASE)] if settings.refit else [])):
+    for each in (settings, *([renamed(settings, FIRST_PHASE)] if settings.is_refitted else [])):
         layout_of(each).folder(stage)
 
 

@@ -55,7 +55,7 @@ def cross_fit(settings: Settings, data: DataModule, train: Callable[[Settings, D
     paths = []
     for number, (part, rows) in enumerate(zip(parts, own, strict=True)):
         log.info("fold %d of %d, %d clips held out", number, len(parts), len(rows))
-        one = renamed(replace(settings, teacher=replace(teacher, folds=None)), f"{FOLD}{number}")
+        one = renamed(replace(settings, teacher=replace(teacher, folds=None), refit=False), f"{FOLD}{number}")
         train(one, part)
         paths.append(layout_of(one).folder("teacher") / LOGITS)
     this = new_run(

@@ -46,8 +46,8 @@ def require_published(settings: Settings) -> None:
         build_teacher(teacher.builder, **{**teacher.arguments, "classes": None}, weights=teacher.weights)
 
 
-def published_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
-    """The run to write to, and the checkpoint to apply, which is made here if it is not there.
+def published_before(settings: Settings, data: DataModule) -> tuple[DataModule, Run, Path]:
+    """The data set, the run to write to, and the checkpoint to apply, which is made here if it is not there.
 
     Raises:
         UserError: see require_published; or the weights cannot be fetched, or the run's folder holds another result.
@@ -65,7 +65,7 @@ def published_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
     path = this.folder / CHECKPOINT
     if is_done(this, CHECKPOINT):
-        return this, path
+        return data, this, path
     if (this.folder / RESUME).exists():
         raise UserError(f"{this.folder} holds a training of its own: choose another name=...")
     count, prefix = entry.published_classes
@@ -89,7 +89,7 @@ def published_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
     fabric = make_fabric(settings.fabric)
     launch(fabric)
     exchange(fabric, None)  # the others wait for the file
-    return this, path
+    return data, this, path
 
 
 def files_of_weights(teacher: TeacherSettings) -> list[Path]:

@@ -30,10 +30,9 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run, trained_identity
-from experiments.stages.same_data import require_same_data
+from experiments.stages.fitting import fitted_identity, fitted_recipe, with_fitted_augmentation
+from experiments.stages.same_data import as_trained_on
 from experiments.stages.training import (
-    fitted_identity,
-    fitted_recipe,
     require_trainable,
     spectrogram_shape,
     student_arguments,
@@ -86,12 +85,13 @@ def _check_training(settings: Settings, shape: Sequence[int] | None) -> None:
 def run(settings: Settings) -> None:
     """Quantise a student's checkpoint; write model.tflite, layers.json and score.json; print the tables."""
     settings = without_features(settings)
-    own, data = settings.of(Quantize), prepare(settings.data, settings.cache_folder)
+    own, first_data = settings.of(Quantize), prepare(settings.data, settings.cache_folder)
     layout = layout_of(settings)
     path = Path(settings.checkpoint) if settings.checkpoint else layout.existing("student", CHECKPOINT)
     network, blueprint = checkpoint.load_student(path)
-    require_same_data(path, blueprint, data)
-    targets = _targets(settings, data)
+    data = as_trained_on(path, blueprint, first_data)
+    settings = with_fitted_augmentation(settings, "student", data)
+    targets = _targets(settings, data, first_data)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
     depends_on, sources = _depends_on(settings), [path]
@@ -102,7 +102,7 @@ def run(settings: Settings) -> None:
         depends_on |= {"batch_size": recipe.batch_size, **fitted_identity(own.fit.lasting(settings.epochs), recipe)}
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
-    task = _Task(settings, data, path, network, blueprint, front_end, targets, recipe, this)
+    task = _Task(settings, data, first_data, path, network, blueprint, front_end, targets, recipe, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
@@ -115,10 +115,11 @@ def run(settings: Settings) -> None:
 @dataclass(frozen=True)
 class _Task:
     """A student that is to be stored smaller: what of it, by which settings, and where to; without `targets` it is not
-    trained any more."""
+    trained any more. `data` is divided as it was for the student, `first_data` as the settings say."""
 
     settings: Settings
     data: DataModule
+    first_data: DataModule
     path: Path
     network: nn.Module
     blueprint: checkpoint.Blueprint
@@ -137,9 +138,9 @@ class _Task:
         """Of a log-mel, (1, 1, mels, frames)."""
         return self.data.spectrogram_shape(self.front_end)
 
-    def spectrograms(self, split: str) -> torch.Tensor:
+    def spectrograms(self, data: DataModule, split: str) -> torch.Tensor:
         """Log-mels (n, 1, mels, frames) of some clips of a split."""
-        return self.data.spectrograms(self.front_end, split, self.own.clips, self.settings.seed)
+        return data.spectrograms(self.front_end, split, self.own.clips, self.settings.seed)
 
 
 def _halve(task: _Task) -> dict[str, float]:
@@ -160,16 +161,16 @@ def _halve(task: _Task) -> dict[str, float]:
 
 def _make_integers(task: _Task) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
-    own, folder = task.own, task.run.folder
+    own, folder, held_out = task.own, task.run.folder, task.first_data
     folded = fold(task.network, task.shape)
     measured = folded
     if own.bits == "auto":
-        task.data.require_validation(MEASURED)
-        measured = fold(not_validated_on(task.path, task.data.fingerprint["clips"]), task.shape)
-    bits, sensitivities = choose_bits(own.bits, own.budget, measured, lambda: task.spectrograms("validation"))
+        held_out.require_validation(MEASURED)
+        measured = fold(not_validated_on(task.path, held_out.fingerprint["clips"]), task.shape)
+    bits, sensitivities = choose_bits(own.bits, own.budget, measured, lambda: task.spectrograms(held_out, "validation"))
     folded, integers = calibrated(
         folded,
-        task.spectrograms("train"),
+        task.spectrograms(task.data, "train"),
         bits=bits,
         activations=own.activations,
         percentile=own.percentile,
@@ -226,12 +227,12 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
     return network.cpu().integers()
 
 
-def _targets(settings: Settings, data: DataModule) -> Targets | None:
+def _targets(settings: Settings, data: DataModule, held_out: DataModule) -> Targets | None:
     """What the student is trained on while it is rounded; None: it is not trained any more."""
     own = settings.of(Quantize)
     if own.method == "ptq":
         return None
-    return Targets() if own.learns_from == "student" else targets_of(settings, data)
+    return Targets() if own.learns_from == "student" else targets_of(settings, data, held_out)
 
 
 def _depends_on(settings: Settings) -> dict[str, Any]:

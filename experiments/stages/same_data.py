@@ -1,4 +1,4 @@
-"""Whether a checkpoint and a data set belong together."""
+"""Whether a checkpoint and a data set belong together, and which of its clips the network was trained on."""
 
 from pathlib import Path
 
@@ -7,16 +7,24 @@ from experiments.datasets.datamodule import DataModule
 from experiments.training.checkpoint import Blueprint
 
 
-def require_same_data(
+def as_trained_on(
     path: Path, blueprint: Blueprint, data: DataModule, remedy: str = "give the data set it was trained on"
-) -> None:
-    """Check that a checkpoint is of the scenes and of the sample rate of a data set; `remedy` ends the message.
+) -> DataModule:
+    """The data set; its validation clips are train clips if the network of a checkpoint was trained on them too
+    (refit=true).
+
+    Args:
+        path, blueprint: the checkpoint.
+        data: as the settings divide it.
+        remedy: ends the message.
 
     Raises:
-        UserError: it is of others.
+        UserError: the checkpoint is of other scenes, or of another sample rate.
     """
     if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
         raise UserError(
             f"{path} was trained for the scenes {in_short(list(blueprint.scenes))} at {blueprint.sample_rate} Hz, "
             f"the data set has {in_short(list(data.clips.scenes))} at {data.store.sample_rate} Hz: {remedy}"
         )
+    together = data.with_all_trained
+    return together if blueprint.clips == together.fingerprint["clips"] else data

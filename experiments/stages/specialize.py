@@ -36,15 +36,9 @@ from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Specialize
 from experiments.stages.context import layout_of, new_run, renamed, require_within_limits, trained_identity
-from experiments.stages.same_data import require_same_data
-from experiments.stages.training import (
-    fitted_identity,
-    fitted_recipe,
-    require_trainable,
-    targets_of,
-    trainer_of,
-    without_features,
-)
+from experiments.stages.fitting import fitted_identity, fitted_recipe, with_fitted_augmentation
+from experiments.stages.same_data import as_trained_on
+from experiments.stages.training import require_trainable, targets_of, trainer_of, without_features
 from experiments.training import checkpoint
 from experiments.training.devices import (
     Weights,
@@ -81,6 +75,7 @@ def run(settings: Settings) -> None:
     network, blueprint = checkpoint.load_student(path)
     first_data = prepare(settings.data, settings.cache_folder)
     data = _trained_on(path, blueprint, first_data)
+    settings = with_fitted_augmentation(settings, "student", data)
     counts = Counter(data.clips.clips[row].device for row in data.clips.indices("train"))
     if len(counts) < 2:
         raise UserError(
@@ -163,16 +158,13 @@ def _trained_on(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) -
     Raises:
         UserError: it was trained on none of both; clips that are held out here would be taken for unheard ones.
     """
-    require_same_data(path, blueprint, data)
-    together = data.with_all_trained
-    if blueprint.clips == together.fingerprint["clips"]:
-        return together
-    if blueprint.clips != data.fingerprint["clips"]:
+    found = as_trained_on(path, blueprint, data)
+    if blueprint.clips != found.fingerprint["clips"]:
         raise UserError(
             f"{path} was trained on other clips or splits, maybe on clips that are held out here: give the data "
             "settings that it was trained with"
         )
-    return data
+    return found
 
 
 def _augmentation(settings: Settings) -> Augmentation:

@@ -20,22 +20,25 @@ from experiments.inference.features import channels_of
 from experiments.inference.network import predict
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CHECKPOINT, first_phase_of, logits_files
-from experiments.runs.lineage import PRETRAINED
+from experiments.runs.lineage import PRETRAINED, of_first_phases
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run, require_names, require_within_limits, trained_identity
-from experiments.stages.training import (
+from experiments.stages.fitting import (
     first_phase_inputs,
+    training_identity,
+    what_is_trained,
+    with_fitted_augmentation,
+)
+from experiments.stages.training import (
     named_by_targets,
     require_trainable,
     spectrogram_shape,
     student_arguments,
     targets_of,
     trainer_of,
-    training_identity,
-    what_is_trained,
 )
 from experiments.training import checkpoint
 from experiments.training.distillation import CALIBRATED, Targets, by_targets, student_loss
@@ -93,12 +96,14 @@ def _require_features(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Train the student and write checkpoint and scores."""
-    student, first_data = settings.student, named_by_targets(settings, prepare(settings.data, settings.cache_folder))
+    first_data = named_by_targets(settings, prepare(settings.data, settings.cache_folder))
 
     def run_first(phase: Settings) -> None:
-        run(dataclasses.replace(phase, logits=_named_logits(settings)))  # of this name, and not of the other one
+        run(dataclasses.replace(phase, logits=_logits_of_first_phase(settings)))
 
-    recipe, data = what_is_trained(settings, "student", student.fit, first_data, run_first)
+    recipe, data = what_is_trained(settings, "student", settings.student.fit, first_data, run_first)
+    settings = with_fitted_augmentation(settings, "student", data)
+    student = settings.student
     clips, targets, weights = data.clips, targets_of(settings, data, first_data), _weights(settings)
     this = new_run(
         settings,
@@ -213,11 +218,13 @@ def _weights(settings: Settings) -> Path | None:
     return path
 
 
-def _named_logits(settings: Settings) -> Paths:
-    """The setting `logits`, or, without it, the file of the same name."""
-    if settings.logits is not None or settings.distill == "none":
+def _logits_of_first_phase(settings: Settings) -> Paths:
+    """What the first of two phases learns from: the logits of the teachers' first phases, which were not trained on the
+    clips that choose the number of steps; of other teachers those of the second phase."""
+    if settings.distill == "none":
         return settings.logits
-    return [str(path) for path in logits_files(layout_of(settings), None)]
+    paths = logits_files(layout_of(settings), settings.logits)
+    return [str(first if first.is_file() else path) for path, first in zip(paths, of_first_phases(paths), strict=True)]
 
 
 def _require_limits(settings: Settings, cost: Complexity, *, said: bool = True) -> None:

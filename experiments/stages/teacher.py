@@ -28,16 +28,15 @@ from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run, require_names, trained_identity
 from experiments.stages.cross_fitting import cross_fit
-from experiments.stages.published import answers_as_published, files_of_weights, published_before, require_published
-from experiments.stages.same_data import require_same_data
-from experiments.stages.training import (
+from experiments.stages.fitting import (
     first_phase_inputs,
-    require_trainable,
-    spectrogram_shape,
-    trainer_of,
     training_identity,
     what_is_trained,
+    with_fitted_augmentation,
 )
+from experiments.stages.published import answers_as_published, files_of_weights, published_before, require_published
+from experiments.stages.same_data import as_trained_on
+from experiments.stages.training import require_trainable, spectrogram_shape, trainer_of
 from experiments.training import checkpoint
 from experiments.training.features import Frozen, frozen_backbone
 from experiments.training.optimization import parameter_groups
@@ -78,7 +77,7 @@ def run(settings: Settings) -> None:
     data = prepare(settings.data, settings.cache_folder)
     if settings.only:
         of = published_before if answers_as_published(settings) else _trained_before
-        _write_logits(settings, data, *of(settings, data))
+        _write_logits(settings, *of(settings, data))
     elif settings.teacher.folds is not None:
         cross_fit(settings, data, _train_and_write)
     else:
@@ -89,7 +88,8 @@ def _train_and_write(settings: Settings, data: DataModule) -> None:
     recipe, trained_on = what_is_trained(
         settings, "teacher", settings.teacher.fit, data, lambda phase: _train_and_write(phase, data)
     )
-    _write_logits(settings, trained_on, *_trained(settings, trained_on, recipe))
+    fitted = with_fitted_augmentation(settings, "teacher", trained_on)
+    _write_logits(settings, trained_on, *_trained(fitted, trained_on, recipe))
 
 
 def _longest(settings: Settings, samples: int) -> int:
@@ -157,8 +157,9 @@ def _frozen(settings: Settings, network: nn.Module, shape: tuple[int, ...]) -> F
     return frozen_backbone(network, shape, views=teacher.views, recipe=teacher.fit, augmentation=teacher.augment)
 
 
-def _trained_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
-    """Of only=logits: the run to write to, and the checkpoint to apply.
+def _trained_before(settings: Settings, data: DataModule) -> tuple[DataModule, Run, Path]:
+    """Of only=logits: the data set, divided as for the training if it is the run's own, the run to write to, and the
+    checkpoint to apply.
 
     A teacher's own run stays what it says it is: logits of other data, or those of a job of a sweep, go to another.
 
@@ -180,16 +181,17 @@ def _trained_before(settings: Settings, data: DataModule) -> tuple[Run, Path]:
         if not this.is_finished:
             raise UserError(f"{this.folder} is an unfinished run: run stage=teacher again, without only=logits")
         own = this.reopened()
-        if any(own.identity["inputs"].get(name) != value for name, value in data.fingerprint.items()):
-            raise UserError(
-                f"{path} was trained on other clips, splits or waves: choose another name, and give checkpoint={path}"
-            )
-        return own, path
+        for divided in (data, data.with_all_trained):
+            if divided.fingerprint.items() <= own.identity["inputs"].items():
+                return divided, own, path
+        raise UserError(
+            f"{path} was trained on other clips, splits or waves: choose another name, and give checkpoint={path}"
+        )
     if (this.folder / CHECKPOINT).exists() or (this.folder / RESUME).exists():
         raise UserError(f"{this.folder} holds a training of its own: choose another name for the logits of {path}")
     if not is_done(this, LOGITS):
         this.start()
-    return this, path
+    return data, this, path
 
 
 def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) -> None:
@@ -209,6 +211,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     claim(run.folder)
     network, blueprint = checkpoint.load_teacher(path)
     data = data if data.clips.is_labelled else data.with_classes(blueprint.scenes)
+    data = as_trained_on(path, blueprint, data, "train a teacher on it, or change the rate")
     front_end = _front_end(path, blueprint, data)
     identity |= {
         "teacher": blueprint.builder,
@@ -237,9 +240,8 @@ def _front_end(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) ->
     """That of a checkpoint, for the clips of a data set.
 
     Raises:
-        UserError: the checkpoint is of other scenes or of another sample rate, or takes shorter clips only.
+        UserError: the checkpoint takes shorter clips only.
     """
-    require_same_data(path, blueprint, data, "train a teacher on it, or change the rate")
     if data.clips.is_labelled and blueprint.clips != data.fingerprint["clips"]:
         log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)

@@ -2,31 +2,24 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 
 from data.augmentation import Augmentation
 from data.errors import UserError
-from data.files import file_sha256
 from data.front_ends import build_front_end
 from data.logits_file import open_logits
 from data.settings import POOLED
 from experiments.datasets.datamodule import DataModule
-from experiments.distributed.fabric import computing
-from experiments.runs.layout import CHECKPOINT, FIRST_PHASE, first_phase_of, logits_files
-from experiments.runs.lineage import FIRST
-from experiments.runs.reader import read_run
+from experiments.runs.layout import logits_files
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, StudentSettings
-from experiments.stages.context import layout_of, renamed
-from experiments.training.budget import fitted, refitted
+from experiments.stages.context import layout_of
 from experiments.training.distillation import Targets, read_targets
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
-
-REFIT = "refit=true, which chooses the number of steps,"
 
 log = logging.getLogger(__name__)
 
@@ -48,80 +41,6 @@ def trainer_of(settings: Settings, recipe: Recipe, augmentation: Augmentation) -
         residency=settings.data.residency,
         seed=settings.seed,
     )
-
-
-def fitted_recipe(settings: Settings, stage: str, recipe: Recipe, data: DataModule) -> Recipe:
-    """A recipe as it is used for the train clips of a data set; see training/budget.py.
-
-    Args:
-        settings: the number of epochs, the devices, and what was given by hand.
-        stage: that trains, in whose `fit` the recipe stands.
-        recipe: of the settings.
-        data: the data set.
-    """
-    prefix = f"{stage}.fit."
-    given = {key.removeprefix(prefix) for key in settings.given if key.startswith(prefix)}
-    clips = len(data.clips.indices("train"))
-    return fitted(recipe, clips, epochs=settings.epochs, devices=settings.fabric.processes, given=given)
-
-
-def what_is_trained(
-    settings: Settings, stage: str, recipe: Recipe, data: DataModule, run: Callable[[Settings], None]
-) -> tuple[Recipe, DataModule]:
-    """The recipe as it is used, and the data set whose train clips it is used on; with refit=true both are those of the
-    second phase, and the first one, which is a run of its own, is over.
-
-    Args:
-        settings: of the command.
-        stage: that trains, in whose `fit` the recipe stands.
-        recipe: of the settings.
-        data: the data set.
-        run: of the stage; is given the command of the first phase.
-
-    Raises:
-        UserError: refit=true has no clips to choose the number of steps by; or what the stage raises.
-    """
-    used = fitted_recipe(settings, stage, recipe, data)
-    if not settings.refit:
-        return used, data
-    data.require_validation(REFIT)
-    run(renamed(dataclasses.replace(settings, refit=False), FIRST_PHASE))
-    first = first_phase_of(layout_of(settings).folder(stage))
-    train, held_out = (len(data.clips.indices(split)) for split in ("train", "validation"))
-    log.info("refit on all %d train clips, with as many steps as were best in %s", train + held_out, first)
-    return refitted(used, read_run(first).history, train, train + held_out), data.with_all_trained
-
-
-def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:
-    """What a training depends on beside the network's own settings: seed, hardware, and the recipe as it is used.
-
-    Args:
-        settings: of the command.
-        recipe: of the settings.
-        used: that recipe, fitted to the clips.
-    """
-    found: dict[str, object] = {"seed": settings.seed, "epochs": settings.epochs, "batch_size": used.batch_size}
-    if settings.refit:
-        found["refit"] = True
-    # How many epochs a first phase chose is a result of it (see first_phase_inputs) and no setting.
-    names = ("learning_rate",) if settings.refit else ("epochs", "learning_rate")
-    return found | fitted_identity(recipe.lasting(settings.epochs), used, names) | computing(settings.fabric)
-
-
-def fitted_identity(
-    asked: Recipe, used: Recipe, names: Sequence[str] = ("epochs", "learning_rate")
-) -> dict[str, object]:
-    """What fitting a recipe to the clips has changed of it, of these names; nothing if it has changed nothing, because
-    runs of earlier versions know nothing of it."""
-    changed = {name: getattr(used, name) for name in names if getattr(used, name) != getattr(asked, name)}
-    return {"fitted": changed} if changed else {}
-
-
-def first_phase_inputs(settings: Settings, stage: str) -> dict[str, str]:
-    """The input that a run with refit=true has: the checkpoint of its first phase."""
-    if not settings.refit:
-        return {}
-    return {FIRST: file_sha256(first_phase_of(layout_of(settings).folder(stage)) / CHECKPOINT)}
 
 
 def named_by_targets(settings: Settings, data: DataModule) -> DataModule:

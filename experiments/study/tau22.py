@@ -15,7 +15,7 @@ from data.official_layout import EVALUATION, META, META_COLUMNS, TEST, TRAIN
 from data.readers.tau22 import read_tau22
 from data.scenes import Clip, ClipSet
 from data.tables import table_text
-from experiments.runs.layout import CHECKPOINT
+from experiments.runs.layout import CHECKPOINT, first_phase_of
 from experiments.study.cells import Cell, Command
 from experiments.study.commands import PRETRAINED, Fold, Options, Study, distilled_cell, quantized_cell, required
 
@@ -34,10 +34,10 @@ def _cells(options: Options) -> list[Cell]:
         for number in range(FOLDS)
     }
     for fold in folds.values():
-        for name, phases in (("held_out", ("refit=false",)), ("refit", REFIT)):
-            labels = f"labels_{name}"
-            cells.append(fold.cell(labels, [fold.command("student", labels, "distill=none", *phases)]))
-            cells.append(distilled_cell(fold, f"distilled_{name}", PRETRAINED, phases))
+        labels = fold.cell("labels_refit", [fold.command("student", "labels_refit", "distill=none", *REFIT)])
+        for refit in (labels, distilled_cell(fold, "distilled_refit", PRETRAINED, REFIT)):
+            held_out = refit.method.replace("refit", "held_out")  # what is trained with refit=false, to the bit
+            cells += [refit, replace(refit, method=held_out, run=first_phase_of(refit.run))]
         before = fold.command("student", "labels_before", "distill=none", "refit=false", *BEFORE)
         cells.append(fold.cell("labels_before", [before]))
     for (_, seed), fold in folds.items():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data.errors import UserError, counted, listed
+from data.errors import UserError, counted, in_short, listed
 from data.files import file_sha256
 from data.packing import read_stamps
 from data.scenes import SCENES
@@ -50,7 +50,8 @@ def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry
         if (same := models.setdefault(file_sha256(lineage.model), folder)) is not folder:
             wrong.append(f"{folder}: its model is that of {same}, byte for byte; systems must differ")
         if classifier.scenes != SCENES:
-            wrong.append(f"{folder}: its classes are {list(classifier.scenes)}, the challenge's are {list(SCENES)}")
+            classes = in_short(list(classifier.scenes))
+            wrong.append(f"{folder}: its classes are {classes}, the challenge's are {list(SCENES)}")
             continue
         label = label_of(surname, institute, number)
         try:

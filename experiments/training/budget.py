@@ -1,4 +1,5 @@
-"""A recipe for the number of clips that there are: its batch size, its epochs and its learning rate.
+"""A recipe for the number of clips that there are: its batch size, its epochs, its learning rate, and how far clips are
+rolled.
 
 Conventions: published recipes are for 139,620 train clips. On fewer clips their batches would leave an epoch a step or
 none, and their epochs would end before a network has learnt anything. What is given by hand is never changed.
@@ -9,6 +10,9 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from data.augmentation import Augmentation
 from data.errors import UserError
 from experiments.settings.parts import Recipe
 from experiments.training.state import held_out_loss
@@ -17,6 +21,7 @@ STEPS_OF_EPOCH = 30  # at least, where a batch of the published size would leave
 SMALL_BATCH = 16  # ... as long as the batch has so many clips
 FEWEST_STEPS = 5  # of an epoch, of still fewer clips
 MOST = 5.0  # times the published learning rate
+WINDOW = 0.1  # of the epochs: over which the loss of the clips held out is averaged, to see where it is lowest
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +61,30 @@ def fitted(
     return replace(recipe, rate_steps=None)
 
 
+def fitted_augmentation(augmentation: Augmentation, clips: int, samples: int, *, exact: bool = False) -> Augmentation:
+    """An augmentation as it is used for a number of train clips.
+
+    Below `roll_clips` of them roll * clips stays the same, until a clip is rolled by any shift: what few clips lack in
+    number they are to have in shifts. A larger roll that was asked for stays.
+
+    Args:
+        augmentation: as published.
+        clips: number of train clips.
+        samples: of a clip.
+        exact: roll was given by hand and is not made larger.
+
+    Returns:
+        the augmentation, without `roll_clips`.
+    """
+    roll = augmentation.roll
+    if augmentation.roll_clips and not exact:
+        roll = max(roll, min(samples // 2, roll * augmentation.roll_clips // clips))
+    return replace(augmentation, roll=roll, roll_clips=None)
+
+
 def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, all_clips: int) -> Recipe:
-    """The recipe for all train clips: as many steps as a training was best with, its schedule scaled along; the last
-    weights are kept. They are averaged only if those that were best were.
+    """The recipe for all train clips: as many steps as a training was best with (best_epoch), its schedule scaled
+    along; the last weights are kept. They are averaged only if those that were best were.
 
     Args:
         recipe: of that training, fitted to its clips.
@@ -66,11 +92,21 @@ def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, al
         clips: number of its train clips; the others were held out.
         all_clips: number of all train clips.
     """
-    best = round(min(rows, key=held_out_loss)["epoch"]) if recipe.keep == "best" else recipe.epochs
+    best = best_epoch([held_out_loss(row) for row in rows]) if recipe.keep == "best" else recipe.epochs
     steps = best * (clips // recipe.batch_size)
     epochs = max(1, round(steps / (all_clips // recipe.batch_size)))
     average = recipe.average if best > recipe.averaged_from else 0.0
     return replace(recipe.lasting(epochs), keep="last", least_steps=None, average=average)
+
+
+def best_epoch(losses: Sequence[float]) -> int:
+    """The epoch, from 1, around which the losses are lowest: their mean over a window of WINDOW of all epochs, smaller
+    near both ends, so that it is even about its epoch. At high learning rates the losses of single epochs differ by
+    more than the trend does in many, and the lowest of them would end most trainings before the rate has fallen."""
+    half = int(WINDOW * len(losses)) // 2
+    reach = [min(half, epoch, len(losses) - 1 - epoch) for epoch in range(len(losses))]
+    means = [np.mean(losses[epoch - by : epoch + by + 1]) for epoch, by in enumerate(reach)]
+    return 1 + int(np.argmin(means))
 
 
 def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:
