@@ -23,27 +23,33 @@ FOLDS, SEED = 3, 1  # of the locations; the defaults were chosen on folds of the
 COLUMNS = {TRAIN: 2, TEST: 2, META: 4}  # of each list, of META_COLUMNS
 REFIT = ("refit=true",)
 # What the students' recipe was on so few clips in version 0.2: five steps an epoch, at the published rate.
-BEFORE = ("student.fit.batch_size=43", "student.fit.learning_rate=9e-4", "student.fit.epochs=150")
+BEFORE = (
+    *("student.fit.batch_size=43", "student.fit.learning_rate=9e-4", "student.fit.epochs=150"),
+    "student.augment.roll=4000",
+)
 
 
 def _cells(options: Options) -> list[Cell]:
+    folds = {seed: [Fold(options, number, seed, _data(options, number)) for number in range(FOLDS)] for seed in (0, 1)}
+    cells = [cell for of_seed in folds.values() for cell in _of_seed(of_seed)]
+    return [*cells, *(cell for fold in folds[0] for cell in _once_each(fold))]
+
+
+def _of_seed(folds: Sequence[Fold]) -> list[Cell]:
+    """What is computed for each seed: labels alone, and distilled, in both phases, and labels as they were learnt
+    before."""
     cells = []
-    folds = {
-        (number, seed): Fold(options, number, seed, _data(options, number))
-        for seed in (0, 1)
-        for number in range(FOLDS)
-    }
-    for fold in folds.values():
-        labels = fold.cell("labels_refit", [fold.command("student", "labels_refit", "distill=none", *REFIT)])
-        for refit in (labels, distilled_cell(fold, "distilled_refit", PRETRAINED, REFIT)):
-            held_out = refit.method.replace("refit", "held_out")  # what is trained with refit=false, to the bit
-            cells += [refit, replace(refit, method=held_out, run=first_phase_of(refit.run))]
+    for fold in folds:
+        cells.append(fold.cell("labels_refit", [fold.command("student", "labels_refit", "distill=none", *REFIT)]))
+        cells.append(distilled_cell(fold, "distilled_refit", PRETRAINED, REFIT))
+    # The first phase of refit=true is what refit=false trains, to the bit.
+    held_out = [
+        replace(cell, method=cell.method.replace("refit", "held_out"), run=first_phase_of(cell.run)) for cell in cells
+    ]
+    for fold in folds:
         before = fold.command("student", "labels_before", "distill=none", "refit=false", *BEFORE)
         cells.append(fold.cell("labels_before", [before]))
-    for (_, seed), fold in folds.items():
-        if seed == 0:
-            cells += _once_each(fold)
-    return cells
+    return [*cells, *held_out]
 
 
 def _once_each(fold: Fold) -> list[Cell]:
