@@ -14,9 +14,11 @@ from experiments.evaluation.bootstrap import difference_intervals
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.evaluation.predictions import predictions_text
 from experiments.study import __main__ as command
+from experiments.study import digest as digests
 from experiments.study.__main__ import STUDIES
 from experiments.study.cells import Answers, Cell, read_answers, read_rows, write_rows
 from experiments.study.commands import Options
+from experiments.study.digest import digest_of
 from experiments.study.table import differences_table, methods_table
 
 
@@ -125,7 +127,7 @@ def test_answers_are_joined_by_name(tmp_path: Path, miniature) -> None:
     for order in (np.arange(len(rows)), np.random.default_rng(1).permutation(len(rows))):
         text = predictions_text([names[i] for i in order], p[order], miniature.scenes)
         (tmp_path / "predictions.csv").write_text(text)
-        found.append(read_answers(cell, miniature, "1"))
+        found.append(read_answers(cell, miniature, "1", "abc"))
     one, other = found
     assert one.losses.tolist() == other.losses.tolist()
     assert one.losses.mean() == pytest.approx(log_loss(p, miniature.labels[rows]), abs=1e-6)
@@ -221,6 +223,7 @@ def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
     )
     monkeypatch.setattr(command, "STUDIES", {"s": study})
     monkeypatch.setattr(command.subprocess, "run", start)
+    monkeypatch.setattr(command, "digest_of", lambda commands: "-".join(name for name, _ in commands))
     arguments = ["study", "s", "--rows", str(tmp_path / "rows.csv"), "--runs", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit):
@@ -239,21 +242,26 @@ def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
     with pytest.raises(SystemExit):
         command.main()
     assert started == []
-    assert "rows that were made by other commands:\n  a, fold 0, seed 0\n" in capsys.readouterr().err
+    assert "rows that were made by other commands or settings:\n  a, fold 0, seed 0\n" in capsys.readouterr().err
 
 
-def test_rows_know_their_commands_wherever_the_files_lie() -> None:
+def test_rows_know_their_commands_wherever_the_files_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: by hand: other folders are the same commands; another file of weights, another setting, or no impulse
-    responses are not."""
+    responses are not, nor is another default."""
 
     def digest(**options: Path) -> str:
         cells = STUDIES["tau22"].cells(Options(**{"runs": Path("r"), "root": Path("d"), **options}))
-        return next(cell.digest for cell in cells if cell.method == "distilled_refit")
+        return digest_of(next(cell.commands for cell in cells if cell.method == "distilled_refit"))
 
     given = {"impulses": Path("a/micirp"), "yamnet": Path("a/yamnet.h5")}
     elsewhere = {"runs": Path("/x/y"), "root": Path("z"), "impulses": Path("micirp"), "yamnet": Path("/b/yamnet.h5")}
     assert digest(**given) == digest(**elsewhere)
     assert len({digest(**given), digest(), digest(**{**given, "yamnet": Path("a/other.h5")})}) == 3
+    composed, before = digests.composed, digest(**given)
+    monkeypatch.setattr(digests, "composed", lambda *words: composed(*words, "student.fit.least_steps=1"))
+    digests._described.cache_clear()
+    assert digest(**given) != before
+    digests._described.cache_clear()
 
 
 @pytest.mark.parametrize(

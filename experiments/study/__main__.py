@@ -23,6 +23,7 @@ from data.files import cannot_write
 from data.locks import locked
 from experiments.study.cells import Cell, Command, read_answers, read_rows, write_rows
 from experiments.study.commands import Options, Study
+from experiments.study.digest import digest_of
 from experiments.study.esc50 import ESC50
 from experiments.study.synthetic import SYNTHETIC
 from experiments.study.table import differences_table, in_words, methods_table
@@ -93,11 +94,11 @@ class Studying:
         Raises:
             UserError: the table cannot be written, or has rows of other commands; found before anything is computed.
         """
-        rows = read_rows(self._path)
-        if other := [cell.key for cell in cells if cell.key in rows and rows[cell.key].commands != cell.digest]:
+        rows, digests = read_rows(self._path), {cell.key: digest_of(cell.commands) for cell in cells}
+        if other := [key for key, digest in digests.items() if key in rows and rows[key].commands != digest]:
             raise UserError(
-                f"{self._path} has rows that were made by other commands:\n{listed(in_words(other))}\ngive the options "
-                "that they were made with, or remove these rows"
+                f"{self._path} has rows that were made by other commands or settings:\n{listed(in_words(other))}\n"
+                "give the options that they were made with, or remove these rows to compute them by today's defaults"
             )
         write_rows(self._path, rows)
         left = [cell for cell in cells if cell.key not in rows]
@@ -106,7 +107,8 @@ class Studying:
         def one(cell: Cell) -> None:
             if not all(self._run(command) for command in cell.commands):
                 return
-            answers = read_answers(cell, clips[cell.fold], importlib.metadata.version("scenelet"))
+            version = importlib.metadata.version("scenelet")
+            answers = read_answers(cell, clips[cell.fold], version, digests[cell.key])
             with self._writing:
                 write_rows(self._path, {**read_rows(self._path), answers.key: answers})
             log.info("finished: %s, fold %d, seed %d", *cell.key)

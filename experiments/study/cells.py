@@ -6,8 +6,6 @@ and are in the order of the clips' names: labels and answers are class numbers; 
 two clips were recorded at one place; losses are -ln(probability of the right class), nats.
 """
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +23,6 @@ Command = tuple[str, ...]  # the words after `python -m experiments.run`
 LISTS = ("labels", "locations", "answers", "losses")
 COLUMNS = ("method", "fold", "seed", "version", "commands", "accuracy", "log_loss", *LISTS)
 DIGITS = 4  # decimals of a loss
-DIGITS_OF_DIGEST = 12
-PLACES = ("runs=", "data.root=")  # words that are paths and nothing else
-_FOLDERS = re.compile(r"[^ =,\[\]]*/")  # of the paths in other words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +46,6 @@ class Cell:
         """Of its row."""
         return self.method, self.fold, self.seed
 
-    @property
-    def digest(self) -> str:
-        """Of its commands, wherever their files lie: rows of other settings or weights have another one."""
-        kept = ([word for word in command if not word.startswith(PLACES)] for command in self.commands)
-        text = "\n".join(_FOLDERS.sub("", " ".join(words)) for words in kept)
-        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS_OF_DIGEST]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
@@ -66,7 +54,7 @@ class Answers:
     Attributes:
         method, fold, seed: see Cell.
         version: of scenelet, by which it was made.
-        commands: digest of the cell's.
+        commands: digest of the cell's, see digest.py.
         labels, answers: class numbers (n,).
         locations: numbers (n,).
         losses: nats (n,).
@@ -93,8 +81,8 @@ class Answers:
         return (self.answers == self.labels).astype(float)
 
 
-def read_answers(cell: Cell, clips: ClipSet, version: str) -> Answers:
-    """What a finished cell answered to the test clips of its fold.
+def read_answers(cell: Cell, clips: ClipSet, version: str, commands: str) -> Answers:
+    """What a finished cell answered to the test clips of its fold; `version` and `commands` are of Answers.
 
     Raises:
         UserError: the run has no table of predictions, or one of other clips.
@@ -108,7 +96,7 @@ def read_answers(cell: Cell, clips: ClipSet, version: str) -> Answers:
         fold=cell.fold,
         seed=cell.seed,
         version=version,
-        commands=cell.digest,
+        commands=commands,
         labels=labels,
         locations=np.unique([clips.clips[row].location for row in rows], return_inverse=True)[1],
         answers=probabilities.argmax(1),
