@@ -12,11 +12,13 @@ import data.front_ends
 from data import registry
 from data.errors import UserError
 from data.front_ends import FrontEnd, FrontEndEntry, band_centres, build_front_end, front_ends
+from data.front_ends.integer_log_mel import IntegerLogMel
 from data.front_ends.kaldi_fbank import KaldiFbank
 from data.front_ends.log_mel import LogMel
 from data.front_ends.yamnet_mel import YamnetMel
 
-KINDS = ("kaldi_fbank", "log_mel", "yamnet_mel")
+KINDS = ("integer_log_mel", "kaldi_fbank", "log_mel", "yamnet_mel")
+OF_ANY_RATE = ("integer_log_mel", "log_mel")  # with bands below half of it
 RATES = (16_000, 32_000, 44_100)
 
 THROW_AWAY = '''
@@ -81,7 +83,7 @@ def test_a_new_front_end_is_one_module() -> None:
 
 def test_front_ends_go_by_name() -> None:
     """Oracle: the classes, and the messages."""
-    expected = {"kaldi_fbank": KaldiFbank, "log_mel": LogMel, "yamnet_mel": YamnetMel}
+    expected = dict(zip(KINDS, (IntegerLogMel, KaldiFbank, LogMel, YamnetMel), strict=True))
     assert {kind: entry.build for kind, entry in front_ends().items()} == expected
     assert all(isinstance(entry, FrontEndEntry) and entry.citation for entry in front_ends().values())
     assert isinstance(build_front_end(32_000, {"kind": "kaldi_fbank"}), KaldiFbank)
@@ -99,7 +101,7 @@ def test_front_ends_go_by_name() -> None:
 def test_a_spectrogram_has_the_promised_form(kind: str, rate: int) -> None:
     """Oracle: the contract: the shape from `mels` and `frames`; float32 in any precision; each clip by itself; equal
     without a generator."""
-    front_end = build_front_end(rate, {"kind": kind, **({"high": 7_000.0} if kind == "log_mel" else {})})
+    front_end = build_front_end(rate, {"kind": kind, **({"high": 7_000.0} if kind in OF_ANY_RATE else {})})
     assert isinstance(front_end, FrontEnd)
     assert front_end.sample_rate == rate
     for samples in (rate, rate + 1, 3 * rate // 2 - 7):
@@ -117,10 +119,10 @@ def test_a_spectrogram_has_the_promised_form(kind: str, rate: int) -> None:
 def test_a_frame_depends_on_its_extent_and_on_nothing_else(kind: str, rate: int) -> None:
     """Oracle: other sound outside of the extent changes no value of the frame by more than rounding (1e-4 of a log-mel
     unit); other sound in the middle of it does. Without padding every frame's own samples lie within the clip."""
-    front_end = build_front_end(rate, {"kind": kind, **({"high": 7_000.0} if kind == "log_mel" else {})})
+    front_end = build_front_end(rate, {"kind": kind, **({"high": 7_000.0} if kind in OF_ANY_RATE else {})})
     clip, other = waves(rate), waves(2 * rate)[:, rate:]
     spectrogram, count = front_end(clip), front_end.frames(rate)
-    spread = front_end.resample.width if kind != "log_mel" and rate != 16_000 else 0
+    spread = front_end.resample.width if kind not in OF_ANY_RATE and rate != 16_000 else 0
     for frame in (count // 3, count // 2):
         first, behind = front_end.extent(frame)
         assert 0 <= first < behind <= rate
