@@ -88,7 +88,7 @@ def test_front_ends_go_by_name() -> None:
     assert all(isinstance(entry, FrontEndEntry) and entry.citation for entry in front_ends().values())
     assert isinstance(build_front_end(32_000, {"kind": "kaldi_fbank"}), KaldiFbank)
     assert build_front_end(32_000, {"mels": 64}).mels == 64
-    with pytest.raises(UserError, match="choose one of: kaldi_fbank, log_mel, yamnet_mel"):
+    with pytest.raises(UserError, match="choose one of: integer_log_mel, kaldi_fbank, log_mel, yamnet_mel"):
         build_front_end(32_000, {"kind": "mfcc"})
     with pytest.raises(UserError, match=r"front end kaldi_fbank: .*'hop'.* it takes sample_rate, mels, mean, std"):
         build_front_end(32_000, {"kind": "kaldi_fbank", "hop": 500})

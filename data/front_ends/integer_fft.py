@@ -44,7 +44,8 @@ def _transform(values: Complex) -> Complex:
         re, im, length = _combine_two(re), _combine_two(im), 2
     while length < count:
         length *= 4
-        re, im = _combine_four(*(part.unflatten(-1, (-1, 4, length // 4)) for part in (re, im)), length)
+        quarters = (-1, 4, length // 4)
+        re, im = _combine_four(re.unflatten(-1, quarters), im.unflatten(-1, quarters), length)
     return re, im
 
 
