@@ -27,8 +27,8 @@ def real_spectrum(signal: torch.Tensor) -> Complex:
         real and imaginary parts (..., n/2), below 2^(ROOM + 1) in magnitude.
     """
     half = signal.shape[-1] // 2
-    order = _order(half, signal.device)
-    re, im = _transform((signal[..., 0::2][..., order], signal[..., 1::2][..., order]))
+    places = order(half, signal.device)
+    re, im = _transform((signal[..., 0::2][..., places], signal[..., 1::2][..., places]))
     # The even samples' spectrum is (Z[k] + conj Z[-k]) / 2, i times that of the odd ones (Z[k] - conj Z[-k]) / 2.
     back = -torch.arange(half, device=signal.device) % half
     even = (re + re[..., back]) >> 1, (im - im[..., back]) >> 1
@@ -38,7 +38,7 @@ def real_spectrum(signal: torch.Tensor) -> Complex:
 
 
 def _transform(values: Complex) -> Complex:
-    """The Fourier transform (..., n) of a complex signal in the order of _order, divided by n."""
+    """The Fourier transform (..., n) of a complex signal in the order of `order`, divided by n."""
     (re, im), count, length = values, values[0].shape[-1], 1
     if count.bit_length() % 2 == 0:  # an odd power of two: pairs first
         re, im, length = _combine_two(re), _combine_two(im), 2
@@ -86,9 +86,9 @@ def twiddles(count: int, length: int, device: torch.device, step: int = 1) -> Co
 
 
 @lru_cache
-def _order(count: int, device: torch.device) -> torch.Tensor:
+def order(count: int, device: torch.device) -> torch.Tensor:
     """Where the values of a signal go before the first stage: those of each quarter of the last stage together."""
-    order = torch.arange(2 if count.bit_length() % 2 == 0 else 1)
-    while len(order) < count:
-        order = torch.cat([4 * order + n for n in range(4)])
-    return order.to(device)
+    found = torch.arange(2 if count.bit_length() % 2 == 0 else 1)
+    while len(found) < count:
+        found = torch.cat([4 * found + n for n in range(4)])
+    return found.to(device)

@@ -79,8 +79,8 @@ class IntegerLogMel(nn.Module):
         self.low, self.high = low, high
         # Bits by which log2 of a band's sum is larger than that of its value: samples 15, emphasis 15, window 14 - 16,
         # transform -log2(fft), all of it squared, less 16 bits of each bin's power; weights 15.
-        self._offset = 2 * (28 - int(math.log2(fft))) - HALF_WORD + 15
-        self._floor = round(FLOOR * 2**self._offset)
+        self.offset = 2 * (28 - int(math.log2(fft))) - HALF_WORD + 15
+        self.floor = round(FLOOR * 2**self.offset)
         hann = torch.hann_window(window, periodic=False, dtype=torch.float64)
         before = (fft - window) // 2
         padded = torch.nn.functional.pad((hann * WINDOW_UNIT).round().long(), (before, fft - window - before))
@@ -120,7 +120,7 @@ class IntegerLogMel(nn.Module):
         mel = torch.zeros(*power.shape[:-1], self.mels, dtype=torch.long, device=power.device)
         for weights, bands in zip(self.weights, self.bands, strict=True):
             mel.index_add_(-1, bands, power * weights)
-        return (self._log2(mel + (self._floor << 2 * shift)) - (self._offset + 2 * shift << FRACTION)).mT
+        return (self._log2(mel + (self.floor << 2 * shift)) - (self.offset + 2 * shift << FRACTION)).mT
 
     def _log2(self, values: torch.Tensor) -> torch.Tensor:
         """Logarithm to base 2 of integers from 1 to 2^62, Q16: by a table, and along straight lines in between."""
