@@ -4,7 +4,7 @@ Conventions: files are name -> text, the same text for the same settings. Tables
 data/front_ends/integer_log_mel.py, which the C equals in every bit.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 
 import torch
@@ -12,11 +12,10 @@ import torch
 from data.errors import UserError
 from data.front_ends.integer_fft import order, twiddles
 from data.front_ends.integer_log_mel import EMPHASIS, MOST_SHIFT, IntegerLogMel
+from students.device.c_text import LICENCE, table
 
-LICENCE = "/* SPDX-License-Identifier: Apache-2.0. Written by scenelet. */\n"
 TEMPLATES = ("scenelet_front_end.c", "scenelet_front_end.h")
 TABLES = "scenelet_front_end_tables"
-PER_LINE = 12
 
 
 def front_end_files(front_end: IntegerLogMel, samples: int) -> dict[str, str]:
@@ -35,7 +34,7 @@ def front_end_files(front_end: IntegerLogMel, samples: int) -> dict[str, str]:
     header += ["", *declared, "", "#endif", ""]
     source = [f'#include "{TABLES}.h"', ""]
     for name, (kind, values) in tables.items():
-        source += [f"const {kind} {name}[{len(values)}] = {{", *_rows(values), "};", ""]
+        source += table(kind, name, values)
     templates = files(__package__) / "templates"
     found = {name: (templates / name).read_text() for name in TEMPLATES}
     found |= {f"{TABLES}.h": "\n".join(header), f"{TABLES}.c": "\n".join(source)}
@@ -88,8 +87,3 @@ def _neighbours(bands: list[int], weights: list[int]) -> tuple[int, tuple[int, i
     first = min(of_band, default=0)
     assert of_band.keys() <= {first, first + 1}
     return first, (of_band.get(first, 0), of_band.get(first + 1, 0))
-
-
-def _rows(values: list[int]) -> Iterable[str]:
-    for start in range(0, len(values), PER_LINE):
-        yield "    " + " ".join(f"{value}," for value in values[start : start + PER_LINE])

@@ -1,0 +1,17 @@
+"""Numbers as the text of C."""
+
+from collections.abc import Iterable, Sequence
+
+LICENCE = "/* SPDX-License-Identifier: Apache-2.0. Written by scenelet. */\n"
+PER_LINE = 16
+
+
+def table(kind: str, name: str, values: Sequence[int], *, static: bool = False) -> list[str]:
+    """A constant array, line by line."""
+    scope = "static " if static else ""
+    return [f"{scope}const {kind} {name}[{len(values)}] = {{", *_rows(values), "};", ""]
+
+
+def _rows(values: Sequence[int]) -> Iterable[str]:
+    for start in range(0, len(values), PER_LINE):
+        yield "    " + " ".join(f"{value}," for value in values[start : start + PER_LINE])

@@ -1,0 +1,136 @@
+"""The C of a network of integers: the kernels of templates/, its constants, and one call a layer.
+
+Conventions: files are name -> text, the same text for the same network. Maps lie (height, width, channels) in one block
+of memory, where plan.py puts them; the C equals students/quantize/integer.py in every bit of every layer.
+"""
+
+from importlib.resources import files
+
+import numpy as np
+
+from data.errors import UserError
+from students.device.c_text import LICENCE, table
+from students.device.plan import Plan, planned
+from students.quantize.integer import ADD_LEFT_SHIFT, IntegerNetwork, Quantity, Weights, fixed_point
+from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.nibbles import packed
+
+TEMPLATES = ("scenelet_kernels.c", "scenelet_kernels.h")
+HEADER = """#ifndef SCENELET_NETWORK_H
+#define SCENELET_NETWORK_H
+
+#include <stdint.h>
+
+#define SCENELET_ARENA {size} /* bytes in which all maps lie */
+#define SCENELET_INPUT {input} /* where that of the input begins, {inputs} integers: (bands, frames) */
+#define SCENELET_OUTPUT {output} /* where the logits begin */
+#define SCENELET_CLASSES {classes}
+#define SCENELET_LAYERS {layers}
+
+extern int8_t scenelet_arena[SCENELET_ARENA];
+
+/* Where the map of each layer begins, and how many integers it has. */
+extern const int32_t scenelet_places[SCENELET_LAYERS], scenelet_sizes[SCENELET_LAYERS];
+
+/* Compute one layer; all of them in turn make logits of the input, which is overwritten. */
+void scenelet_compute_layer(int32_t layer);
+
+#endif
+"""
+
+
+def network_files(network: IntegerNetwork) -> dict[str, str]:
+    """The C files of a network.
+
+    Raises:
+        UserError: its activations have 16 bits, for which there are no kernels.
+    """
+    if any(quantity.bits != 8 for quantity in network.quantities.values()):
+        raise UserError("activations of 16 bits have no kernels on devices: quantize with quantize.activations=8")
+    plan = planned(network)
+    constants, calls = [], []
+    for number, layer in enumerate(network.layers):
+        lines, call = _layer(network, layer, f"layer_{number}", plan)
+        constants += lines
+        calls.append(f"    case {number}:\n        {call}\n        break;")
+    names = [layer.name for layer in network.layers]
+    source = [
+        '#include "scenelet_network.h"\n\n#include "scenelet_kernels.h"\n',
+        "int8_t scenelet_arena[SCENELET_ARENA];\n",
+        *table("int32_t", "scenelet_places", [plan.offsets[name] for name in names]),
+        *table("int32_t", "scenelet_sizes", [int(np.prod(network.quantities[name].shape)) for name in names]),
+        *constants,
+        "void scenelet_compute_layer(int32_t layer)\n{\n    switch (layer) {",
+        *calls,
+        "    }\n}\n",
+    ]
+    header = HEADER.format(
+        size=plan.size,
+        input=plan.offsets[INPUT],
+        inputs=int(np.prod(network.quantities[INPUT].shape)),
+        output=plan.offsets[names[-1]],
+        classes=network.output.shape[0],
+        layers=len(names),
+    )
+    templates = files(__package__) / "templates"
+    found = {name: (templates / name).read_text() for name in TEMPLATES}
+    found |= {"scenelet_network.h": header, "scenelet_network.c": "\n".join(source)}
+    return {name: LICENCE + text for name, text in found.items()}
+
+
+def _layer(network: IntegerNetwork, layer: Layer, name: str, plan: Plan) -> tuple[list[str], str]:
+    """A layer's constants, line by line, and the call that computes it."""
+    read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
+    places = [f"scenelet_arena + {plan.offsets[each]}" for each in (*layer.inputs, layer.name)]
+    if layer.kind == ADD:
+        lines = _addition(name, [network.quantities[each] for each in layer.inputs], wanted, layer.relu)
+        return lines, f"scenelet_add(&{name}, {', '.join(places)});"
+    window = _window(layer, read, wanted)
+    if layer.kind != CONVOLUTION:
+        kernel = "maximum" if layer.kind == MAX_POOL else "average"
+        lines = [f"static const scenelet_window {name} = {window};", ""]
+        return lines, f"scenelet_{kernel}(&{name}, {', '.join(places)});"
+    lines = _convolution(name, network.weights[layer.name], window, read, wanted, by_channel=layer.groups > 1)
+    kernel = "convolve_by_channel" if layer.groups > 1 else "convolve"
+    return lines, f"scenelet_{kernel}(&{name}, {', '.join(places)});"
+
+
+def _window(layer: Layer, read: Quantity, wanted: Quantity) -> str:
+    kernel = read.shape[1:] if layer.kind == GLOBAL_MEAN else layer.kernel
+    low = max(wanted.zero_point, wanted.low) if layer.relu else wanted.low
+    numbers = [*read.shape[1:], read.shape[0], *wanted.shape[1:], wanted.shape[0], *kernel, *layer.stride]
+    numbers += [*layer.padding, read.zero_point, wanted.zero_point, low, wanted.high]
+    return "{" + ", ".join(map(str, numbers)) + "}"
+
+
+def _convolution(
+    name: str, weights: Weights, window: str, read: Quantity, wanted: Quantity, *, by_channel: bool
+) -> list[str]:
+    ordered = weights.weight.transpose((1, 2, 3, 0) if by_channel else (0, 2, 3, 1))
+    values = np.frombuffer(packed(ordered), np.int8) if weights.bits == 4 else ordered.flatten()
+    factors = [_factor(read.scale, wanted.scale, float(scale)) for scale in weights.scale]
+    numbers = ", ".join([f"{name}_weights", f"{name}_biases", f"{name}_mantissas", f"{name}_exponents"])
+    return [
+        *table("int8_t", f"{name}_weights", values.tolist(), static=True),
+        *table("int32_t", f"{name}_biases", weights.bias.tolist(), static=True),
+        *table("int32_t", f"{name}_mantissas", [mantissa for mantissa, _ in factors], static=True),
+        *table("int8_t", f"{name}_exponents", [exponent for _, exponent in factors], static=True),
+        f"static const scenelet_convolution {name} = {{{window}, {numbers}, {weights.bits}}};",
+        "",
+    ]
+
+
+def _factor(read: float, wanted: float, scale: float) -> tuple[int, int]:
+    return fixed_point(float(np.float32(read)) * scale / float(np.float32(wanted)))
+
+
+def _addition(name: str, read: list[Quantity], wanted: Quantity, relu: bool) -> list[str]:
+    scales = [float(np.float32(each.scale)) for each in read]
+    twice, left = 2 * max(scales), ADD_LEFT_SHIFT[wanted.bits]
+    first, second = (fixed_point(scale / twice) for scale in scales)
+    out = fixed_point(twice / ((1 << left) * float(np.float32(wanted.scale))))
+    low = max(wanted.zero_point, wanted.low) if relu else wanted.low
+    zeros = f"{{{read[0].zero_point}, {read[1].zero_point}}}"
+    mantissas, exponents = (f"{{{first[part]}, {second[part]}}}" for part in range(2))
+    numbers = [int(np.prod(wanted.shape)), zeros, mantissas, exponents, wanted.zero_point, *out, low, wanted.high]
+    return [f"static const scenelet_addition {name} = {{{', '.join(map(str, numbers))}}};", ""]
