@@ -21,6 +21,8 @@ from experiments.study.commands import Options
 from experiments.study.digest import digest_of
 from experiments.study.table import differences_table, methods_table
 
+TABLES = Path(__file__).parent.parent / "docs/studies"
+
 
 def answers(method: str, seed: int = 0, fold: int = 0, n: int = 60) -> tuple[Answers, np.ndarray]:
     """A cell with random probabilities of three classes, and these; clips and places are the same for all methods."""
@@ -290,3 +292,11 @@ def test_what_is_wrong_with_a_study_s_command_is_one_line(
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith("error: ")
     assert message in last
+
+
+@pytest.mark.parametrize("path", sorted(TABLES.glob("*.csv")), ids=lambda path: path.stem)
+def test_the_documentation_has_the_tables_of_the_rows(path: Path) -> None:
+    """Oracle: what the command prints of the committed rows, of which each method and difference stands in the text."""
+    rows, text = read_rows(path), (TABLES.parent / "studies.md").read_text()
+    assert methods_table(rows) in text
+    assert differences_table(rows, STUDIES[path.stem].comparisons) in text
