@@ -4,7 +4,8 @@ own tool.
 Conventions: costs are for one clip; the limits that they are compared with are in limits.py. Two countings exist and
 give different numbers for one network: `torch_complexity` for float networks (torchinfo: a convolution costs (weights +
 bias) x output positions, BatchNorm its parameters once, activations and pools nothing) and `tflite_complexity` for
-integer files (pools and additions cost, sizes are bytes as stored).
+integer files (pools and additions cost, sizes are bytes as stored). What recording devices have of their own in a file
+(quantize/sets.py) are parameters too.
 Source: NeSsi, the official counter of DCASE Task 1 since 2022, whose rules for both are reproduced here.
 """
 
@@ -21,8 +22,11 @@ from data.errors import UserError
 from data.flatbuffer import Graph, Operator, read_graph
 from students.limits import Complexity
 from students.quantize.graph_checks import BITS, check_graph
+from students.quantize.read import CONVOLUTIONS, read_tflite
+from students.quantize.sets import SETS, SetSize, set_sizes
 
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
+NOTHING = SetSize(0, 0)
 COUNTED = frozenset(
     ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "ADD")
 )
@@ -80,7 +84,8 @@ class OperatorCost(NamedTuple):
         kind: such as CONV_2D.
         output: name of the tensor it computes.
         macs: multiply-accumulates of one clip.
-        parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte).
+        parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte), and of what recording
+            devices have of their own beside them.
         scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
         alive_bytes: of the activations that must be kept while it is computed.
     """
@@ -100,13 +105,14 @@ def tflite_complexity(path: str | Path) -> Complexity:
         UserError: the file is missing or damaged, or contains an operator that has no rule.
     """
     graph = _countable(path)
+    sets = _set_sizes(path, graph)
     with explain_damage(path):
         operators = _count_operators(graph)
         constants = sorted({i for operator in graph.operators for i in _parameters(graph, operator)})
         return Complexity(
             macs=sum(operator.macs for operator in operators),
-            parameters=sum(math.prod(graph.shape(i)) for i in constants),
-            parameter_bytes=sum(len(graph.data(i)) for i in constants),
+            parameters=sum(math.prod(graph.shape(i)) for i in constants) + sum(own.numbers for own in sets),
+            parameter_bytes=sum(len(graph.data(i)) for i in constants) + sum(own.bytes for own in sets),
             peak_bytes=max(operator.alive_bytes for operator in operators),
         )
 
@@ -114,8 +120,21 @@ def tflite_complexity(path: str | Path) -> Complexity:
 def tflite_operators(path: str | Path) -> list[OperatorCost]:
     """The costs of a TFLite file operator by operator, by NeSsi's rules; errors as of tflite_complexity."""
     graph = _countable(path)
+    sets = iter(_set_sizes(path, graph))
     with explain_damage(path):
-        return _count_operators(graph)
+        operators = _count_operators(graph)
+    return [
+        operator._replace(parameter_bytes=operator.parameter_bytes + next(sets, NOTHING).bytes)
+        if operator.kind in CONVOLUTIONS
+        else operator
+        for operator in operators
+    ]
+
+
+def _set_sizes(path: str | Path, graph: Graph) -> list[SetSize]:
+    """What recording devices have of their own of each convolution, in the order of execution; of files without such
+    sets nothing."""
+    return [] if graph.metadata(SETS) is None else list(set_sizes(read_tflite(path)[0]).values())
 
 
 def _countable(path: str | Path) -> Graph:

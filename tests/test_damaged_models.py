@@ -39,6 +39,7 @@ METADATA = {
     "builder": "x",
     "exact": False,
     "mel": {"kind": "log_mel", "mels": SHAPE[0], "hop": 1000, "window": 3072, "fft": 4096, "low": 0.0, "high": 15500.0},
+    "devices": ["a", "b \u00e4"],
     "sample_rate": 32_000,
     "scenes": list(SCENES),
 }
@@ -63,13 +64,17 @@ class Residual(nn.Module):
 
 @cache
 def network(bits: int, activations: int) -> IntegerNetwork:
-    """Every kind of operator that is written, few of each; every second layer has weights of so many bits."""
+    """Every kind of operator that is written, few of each; every second layer has weights of so many bits. One device
+    has all numbers of the first layer of its own, another one the scales of the last layer."""
     torch.manual_seed(0)
     stem = [nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), Residual(8), nn.AvgPool2d(3, 2, 1)]
     head = [nn.Conv2d(8, len(SCENES), 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     folded = fold(nn.Sequential(*stem, *head).eval())
     widths = dict.fromkeys(list(folded.convolutions)[::2], bits)
-    return calibrate(folded, [torch.randn(2, 1, *SHAPE)], bits=widths, activations=activations)
+    general = calibrate(folded, [torch.randn(2, 1, *SHAPE)], bits=widths, activations=activations)
+    (first, one), *_, (last, two) = general.weights.items()
+    own = replace(one, weight=-one.weight, bias=one.bias + 1, scale=2 * one.scale)
+    return replace(general, sets={"a": {first: own}, "b \u00e4": {last: replace(two, scale=two.scale / 2)}})
 
 
 def model(metadata: Mapping[str, Any] = METADATA, bits: int = 8, activations: int = 8) -> bytes:
@@ -82,7 +87,9 @@ def counted(path: Path) -> None:
 
 
 def computed(path: Path) -> None:
-    read_tflite(path)[0].logits(SPECTROGRAM)
+    network, _ = read_tflite(path)
+    for one in (network, *map(network.of_device, network.sets)):
+        one.logits(SPECTROGRAM)
 
 
 def executed(path: Path) -> None:
@@ -236,8 +243,11 @@ def meaning(network: IntegerNetwork, metadata: Mapping[str, Any]) -> list[Any]:
     layers = [(places[each.name], *(places[name] for name in each.inputs)) for each in network.layers]
     forms = [replace(each, name="", inputs=()) for each in network.layers]
     weights = [
-        (places[name], each.bits, *(values.tobytes() for values in (each.weight, each.bias, each.scale)))
-        for name, each in network.weights.items()
+        [
+            (places[name], each.bits, *(values.tobytes() for values in (each.weight, each.bias, each.scale)))
+            for name, each in some.items()
+        ]
+        for some in (network.weights, *network.sets.values())
     ]
     said = json.loads(json.dumps({name: metadata[name] for name in METADATA}))
     return [layers, forms, list(network.quantities.values()), weights, network.exact, said]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -21,10 +22,12 @@ from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.devices import compared
+from experiments.inference.classifier import load_classifier
 from experiments.inference.network import predict
 from experiments.runs.lineage import trainings
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
+from experiments.submission.lineage import read_lineage
 from experiments.training import checkpoint
 from experiments.training.devices import (
     CLASSIFIER,
@@ -39,6 +42,8 @@ from experiments.training.devices import (
 from experiments.training.trainer import Trainer
 from students import build_student
 from students.quantize.read import read_tflite
+from students.quantize.sets import own_arrays
+from students.quantize.tflite import to_tflite
 
 SHAPE = (1, 1, 64, 32)
 MEL = {"mels": 64, "hop": 1000}
@@ -261,6 +266,63 @@ def test_the_stage_trains_a_set_for_each_device_and_scores_both(trained: Path, m
     for stage, name in (("specialize", "first.device0"), ("student", "first")):
         assert [Path(folder).name for folder in spent[f"training/{stage}"]["runs"]] == [name]
         assert spent[f"training/{stage}"]["missing"] == []
+    check_integers_of_all(trained, path, command[1:], scores, miniature)
+
+
+def check_integers_of_all(
+    trained: Path, path: Path, command: list[str], before: dict[str, float], miniature: ClipSet
+) -> None:
+    """Oracle: the file's networks of devices, each given the clips of its device alone; costs, from the sizes of the
+    arrays of the file's own; those of the float student as the specialize stage has them; the general student's own
+    file without sets, whose metrics are those without the device."""
+    integers = run(trained, "stage=quantize", "name=all", f"checkpoint={path}", *command)
+    assert integers.returncode == 0, integers.stderr
+    folder = trained / "runs/quantize/all"
+    network, metadata = read_tflite(folder / "model.tflite")
+    assert tuple(network.sets) == tuple(metadata["devices"]) == TRAINED
+    scores = json.loads((folder / "score.json").read_text())
+    alone = run(
+        trained, "stage=quantize", "name=general", "checkpoint=runs/student/first/checkpoint.safetensors", *command
+    )
+    assert alone.returncode == 0, alone.stderr
+    general = json.loads((trained / "runs/quantize/general/score.json").read_text())
+    plain, _ = read_tflite(trained / "runs/quantize/general/model.tflite")
+    assert to_tflite(replace(network, sets={}), {}) == to_tflite(plain, {})
+    for name, value in general.items():
+        if name.startswith("test/") and "_float" not in name:
+            assert scores[name.replace("test", "test/general", 1)] == value
+    assert scores["macs"] == general["macs"]
+    own = [
+        values
+        for some in network.sets.values()
+        for layer, weights in some.items()
+        for values in own_arrays(network.weights[layer], weights).values()
+    ]
+    assert {values.itemsize for values in own} == {4}
+    assert scores["parameters"] == general["parameters"] + sum(values.size for values in own)
+    assert scores["parameter_bytes"] == general["parameter_bytes"] + 4 * sum(values.size for values in own)
+    layers = json.loads((folder / "layers.json").read_text())
+    assert sum(layer["bytes"] for layer in layers) == scores["parameter_bytes"]
+    for name in ("parameters", "parameter_bytes", "macs"):
+        assert scores[f"float/{name}"] == before[name]
+    assert scores["float/log_loss"] == pytest.approx(before["test/log_loss"], abs=1e-6)
+    table = pd.read_csv(folder / "predictions.csv", sep="\t").set_index("filename")
+    classifier = load_classifier(folder / "model.tflite")
+    for device in ("b", "s2", "s5"):
+        clips = [clip for clip in miniature.clips if clip.split == "test" and clip.device == device]
+        found = classifier.of_device(device).classify_clips([miniature.root / clip.filename for clip in clips])
+        wanted = table.loc[[clip.filename for clip in clips], list(SCENES)].to_numpy()
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        for metric in ("accuracy", "log_loss"):
+            name = f"{metric}/device/{device}"
+            difference = scores[f"test/{name}"] - scores[f"test/general/{name}"]
+            assert scores[f"test/minus_general/{name}"] == pytest.approx(difference, abs=1e-12)
+    assert scores["test/minus_general/log_loss/device/s5"] == 0 != scores["test/minus_general/log_loss/device/b"]
+    assert "by the general student and by the tensors of each device" in " ".join(integers.stdout.split())
+    spent = trainings(folder / "model.tflite", metadata, trained / "runs")["training/specialize"]
+    assert spent["missing"] == []
+    with pytest.raises(UserError, match=r"made of .*specialize/first, a student with tensors of devices"):
+        read_lineage(folder)
 
 
 def with_a_lone_device(folder: Path, miniature: ClipSet, count: int) -> list[str]:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,36 @@ def test_the_model_is_the_one_named_or_of_the_same_name(tmp_path: Path, small_mo
     for model in ("null", str(small_model)):
         settings = resolve(["stage=predict", f"model={model}", f"runs={tmp_path}", "name=mine"])
         assert torch.equal(load_classifier(model_of(settings)).network.logits(spectrograms), expected)
+
+
+def test_a_device_is_answered_by_its_tensors_and_an_unknown_one_by_the_general_network(
+    tmp_path: Path, small_model: Path
+) -> None:
+    """Oracle: the classifiers of the networks in memory; the lines, for a device that the file does not know, and for a
+    file without tensors of devices."""
+    noise(tmp_path / "in.wav", 2)
+    network, metadata = read_tflite(small_model)
+    name, weights = list(network.weights.items())[-1]
+    own = replace(weights, bias=weights.bias + 100 * np.arange(len(weights.bias), dtype=np.int32))
+    path = write_tflite(replace(network, sets={"1": {name: own}, "b": {}}), tmp_path / "m.tflite", metadata)
+    general = load_classifier(small_model).classify_file(tmp_path / "in.wav")
+    classifier = replace(load_classifier(small_model), network=replace(network, weights={**network.weights, name: own}))
+    special = classifier.classify_file(tmp_path / "in.wav")
+    assert not np.allclose(general, special)
+    unknown = f"predict.device=c: {path} has no tensors of this device (those that it has are of 1, b), the general"
+    none = f"predict.device=1: {small_model} has no tensors of this device (it has none of any device), the general"
+    for model, given, expected, line in (
+        (path, ["predict.device=1"], special, None),
+        (path, [], general, None),
+        (path, ["predict.device=c"], general, unknown),
+        (small_model, ["predict.device=1"], general, none),
+    ):
+        done = run(tmp_path, "stage=predict", "audio=in.wav", f"model={model}", "predict.out=p.csv", *given)
+        assert done.returncode == 0, done.stderr
+        table = pd.read_csv(tmp_path / "p.csv", sep="\t")
+        np.testing.assert_allclose(table[list(SCENES)].to_numpy(), expected, rtol=1e-12)
+        said = " ".join((done.stdout + done.stderr).split())
+        assert line in said if line else "has no tensors" not in said
 
 
 def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) -> None:

@@ -1,11 +1,13 @@
 """The numeric forms of one student, and under which names their metrics and costs stand in score.json.
 
 Conventions: "float" is the trained network, "ptq" the integers before they were trained, "stored" what is in the file,
-as a microcontroller computes it, and "host" the file by a PC's kernels. The stored form is the run's result: its
-metrics are named as those of any run, test/<metric>, and its costs <cost>; those of the others <form>/<name>.
+as a microcontroller computes it, and "host" the file by a PC's kernels. Where a student has tensors of recording
+devices, each of these forms is told the device of a clip, and "general" is the stored one that is not. The stored form
+is the run's result: its metrics are named as those of any run, test/<metric>, and its costs <cost>; those of the others
+<form>/<name>.
 """
 
-FLOAT, PTQ, STORED, HOST = "float", "ptq", "stored", "host"
+FLOAT, PTQ, STORED, HOST, GENERAL = "float", "ptq", "stored", "host", "general"
 PREFIXES = {STORED: "test"}  # of the metrics' names, where they are not the form's own name
 
 

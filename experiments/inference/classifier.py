@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class Classifier:
     front_end: FrontEnd
     scenes: tuple[str, ...]
     sample_rate: int
+
+    def of_device(self, device: str) -> "Classifier":
+        """The classifier of sounds that a device recorded: it has the device's own tensors, if the file has some."""
+        return replace(self, network=self.network.of_device(device))
 
     def waves(self, sound: str | Path | bytes, *, longest: float | None = None) -> Iterator[torch.Tensor]:
         """The clips of a sound of any length as waves, some at a time.

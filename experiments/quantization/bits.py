@@ -13,6 +13,7 @@ from experiments.training import checkpoint
 from students.quantize.bits import allocate, measure, stored_bytes
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import FoldedNetwork
+from students.quantize.sets import set_sizes
 
 HALF = "16f"  # floats of 16 bits, for students that have no integer form
 WIDTHS = (4, 8)
@@ -86,9 +87,14 @@ def not_validated_on(path: Path, clips: str) -> nn.Module:
 
 
 def layer_rows(network: IntegerNetwork, sensitivities: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Each layer's bits, bytes and sensitivities: the rows of layers.json."""
+    """Each layer's bits, bytes (with those that recording devices have of their own) and sensitivities: the rows of
+    layers.json."""
+    own = set_sizes(network)
+    sizes = {
+        name: stored_bytes(w.weight.size, len(w.bias), w.bits, w.bias.itemsize) + own[name].bytes
+        for name, w in network.weights.items()
+    }
     return [
-        {"layer": name, "bits": w.bits, "bytes": stored_bytes(w.weight.size, len(w.bias), w.bits, w.bias.itemsize)}
-        | dict(sensitivities.get(name, {}))
+        {"layer": name, "bits": w.bits, "bytes": sizes[name]} | dict(sensitivities.get(name, {}))
         for name, w in network.weights.items()
     ]

@@ -6,29 +6,35 @@ Conventions: those of evaluation/forms.py, which says what the forms are and how
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.bootstrap import difference_intervals
+from experiments.evaluation.devices import compared
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
-from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, metric_prefix
+from experiments.evaluation.forms import FLOAT, GENERAL, HOST, PTQ, STORED, cost_prefix, metric_prefix
 from experiments.evaluation.metrics import softmax
 from experiments.inference.network import predict
+from experiments.training.devices import Weights, predict_by_device
+from students.limits import Complexity
 from students.quantize.integer import IntegerNetwork
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel, has_micro
 
 BATCH = 32
 PROOFS = 16  # clips
+NO_SETS: Mapping[str, Weights] = MappingProxyType({})
 
 
 def compare(data: DataModule, probabilities: Mapping[str, np.ndarray], folder: Path) -> dict[str, float]:
     """Metrics of each form; and of all but the float one the agreement with it, and the differences to it with their
-    intervals over recordings.
+    intervals over recordings; and what knowing the device gains, if "general" is there.
 
     Args:
         data: the data set.
@@ -37,6 +43,9 @@ def compare(data: DataModule, probabilities: Mapping[str, np.ndarray], folder: P
     """
     clips, rows = data.clips, data.clips.indices("test")
     scores = evaluate_and_save(clips, probabilities[STORED], folder)
+    if GENERAL in probabilities:
+        scores |= compared(clips, "test", probabilities[STORED], probabilities[GENERAL])
+        probabilities = {form: found for form, found in probabilities.items() if form != GENERAL}
     for form in probabilities.keys() - {STORED}:
         metrics = split_metrics(clips, "test", probabilities[form])
         scores |= {name.replace("test", form, 1): value for name, value in metrics.items()}
@@ -51,8 +60,19 @@ def compare(data: DataModule, probabilities: Mapping[str, np.ndarray], folder: P
     return scores
 
 
-def float_probabilities(data: DataModule, network: nn.Module, front_end: FrontEnd) -> np.ndarray:
-    """Probabilities (n, classes) of the test split by a float network on the CPU."""
+def costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
+    """The costs of the stored and of the float form, by name."""
+    found = {STORED: stored, FLOAT: whole}
+    return {f"{cost_prefix(form)}{name}": value for form in found for name, value in found[form].metrics().items()}
+
+
+def float_probabilities(
+    data: DataModule, network: nn.Module, front_end: FrontEnd, sets: Mapping[str, Weights] = NO_SETS
+) -> np.ndarray:
+    """Probabilities (n, classes) of the test split by a float network on the CPU, with `sets` of devices if it has."""
+    if sets:
+        fabric = Fabric(accelerator="cpu", devices=1)
+        return predict_by_device(network, sets, front_end.cpu(), data, "test", fabric)
     batches = data.batches("test", batch_size=BATCH, device=torch.device("cpu"))
     return predict(network, front_end.cpu(), batches)[0]
 
@@ -61,27 +81,42 @@ def float_probabilities(data: DataModule, network: nn.Module, front_end: FrontEn
 def integer_probabilities(
     data: DataModule, front_end: FrontEnd, model: Path, before: IntegerNetwork | None
 ) -> dict[str, np.ndarray]:
-    """Probabilities (n, classes) of the test split, by form: "stored" and "host" of a file, and, of the integers before
-    they were trained, "ptq"."""
+    """Probabilities (n, classes) of the test split, by form: "stored" and "host" of a file, of the integers before they
+    were trained, "ptq", and of a file with tensors of devices, "general"."""
     batches = data.batches("test", batch_size=BATCH, device=torch.device("cpu"))
     test = torch.cat([front_end.cpu()(batch.waves) for batch in batches.in_order()])
     stored, _ = read_tflite(model)
-    prove(stored, model, test[:: max(1, len(test) // PROOFS)])
+    prove(stored, model, _some(test, PROOFS))
     logits = {} if before is None else {PTQ: before.logits(test)}
     logits |= {STORED: stored.logits(test), HOST: TFLiteModel(model, kernels="host").logits(test)}
+    if stored.sets:
+        logits[GENERAL] = logits[STORED].clone()
+        devices = np.array([data.clips.clips[row].device for row in data.clips.indices("test")])
+        for device in stored.sets:
+            own = torch.from_numpy(np.flatnonzero(devices == device))
+            if len(own):
+                prove(stored, model, _some(test[own], -(-PROOFS // len(stored.sets))), device)
+                logits[STORED][own] = stored.of_device(device).logits(test[own])
+                logits[HOST][own] = TFLiteModel(model, kernels="host", device=device).logits(test[own])
     return {form: softmax(values.numpy()) for form, values in logits.items()}
 
 
-def prove(network: IntegerNetwork, model: Path, spectrograms: torch.Tensor) -> None:
-    """Check on some clips that what is scored is what a device computes, to the last bit.
+def _some(spectrograms: torch.Tensor, count: int) -> torch.Tensor:
+    """About so many of them, evenly spread."""
+    return spectrograms[:: max(1, len(spectrograms) // count)]
+
+
+def prove(network: IntegerNetwork, model: Path, spectrograms: torch.Tensor, device: str | None = None) -> None:
+    """Check on some clips, all of one recording device if it is named, that what is scored is what a microcontroller
+    computes, to the last bit.
 
     Raises:
         AssertionError: it is not, which would be a defect of ours.
     """
-    expected = network.logits(spectrograms)
+    expected = (network if device is None else network.of_device(device)).logits(spectrograms)
     others = ["micro"] if has_micro() else []
     others += ["host", "plain"] if network.exact else []
     for kernels in ("device", *others):
-        found = TFLiteModel(model, kernels=kernels).logits(spectrograms)
+        found = TFLiteModel(model, kernels=kernels, device=device).logits(spectrograms)
         if not torch.equal(found, expected):
             raise AssertionError(f"{model}: the integer network and the kernels of {kernels} differ; please report it")

@@ -89,8 +89,8 @@ def split_table(scores: Mapping[str, float]) -> Table:
 
 
 def device_rows(scores: Mapping[str, float]) -> list[list[str]]:
-    """Of a finished run of the specialize stage, a row for all clips and for each device: the test split with and
-    without tensors of the device, and the differences; of other runs nothing."""
+    """Of a finished run whose student has tensors of devices, a row for all clips and for each device: the test split
+    with and without tensors of the device, and the differences; of other runs nothing."""
     own, general = metric_rows(scores), metric_rows(scores, "test/general")
     found = []
     for subset in general:
@@ -121,9 +121,11 @@ def confusion_table(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> T
 
 
 def quantization_tables(run: RunFiles) -> list[Table]:
-    """Of a finished run of the quantize stage: the layers, where their bits differ, and the forms side by side."""
+    """Of a finished run of the quantize stage: the layers, where their bits differ, the forms side by side, and what
+    tensors of devices gain, if there are some."""
     mixed = len({layer["bits"] for layer in run.layers}) > 1
-    return [*([layers_table(run.layers)] if mixed else []), forms_table(run.scores)]
+    devices = [devices_table(run.scores)] if device_rows(run.scores) else []
+    return [*([layers_table(run.layers)] if mixed else []), forms_table(run.scores), *devices]
 
 
 def layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:

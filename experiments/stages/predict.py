@@ -44,7 +44,11 @@ def run(settings: Settings) -> None:
     assert audio is not None
     if settings.of(Predict).out is None:
         claim(out.parent)
-    classifier = load_classifier(model_of(settings))
+    classifier = load_classifier(model := model_of(settings))
+    if (device := settings.of(Predict).device) is not None:
+        if device not in classifier.network.sets:
+            log.warning("%s, the general network answers", _without(model, device, [*classifier.network.sets]))
+        classifier = classifier.of_device(device)
     files, others = sound_files(audio)
     if others:
         log.warning("%d files are not named like sounds and left out:\n%s", len(others), listed(others))
@@ -65,6 +69,12 @@ def run(settings: Settings) -> None:
     if failures:
         rest = f"the table of the other {len(found)} is written: {out}" if found else "no table is written"
         raise UserError(f"{len(failures)} of {len(files)} files cannot be read; {rest}\n{listed(failures)}")
+
+
+def _without(model: Path, device: str, known: Sequence[str]) -> str:
+    """What is said of a model that does not know a device."""
+    which = f"those that it has are of {', '.join(known)}" if known else "it has none of any device"
+    return f"predict.device={device}: {model} has no tensors of this device ({which})"
 
 
 def _watched(files: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:

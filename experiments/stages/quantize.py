@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from experiments.distributed.fabric import computing
 from experiments.quantization.bits import HALF, choose_bits, layer_rows, not_validated_on
 from experiments.quantization.checks import require_form, require_valid
 from experiments.quantization.convert import calibrated, halved
+from experiments.quantization.devices import add_sets, float_cost, load_sets
 from experiments.quantization.exports import export_missing
-from experiments.quantization.forms import FLOAT, STORED, compare, float_probabilities, integer_probabilities
+from experiments.quantization.forms import FLOAT, STORED, compare, costs, float_probabilities, integer_probabilities
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import quantization_tables
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, OPERATORS, write_text
@@ -41,10 +42,10 @@ from experiments.stages.training import (
     without_features,
 )
 from experiments.training import checkpoint
+from experiments.training.devices import Weights
 from experiments.training.distillation import Targets, imitation_loss, student_loss
 from students import build_student
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
-from students.limits import Complexity
 from students.quantize.fake import FakeQuantized
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
@@ -86,9 +87,8 @@ def run(settings: Settings) -> None:
     """Quantise a student's checkpoint; write model.tflite, layers.json and score.json; print the tables."""
     settings = without_features(settings)
     own, first_data = settings.of(Quantize), prepare(settings.data, settings.cache_folder)
-    layout = layout_of(settings)
-    path = Path(settings.checkpoint) if settings.checkpoint else layout.existing("student", CHECKPOINT)
-    network, blueprint = checkpoint.load_student(path)
+    path = Path(settings.checkpoint) if settings.checkpoint else layout_of(settings).existing("student", CHECKPOINT)
+    network, blueprint, sets = load_sets(path, own)
     data = as_trained_on(path, blueprint, first_data)
     settings = with_fitted_augmentation(settings, "student", data)
     targets = _targets(settings, data, first_data)
@@ -102,7 +102,7 @@ def run(settings: Settings) -> None:
         depends_on |= {"batch_size": recipe.batch_size, **fitted_identity(own.fit.lasting(settings.epochs), recipe)}
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
-    task = _Task(settings, data, first_data, path, network, blueprint, front_end, targets, recipe, this)
+    task = _Task(settings, data, first_data, path, network, sets, blueprint, front_end, targets, recipe, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
@@ -115,13 +115,15 @@ def run(settings: Settings) -> None:
 @dataclass(frozen=True)
 class _Task:
     """A student that is to be stored smaller: what of it, by which settings, and where to; without `targets` it is not
-    trained any more. `data` is divided as it was for the student, `first_data` as the settings say."""
+    trained any more. `sets` are of recording devices. `data` is divided as it was for the student, `first_data` as the
+    settings say."""
 
     settings: Settings
     data: DataModule
     first_data: DataModule
     path: Path
     network: nn.Module
+    sets: Mapping[str, Weights]
     blueprint: checkpoint.Blueprint
     front_end: FrontEnd
     targets: Targets | None
@@ -156,7 +158,7 @@ def _halve(task: _Task) -> dict[str, float]:
         for form, network in ((FLOAT, task.network), (STORED, stored))
     }
     cheaper = cost._replace(parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
-    return compare(task.data, probabilities, task.run.folder) | _costs(cheaper, cost)
+    return compare(task.data, probabilities, task.run.folder) | costs(cheaper, cost)
 
 
 def _make_integers(task: _Task) -> dict[str, float]:
@@ -168,9 +170,10 @@ def _make_integers(task: _Task) -> dict[str, float]:
         held_out.require_validation(MEASURED)
         measured = fold(not_validated_on(task.path, held_out.fingerprint["clips"]), task.shape)
     bits, sensitivities = choose_bits(own.bits, own.budget, measured, lambda: task.spectrograms(held_out, "validation"))
+    spectrograms = task.spectrograms(task.data, "train")
     folded, integers = calibrated(
         folded,
-        task.spectrograms(task.data, "train"),
+        spectrograms,
         bits=bits,
         activations=own.activations,
         percentile=own.percentile,
@@ -178,6 +181,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
     )
     before = None
     if task.targets is None:
+        integers = add_sets(integers, task.network, task.sets, task.shape, spectrograms)
         task.run.start()
     else:
         integers, before = _train(task, task.targets, FakeQuantized(folded, integers)), integers
@@ -189,16 +193,11 @@ def _make_integers(task: _Task) -> dict[str, float]:
         "licence": f"learnt from the data set {task.data.clips.name}, whose licence bears on the use of this file",
     }
     model = write_tflite(integers, folder / MODEL, metadata)
-    operators = [operator._asdict() for operator in tflite_operators(model)]
-    write_text(folder / OPERATORS, json.dumps(operators, indent=1))
-    probabilities = {FLOAT: float_probabilities(task.data, task.network, task.front_end)}
+    write_text(folder / OPERATORS, json.dumps([each._asdict() for each in tflite_operators(model)], indent=1))
+    probabilities = {FLOAT: float_probabilities(task.data, task.network, task.front_end, task.sets)}
     probabilities |= integer_probabilities(task.data, task.front_end, model, before)
-    costs = _costs(tflite_complexity(model), torch_complexity(task.network, task.shape))
-    return compare(task.data, probabilities, folder) | costs
-
-
-def _costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
-    return stored.metrics() | {f"float/{name}": value for name, value in whole.metrics().items()}
+    both = costs(tflite_complexity(model), float_cost(task.network, task.sets, task.shape))
+    return compare(task.data, probabilities, folder) | both
 
 
 def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetwork:

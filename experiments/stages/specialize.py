@@ -42,6 +42,7 @@ from experiments.stages.training import require_trainable, targets_of, trainer_o
 from experiments.training import checkpoint
 from experiments.training.devices import (
     Weights,
+    cost_of_sets,
     names_of_set,
     parameters_of_set,
     predict_by_device,
@@ -50,7 +51,6 @@ from experiments.training.devices import (
 )
 from experiments.training.distillation import Targets, student_loss
 from students.complexity import torch_complexity
-from students.limits import Complexity
 
 FEWEST = 2  # clips of a device in each process, which BatchNorm needs
 
@@ -90,7 +90,7 @@ def run(settings: Settings) -> None:
     devices = [device for device, count in sorted(counts.items()) if count >= fewest]
     for device in sorted(counts.keys() - {*devices}):
         log.warning("device %s has fewer than %d train clips: the general student answers for it", device, fewest)
-    cost = _cost(torch_complexity(network, shape), len(devices) * parameters_of_set(network, names))
+    cost = cost_of_sets(torch_complexity(network, shape), len(devices) * parameters_of_set(network, names))
     what = f"the student with the sets of {len(devices)} devices"
     remedy = "take a smaller student, or smaller sets (specialize.layers=norm or classifier)"
     require_within_limits(cost, what, remedy, settings.limits)
@@ -170,13 +170,6 @@ def _trained_on(path: Path, blueprint: checkpoint.Blueprint, data: DataModule) -
 def _augmentation(settings: Settings) -> Augmentation:
     """The student's, without impulse responses: they would make another device's clips of a device's own."""
     return replace(settings.student.augment, impulse_p=0.0)
-
-
-def _cost(general: Complexity, added: int) -> Complexity:
-    """Costs of the student with all sets: those of one clip, and parameters of 4 bytes more."""
-    return general._replace(
-        parameters=general.parameters + added, parameter_bytes=general.parameter_bytes + torch.float32.itemsize * added
-    )
 
 
 def _recipe(settings: Settings, part: DataModule) -> Recipe:

@@ -20,6 +20,7 @@ from data.errors import UserError
 from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.inference.network import predict
+from students.limits import Complexity
 
 NORM, CLASSIFIER = "norm", "classifier"
 COUNTER = "num_batches_tracked"  # of BatchNorm, on which no answer depends
@@ -82,6 +83,13 @@ def set_of(network: nn.Module, names: Collection[str]) -> Weights:
 def parameters_of_set(network: nn.Module, names: Collection[str]) -> int:
     """How many parameters a set has; BatchNorm's statistics are none, as in the network itself."""
     return sum(parameter.numel() for name, parameter in network.named_parameters() if name in names)
+
+
+def cost_of_sets(general: Complexity, added: int) -> Complexity:
+    """Costs of a float network with all sets: those of one clip, and so many parameters of 4 bytes more."""
+    return general._replace(
+        parameters=general.parameters + added, parameter_bytes=general.parameter_bytes + torch.float32.itemsize * added
+    )
 
 
 def train_only(network: nn.Module, names: Collection[str]) -> None:

@@ -1,9 +1,9 @@
 """A digest of what a TFLite file of scenelet says, by which a bit that was changed since is seen.
 
 Conventions: it lies in the file's metadata under the name DIGEST and covers all else that a reader uses: operators in
-their order, the tensors on which they work, and the other metadata. How the bytes of a file are arranged, and the names
-of its tensors, are no part of it; nor is what is 0 or false in an operator's options, so that options which the
-schema learns later change no digest.
+their order, the tensors on which they work, those of recording devices (sets.py), and the other metadata. How the bytes
+of a file are arranged, and the names of its tensors, are no part of it; nor is what is 0 or false in an operator's
+options, so that options which the schema learns later change no digest.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.flatbuffer import Graph, Tensor
+from students.quantize.sets import SETS
 
 DIGEST = "digest"
 
@@ -30,6 +31,7 @@ def digest(graph: Graph, metadata: Mapping[str, Any]) -> str:
         found.update(_text([operator.kind, operator.version, options, [places[tensor] for tensor in tensors]]))
         for tensor in new:
             _add(found, graph.tensors[tensor])
+    found.update(graph.metadata(SETS) or b"")
     return found.hexdigest()
 
 

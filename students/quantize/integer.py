@@ -10,7 +10,7 @@ rounding shift.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -78,17 +78,23 @@ class IntegerNetwork:
         weights: of each convolution.
         quantities: of the input and of each layer's output.
         exact: whether every runtime agrees on it; see exact.py.
+        sets: of some recording devices the weights of those layers in which they differ; see sets.py.
     """
 
     layers: tuple[Layer, ...]
     weights: Mapping[str, Weights]
     quantities: Mapping[str, Quantity]
     exact: bool = False
+    sets: Mapping[str, Mapping[str, Weights]] = field(default_factory=dict)
 
     @property
     def output(self) -> Quantity:
         """How the logits are read."""
         return self.quantities[self.layers[-1].name]
+
+    def of_device(self, device: str) -> "IntegerNetwork":
+        """The network of a device alone: the general one with the device's weights, if it has any."""
+        return replace(self, weights={**self.weights, **self.sets.get(device, {})}, sets={})
 
     def logits(self, spectrograms: torch.Tensor) -> torch.Tensor:
         """Log-mels (B, 1, mels, frames) -> float32 logits (B, classes)."""

@@ -46,6 +46,19 @@ def check_network(network: IntegerNetwork) -> None:
         raise WrongValueError(f"it has {macs:,} multiply-accumulates, at most {MOST_MACS:,} are executed")
 
 
+def check_sets(network: IntegerNetwork) -> None:
+    """Check every number that recording devices have of their own, of a network that is checked.
+
+    Raises:
+        WrongValueError: of the first that is wrong.
+    """
+    for device, own in network.sets.items():
+        one = network.of_device(device)
+        for layer in one.layers:
+            if layer.name in own:
+                _check_convolution(one, layer)
+
+
 def _check_quantity(name: str, quantity: Quantity) -> None:
     low, high = SCALES
     if not low <= quantity.scale <= high:

@@ -24,8 +24,9 @@ from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.metadata import parse_metadata
-from students.quantize.network_checks import check_network
+from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
+from students.quantize.sets import DEVICES, SETS, sets_from_bytes
 from students.quantize.tflite import METADATA_NAME, Writer
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
@@ -50,8 +51,13 @@ def read_tflite(path: str | Path) -> tuple[IntegerNetwork, Mapping[str, Any]]:
         check_graph(graph)
         network = replace(_Reader(graph).network(), exact=metadata.get("exact") is True)
         check_network(network)
+        if (sets := graph.metadata(SETS)) is not None:
+            network = replace(network, sets=sets_from_bytes(sets, metadata.get(DEVICES), network))
+            check_sets(network)
         written = Graph(schema.Model.GetRootAs(Writer(network).build(metadata)))
         require_equal(graph, written)
+        if sets != written.metadata(SETS):
+            raise WrongValueError("its tensors of devices are stored otherwise than scenelet writes them")
         if is_signed and stated != digest(written, metadata):
             raise WrongValueError(
                 "its digest is not that of what it holds: bits of it were changed since it was written"

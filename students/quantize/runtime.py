@@ -36,8 +36,10 @@ class TFLiteModel:
         input_shape: (1, mels, frames, 1).
     """
 
-    def __init__(self, path: str | Path, *, kernels: str = "device", threads: int = 1) -> None:
-        """Load the file.
+    def __init__(
+        self, path: str | Path, *, kernels: str = "device", threads: int = 1, device: str | None = None
+    ) -> None:
+        """Load the file, or what is in it of a recording device that has tensors of its own.
 
         Runtimes trust what they are given and may end the process. They get the network that was read from the file,
         every number of which was checked, as scenelet writes it; for files of scenelet that is the file.
@@ -52,6 +54,7 @@ class TFLiteModel:
             unknown("kernels", kernels, KERNELS)
         self.path, self._micro = Path(path), None
         network, self.metadata = read_tflite(path)
+        network = network if device is None else network.of_device(device)
         content = to_tflite(network, self.metadata)
         resolver = getattr(OpResolverType, KERNELS[kernels])
         try:

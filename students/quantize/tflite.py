@@ -2,7 +2,8 @@
 
 Conventions: TFLite is NHWC: spectrograms are (1, mels, frames, 1), convolution weights (O, kh, kw, I), depthwise ones
 (1, kh, kw, C). PyTorch's padding becomes SAME where both pad alike and an explicit PAD before a VALID operator
-elsewhere. The global mean is an average pool over the whole map, because the runtimes disagree on MEAN.
+elsewhere. The global mean is an average pool over the whole map, because the runtimes disagree on MEAN. What recording
+devices have of their own (sets.py) lies beside the network, in metadata.
 Source: the TensorFlow Lite schema, version 3, and its 8-bit quantization specification.
 """
 
@@ -18,13 +19,14 @@ import numpy as np
 from data.errors import UserError
 from data.files import write_whole
 from data.flatbuffer import IDENTIFIER, Graph
+from students.quantize.buffers import AlignedBuffer
 from students.quantize.digest import DIGEST, digest
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
+from students.quantize.sets import DEVICES, SETS, require_devices, sets_to_bytes
 
 METADATA_NAME = "scenelet"
-ALIGNMENT = 16  # bytes, as the schema demands of buffers; microcontrollers read weights in place
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "MAX_POOL_2D": 2, "PAD": 2}
 VERSIONS_OF_INT16 = {"CONV_2D": 6, "DEPTHWISE_CONV_2D": 5, "ADD": 4, "AVERAGE_POOL_2D": 3, "MAX_POOL_2D": 3, "PAD": 4}
@@ -43,31 +45,18 @@ def to_tflite(network: IntegerNetwork, metadata: Mapping[str, object]) -> bytes:
     """The bytes of the file.
 
     Raises:
-        UserError: the network ends in a map, whose cells the file would hold in another order.
+        UserError: the network ends in a map, whose cells the file would hold in another order, or has more devices than
+            a file can.
     """
     if network.output.shape[1:] != (1, 1):
         raise UserError(
             f"the network ends in a map of the shape {network.output.shape}: end it in a mean or dense layer"
         )
-    plain = json.loads(json.dumps(metadata))
+    require_devices([*network.sets])
+    named = {**metadata, DEVICES: [*network.sets]} if network.sets else metadata
+    plain = json.loads(json.dumps(named))
     graph = Graph(schema.Model.GetRootAs(Writer(network).build(plain)))
     return Writer(network).build(plain | {DIGEST: digest(graph, plain)})
-
-
-class _AlignedBuffer(schema.BufferT):
-    """The generated Pack ignores the alignment that the schema asks for."""
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
-        vector = None
-        if self.data is not None:
-            builder.StartVector(1, len(self.data), ALIGNMENT)
-            builder.head = builder.Head() - len(self.data)
-            builder.Bytes[builder.Head() : builder.Head() + len(self.data)] = self.data
-            vector = builder.EndVector()
-        schema.BufferStart(builder)
-        if vector is not None:
-            schema.BufferAddData(builder, vector)
-        return schema.BufferEnd(builder)
 
 
 class Writer:
@@ -79,7 +68,7 @@ class Writer:
         self.network = network
         if network.quantities[INPUT].bits == 16:
             self.versions = VERSIONS_OF_INT16
-        self.buffers = [_AlignedBuffer()]  # buffer 0 is empty by definition: tensors without constant data
+        self.buffers = [AlignedBuffer()]  # buffer 0 is empty by definition: tensors without constant data
         self.tensors: list[schema.TensorT] = []
         self.operators: list[schema.OperatorT] = []
         self.codes: dict[tuple[str, int], int] = {}  # name and version
@@ -93,11 +82,12 @@ class Writer:
         graph = schema.SubGraphT()
         graph.name, graph.tensors, graph.operators = "main", self.tensors, self.operators
         graph.inputs, graph.outputs = [self.index[INPUT]], [self.index[self.network.layers[-1].name]]
-        note = schema.MetadataT()
-        note.name, note.buffer = METADATA_NAME, self._buffer(json.dumps(metadata, sort_keys=True).encode())
+        notes = [self._note(METADATA_NAME, json.dumps(metadata, sort_keys=True).encode())]
+        if self.network.sets:
+            notes.append(self._note(SETS, sets_to_bytes(self.network)))
         model = schema.ModelT()
         model.version, model.description = 3, "scenelet integer network"
-        model.operatorCodes, model.subgraphs, model.metadata = [_code(*code) for code in self.codes], [graph], [note]
+        model.operatorCodes, model.subgraphs, model.metadata = [_code(*code) for code in self.codes], [graph], notes
         model.buffers = self.buffers
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(model.Pack(builder), IDENTIFIER)
@@ -210,8 +200,13 @@ class Writer:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
+    def _note(self, name: str, data: bytes) -> schema.MetadataT:
+        note = schema.MetadataT()
+        note.name, note.buffer = name, self._buffer(data)
+        return note
+
     def _buffer(self, data: bytes) -> int:
-        buffer = _AlignedBuffer()
+        buffer = AlignedBuffer()
         buffer.data = data
         self.buffers.append(buffer)
         return len(self.buffers) - 1

@@ -4,6 +4,7 @@ Conventions: the same operators as the file of integers (tflite.py), nothing rou
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import ai_edge_litert.schema_py_generated as schema
@@ -28,7 +29,7 @@ class _FloatWriter(Writer):
 
     def __init__(self, folded: FoldedNetwork, integers: IntegerNetwork) -> None:
         self.folded = folded
-        super().__init__(integers)
+        super().__init__(replace(integers, sets={}))
 
     def _parameters(self, layer: Layer, code: str) -> tuple[int, int, int]:
         convolution = self.folded.convolutions[layer.name]
