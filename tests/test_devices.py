@@ -321,6 +321,7 @@ def check_integers_of_all(
     assert "by the general student and by the tensors of each device" in " ".join(integers.stdout.split())
     spent = trainings(folder / "model.tflite", metadata, trained / "runs")["training/specialize"]
     assert spent["missing"] == []
+    assert [Path(each).name for each in spent["runs"]] == [f"first.device{number}" for number in range(len(TRAINED))]
     with pytest.raises(UserError, match=r"made of .*specialize/first, a student with tensors of devices"):
         read_lineage(folder)
 

@@ -24,6 +24,7 @@ DATA = ("waves", "clips", "impulses", CALIBRATION)  # inputs of an ensemble that
 SHORT = 12  # digits of a fingerprint that are shown
 
 FIRST = "first_phase"  # input of a run with refit=true: the checkpoint of its first phase
+SETS = "sets"  # input of a student with tensors of devices: the checkpoints of the devices' own trainings
 PRETRAINED = "weights"  # input of a student that began with the checkpoint of another one
 
 
@@ -36,7 +37,7 @@ class Needed(NamedTuple):
 
 
 def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | None = None) -> dict[str, Metered]:
-    """The phases training/quantize (if it trained), training/specialize (of a device's network), training/student and
+    """The phases training/quantize (if it trained), training/specialize (of devices' tensors), training/student and
     training/teacher (if there was one), and training/all, their sum.
 
     Args:
@@ -56,8 +57,11 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | 
     readers = [needed(folder, digest) for folder in quantized] or [Needed(digest, [], this.name)]
     devices, others, missing = written(runs / "specialize", CHECKPOINT, readers)
     if devices or missing:
-        found["training/specialize"] = _entry("specialize", devices, missing)
         others += [each for folder in devices for each in _inputs(folder, "checkpoint")]
+        sets = [each for folder in devices for each in _inputs(folder, SETS)]  # of a run with all devices
+        parts, gone = _all_written(runs / "specialize", CHECKPOINT, sets)
+        devices = [*(folder for folder in devices if SETS not in _record(folder).inputs), *parts]
+        found["training/specialize"] = _entry("specialize", devices, [*missing, *gone])
     students, missing = _all_written(runs / "student", CHECKPOINT, others)
     earlier, gone = pretrained_by(runs, students)
     found["training/student"] = _entry("student", [*students, *earlier], [*missing, *gone])

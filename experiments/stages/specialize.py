@@ -30,7 +30,7 @@ from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import devices_table
 from experiments.runs.layout import CHECKPOINT, DEVICE, SCORES
-from experiments.runs.lineage import digests_of
+from experiments.runs.lineage import SETS, digests_of
 from experiments.runs.reader import read_energy, read_scores
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
@@ -99,7 +99,7 @@ def run(settings: Settings) -> None:
     sets = {device: _set_of_device(task, number, device) for number, device in enumerate(devices)}
     layouts = [layout_of(renamed(settings, f"{DEVICE}{number}")) for number in range(len(devices))]
     made = [layout.folder("specialize") / CHECKPOINT for layout in layouts]
-    inputs = {**task.inputs, "sets": digests_of(made)}
+    inputs = {**task.inputs, SETS: digests_of(made)}
     this = new_run(settings, "specialize", depends_on=task.depends_on(), inputs=inputs, sources=[*task.sources, *made])
     if not is_done(this, CHECKPOINT):
         launch(make_fabric(settings.fabric))  # unless a device's training has done so
