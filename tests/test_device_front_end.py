@@ -1,5 +1,6 @@
 """The C of the log-mel in integers, compiled for this machine, against its definition in PyTorch."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_equal_settings_make_equal_files_without_floats() -> None:
     assert files == front_end_files(IntegerLogMel(), 32_000)
     for text in files.values():
         assert text.startswith("/* SPDX-License-Identifier: Apache-2.0.")
-        assert not {"float", "double", "malloc", "calloc", "free"} & set(text.replace("(", " ").split())
+        assert not re.search(r"\b(float|double|malloc|calloc|free)\b", text)
 
 
 def test_clips_that_are_too_short_to_be_mirrored_are_refused() -> None:

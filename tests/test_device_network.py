@@ -1,7 +1,9 @@
 """The C of a network of integers, compiled for this machine, against the executor in PyTorch."""
 
+import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,8 +131,21 @@ def test_maps_that_are_alive_together_do_not_overlap() -> None:
     assert needed <= plan.size < sum(sizes.values()) / 3
 
 
+def test_equal_networks_make_equal_files_without_floats() -> None:
+    """Oracle: the text of two calls; the words that a device's code does not have."""
+    network = calibrate(fold(cp_mobile(size="6k")), [torch.randn(1, 1, 40, 33)])
+    files = network_files(network)
+    assert files == network_files(network)
+    for text in files.values():
+        assert text.startswith("/* SPDX-License-Identifier: Apache-2.0.")
+        assert not re.search(r"\b(float|double|malloc|calloc|free)\b", text)
+
+
 def test_what_has_no_kernel_is_refused() -> None:
-    """Oracle: the message, for activations of 16 bits."""
+    """Oracle: the messages, for activations of 16 bits, and for tensors of several devices."""
+    plain = calibrate(fold(cp_mobile(size="6k")), [torch.randn(1, 1, 40, 33)])
+    with pytest.raises(UserError, match=r"tensors of the devices a, b, and C is of one"):
+        network_files(replace(plain, sets={"a": {}, "b": {}}))
     network = calibrate(fold(cp_mobile(size="6k")), [torch.randn(1, 1, 40, 33)], activations=16)
     with pytest.raises(UserError, match=r"16 bits have no kernels on devices: quantize with quantize\.activations=8"):
         network_files(network)

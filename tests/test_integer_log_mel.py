@@ -130,6 +130,7 @@ def test_logarithms_are_those_of_floats() -> None:
         ({"edge_jitter": 1000.0}, "bands in integers are fixed tables: set edge_jitter=0"),
         ({"fft": 3072}, "fft=3072 must be one of 64, 128, 256, 512, 1024, 2048, 4096, 8192"),
         ({"fft": 32, "window": 32}, "fft=32 must be one of"),
+        ({"fft": 64, "window": 2, "mels": 4}, "window=2 is too short: it is 0 everywhere in integers"),
         ({"fft": 2048}, "window=3072 must not be longer than fft=2048"),
         ({"high": 20_000.0}, "must lie between 0 and half of sample_rate=32000"),
     ],

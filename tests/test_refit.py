@@ -34,13 +34,17 @@ def test_as_many_steps_are_trained_as_were_best(keep: str, epochs: int) -> None:
 
 
 def test_one_lucky_epoch_does_not_choose_the_number_of_steps() -> None:
-    """Oracle: by hand: losses that fall to the end, one of them far below the others; of losses without noise the
-    lowest one; and the lowest one of so few epochs that a window is a single one."""
+    """Oracle: by hand: losses that fall to the end, one of them below those after it; of losses without noise the
+    lowest one, also if the first or the last of them is far below; and the lowest one of so few epochs that a window
+    is a single one."""
     falling = [3 - number / 100 for number in range(100)]
     assert best_epoch(falling) == 100
-    assert best_epoch([*falling[:59], falling[59] - 0.5, *falling[60:]]) == 100
-    for lowest in (1, 20, 50, 80, 100):
-        assert best_epoch([(number - lowest) ** 2 for number in range(1, 101)]) == lowest
+    assert best_epoch([*falling[:59], falling[59] - 0.05, *falling[60:]]) == 100
+    for lowest in (20, 50, 80, 100):
+        smooth = [abs(number - lowest) / 100 for number in range(1, 101)]
+        assert best_epoch(smooth) == lowest
+        if lowest == 50:
+            assert best_epoch([-0.3, *smooth[1:]]) == best_epoch([*smooth[:-1], -0.3]) == 50
     assert best_epoch([3, 2, 0, 2, 1, 1]) == 3
 
 
@@ -74,7 +78,8 @@ def rows_of(folder: Path) -> list[dict]:
 def test_the_first_phase_is_a_run_like_any_other(refit: Path, miniature: ClipSet) -> None:
     """Oracle: the same command without refit, byte for byte, with the logits of the teacher's first phase, which was
     not trained on the validation clips; the second phase has no metric of validation, its network was trained on other
-    splits, and for as many epochs as the first one's best, 17 steps of 16 clips, has steps."""
+    splits, and for as many epochs as the first one's best, 17 steps of 16 clips, has steps. Under the name of a network
+    that was trained once nothing is trained."""
     plain = run(
         refit,
         "stage=student",
@@ -96,6 +101,10 @@ def test_the_first_phase_is_a_run_like_any_other(refit: Path, miniature: ClipSet
     assert splits[0] != splits[1]
     fitted = json.loads((second / "run.json").read_text())["settings"].get("fitted", {})
     assert "epochs" not in fitted  # what was chosen is no setting
+    once = run(refit, "stage=student", f"data.root={miniature.root}", "refit=true", "name=plain", *QUICK)
+    assert once.returncode == 1
+    assert "plain holds the result of one training, without refit=true: choose another name" in once.stderr
+    assert not (refit / "runs/student/plain.held_out").exists()
     again = run(refit, "stage=student", f"data.root={miniature.root}", "refit=true", *QUICK)
     assert again.returncode == 0
     assert again.stdout.count("the result is reused") == 2

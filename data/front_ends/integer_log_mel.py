@@ -84,6 +84,8 @@ class IntegerLogMel(nn.Module):
         hann = torch.hann_window(window, periodic=False, dtype=torch.float64)
         before = (fft - window) // 2
         padded = torch.nn.functional.pad((hann * WINDOW_UNIT).round().long(), (before, fft - window - before))
+        if not padded.any():
+            raise UserError(f"window={window} is too short: it is 0 everywhere in integers")
         self.register_buffer("window", padded, persistent=False)
         banks, _ = get_mel_banks(mels, fft, float(sample_rate), low, high, 100.0, -500.0, 1.0)
         weights, bands = (banks.double() * UNIT).round().long().topk(2, dim=0)  # triangles: no bin is in three bands

@@ -57,7 +57,9 @@ class DataModule:
 
     @property
     def with_all_trained(self) -> "DataModule":
-        """The same clips, of which those that are held out are trained on as well."""
+        """The same clips, of which those that are held out are trained on as well; itself if none are."""
+        if not self.clips.has_validation:
+            return self
         clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in self.clips.clips]
         return DataModule(replace(self.clips, clips=clips), self.store, self.responses, self.fingerprint["clips"])
 

@@ -142,7 +142,7 @@ class Settings:
     epochs: Epochs | None = setting("shortens (or lengthens) a recipe; its schedule is scaled along", default=None)
     refit: bool | Literal["auto"] = setting(
         "train twice: the second time on all train clips, for as many steps as were best on those held out; auto: "
-        "unless none are, or they are a fold",
+        "unless data.validation_fraction=0, or data.folds is given",
         choices=(True, False, AUTO),
         default=False,
     )

@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from data.errors import UserError
 from data.files import file_sha256
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import computing
 from experiments.runs.layout import CHECKPOINT, FIRST_PHASE, first_phase_of
 from experiments.runs.lineage import FIRST
-from experiments.runs.reader import read_run
+from experiments.runs.reader import find_record, read_run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, StudentSettings, TeacherSettings
 from experiments.stages.context import layout_of, renamed
@@ -65,14 +66,21 @@ def what_is_trained(
         run: of the stage; is given the command of the first phase.
 
     Raises:
-        UserError: refit=true has no clips to choose the number of steps by; or what the stage raises.
+        UserError: refit=true has no clips to choose the number of steps by; or the folder holds a network that was
+            trained once, found before a first phase is trained; or what the stage raises.
     """
     used = fitted_recipe(settings, stage, recipe, data)
     if not settings.is_refitted:
         return used, data
     data.require_validation(REFIT)
+    folder = layout_of(settings).folder(stage)
+    if (found := find_record(folder)) is not None and FIRST not in found.inputs and not settings.force:
+        raise UserError(
+            f"{folder} holds the result of one training, without refit=true: choose another name=..., give refit=false "
+            "to reuse it, or replace it with force=true"
+        )
     run(renamed(dataclasses.replace(settings, refit=False), FIRST_PHASE))
-    first = first_phase_of(layout_of(settings).folder(stage))
+    first = first_phase_of(folder)
     train, held_out = (len(data.clips.indices(split)) for split in ("train", "validation"))
     log.info("refit on all %d train clips, with as many steps as were best in %s", train + held_out, first)
     return refitted(used, read_run(first).history, train, train + held_out), data.with_all_trained

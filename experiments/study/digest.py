@@ -15,7 +15,8 @@ from experiments.study.cells import Command
 
 DIGITS_OF_DIGEST = 12
 PLACES = ("runs=", "data.root=")  # words that are paths and nothing else
-ASIDE = ("runs", "cache", "name", "force", "tracking", "fabric", "limits")  # settings on which no answer depends
+# Settings on which no answer depends, and the hardware, which is whatever a study's commands find.
+ASIDE = ("runs", "cache", "name", "force", "tracking", "fabric", "limits")
 _FOLDERS = re.compile(r"[^ =,\"\[\]]*/")  # of the paths in other words
 
 

@@ -129,6 +129,10 @@ def data(systems: Sequence[System]) -> Rows:
     def beyond(s: System) -> str:
         return ", ".join(dataset["name"] for dataset in s.meta["system"]["external_datasets"] or []) or DASH
 
+    def held_out(s: System) -> str:
+        share = of("validation_fraction")(s)
+        return f"{share} to choose the steps, then none" if s.lineage.student.settings.get("refit") else share
+
     def unlisted(s: System) -> str:
         return ", ".join(dict.fromkeys(filter(None, map(unlisted_weights, s.lineage.teachers)))) or DASH
 
@@ -137,7 +141,7 @@ def data(systems: Sequence[System]) -> Rows:
         {
             "data set": lambda s: dataset_of(s.lineage.data).title,
             "train subset (%)": of("subset"),
-            "share of locations held out": of("validation_fraction"),
+            "share of locations held out": held_out,
             "beyond it": beyond,
             f"weights not on the task's list of {YEAR}": unlisted,
             "augmentation": lambda s: ", ".join(augmentations(s.lineage)) or DASH,

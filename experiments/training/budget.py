@@ -100,13 +100,13 @@ def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, al
 
 
 def best_epoch(losses: Sequence[float]) -> int:
-    """The epoch, from 1, around which the losses are lowest: their mean over a window of WINDOW of all epochs, smaller
-    near both ends, so that it is even about its epoch. At high learning rates the losses of single epochs differ by
-    more than the trend does in many, and the lowest of them would end most trainings before the rate has fallen."""
+    """The epoch, from 1, around which the losses are lowest: their mean over a window of WINDOW of all epochs; the last
+    epoch, if that is the last window's. At high learning rates the losses of single epochs differ by more than the
+    trend does in many, and the lowest of them would end most trainings before the rate has fallen."""
     half = int(WINDOW * len(losses)) // 2
-    reach = [min(half, epoch, len(losses) - 1 - epoch) for epoch in range(len(losses))]
-    means = [np.mean(losses[epoch - by : epoch + by + 1]) for epoch, by in enumerate(reach)]
-    return 1 + int(np.argmin(means))
+    means = np.convolve(losses, np.ones(2 * half + 1), "valid")
+    lowest = int(means.argmin())
+    return len(losses) if lowest == len(means) - 1 else lowest + half + 1
 
 
 def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: bool = False) -> int:

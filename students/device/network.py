@@ -27,7 +27,8 @@ HEADER = """#ifndef SCENELET_NETWORK_H
 #define SCENELET_CLASSES {classes}
 #define SCENELET_LAYERS {layers}
 
-extern int8_t scenelet_arena[SCENELET_ARENA];
+extern int32_t scenelet_words[SCENELET_ARENA / 4]; /* aligned to whole words */
+#define scenelet_arena ((int8_t *)scenelet_words)
 
 /* Where the map of each layer begins, and how many integers it has. */
 extern const int32_t scenelet_places[SCENELET_LAYERS], scenelet_sizes[SCENELET_LAYERS];
@@ -43,8 +44,13 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
     """The C files of a network.
 
     Raises:
-        UserError: its activations have 16 bits, for which there are no kernels.
+        UserError: its activations have 16 bits, for which there are no kernels; or it has tensors of several devices.
     """
+    if network.sets:
+        raise UserError(
+            f"the network has tensors of the devices {', '.join(network.sets)}, and C is of one: take "
+            "network.of_device(NAME), with any other name for the general one"
+        )
     if any(quantity.bits != 8 for quantity in network.quantities.values()):
         raise UserError("activations of 16 bits have no kernels on devices: quantize with quantize.activations=8")
     plan = planned(network)
@@ -56,7 +62,7 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
     names = [layer.name for layer in network.layers]
     source = [
         '#include "scenelet_network.h"\n\n#include "scenelet_kernels.h"\n',
-        "int8_t scenelet_arena[SCENELET_ARENA];\n",
+        "int32_t scenelet_words[SCENELET_ARENA / 4];\n",
         *table("int32_t", "scenelet_places", [plan.offsets[name] for name in names]),
         *table("int32_t", "scenelet_sizes", [int(np.prod(network.quantities[name].shape)) for name in names]),
         *constants,

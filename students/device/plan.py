@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
 
-ALIGNMENT = 4  # bytes: a word of the processor
+ALIGNMENT = 4  # bytes: a word of the processor, on which the block begins
 
 
 @dataclass(frozen=True)
