@@ -101,7 +101,8 @@ def test_the_first_phase_is_a_run_like_any_other(refit: Path, miniature: ClipSet
     assert splits[0] != splits[1]
     fitted = json.loads((second / "run.json").read_text())["settings"].get("fitted", {})
     assert "epochs" not in fitted  # what was chosen is no setting
-    once = run(refit, "stage=student", f"data.root={miniature.root}", "refit=true", "name=plain", *QUICK)
+    own = "logits=runs/teacher/default/logits.h5"
+    once = run(refit, "stage=student", f"data.root={miniature.root}", "refit=true", "name=plain", own, *QUICK)
     assert once.returncode == 1
     assert "plain holds the result of one training, without refit=true: choose another name" in once.stderr
     assert not (refit / "runs/student/plain.held_out").exists()
