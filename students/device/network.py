@@ -11,7 +11,14 @@ import numpy as np
 from data.errors import UserError
 from students.device.c_text import LICENCE, table
 from students.device.plan import Plan, planned
-from students.quantize.integer import ADD_LEFT_SHIFT, IntegerNetwork, Quantity, Weights, fixed_point
+from students.quantize.integer import (
+    IntegerNetwork,
+    Quantity,
+    Weights,
+    addition_factors,
+    convolution_factors,
+    lowest,
+)
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
 
@@ -89,7 +96,7 @@ def _layer(network: IntegerNetwork, layer: Layer, name: str, plan: Plan) -> tupl
     read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
     places = [f"scenelet_arena + {plan.offsets[each]}" for each in (*layer.inputs, layer.name)]
     if layer.kind == ADD:
-        lines = _addition(name, [network.quantities[each] for each in layer.inputs], wanted, layer.relu)
+        lines = _addition(name, layer, [network.quantities[each] for each in layer.inputs], wanted)
         return lines, f"scenelet_add(&{name}, {', '.join(places)});"
     window = _window(layer, read, wanted)
     if layer.kind != CONVOLUTION:
@@ -103,9 +110,8 @@ def _layer(network: IntegerNetwork, layer: Layer, name: str, plan: Plan) -> tupl
 
 def _window(layer: Layer, read: Quantity, wanted: Quantity) -> str:
     kernel = read.shape[1:] if layer.kind == GLOBAL_MEAN else layer.kernel
-    low = max(wanted.zero_point, wanted.low) if layer.relu else wanted.low
     numbers = [*read.shape[1:], read.shape[0], *wanted.shape[1:], wanted.shape[0], *kernel, *layer.stride]
-    numbers += [*layer.padding, read.zero_point, wanted.zero_point, low, wanted.high]
+    numbers += [*layer.padding, read.zero_point, wanted.zero_point, lowest(layer, wanted), wanted.high]
     return "{" + ", ".join(map(str, numbers)) + "}"
 
 
@@ -114,7 +120,7 @@ def _convolution(
 ) -> list[str]:
     ordered = weights.weight.transpose((1, 2, 3, 0) if by_channel else (0, 2, 3, 1))
     values = np.frombuffer(packed(ordered), np.int8) if weights.bits == 4 else ordered.flatten()
-    factors = [_factor(read.scale, wanted.scale, float(scale)) for scale in weights.scale]
+    factors = convolution_factors(weights, read, wanted)
     numbers = ", ".join([f"{name}_weights", f"{name}_biases", f"{name}_mantissas", f"{name}_exponents"])
     return [
         *table("int8_t", f"{name}_weights", values.tolist(), static=True),
@@ -126,17 +132,10 @@ def _convolution(
     ]
 
 
-def _factor(read: float, wanted: float, scale: float) -> tuple[int, int]:
-    return fixed_point(float(np.float32(read)) * scale / float(np.float32(wanted)))
-
-
-def _addition(name: str, read: list[Quantity], wanted: Quantity, relu: bool) -> list[str]:
-    scales = [float(np.float32(each.scale)) for each in read]
-    twice, left = 2 * max(scales), ADD_LEFT_SHIFT[wanted.bits]
-    first, second = (fixed_point(scale / twice) for scale in scales)
-    out = fixed_point(twice / ((1 << left) * float(np.float32(wanted.scale))))
-    low = max(wanted.zero_point, wanted.low) if relu else wanted.low
+def _addition(name: str, layer: Layer, read: list[Quantity], wanted: Quantity) -> list[str]:
+    first, second, out = addition_factors(read[0], read[1], wanted)
     zeros = f"{{{read[0].zero_point}, {read[1].zero_point}}}"
     mantissas, exponents = (f"{{{first[part]}, {second[part]}}}" for part in range(2))
-    numbers = [int(np.prod(wanted.shape)), zeros, mantissas, exponents, wanted.zero_point, *out, low, wanted.high]
+    count, low = int(np.prod(wanted.shape)), lowest(layer, wanted)
+    numbers = [count, zeros, mantissas, exponents, wanted.zero_point, *out, low, wanted.high]
     return [f"static const scenelet_addition {name} = {{{', '.join(map(str, numbers))}}};", ""]

@@ -118,8 +118,7 @@ class IntegerNetwork:
                 y = layer.pooled(inputs[0].float())
             else:
                 y = _average(inputs[0].long(), layer, read[0])
-            low = wanted.zero_point if layer.relu else wanted.low
-            tensors[layer.name] = y.clamp_(max(low, wanted.low), wanted.high).to(wanted.dtype)
+            tensors[layer.name] = y.clamp_(lowest(layer, wanted), wanted.high).to(wanted.dtype)
         return tensors[self.layers[-1].name].flatten(1)
 
 
@@ -139,6 +138,25 @@ def fixed_point(multiplier: float) -> tuple[int, int]:
     if mantissa == 2**31:
         mantissa, exponent = mantissa // 2, exponent + 1
     return (0, 0) if exponent < -31 else (mantissa, exponent)
+
+
+def lowest(layer: Layer, wanted: Quantity) -> int:
+    """The lowest integer that a layer writes: with a ReLU the one that stands for 0."""
+    return max(wanted.zero_point, wanted.low) if layer.relu else wanted.low
+
+
+def convolution_factors(weights: Weights, read: Quantity, wanted: Quantity) -> list[tuple[int, int]]:
+    """By what the sums of each output channel are rescaled, see fixed_point."""
+    return [
+        fixed_point(float(np.float32(read.scale)) * float(s) / float(np.float32(wanted.scale))) for s in weights.scale
+    ]
+
+
+def addition_factors(first: Quantity, second: Quantity, wanted: Quantity) -> tuple[tuple[int, int], ...]:
+    """By what both summands, shifted left by ADD_LEFT_SHIFT, and then their sum are rescaled, see fixed_point."""
+    scale_a, scale_b, scale = (float(np.float32(q.scale)) for q in (first, second, wanted))
+    twice, left = 2 * max(scale_a, scale_b), ADD_LEFT_SHIFT[wanted.bits]
+    return tuple(map(fixed_point, (scale_a / twice, scale_b / twice, twice / ((1 << left) * scale))))
 
 
 def rescale(x: torch.Tensor, mantissa: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
@@ -176,25 +194,22 @@ def _convolve(x: torch.Tensor, layer: Layer, weights: Weights, read: Quantity, w
     weight = torch.from_numpy(weights.weight).to(x.device, dtype, memory_format=torch.channels_last)
     sums = F.conv2d(centred, weight, None, layer.stride, layer.padding, groups=layer.groups).long()
     sums += torch.from_numpy(weights.bias).to(x.device)[:, None, None]
-    factors = [
-        fixed_point(float(np.float32(read.scale)) * float(s) / float(np.float32(wanted.scale))) for s in weights.scale
-    ]
-    mantissa, exponent = (torch.tensor(column, device=x.device)[:, None, None] for column in zip(*factors, strict=True))
+    factors = zip(*convolution_factors(weights, read, wanted), strict=True)
+    mantissa, exponent = (torch.tensor(column, device=x.device)[:, None, None] for column in factors)
     scaled = rescale if read.bits == 8 else rescale_once
     return scaled(sums, mantissa, exponent).add_(wanted.zero_point)
 
 
 def _add(a: torch.Tensor, b: torch.Tensor, read_a: Quantity, read_b: Quantity, wanted: Quantity) -> torch.Tensor:
-    scale_a, scale_b, scale = (float(np.float32(q.scale)) for q in (read_a, read_b, wanted))
-    twice, left = 2 * max(scale_a, scale_b), ADD_LEFT_SHIFT[wanted.bits]
+    left, (factor_a, factor_b, factor) = ADD_LEFT_SHIFT[wanted.bits], addition_factors(read_a, read_b, wanted)
 
-    def scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
-        mantissa, exponent = (torch.tensor(value, device=x.device) for value in fixed_point(factor))
+    def scaled(x: torch.Tensor, factor: tuple[int, int]) -> torch.Tensor:
+        mantissa, exponent = (torch.tensor(value, device=x.device) for value in factor)
         return rescale(x, mantissa, exponent)
 
-    total = scaled((a - read_a.zero_point) << left, scale_a / twice)
-    total = total + scaled((b - read_b.zero_point) << left, scale_b / twice)
-    return scaled(total, twice / ((1 << left) * scale)) + wanted.zero_point
+    total = scaled((a - read_a.zero_point) << left, factor_a)
+    total = total + scaled((b - read_b.zero_point) << left, factor_b)
+    return scaled(total, factor) + wanted.zero_point
 
 
 def _average(x: torch.Tensor, layer: Layer, read: Quantity) -> torch.Tensor:
