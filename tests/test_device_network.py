@@ -1,7 +1,6 @@
 """The C of a network of integers, compiled for this machine, against the executor in PyTorch."""
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from c_code import compiled
 from conftest import randomise_norms
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,19 +40,13 @@ int main(void)
     return 0;
 }
 """
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O1", "-fsanitize=address,undefined")
-
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 
 def maps_in_c(network: IntegerNetwork, q: torch.Tensor, folder: Path) -> list[dict[str, np.ndarray]]:
     """The map of each layer (C, H, W), by name, of each of the clips."""
     count = q[0].numel()
-    for name, text in {**network_files(network), "main.c": f"#define INPUTS {count}\n{MAIN}"}.items():
-        (folder / name).write_text(text)
-    sources = sorted(str(path) for path in folder.glob("*.c"))
-    subprocess.run(["gcc", *STRICT, *sources, "-o", str(folder / "program")], check=True)
-    done = subprocess.run([folder / "program"], input=q.numpy().tobytes(), capture_output=True, check=True)
+    program = compiled({**network_files(network), "main.c": f"#define INPUTS {count}\n{MAIN}"}, folder)
+    done = subprocess.run([program], input=q.numpy().tobytes(), capture_output=True, check=True)
     rest, found = np.frombuffer(done.stdout, np.int8), []
     for _ in q:
         maps = {}
