@@ -10,4 +10,5 @@ tflite, buffers, tflite_float, export, nibbles: write it as a TFLite file, of in
 graph_checks: check that what any TFLite file says, as data/flatbuffer.py opens it, fits together.
 read, metadata, comparison, network_checks: read one of ours back into an integer network, and check every number of it.
 runtime: run a TFLite file.
+answer: make calibrated probabilities of its integer logits, and answers of these.
 """
