@@ -18,44 +18,52 @@ from data.errors import UserError
 from students.baseline import baseline
 from students.cp_mobile import cp_mobile
 from students.device.network import network_files
-from students.device.plan import planned
+from students.device.plan import planned, rows_read
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
 
-# Reads clips, computes them layer by layer, and writes the map of each layer.
+# Reads clips, computes them row by row, and writes the number of the layer and the row.
 MAIN = """
 #include <stdio.h>
 #include "scenelet_network.h"
+static int8_t input[SCENELET_INPUT];
+static scenelet_network network;
 int main(void)
 {
-    int32_t layer;
-    while (fread(scenelet_arena + SCENELET_INPUT, 1, INPUTS, stdin) == INPUTS) {
-        for (layer = 0; layer < SCENELET_LAYERS; layer++) {
-            scenelet_compute_layer(layer);
-            fwrite(scenelet_arena + scenelet_places[layer], 1, (unsigned)scenelet_sizes[layer], stdout);
+    int32_t i;
+    for (;;) {
+        scenelet_network_clear(input);
+        for (i = 0; i < SCENELET_INPUT_BANDS; i++) {
+            if (!fread(input + i * SCENELET_INPUT_ROW + SCENELET_INPUT_BEFORE, SCENELET_INPUT_FRAMES, 1, stdin)) {
+                return i != 0;
+            }
+        }
+        scenelet_network_begin(&network);
+        for (i = 0; i < SCENELET_STEPS; i++) {
+            int32_t layer = scenelet_network_step(&network, input);
+            fputc(layer, stdout);
+            fwrite(scenelet_network_row(&network, layer), 1, (unsigned)scenelet_maps[layer + 1].values, stdout);
         }
     }
-    return 0;
 }
 """
 
 
 def maps_in_c(network: IntegerNetwork, q: torch.Tensor, folder: Path) -> list[dict[str, np.ndarray]]:
-    """The map of each layer (C, H, W), by name, of each of the clips."""
-    count = q[0].numel()
-    program = compiled({**network_files(network), "main.c": f"#define INPUTS {count}\n{MAIN}"}, folder)
+    """The rows of each layer (C, rows, W), by name, of each of the clips."""
+    program = compiled({**network_files(network), "main.c": MAIN}, folder)
     done = subprocess.run([program], input=q.numpy().tobytes(), capture_output=True, check=True)
     rest, found = np.frombuffer(done.stdout, np.int8), []
     for _ in q:
-        maps = {}
-        for layer in network.layers:
-            channels, height, width = network.quantities[layer.name].shape
-            size = channels * height * width
-            maps[layer.name] = rest[:size].reshape(height, width, channels).transpose(2, 0, 1)
-            rest = rest[size:]
-        found.append(maps)
+        rows: dict[str, list[np.ndarray]] = {layer.name: [] for layer in network.layers}
+        for _ in planned(network).steps:
+            name = network.layers[rest[0]].name
+            channels, _, width = network.quantities[name].shape
+            rows[name].append(rest[1 : 1 + width * channels].reshape(width, channels).T)
+            rest = rest[1 + width * channels :]
+        found.append({name: np.stack(values, 1) for name, values in rows.items()})
     assert not len(rest)
     return found
 
@@ -66,7 +74,7 @@ def require_equal_maps(network: IntegerNetwork, spectrograms: torch.Tensor, fold
     network.run(q, expected)
     for clip, maps in enumerate(maps_in_c(network, q, folder)):
         for name, values in maps.items():
-            np.testing.assert_array_equal(values, expected[name][clip].numpy(), err_msg=name)
+            np.testing.assert_array_equal(values, expected[name][clip, :, : values.shape[1]].numpy(), err_msg=name)
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,21 +116,29 @@ def test_pools_and_dense_layers_are_those_of_the_executor(build, size: tuple[int
     require_equal_maps(calibrate(fold(network, (1, 1, *size)), [spectrograms]), spectrograms, tmp_path)
 
 
-def test_maps_that_are_alive_together_do_not_overlap() -> None:
-    """Oracle: each pair of maps by hand: one is written before the other is last read, and the bytes of both; the block
-    is at least as large as the maps that a step reads and writes, and smaller than all maps together."""
+def test_every_row_is_there_as_long_as_it_is_read() -> None:
+    """Oracle: a simulation that writes down which row of which map each byte holds: what a step reads is there, and the
+    last map is whole at the end. By hand: of a window of three rows three are kept, and one of what is read at once."""
     network = calibrate(fold(randomise_norms(cp_mobile(size="12k"))), [torch.randn(1, 1, 256, 64)])
-    plan, sizes = planned(network), {name: int(np.prod(q.shape)) for name, q in network.quantities.items()}
-    first = {INPUT: -1} | {layer.name: step for step, layer in enumerate(network.layers)}
-    last = dict(first)
-    for step, layer in enumerate(network.layers):
-        last |= dict.fromkeys(layer.inputs, step)
-    for a in sizes:
-        for b in sizes:
-            if a != b and first[a] <= last[b] and first[b] <= last[a]:
-                assert plan.offsets[a] + sizes[a] <= plan.offsets[b] or plan.offsets[b] + sizes[b] <= plan.offsets[a]
-    needed = max(sizes[layer.name] + sum(sizes[name] for name in layer.inputs) for layer in network.layers)
-    assert needed <= plan.size < sum(sizes.values()) / 3
+    plan, done = planned(network), {layer.name: 0 for layer in network.layers}
+    holds: list[tuple[str, int] | None] = [None] * plan.size
+
+    def place(name: str, row: int) -> slice:
+        start = plan.maps[name].offset + row % plan.maps[name].rows * plan.maps[name].row
+        return slice(start, start + plan.maps[name].row)
+
+    for number in plan.steps:
+        layer = network.layers[number]
+        for row in rows_read(network, layer, done[layer.name]):
+            for name in layer.inputs:
+                if name != INPUT:
+                    assert set(holds[place(name, row)]) == {(name, row)}
+        written = place(layer.name, done[layer.name])
+        holds[written] = [(layer.name, done[layer.name])] * plan.maps[layer.name].row
+        done[layer.name] += 1
+    assert done == {layer.name: network.quantities[layer.name].shape[1] for layer in network.layers}
+    assert [plan.maps[name].rows for name in ("2_path_0_0", "2_path_1_0")] == [3, 1]
+    assert plan.maps["2_path_0_0"].row == (16 + 2) * 32
 
 
 def test_equal_networks_make_equal_files_without_floats() -> None:

@@ -6,12 +6,12 @@ LICENCE = "/* SPDX-License-Identifier: Apache-2.0. Written by scenelet. */\n"
 PER_LINE = 16
 
 
-def table(kind: str, name: str, values: Sequence[int], *, static: bool = False) -> list[str]:
+def table(kind: str, name: str, values: Sequence[int | str], *, static: bool = False) -> list[str]:
     """A constant array, line by line."""
     scope = "static " if static else ""
     return [f"{scope}const {kind} {name}[{len(values)}] = {{", *_rows(values), "};", ""]
 
 
-def _rows(values: Sequence[int]) -> Iterable[str]:
+def _rows(values: Sequence[int | str]) -> Iterable[str]:
     for start in range(0, len(values), PER_LINE):
         yield "    " + " ".join(f"{value}," for value in values[start : start + PER_LINE])

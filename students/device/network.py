@@ -1,57 +1,40 @@
-"""The C of a network of integers: the kernels of templates/, its constants, and one call a layer.
+"""The C of a network of integers: the kernels of templates/, and the tables of one network.
 
-Conventions: files are name -> text, the same text for the same network. Maps lie (height, width, channels) in one block
-of memory, where plan.py puts them; the C equals students/quantize/integer.py in every bit of every layer.
+Conventions: files are name -> text, the same text for the same network. Maps are computed row by row in the order of
+plan.py, rows lie (width, channels); the C equals students/quantize/integer.py in every bit of every row.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
-
-import numpy as np
 
 from data.errors import UserError
 from students.device.c_text import LICENCE, table
-from students.device.plan import Plan, planned
-from students.quantize.integer import (
-    IntegerNetwork,
-    Quantity,
-    Weights,
-    addition_factors,
-    convolution_factors,
-    lowest,
+from students.device.convolution import MOST_CHANNELS, Numbers, addition_numbers, convolution_numbers
+from students.device.plan import Map, Plan, kernel_of, planned
+from students.quantize.integer import IntegerNetwork, lowest
+from students.quantize.layers import ADD, CONVOLUTION, INPUT, MAX_POOL, Layer
+
+TEMPLATES = (
+    "scenelet_kernels.c",
+    "scenelet_kernels.h",
+    "scenelet_cortex_m.h",
+    "scenelet_network.c",
+    "scenelet_network.h",
 )
-from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
-from students.quantize.nibbles import packed
-
-TEMPLATES = ("scenelet_kernels.c", "scenelet_kernels.h")
-HEADER = """#ifndef SCENELET_NETWORK_H
-#define SCENELET_NETWORK_H
-
-#include <stdint.h>
-
-#define SCENELET_ARENA {size} /* bytes in which all maps lie */
-#define SCENELET_INPUT {input} /* where that of the input begins, {inputs} integers: (bands, frames) */
-#define SCENELET_OUTPUT {output} /* where the logits begin */
-#define SCENELET_CLASSES {classes}
-#define SCENELET_LAYERS {layers}
-
-extern int32_t scenelet_words[SCENELET_ARENA / 4]; /* aligned to whole words */
-#define scenelet_arena ((int8_t *)scenelet_words)
-
-/* Where the map of each layer begins, and how many integers it has. */
-extern const int32_t scenelet_places[SCENELET_LAYERS], scenelet_sizes[SCENELET_LAYERS];
-
-/* Compute one layer; all of them in turn make logits of the input, which is overwritten. */
-void scenelet_compute_layer(int32_t layer);
-
-#endif
-"""
+TABLES = "scenelet_network_tables"
+SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
+SPREAD = {8: 16, 4: 32}  # bytes of the windows of two pixels that weights of so many bits take at a time
+MOST_SPREAD = 4095  # bytes, which one instruction subtracts
+PIXELS = 2  # whose windows are spread out side by side
 
 
 def network_files(network: IntegerNetwork) -> dict[str, str]:
     """The C files of a network.
 
     Raises:
-        UserError: its activations have 16 bits, for which there are no kernels; or it has tensors of several devices.
+        UserError: its activations have 16 bits, for which there are no kernels; or it has tensors of several devices;
+            or numbers that 32 bits do not hold.
     """
     if network.sets:
         raise UserError(
@@ -61,81 +44,151 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
     if any(quantity.bits != 8 for quantity in network.quantities.values()):
         raise UserError("activations of 16 bits have no kernels on devices: quantize with quantize.activations=8")
     plan = planned(network)
-    constants, calls = [], []
-    for number, layer in enumerate(network.layers):
-        lines, call = _layer(network, layer, f"layer_{number}", plan)
-        constants += lines
-        calls.append(f"    case {number}:\n        {call}\n        break;")
-    names = [layer.name for layer in network.layers]
-    source = [
-        '#include "scenelet_network.h"\n\n#include "scenelet_kernels.h"\n',
-        "int32_t scenelet_words[SCENELET_ARENA / 4];\n",
-        *table("int32_t", "scenelet_places", [plan.offsets[name] for name in names]),
-        *table("int32_t", "scenelet_sizes", [int(np.prod(network.quantities[name].shape)) for name in names]),
-        *constants,
-        "void scenelet_compute_layer(int32_t layer)\n{\n    switch (layer) {",
-        *calls,
-        "    }\n}\n",
-    ]
-    header = HEADER.format(
-        size=plan.size,
-        input=plan.offsets[INPUT],
-        inputs=int(np.prod(network.quantities[INPUT].shape)),
-        output=plan.offsets[names[-1]],
-        classes=network.output.shape[0],
-        layers=len(names),
-    )
     templates = files(__package__) / "templates"
     found = {name: (templates / name).read_text() for name in TEMPLATES}
-    found |= {"scenelet_network.h": header, "scenelet_network.c": "\n".join(source)}
+    found |= {f"{TABLES}.h": _header(network, plan), f"{TABLES}.c": _source(network, plan)}
     return {name: LICENCE + text for name, text in found.items()}
 
 
-def _layer(network: IntegerNetwork, layer: Layer, name: str, plan: Plan) -> tuple[list[str], str]:
-    """A layer's constants, line by line, and the call that computes it."""
-    read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
-    places = [f"scenelet_arena + {plan.offsets[each]}" for each in (*layer.inputs, layer.name)]
+def _header(network: IntegerNetwork, plan: Plan) -> str:
+    kernels = [kernel_of(network, layer) for layer in network.layers]
+    sizes = {
+        "LAYERS": len(network.layers),
+        "CLASSES": network.output.shape[0],
+        "STEPS": len(plan.steps),
+        "MAPS": plan.size + 4,  # a word may be read up to three bytes beyond its row
+        "STRIP": _strip(network),
+        "WINDOW_ROWS": max(2, *(height for height, _ in kernels)),
+        "INPUT": plan.maps[INPUT].size + 4,
+        "INPUT_ROW": plan.maps[INPUT].row,
+        "INPUT_BEFORE": plan.maps[INPUT].before,
+        "INPUT_BANDS": network.quantities[INPUT].shape[1],
+        "INPUT_FRAMES": network.quantities[INPUT].shape[2],
+    }
+    guard = f"{TABLES.upper()}_H"
+    lines = [f"#ifndef {guard}", f"#define {guard}", "", '#include "scenelet_kernels.h"', ""]
+    lines += [f"#define SCENELET_{name} {value}" for name, value in sizes.items()]
+    lines += ["", "extern const scenelet_map scenelet_maps[SCENELET_LAYERS + 1]; /* of the input, and of each layer */"]
+    lines += ["extern const scenelet_layer scenelet_layers[SCENELET_LAYERS];"]
+    return "\n".join([*lines, "extern const uint8_t scenelet_steps[SCENELET_STEPS];", "", "#endif", ""])
+
+
+def _strip(network: IntegerNetwork) -> int:
+    """Integers of the windows of two pixels, of the largest convolution of all channels."""
+    dense = [layer for layer in network.layers if layer.kind == CONVOLUTION and layer.groups == 1]
+    return PIXELS * 4 * (max([_groups(network, layer) for layer in dense], default=0) + 1)
+
+
+def _groups(network: IntegerNetwork, layer: Layer) -> int:
+    """Groups of four values of a window, each row of which is filled up to whole ones."""
+    channels, (height, width) = network.quantities[layer.inputs[0]].shape[0], layer.kernel
+    return height * -(-channels * width // 4)
+
+
+def _source(network: IntegerNetwork, plan: Plan) -> str:
+    names = [INPUT, *(layer.name for layer in network.layers)]
+    constants, layers, assembly = [], [], {}
+    for number, layer in enumerate(network.layers):
+        numbers, inputs = _numbers(network, layer)
+        if numbers.words:
+            constants += table("uint32_t", f"layer_{number}", [f"{word}u" for word in numbers.words], static=True)
+        pairs, four = _pairs(network, layer, numbers), _four(network, layer, numbers)
+        for kind, which in (("PAIRS", pairs), ("FOUR", four)):
+            if which:
+                assembly[f"SCENELET_DEFINE_{kind}{which}"] = None
+        fields = [
+            _kernel(layer),
+            f"SCENELET_PAIRS{pairs}" if pairs else "0",
+            f"SCENELET_FOUR{four}" if four else "0",
+            f"layer_{number}" if numbers.words else "0",
+            f"{{{names.index(inputs[0])}, {names.index(inputs[-1])}}}",
+            *map(str, _geometry(network, replace(layer, inputs=inputs), plan, numbers)),
+        ]
+        layers.append(f"    {{{', '.join(fields)}}},")
+    blanks = _blanks(network, plan)
+    for zero, size in blanks.items():
+        constants += table("int8_t", _blank(zero), [zero] * size, static=True)
+    maps = [f"    {_map(network, name, plan.maps[name], blanks)}," for name in names]
+    return "\n".join(
+        [
+            f'#include "{TABLES}.h"\n\n#include "scenelet_cortex_m.h"\n',
+            *assembly,
+            "",
+            *constants,
+            *("const scenelet_map scenelet_maps[SCENELET_LAYERS + 1] = {", *maps, "};", ""),
+            *("const scenelet_layer scenelet_layers[SCENELET_LAYERS] = {", *layers, "};", ""),
+            *table("uint8_t", "scenelet_steps", plan.steps),
+        ]
+    )
+
+
+def _numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str, ...]]:
+    """The numbers of a layer, and its inputs in the order in which its kernel takes them."""
+    if layer.kind == CONVOLUTION:
+        return convolution_numbers(network, layer), layer.inputs
     if layer.kind == ADD:
-        lines = _addition(name, layer, [network.quantities[each] for each in layer.inputs], wanted)
-        return lines, f"scenelet_add(&{name}, {', '.join(places)});"
-    window = _window(layer, read, wanted)
-    if layer.kind != CONVOLUTION:
-        kernel = "maximum" if layer.kind == MAX_POOL else "average"
-        lines = [f"static const scenelet_window {name} = {window};", ""]
-        return lines, f"scenelet_{kernel}(&{name}, {', '.join(places)});"
-    lines = _convolution(name, network.weights[layer.name], window, read, wanted, by_channel=layer.groups > 1)
-    kernel = "convolve_by_channel" if layer.groups > 1 else "convolve"
-    return lines, f"scenelet_{kernel}(&{name}, {', '.join(places)});"
+        numbers, order = addition_numbers(network, layer)
+        return numbers, tuple(layer.inputs[number] for number in order)
+    return Numbers([], 8, shifts=False, is_fast=False), layer.inputs
 
 
-def _window(layer: Layer, read: Quantity, wanted: Quantity) -> str:
-    kernel = read.shape[1:] if layer.kind == GLOBAL_MEAN else layer.kernel
-    numbers = [*read.shape[1:], read.shape[0], *wanted.shape[1:], wanted.shape[0], *kernel, *layer.stride]
-    numbers += [*layer.padding, read.zero_point, wanted.zero_point, lowest(layer, wanted), wanted.high]
-    return "{" + ", ".join(map(str, numbers)) + "}"
+def _kernel(layer: Layer) -> str:
+    if layer.kind == CONVOLUTION:
+        return "scenelet_convolve_by_channel" if layer.groups > 1 else "scenelet_convolve"
+    return {ADD: "scenelet_add", MAX_POOL: "scenelet_maximum"}.get(layer.kind, "scenelet_average")
 
 
-def _convolution(
-    name: str, weights: Weights, window: str, read: Quantity, wanted: Quantity, *, by_channel: bool
-) -> list[str]:
-    ordered = weights.weight.transpose((1, 2, 3, 0) if by_channel else (0, 2, 3, 1))
-    values = np.frombuffer(packed(ordered), np.int8) if weights.bits == 4 else ordered.flatten()
-    factors = convolution_factors(weights, read, wanted)
-    numbers = ", ".join([f"{name}_weights", f"{name}_biases", f"{name}_mantissas", f"{name}_exponents"])
-    return [
-        *table("int8_t", f"{name}_weights", values.tolist(), static=True),
-        *table("int32_t", f"{name}_biases", weights.bias.tolist(), static=True),
-        *table("int32_t", f"{name}_mantissas", [mantissa for mantissa, _ in factors], static=True),
-        *table("int8_t", f"{name}_exponents", [exponent for _, exponent in factors], static=True),
-        f"static const scenelet_convolution {name} = {{{window}, {numbers}, {weights.bits}}};",
-        "",
-    ]
+def _pairs(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:
+    """Which assembly computes a dense convolution, as arguments of its macro; or nothing."""
+    if layer.kind != CONVOLUTION or layer.groups > 1 or not numbers.is_fast:
+        return ""
+    groups = _groups(network, layer)
+    times = groups if numbers.bits == 8 else -(-groups // 2)
+    if times * SPREAD[numbers.bits] > MOST_SPREAD:
+        return ""
+    return f"({numbers.bits}, {times}, {'SHIFT' if numbers.shifts else 'ROUND'})"
 
 
-def _addition(name: str, layer: Layer, read: list[Quantity], wanted: Quantity) -> list[str]:
-    first, second, out = addition_factors(read[0], read[1], wanted)
-    zeros = f"{{{read[0].zero_point}, {read[1].zero_point}}}"
-    mantissas, exponents = (f"{{{first[part]}, {second[part]}}}" for part in range(2))
-    count, low = int(np.prod(wanted.shape)), lowest(layer, wanted)
-    numbers = [count, zeros, mantissas, exponents, wanted.zero_point, *out, low, wanted.high]
-    return [f"static const scenelet_addition {name} = {{{', '.join(map(str, numbers))}}};", ""]
+def _four(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:
+    """Which assembly computes a convolution channel by channel; or nothing."""
+    channels, stride = network.quantities[layer.name].shape[0], layer.stride[1]
+    fits = channels % 4 == 0 and channels <= MOST_CHANNELS and layer.kernel == SQUARE and stride in (1, 2)
+    if layer.kind != CONVOLUTION or layer.groups == 1 or not (numbers.is_fast and fits):
+        return ""
+    return f"({channels}, {stride}, {'SHIFT' if numbers.shifts else 'ROUND'})"
+
+
+def _geometry(network: IntegerNetwork, layer: Layer, plan: Plan, numbers: Numbers) -> list[int]:
+    """The fields of a layer from `bits` on."""
+    read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
+    before = [plan.maps[name].before for name in layer.inputs]
+    height, width = kernel_of(network, layer)
+    start, step = before[0] - layer.padding[1] * read.shape[0], layer.stride[1] * read.shape[0]
+    if layer.kind == ADD:
+        start, step = before
+    low = lowest(layer, wanted)
+    found = [numbers.bits, int(numbers.shifts), low, height, width, layer.stride[0], layer.padding[0], start, step]
+    return [*found, width * read.shape[0], wanted.shape[2], wanted.shape[0]]
+
+
+def _blanks(network: IntegerNetwork, plan: Plan) -> dict[int, int]:
+    """Zero point -> bytes of the longest row of padding that is read with it."""
+    found: dict[int, int] = {}
+    for layer in network.layers:
+        (name, *_), (height, _) = layer.inputs, kernel_of(network, layer)
+        rows, (_, had, _) = network.quantities[layer.name].shape[1], network.quantities[name].shape
+        if layer.kind != ADD and (layer.padding[0] or (rows - 1) * layer.stride[0] + height > had):
+            zero = network.quantities[name].zero_point
+            found[zero] = max(found.get(zero, 0), plan.maps[name].row + 4)
+    return found
+
+
+def _blank(zero: int) -> str:
+    return f"blank_{zero}".replace("-", "minus_")
+
+
+def _map(network: IntegerNetwork, name: str, lies: Map, blanks: Mapping[int, int]) -> str:
+    quantity = network.quantities[name]
+    blank = _blank(quantity.zero_point) if quantity.zero_point in blanks else "0"
+    numbers = [lies.offset, lies.rows, lies.row, lies.before, lies.values, lies.after, quantity.shape[1]]
+    return f"{{{', '.join(map(str, [*numbers, quantity.zero_point]))}, {blank}}}"

@@ -1,51 +1,140 @@
-"""Where the tensors of a network lie in one block of memory while it runs.
+"""In which order the rows of a network's maps are computed, and where they lie in memory.
 
-Conventions: step i writes the tensor of layer i and reads earlier ones; a tensor is alive from the step that writes it
-to the last one that reads it, the input from before the first step. Offsets and sizes are in bytes.
+Conventions: a map is written and read row by row, a row being all its columns and channels, (width, channels). Of a map
+only those rows are kept that some layer has still to read, in a ring: row r lies at place r modulo the number of rows
+that are kept. The input alone is kept whole, because it is there before the first step. Columns of padding lie in the
+rows; offsets and sizes are in bytes. Step i computes the next row of one layer.
+Source of the idea: Alwani et al., Fused-layer CNN accelerators, MICRO 2016; no row is computed twice here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import INPUT
+from students.quantize.layers import ADD, GLOBAL_MEAN, INPUT, Layer
 
-ALIGNMENT = 4  # bytes: a word of the processor, on which the block begins
+ALIGNMENT = 4  # bytes: a word of the processor, on which maps begin
+
+
+@dataclass(frozen=True)
+class Map:
+    """How a map lies in memory.
+
+    Attributes:
+        offset: where its ring begins; of the input, in a block of its own.
+        rows: how many are kept.
+        before, after: bytes of padding in each row.
+        values: bytes of a row between them.
+    """
+
+    offset: int
+    rows: int
+    before: int
+    values: int
+    after: int
+
+    @property
+    def row(self) -> int:
+        """Bytes from one row to the next."""
+        return self.before + self.values + self.after
+
+    @property
+    def size(self) -> int:
+        """Bytes of the ring, in whole words."""
+        return -(-self.rows * self.row // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Offsets of the tensors, by name, and the size of the whole block."""
+    """Maps, by name, the layers that the steps compute a row of, and the bytes of all maps but the input's."""
 
-    offsets: Mapping[str, int]
+    maps: Mapping[str, Map]
+    steps: tuple[int, ...]
     size: int
 
 
 def planned(network: IntegerNetwork) -> Plan:
-    """The largest tensor is placed first, each as low as those allow that are alive at the same time."""
-    first, last, sizes = {INPUT: -1}, {INPUT: -1}, {INPUT: _bytes(network, INPUT)}
-    for step, layer in enumerate(network.layers):
-        first[layer.name] = last[layer.name] = step
-        sizes[layer.name] = _bytes(network, layer.name)
-        last |= dict.fromkeys(layer.inputs, step)
+    """Each row is computed when it is first needed, so that few rows are kept; the largest ring is placed first, each
+    as low as those allow that hold rows at the same time."""
+    steps = _steps(network)
+    rows, alive = _alive(network, steps)
+    maps = {name: _laid_out(network, name, count) for name, count in rows.items()}
     offsets: dict[str, int] = {}
-    for name in sorted(sizes, key=lambda name: (-sizes[name], first[name])):
+    for name in sorted(maps.keys() - {INPUT}, key=lambda name: (-maps[name].size, name)):
         beside = sorted(
-            (offsets[other], offsets[other] + sizes[other])
-            for other in offsets
-            if first[other] <= last[name] and first[name] <= last[other]
+            (offsets[other], offsets[other] + maps[other].size) for other in offsets if alive[other] & alive[name]
         )
         place = 0
         for start, end in beside:
-            if place + sizes[name] <= start:
+            if place + maps[name].size <= start:
                 break
             place = max(place, end)
         offsets[name] = place
-    return Plan(offsets, max(offsets[name] + sizes[name] for name in offsets))
+    placed = {name: Map(offsets.get(name, 0), m.rows, m.before, m.values, m.after) for name, m in maps.items()}
+    return Plan(placed, steps, max(offsets[name] + placed[name].size for name in offsets))
 
 
-def _bytes(network: IntegerNetwork, name: str) -> int:
-    """Of a tensor, rounded up to whole words."""
-    quantity = network.quantities[name]
-    channels, height, width = quantity.shape
-    return -(-channels * height * width * quantity.bits // 8 // ALIGNMENT) * ALIGNMENT
+def kernel_of(network: IntegerNetwork, layer: Layer) -> tuple[int, int]:
+    """Rows and columns that one value of a layer is computed from."""
+    return network.quantities[layer.inputs[0]].shape[1:] if layer.kind == GLOBAL_MEAN else layer.kernel
+
+
+def rows_read(network: IntegerNetwork, layer: Layer, row: int) -> range:
+    """The rows of its inputs that a row of a layer is computed from, without padding."""
+    if layer.kind == ADD:
+        return range(row, row + 1)
+    first = row * layer.stride[0] - layer.padding[0]
+    height = network.quantities[layer.inputs[0]].shape[1]
+    return range(max(0, first), min(height, first + kernel_of(network, layer)[0]))
+
+
+def _steps(network: IntegerNetwork) -> tuple[int, ...]:
+    numbers = {layer.name: number for number, layer in enumerate(network.layers)}
+    done = dict.fromkeys(numbers, 0) | {INPUT: network.quantities[INPUT].shape[1]}
+
+    def compute_up_to(name: str, row: int) -> Iterator[int]:
+        while done[name] <= row:
+            layer = network.layers[numbers[name]]
+            if needed := rows_read(network, layer, done[name]):
+                for source in layer.inputs:
+                    yield from compute_up_to(source, needed[-1])
+            done[name] += 1
+            yield numbers[name]
+
+    last = network.layers[-1].name
+    return tuple(compute_up_to(last, network.quantities[last].shape[1] - 1))
+
+
+def _alive(network: IntegerNetwork, steps: Sequence[int]) -> tuple[dict[str, int], dict[str, int]]:
+    """How many rows of each map are kept, and the steps at which it holds any, as bits of a number."""
+    written: dict[str, list[int]] = {layer.name: [] for layer in network.layers}
+    last_read: dict[tuple[str, int], int] = {}
+    for step, number in enumerate(steps):
+        layer = network.layers[number]
+        for row in rows_read(network, layer, len(written[layer.name])):
+            last_read |= {(source, row): step for source in layer.inputs}
+        last_read[layer.name, len(written[layer.name])] = step
+        written[layer.name].append(step)
+    rows, alive = {INPUT: network.quantities[INPUT].shape[1]}, {INPUT: 0}
+    for name, at in written.items():
+        # The oldest row that is still to be read when a row is written: all between them are kept.
+        kept, bits, oldest = 1, 0, 0
+        for row, step in enumerate(at):
+            while last_read[name, oldest] < step:
+                oldest += 1
+            kept = max(kept, row - oldest + 1)
+            bits |= (2 << last_read[name, row]) - (1 << step)
+        rows[name], alive[name] = kept, bits
+    return rows, alive
+
+
+def _laid_out(network: IntegerNetwork, name: str, rows: int) -> Map:
+    channels, _, width = network.quantities[name].shape
+    before = after = 0
+    for layer in network.layers:
+        if name in layer.inputs and layer.kind != ADD:
+            _, _, columns = network.quantities[layer.name].shape
+            left, kernel = layer.padding[1], kernel_of(network, layer)[1]
+            before = max(before, left)
+            after = max(after, (columns - 1) * layer.stride[1] + kernel - left - width)
+    return Map(0, rows, before * channels, width * channels, after * channels)

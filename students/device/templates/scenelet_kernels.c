@@ -1,141 +1,289 @@
-/* The layers of a network of 8-bit integers, as TensorFlow Lite's reference kernels round them: products are summed with
- * 32 bits, and a sum is rescaled with two roundings (gemmlowp: a rounding doubling high multiply, then a rounding shift).
- * Equal in every bit to students/quantize/integer.py. */
+/* The layers of a network of 8-bit integers, row by row, as TensorFlow Lite's reference kernels round them: products are
+ * summed with 32 bits, and a sum is rescaled with two roundings (gemmlowp: a rounding doubling high multiply, then a
+ * rounding shift). Equal in every bit to students/quantize/integer.py.
+ *
+ * What stands for 0 in a layer's input is folded into its biases: sum(w (x - z)) = sum(w x) - z sum(w). What is added to
+ * a result after its last shift is added before it, shifted to the left.
+ *
+ * Numbers of a convolution of all channels, for each pair of output channels (a last one without a pair has weights of
+ * 0 beside it):
+ *   two biases; for each four values of the window four weights of the one and four of the other channel, a byte each;
+ *   or for each eight values eight weights of 4 bits, the first four in the lower halves of the bytes, and then biases
+ *   are 16 times as large; two times multiplier, addend, shift; or, of a layer with shifts only, two shifts, and the
+ *   addends are in the biases.
+ * Each row of the window is filled up to whole groups of four values with weights of 0.
+ *
+ * Numbers of a convolution channel by channel, for each four channels, for channels 0 and 2 and then for 1 and 3: two
+ * biases; for each cell of the window the two weights, 16 bits each; factors as above. */
 #include "scenelet_kernels.h"
+
+#include <string.h>
+
+#include "scenelet_cortex_m.h"
 
 typedef char scenelet_shifts_are_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
 
-static int32_t rescaled(int32_t value, int32_t mantissa, int32_t exponent)
+/* Multiplier, addend and shift of a channel applied to a sum. */
+static int32_t rescaled(int32_t sum, const uint32_t *factor)
 {
-    int32_t left = exponent > 0 ? exponent : 0, right = exponent < 0 ? -exponent : 0;
-    int64_t high = ((int64_t)value * mantissa * ((int64_t)1 << left) + ((int64_t)1 << 30)) >> 31;
-    if (right > 0) {
-        /* Halves go away from zero: below it, up to a half less than nothing. */
-        high = (high + (high >> 63) + ((int64_t)1 << (right - 1))) >> right;
+    int32_t multiplier = (int32_t)factor[0], addend = (int32_t)factor[1], shift = (int32_t)factor[2];
+    int64_t product = (int64_t)sum * multiplier;
+    if (shift <= 0) {
+        return (int32_t)((product * ((int64_t)1 << -shift) + ((int64_t)1 << 30)) >> 31) + addend;
     }
-    return (int32_t)high;
+    product = (product + ((int64_t)1 << 30)) >> 31;
+    return (int32_t)((product + (product >> 63) + addend) >> shift); /* halves go away from zero */
 }
 
-static int8_t between(int32_t value, int32_t low, int32_t high)
+static int8_t within(int32_t value, int32_t low)
 {
-    return (int8_t)(value < low ? low : value > high ? high : value);
+    return (int8_t)(value < low ? low : value > 127 ? 127 : value);
 }
 
-static int32_t weight(const scenelet_convolution *layer, int32_t place)
+static int32_t byte_of(uint32_t word, uint32_t number)
 {
-    int32_t both;
-    if (layer->bits == 8) {
-        return layer->weights[place];
-    }
-    both = layer->weights[place / 2];
-    return place % 2 ? both >> 4 : ((both & 15) ^ 8) - 8;
+    return (int8_t)(word >> (8 * number));
 }
 
-static int8_t written(const scenelet_convolution *layer, int32_t channel, int32_t sum)
+/* Weight `number` (0 to 7) of eight of 4 bits. */
+static int32_t half_byte_of(uint32_t word, uint32_t number)
 {
-    const scenelet_window *at = &layer->at;
-    return between(rescaled(sum, layer->mantissas[channel], layer->exponents[channel]) + at->out_zero, at->low, at->high);
+    uint32_t bits = word >> (8 * (number % 4) + (number < 4 ? 0 : 4)) & 15u;
+    return (int32_t)(bits ^ 8u) - 8;
 }
 
-void scenelet_convolve(const scenelet_convolution *layer, const int8_t *from, int8_t *to)
+/* Values 0, 2, 1, 3 of each group of four of two pixels in turn, as 16 bits: what SXTB16 makes of four bytes. */
+static int16_t *spread(int16_t *strip, const int8_t *first, const int8_t *second, int32_t groups)
 {
-    const scenelet_window *at = &layer->at;
-    int32_t row, column, channel, i, j, k;
-    for (row = 0; row < at->out_height; row++) {
-        for (column = 0; column < at->out_width; column++) {
-            int32_t y = row * at->stride_height - at->top, x = column * at->stride_width - at->left;
-            for (channel = 0; channel < at->out_channels; channel++) {
-                int32_t sum = layer->biases[channel];
-                for (i = 0; i < at->kernel_height; i++) {
-                    for (j = 0; j < at->kernel_width; j++) {
-                        if (y + i >= 0 && y + i < at->height && x + j >= 0 && x + j < at->width) {
-                            int32_t place = ((channel * at->kernel_height + i) * at->kernel_width + j) * at->channels;
-                            const int8_t *cell = from + ((y + i) * at->width + x + j) * at->channels;
-                            for (k = 0; k < at->channels; k++) {
-                                sum += weight(layer, place + k) * (cell[k] - at->zero);
-                            }
-                        }
-                    }
-                }
-                *to++ = written(layer, channel, sum);
-            }
-        }
-    }
-}
-
-void scenelet_convolve_by_channel(const scenelet_convolution *layer, const int8_t *from, int8_t *to)
-{
-    const scenelet_window *at = &layer->at;
-    int32_t row, column, channel, i, j;
-    for (row = 0; row < at->out_height; row++) {
-        for (column = 0; column < at->out_width; column++) {
-            int32_t y = row * at->stride_height - at->top, x = column * at->stride_width - at->left;
-            for (channel = 0; channel < at->channels; channel++) {
-                int32_t sum = layer->biases[channel];
-                for (i = 0; i < at->kernel_height; i++) {
-                    for (j = 0; j < at->kernel_width; j++) {
-                        if (y + i >= 0 && y + i < at->height && x + j >= 0 && x + j < at->width) {
-                            int32_t place = (i * at->kernel_width + j) * at->channels + channel;
-                            int32_t cell = from[((y + i) * at->width + x + j) * at->channels + channel];
-                            sum += weight(layer, place) * (cell - at->zero);
-                        }
-                    }
-                }
-                *to++ = written(layer, channel, sum);
-            }
-        }
-    }
-}
-
-void scenelet_add(const scenelet_addition *layer, const int8_t *first, const int8_t *second, int8_t *to)
-{
+#ifdef SCENELET_DSP
+    return groups ? scenelet_spread(strip, first, second, groups) : strip;
+#else
+    static const int8_t order[4] = {0, 2, 1, 3};
     int32_t i;
-    for (i = 0; i < layer->count; i++) {
-        int32_t a = (first[i] - layer->zeros[0]) * (1 << 20), b = (second[i] - layer->zeros[1]) * (1 << 20);
-        int32_t sum = rescaled(a, layer->mantissas[0], layer->exponents[0])
-                      + rescaled(b, layer->mantissas[1], layer->exponents[1]);
-        to[i] = between(rescaled(sum, layer->out_mantissa, layer->out_exponent) + layer->out_zero, layer->low, layer->high);
+    for (; groups > 0; groups--) {
+        for (i = 0; i < 4; i++) {
+            strip[i] = first[order[i]];
+            strip[4 + i] = second[order[i]];
+        }
+        strip += 8;
+        first += 4;
+        second += 4;
+    }
+    return strip;
+#endif
+}
+
+/* The sum of products of a pixel of the strip and one of two channels. */
+static int32_t summed(const int16_t *strip, const int16_t *end, const uint32_t *weights, int32_t bits, int32_t sum)
+{
+    static const uint32_t order[4] = {0, 2, 1, 3};
+    uint32_t i, high = 0;
+    for (; strip < end; strip += 8) {
+        for (i = 0; i < 4; i++) {
+            sum += strip[i] * (bits == 8 ? byte_of(*weights, order[i]) : 16 * half_byte_of(*weights, high + order[i]));
+        }
+        high = bits == 8 ? 0 : 4 - high;
+        weights += high ? 0 : 2;
+    }
+    return bits == 8 ? sum : sum >> 4;
+}
+
+/* What `pairs` does in assembly. */
+static const uint32_t *compute_pairs(const scenelet_layer *layer, const int16_t *strip, const uint32_t *numbers,
+                                     const int16_t *end, int8_t *first, int8_t *second, int32_t pairs)
+{
+    int32_t words = (int32_t)(end - strip) / (layer->bits == 8 ? 4 : 8), channel, low = layer->low;
+    for (; pairs > 0; pairs--) {
+        const uint32_t *factors = numbers + 2 + words;
+        for (channel = 0; channel < 2; channel++) {
+            int32_t bias = (int32_t)numbers[channel];
+            int32_t a = summed(strip, end, numbers + 2 + channel, layer->bits, bias);
+            int32_t b = summed(strip + 4, end, numbers + 2 + channel, layer->bits, bias);
+            *first++ = within(layer->shifts ? a >> *factors : rescaled(a, factors), low);
+            *second++ = within(layer->shifts ? b >> *factors : rescaled(b, factors), low);
+            factors += layer->shifts ? 1 : 3;
+        }
+        numbers = factors;
+    }
+    return numbers;
+}
+
+/* Assembly cuts off at -128. */
+static void raise_to(int8_t *to, int32_t count, int32_t low)
+{
+    for (; low > -128 && count > 0; count--, to++) {
+        *to = within(*to, low);
     }
 }
 
-/* The cells of a window, or those of its padding, which are all `outside`: their sum, or the largest. */
-static int32_t gathered(const scenelet_window *at, const int8_t *from, int32_t y, int32_t x, int32_t outside, int largest)
+void scenelet_convolve(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
-    int32_t found = largest ? INT32_MIN : 0, i, j;
-    for (i = y; i < y + at->kernel_height; i++) {
-        for (j = x; j < x + at->kernel_width; j++) {
-            int inside = i >= 0 && i < at->height && j >= 0 && j < at->width;
-            int32_t cell = inside ? from[(i * at->width + j) * at->channels] : outside;
-            found = !largest ? found + cell : cell > found ? cell : found;
+    int32_t groups = (layer->segment + 3) / 4, whole = layer->channels / 2, column, i;
+    for (column = 0; column < layer->columns; column += 2) {
+        /* The last of an odd number of columns is computed twice. */
+        int32_t next = column + 1 < layer->columns ? column + 1 : column;
+        int8_t *first = to + column * layer->channels, *second = to + next * layer->channels, last[2], both[2];
+        int32_t at = layer->start + column * layer->step, beside = layer->start + next * layer->step;
+        const uint32_t *numbers = layer->numbers;
+        int16_t *end = strip;
+        for (i = 0; i < layer->kernel_height; i++) {
+            end = spread(end, rows[i] + at, rows[i] + beside, groups);
+        }
+        if (layer->bits == 4 && (end - strip) % 16) {
+            memset(end, 0, 8 * sizeof *end);
+            end += 8;
+        }
+        if (layer->pairs) {
+            numbers = whole ? layer->pairs(strip, numbers, first, second, whole) : numbers;
+        } else {
+            numbers = compute_pairs(layer, strip, numbers, end, first, second, whole);
+        }
+        if (layer->channels % 2) {
+            compute_pairs(layer, strip, numbers, end, last, both, 1);
+            first[layer->channels - 1] = last[0];
+            second[layer->channels - 1] = both[0];
         }
     }
-    return found;
+    raise_to(to, layer->columns * layer->channels, layer->pairs ? layer->low : -128);
 }
 
-/* Rounded, halves away from zero: the integers themselves are averaged, whatever stands for 0. */
-void scenelet_average(const scenelet_window *at, const int8_t *from, int8_t *to)
+/* Four pixels at a time, the last of which may be computed twice. */
+static void compute_fours(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to)
 {
-    int32_t row, column, channel, count = at->kernel_height * at->kernel_width;
-    for (row = 0; row < at->out_height; row++) {
-        for (column = 0; column < at->out_width; column++) {
-            int32_t y = row * at->stride_height - at->top, x = column * at->stride_width - at->left;
-            for (channel = 0; channel < at->channels; channel++) {
-                int32_t sum = gathered(at, from + channel, y, x, at->zero, 0);
-                *to++ = between((sum + (sum > 0 ? count / 2 : -(count / 2))) / count, at->low, at->high);
+    const int8_t *at[3];
+    int32_t column, i;
+    for (column = 0; column < layer->columns; column += 4) {
+        int32_t from = column + 4 <= layer->columns ? column : layer->columns - 4;
+        for (i = 0; i < 3; i++) {
+            at[i] = rows[i] + layer->start + from * layer->step;
+        }
+        layer->four(at, layer->numbers, to + from * layer->channels, layer->channels / 4);
+    }
+    raise_to(to, layer->columns * layer->channels, layer->low);
+}
+
+void scenelet_convolve_by_channel(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    int32_t cells = layer->kernel_height * layer->kernel_width, half = 2 + cells + (layer->shifts ? 2 : 6);
+    int32_t column, channel, i, j;
+    (void)strip;
+    if (layer->four && layer->columns >= 4) {
+        compute_fours(layer, rows, to);
+        return;
+    }
+    for (column = 0; column < layer->columns; column++) {
+        for (channel = 0; channel < layer->channels; channel++) {
+            int32_t second = channel % 4 / 2;
+            const uint32_t *numbers = layer->numbers + (channel / 4 * 2 + channel % 2) * half, *weight = numbers + 2;
+            const uint32_t *factors = numbers + 2 + cells + second * (layer->shifts ? 1 : 3);
+            int32_t sum = (int32_t)numbers[second];
+            for (i = 0; i < layer->kernel_height; i++) {
+                const int8_t *cell = rows[i] + layer->start + column * layer->step + channel;
+                for (j = 0; j < layer->kernel_width; j++) {
+                    sum += (int16_t)(second ? *weight >> 16 : *weight) * *cell;
+                    weight++;
+                    cell += layer->channels;
+                }
+            }
+            *to++ = within(layer->shifts ? sum >> *factors : rescaled(sum, factors), layer->low);
+        }
+    }
+}
+
+/* The second row has the larger scale, by half of which it is multiplied: that is a shift. Numbers: of the first row what
+ * stands for 0, negative and times 2^21, a multiplier, half of the last bit that is lost, and the shift; of the second one
+ * what stands for 0, negative and times 2^20; of the sum, which is doubled before, multiplier, addend and shift. With
+ * equal scales the shift is 0, and both zeros are in the fifth number. */
+static int8_t added(const int32_t *n, int32_t first, int32_t second, int32_t low)
+{
+    int32_t sum = n[4] + second * (1 << 20);
+    if (n[3]) {
+        int64_t product = ((int64_t)(n[0] + first * (1 << 21)) * n[1] + ((int64_t)1 << 31)) >> 32;
+        sum += (int32_t)((product + (product >> 63) + n[2]) >> n[3]) * 2;
+    } else {
+        sum += first * (1 << 20);
+    }
+    sum = (int32_t)(((int64_t)sum * n[5] + ((int64_t)1 << 31)) >> 32);
+    return within((sum + (sum >> 31) + n[6]) >> n[7], low);
+}
+
+#ifdef SCENELET_DSP
+SCENELET_DEFINE_ADD(EQUAL)
+SCENELET_DEFINE_ADD(UNEQUAL)
+#endif
+
+void scenelet_add(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    const int8_t *first = rows[0] + layer->start, *second = rows[1] + layer->step;
+    int32_t count = layer->columns * layer->channels, i = 0;
+    (void)strip;
+#ifdef SCENELET_DSP
+    i = count - count % 4;
+    if (i) {
+        (layer->numbers[3] ? scenelet_add_UNEQUAL : scenelet_add_EQUAL)(first, second, to, i, layer->numbers);
+        raise_to(to, i, layer->low);
+    }
+#endif
+    for (; i < count; i++) {
+        to[i] = added((const int32_t *)layer->numbers, first[i], second[i], layer->low);
+    }
+}
+
+/* Rounded, halves away from zero. */
+static int8_t mean_of(int32_t sum, int32_t count, int32_t low)
+{
+    return within((sum + (sum > 0 ? count / 2 : -(count / 2))) / count, low);
+}
+
+/* The integers themselves are averaged, whatever stands for 0; four channels at a time. */
+void scenelet_average(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    int32_t height = layer->kernel_height, width = layer->kernel_width, step = layer->channels, low = layer->low;
+    int32_t count = height * width, column, channel, i, j;
+    (void)strip;
+    for (column = 0; column < layer->columns; column++) {
+        for (channel = 0; channel < step; channel += 4) {
+            int32_t a = 0, b = 0, c = 0, d = 0, left = step - channel;
+            for (i = 0; i < height; i++) {
+                /* Of the last channels up to three cells beyond are read, and not used. */
+                const int8_t *cell = rows[i] + layer->start + column * layer->step + channel;
+                for (j = 0; j < width; j++) {
+                    a += cell[0];
+                    b += cell[1];
+                    c += cell[2];
+                    d += cell[3];
+                    cell += step;
+                }
+            }
+            *to++ = mean_of(a, count, low);
+            if (left > 1) {
+                *to++ = mean_of(b, count, low);
+            }
+            if (left > 2) {
+                *to++ = mean_of(c, count, low);
+            }
+            if (left > 3) {
+                *to++ = mean_of(d, count, low);
             }
         }
     }
 }
 
-void scenelet_maximum(const scenelet_window *at, const int8_t *from, int8_t *to)
+void scenelet_maximum(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
-    int32_t row, column, channel;
-    for (row = 0; row < at->out_height; row++) {
-        for (column = 0; column < at->out_width; column++) {
-            for (channel = 0; channel < at->channels; channel++) {
-                int32_t y = row * at->stride_height, x = column * at->stride_width;
-                *to++ = between(gathered(at, from + channel, y, x, 0, 1), at->low, at->high);
+    int32_t column, channel, i, j;
+    (void)strip;
+    for (column = 0; column < layer->columns; column++) {
+        for (channel = 0; channel < layer->channels; channel++) {
+            int8_t found = layer->low;
+            for (i = 0; i < layer->kernel_height; i++) {
+                const int8_t *cell = rows[i] + layer->start + column * layer->step + channel;
+                for (j = 0; j < layer->kernel_width; j++) {
+                    found = *cell > found ? *cell : found;
+                    cell += layer->channels;
+                }
             }
+            *to++ = found;
         }
     }
 }

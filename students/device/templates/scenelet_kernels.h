@@ -1,42 +1,50 @@
-/* The layers of a network of 8-bit integers. Maps are (height, width, channels). See scenelet_kernels.c. */
+/* The layers of a network of 8-bit integers, row by row. A row of a map is (columns, channels), with columns of padding
+ * at its ends. See scenelet_kernels.c. */
 #ifndef SCENELET_KERNELS_H
 #define SCENELET_KERNELS_H
 
 #include <stdint.h>
 
-/* What reads one map and writes another. */
+/* How the rows of a map lie in memory: some of them in a ring, or all of them. */
 typedef struct {
-    int32_t height, width, channels;         /* of the map that is read */
-    int32_t out_height, out_width, out_channels;
+    int32_t offset;                          /* where the ring begins */
+    int32_t rows;                            /* in it */
+    int32_t row;                             /* bytes from one row to the next */
+    int32_t before, values, after;           /* bytes of padding, of the row itself, and of padding */
+    int32_t height;                          /* rows of the whole map */
+    int8_t zero;                             /* the integer that stands for 0 */
+    const int8_t *blank;                     /* a row of it, or 0 where no row of padding is read */
+} scenelet_map;
+
+typedef struct scenelet_layer scenelet_layer;
+
+/* Computes a row `to` of a layer from the rows of its inputs; `strip` is memory for SCENELET_STRIP integers. */
+typedef void scenelet_kernel(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip);
+
+/* Two pixels of two channels at a time, `pairs` times: see scenelet_kernels.c. */
+typedef const uint32_t *scenelet_pairs_function(
+    const int16_t *strip, const uint32_t *numbers, int8_t *first, int8_t *second, int32_t pairs);
+
+/* Four pixels of all channels, four channels at a time, each channel by itself: see scenelet_cortex_m.h. */
+typedef void scenelet_four_function(const int8_t *const *rows, const uint32_t *numbers, int8_t *to, int32_t groups);
+
+struct scenelet_layer {
+    scenelet_kernel *compute;
+    scenelet_pairs_function *pairs;              /* in assembly, or 0 */
+    scenelet_four_function *four;                /* in assembly, or 0 */
+    const uint32_t *numbers;                 /* weights, biases and factors in the order in which they are read */
+    int8_t inputs[2];                        /* maps; of a layer with one input, twice the same */
+    int8_t bits;                             /* of weights: 8 or 4 */
+    int8_t shifts;                           /* whether sums are only shifted, or multiplied and rounded twice */
+    int8_t low;                              /* the lowest integer that is written */
     int32_t kernel_height, kernel_width;
-    int32_t stride_height, stride_width;
-    int32_t top, left;                       /* rows and columns of padding before the map */
-    int32_t zero, out_zero;                  /* the integers that stand for 0 */
-    int32_t low, high;                       /* the range of what is written */
-} scenelet_window;
+    int32_t stride, top;                     /* rows from one window to the next, and of padding above the map */
+    int32_t start, step;                     /* bytes from a row's beginning to the first window, and from one to the
+                                              * next; of an addition: to the first values of both rows */
+    int32_t segment;                         /* bytes of a window's row */
+    int32_t columns, channels;               /* of what is written */
+};
 
-typedef struct {
-    scenelet_window at;
-    const int8_t *weights;                   /* (out_channels, kernel_height, kernel_width, channels), or, of a layer
-                                              * that treats each channel by itself, (kernel_height, kernel_width,
-                                              * channels); two in a byte, the first one low, if there are 4 bits */
-    const int32_t *biases;
-    const int32_t *mantissas;                /* of each output channel's factor: mantissa / 2^31 * 2^exponent */
-    const int8_t *exponents;
-    int32_t bits;                            /* of weights */
-} scenelet_convolution;
-
-typedef struct {
-    int32_t count;
-    int32_t zeros[2], mantissas[2], exponents[2];
-    int32_t out_zero, out_mantissa, out_exponent;
-    int32_t low, high;
-} scenelet_addition;
-
-void scenelet_convolve(const scenelet_convolution *layer, const int8_t *from, int8_t *to);
-void scenelet_convolve_by_channel(const scenelet_convolution *layer, const int8_t *from, int8_t *to);
-void scenelet_add(const scenelet_addition *layer, const int8_t *first, const int8_t *second, int8_t *to);
-void scenelet_average(const scenelet_window *at, const int8_t *from, int8_t *to);
-void scenelet_maximum(const scenelet_window *at, const int8_t *from, int8_t *to);
+scenelet_kernel scenelet_convolve, scenelet_convolve_by_channel, scenelet_add, scenelet_average, scenelet_maximum;
 
 #endif

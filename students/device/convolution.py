@@ -1,0 +1,140 @@
+"""The numbers of a layer in the order in which the kernels of templates/scenelet_kernels.c read them.
+
+Conventions: weights, biases and factors are those of students/quantize/integer.py. What stands for 0 in the input is
+folded into the biases. `is_fast` says whether the assembly of templates/scenelet_cortex_m.h may compute a layer; the
+portable C takes every one. Words have 32 bits: integers from 0 to 2^32 - 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.errors import UserError
+from students.quantize.integer import IntegerNetwork, Quantity, Weights, addition_factors, convolution_factors
+from students.quantize.layers import Layer
+
+HALF = 1 << 30  # of the range of a sum that is doubled, and the mantissa of a power of two
+LARGEST = (1 << 31) - 1
+EXACT_HALF = (HALF, 0)  # as a factor: that of the larger scale of a sum
+ORDER = (0, 2, 1, 3)  # of four values of 8 bits that become pairs of 16: see SXTB16
+MOST_CHANNELS = 500  # that an address within an instruction reaches, nine columns on
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Words of one layer.
+
+    Attributes:
+        words: see templates/scenelet_kernels.c.
+        bits: that its weights have there.
+        shifts: whether sums are only shifted.
+        is_fast: whether assembly may compute it.
+    """
+
+    words: Sequence[int]
+    bits: int
+    shifts: bool
+    is_fast: bool
+
+
+def convolution_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
+    """The numbers of a convolution, dense or channel by channel.
+
+    Raises:
+        UserError: a sum can be larger than 32 bits hold.
+    """
+    weights, read, wanted = (
+        network.weights[layer.name],
+        network.quantities[layer.inputs[0]],
+        network.quantities[layer.name],
+    )
+    factors, sums = convolution_factors(weights, read, wanted), _largest_sums(weights, read)
+    folded = weights.bias.astype(np.int64) - read.zero_point * weights.weight.astype(np.int64).sum((1, 2, 3))
+    biases = [int(bias) for bias in folded]
+    if max(sums) > LARGEST:
+        raise UserError(f"layer {layer.name} has sums of up to {max(sums):,}, which are no integers of 32 bits")
+    bits = 4 if weights.bits == 4 and layer.groups == 1 and 16 * max(sums) <= LARGEST else 8
+    shifts = network.exact and all(mantissa == HALF for mantissa, _ in factors)
+    if shifts:
+        shift_by = [1 - exponent for _, exponent in factors]
+        biases = [b + (1 << s >> 1) + (wanted.zero_point << s) for b, s in zip(biases, shift_by, strict=True)]
+        rest = [[shift] for shift in shift_by]
+        is_fast = all(0 < shift < 32 for shift in shift_by) and max(map(abs, biases)) < HALF
+    else:
+        rest = [_factor(mantissa, exponent, wanted.zero_point) for mantissa, exponent in factors]
+        is_fast = max(sums) < HALF and all(0 < shift < 24 for _, _, shift in rest)
+    if shifts and not is_fast:
+        raise UserError(f"layer {layer.name} has factors or biases that no shift of 32 bits takes")
+    if bits == 4:
+        biases = [16 * bias for bias in biases]
+    arranged = _channel_by_channel if layer.groups > 1 else _dense
+    words = arranged(weights.weight.astype(np.int64), bits, biases, rest)
+    return Numbers([word % (1 << 32) for word in words], bits, shifts, is_fast)
+
+
+def addition_numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[int, int]]:
+    """The numbers of an addition, and which input is its first and which its second, the one with the larger scale.
+
+    Raises:
+        UserError: the sum's scale is so small that it would be shifted to the left.
+    """
+    read, wanted = [network.quantities[name] for name in layer.inputs], network.quantities[layer.name]
+    *factors, out = addition_factors(read[0], read[1], wanted)
+    one, other = (0, 1) if factors[1] == EXACT_HALF else (1, 0)
+    assert factors[other] == EXACT_HALF
+    (mantissa, exponent), zero = factors[one], read[one].zero_point
+    multiplier, addend, shift = _factor(*out, wanted.zero_point)
+    if not 0 < shift < 24:
+        raise UserError(f"layer {layer.name} adds with scales that differ by more than 2^20")
+    half, before = 1 << -exponent >> 1, read[other].zero_point + (zero if exponent == 0 else 0)
+    words = [-(zero << 21), mantissa, half, -exponent, -(before << 20), multiplier, addend, shift]
+    return Numbers([word % (1 << 32) for word in words], 8, shifts=False, is_fast=False), (one, other)
+
+
+def _factor(mantissa: int, exponent: int, zero_point: int) -> list[int]:
+    """Multiplier, addend and shift: the addend is what rounds, and what stands for 0, both before the last shift."""
+    shift = -exponent
+    return [mantissa, (1 << shift >> 1) + (zero_point << shift) if shift > 0 else zero_point, shift]
+
+
+def _largest_sums(weights: Weights, read: Quantity) -> list[int]:
+    """Of each output channel, the largest magnitude that a sum of any part of its products may have."""
+    largest = np.abs(weights.weight.astype(np.int64)).sum((1, 2, 3)) * -read.low
+    zero = np.abs(read.zero_point * weights.weight.astype(np.int64)).sum((1, 2, 3))
+    return [int(n) for n in np.abs(weights.bias.astype(np.int64)) + zero + largest]
+
+
+def _dense(weight: np.ndarray, bits: int, biases: list[int], rest: list[list[int]]) -> list[int]:
+    """Two output channels at a time; each row of the window is filled up to whole groups of four values."""
+    out, channels, height, width = weight.shape
+    filled = np.zeros((out + out % 2, height, -(-width * channels // 4) * 4), np.int64)
+    filled[:out, :, : width * channels] = weight.transpose(0, 2, 3, 1).reshape(out, height, width * channels)
+    groups = filled.reshape(len(filled), -1, 4)
+    if bits == 4:
+        groups = np.concatenate([groups, np.zeros((len(groups), groups.shape[1] % 2, 4), np.int64)], 1)
+        pairs = groups.reshape(len(groups), -1, 2, 4)
+        groups = (pairs[:, :, 0] & 15) | (pairs[:, :, 1] & 15) << 4
+    words = ((groups & 255) << np.arange(0, 32, 8)).sum(2).tolist()
+    biases, rest = [*biases, 0], [*rest, rest[-1]]
+    found = []
+    for one in range(0, out, 2):
+        found += biases[one : one + 2]
+        found += [word for both in zip(words[one], words[one + 1], strict=True) for word in both]
+        found += [number for numbers in rest[one : one + 2] for number in numbers]
+    return found
+
+
+def _channel_by_channel(weight: np.ndarray, bits: int, biases: list[int], rest: list[list[int]]) -> list[int]:
+    """Four channels at a time, 0 and 2, then 1 and 3; weights have 16 bits here."""
+    del bits
+    more = -len(weight) % 4
+    cells = np.pad(weight.reshape(len(weight), -1), ((0, more), (0, 0))).tolist()
+    biases, rest = [*biases, *[0] * more], [*rest, *[rest[-1]] * more]
+    found = []
+    for channel in range(0, len(cells), 4):
+        for one, other in ((channel, channel + 2), (channel + 1, channel + 3)):
+            found += [biases[one], biases[other]]
+            found += [(a & 0xFFFF) | (b & 0xFFFF) << 16 for a, b in zip(cells[one], cells[other], strict=True)]
+            found += [*rest[one], *rest[other]]
+    return found
