@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from c_code import compiled
+from c_code import compiled, emulated
 from conftest import randomise_norms
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,9 +20,12 @@ from students.cp_mobile import cp_mobile
 from students.device.network import network_files
 from students.device.plan import planned, rows_read
 from students.quantize.calibrate import calibrate
+from students.quantize.exact import calibrate_exactly
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
+from students.quantize.runtime import TFLiteModel, has_micro
+from students.quantize.tflite import write_tflite
 
 # Reads clips, computes them row by row, and writes the number of the layer and the row.
 MAIN = """
@@ -51,8 +54,52 @@ int main(void)
 """
 
 
-def maps_in_c(network: IntegerNetwork, q: torch.Tensor, folder: Path) -> list[dict[str, np.ndarray]]:
-    """The rows of each layer (C, rows, W), by name, of each of the clips."""
+# What the emulated processor is asked for, step by step.
+DEVICE_MAIN = """
+#include "scenelet_network.h"
+int8_t input[SCENELET_INPUT];
+scenelet_network network;
+volatile int32_t scenelet_measured;
+void begin(void)
+{
+    scenelet_network_clear(input);
+    scenelet_network_begin(&network);
+}
+int32_t step(void)
+{
+    return scenelet_network_step(&network, input);
+}
+int main(void)
+{
+    begin();
+    return step();
+}
+"""
+
+
+def maps_on_cortex_m4(network: IntegerNetwork, q: torch.Tensor, folder: Path) -> list[dict[str, np.ndarray]]:
+    """The rows of each layer (C, rows, W), by name, of each of the clips, from the memory of an emulated processor."""
+    files = {**network_files(network), "main.c": DEVICE_MAIN}
+    program, plan, found = emulated(files, folder, ["begin", "step"]), planned(network), []
+    lies = plan.maps[INPUT]
+    for clip in q.numpy():
+        program.call("begin")
+        for band, row in enumerate(clip[0]):
+            program.write("input", row.tobytes(), band * lies.row + lies.before)
+        rows: dict[str, list[np.ndarray]] = {layer.name: [] for layer in network.layers}
+        for number in plan.steps:
+            assert program.call("step") == number
+            name = network.layers[number].name
+            place, (channels, _, width) = plan.maps[name], network.quantities[name].shape
+            at = place.offset + len(rows[name]) % place.rows * place.row + place.before
+            values = np.frombuffer(program.read("network", place.values, at), np.int8)
+            rows[name].append(values.reshape(width, channels).T)
+        found.append({name: np.stack(values, 1) for name, values in rows.items()})
+    return found
+
+
+def maps_on_host(network: IntegerNetwork, q: torch.Tensor, folder: Path) -> list[dict[str, np.ndarray]]:
+    """The rows of each layer (C, rows, W), by name, of each of the clips, from a program with sanitizers."""
     program = compiled({**network_files(network), "main.c": MAIN}, folder)
     done = subprocess.run([program], input=q.numpy().tobytes(), capture_output=True, check=True)
     rest, found = np.frombuffer(done.stdout, np.int8), []
@@ -69,15 +116,23 @@ def maps_in_c(network: IntegerNetwork, q: torch.Tensor, folder: Path) -> list[di
 
 
 def require_equal_maps(network: IntegerNetwork, spectrograms: torch.Tensor, folder: Path) -> None:
+    """Every byte of every row that is computed, on this machine and on the emulated processor, is that of the executor;
+    and its logits are those of TensorFlow Lite's reference kernels and of tflite-micro, where they are installed."""
     q = network.quantities[INPUT].quantize(spectrograms)
     expected: dict[str, torch.Tensor] = {}
-    network.run(q, expected)
-    for clip, maps in enumerate(maps_in_c(network, q, folder)):
-        for name, values in maps.items():
-            np.testing.assert_array_equal(values, expected[name][clip, :, : values.shape[1]].numpy(), err_msg=name)
+    logits = network.run(q, expected)
+    for maps_in_c in (maps_on_host, maps_on_cortex_m4):
+        for clip, maps in enumerate(maps_in_c(network, q, folder)):
+            for name, values in maps.items():
+                rows = expected[name][clip, :, : values.shape[1]].numpy()
+                np.testing.assert_array_equal(values, rows, err_msg=f"{name}, {maps_in_c.__name__}")
+    model = write_tflite(network, folder / "model.tflite", {})
+    for kernels in ("device", "micro") if has_micro() else ("device",):
+        file = TFLiteModel(model, kernels=kernels)
+        np.testing.assert_array_equal(file.run_integers(q.permute(0, 2, 3, 1).numpy()), logits.numpy())
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([8, 16]),
     st.dictionaries(st.sampled_from(["b1", "b2", "b3", "b4"]), st.tuples(st.integers(1, 2), st.integers(1, 2))),
@@ -87,8 +142,8 @@ def require_equal_maps(network: IntegerNetwork, spectrograms: torch.Tensor, fold
 def test_every_map_is_that_of_the_executor(
     tmp_path: Path, base: int, strides: dict, size: tuple[int, int], seed: int
 ) -> None:
-    """Oracle: IntegerNetwork.run, every byte of every layer, over random networks, odd and even maps, all strides,
-    layers of 4 and of 8 bits."""
+    """Oracle: IntegerNetwork.run, LiteRT and tflite-micro, over random networks, odd and even maps, all strides, layers
+    of 4 and of 8 bits."""
     torch.manual_seed(seed)
     network = randomise_norms(cp_mobile(size="6k", base_channels=base, strides=strides), seed)
     folded, spectrograms = fold(network), torch.randn(2, 1, *size)
@@ -103,7 +158,7 @@ def pools() -> nn.Module:
         nn.MaxPool2d(2),
         nn.Conv2d(6, 6, 3, padding=1, groups=6),
         nn.AvgPool2d(3, 2, 1),
-        nn.Conv2d(6, 4, 1),
+        nn.Conv2d(6, 5, 1),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )
@@ -111,9 +166,24 @@ def pools() -> nn.Module:
 
 @pytest.mark.parametrize(("build", "size"), [(baseline, (40, 51)), (pools, (31, 22))])
 def test_pools_and_dense_layers_are_those_of_the_executor(build, size: tuple[int, int], tmp_path: Path) -> None:
-    """Oracle: IntegerNetwork.run, every byte of every layer."""
+    """Oracle: IntegerNetwork.run, LiteRT and tflite-micro."""
     network, spectrograms = randomise_norms(build()), torch.randn(3, 1, *size)
     require_equal_maps(calibrate(fold(network, (1, 1, *size)), [spectrograms]), spectrograms, tmp_path)
+
+
+@pytest.mark.parametrize("relu_of_zero", [False, True])
+def test_powers_of_two_are_shifted(relu_of_zero: bool, tmp_path: Path) -> None:
+    """Oracle: IntegerNetwork.run, LiteRT and tflite-micro; by hand: a shift is all that its sums are rescaled by."""
+    folded, spectrograms = fold(randomise_norms(cp_mobile(size="6k"))), torch.randn(2, 1, 64, 33)
+    _, network = calibrate_exactly(folded, [spectrograms])
+    files = network_files(network)
+    assert ", SHIFT)" in files["scenelet_network_tables.c"]
+    assert ", ROUND)" not in files["scenelet_network_tables.c"]
+    if relu_of_zero:  # results are cut off above -128, where assembly does not
+        name = network.layers[1].name
+        wanted = replace(network.quantities[name], zero_point=-100)
+        network = replace(network, quantities={**network.quantities, name: wanted})
+    require_equal_maps(network, spectrograms, tmp_path)
 
 
 def test_every_row_is_there_as_long_as_it_is_read() -> None:

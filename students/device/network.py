@@ -54,7 +54,6 @@ def _header(network: IntegerNetwork, plan: Plan) -> str:
     kernels = [kernel_of(network, layer) for layer in network.layers]
     sizes = {
         "LAYERS": len(network.layers),
-        "CLASSES": network.output.shape[0],
         "STEPS": len(plan.steps),
         "MAPS": plan.size + 4,  # a word may be read up to three bytes beyond its row
         "STRIP": _strip(network),
@@ -135,7 +134,7 @@ def _numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str,
 def _kernel(layer: Layer) -> str:
     if layer.kind == CONVOLUTION:
         return "scenelet_convolve_by_channel" if layer.groups > 1 else "scenelet_convolve"
-    return {ADD: "scenelet_add", MAX_POOL: "scenelet_maximum"}.get(layer.kind, "scenelet_average")
+    return {ADD: "scenelet_add", MAX_POOL: "scenelet_largest"}.get(layer.kind, "scenelet_mean")
 
 
 def _pairs(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:

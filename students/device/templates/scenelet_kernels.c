@@ -236,7 +236,7 @@ static int8_t mean_of(int32_t sum, int32_t count, int32_t low)
 }
 
 /* The integers themselves are averaged, whatever stands for 0; four channels at a time. */
-void scenelet_average(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+void scenelet_mean(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
     int32_t height = layer->kernel_height, width = layer->kernel_width, step = layer->channels, low = layer->low;
     int32_t count = height * width, column, channel, i, j;
@@ -269,7 +269,7 @@ void scenelet_average(const scenelet_layer *layer, const int8_t *const *rows, in
     }
 }
 
-void scenelet_maximum(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+void scenelet_largest(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
     int32_t column, channel, i, j;
     (void)strip;

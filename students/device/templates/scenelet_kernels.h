@@ -45,6 +45,6 @@ struct scenelet_layer {
     int32_t columns, channels;               /* of what is written */
 };
 
-scenelet_kernel scenelet_convolve, scenelet_convolve_by_channel, scenelet_add, scenelet_average, scenelet_maximum;
+scenelet_kernel scenelet_convolve, scenelet_convolve_by_channel, scenelet_add, scenelet_mean, scenelet_largest;
 
 #endif
