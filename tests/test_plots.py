@@ -9,6 +9,7 @@ import pytest
 from experiments.report import plots
 from experiments.report.plots import Point
 from experiments.report.render import INK, png, svg
+from students.device.cost import Cost, Part
 
 SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5), ("/low", 0.25), ("/high", 0.625))}
 
@@ -38,6 +39,17 @@ def test_layers_have_their_bytes_and_their_work() -> None:
     assert [bar.get_width() for bar in left.patches] == [10, 30]
     assert [bar.get_width() for bar in right.patches] == [0, 500]
     assert len({bar.get_facecolor() for bar in left.patches}) == 2
+
+
+def test_cycles_have_a_bar_each_and_the_front_end_is_the_first() -> None:
+    """Oracle: the numbers given; 900 cycles for 300 multiply-accumulates are 3 each."""
+    layers = [Part("a", 500, 900, 300), Part("relu", 10, 20)]
+    left, right = plots.cycles(Cost(layers, Part("front end", 600, 1000), {}, {})).axes
+    assert [bar.get_width() for bar in left.patches] == [1000, 900, 20]
+    assert [bar.get_width() for bar in right.patches] == [0, 3, 0]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["front end", "a", "relu"]
+    assert len({bar.get_facecolor() for bar in left.patches}) == 2
+    assert len(plots.cycles(Cost(layers, None, {}, {})).axes[0].patches) == 2
 
 
 def test_a_plot_in_a_page_is_all_its_own() -> None:

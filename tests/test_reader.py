@@ -32,6 +32,13 @@ FOREIGN = {
     ],
     "layers.json": ["{}", "[5]", '[{"layer": "a"}]', '[{"layer": 1, "bits": 8, "bytes": 1}]'],
     "operators.json": ["{}", "[5]", '[{"output": "a"}]', '[{"output": "a", "macs": "many"}]'],
+    "cost.json": [
+        *("[]", "{}", '{"layers": {}, "front_end": {}, "ram": {}, "flash": {}}'),
+        '{"front_end": {"instructions": 1, "cycles": -1}, "layers": [], "ram": {}, "flash": {}}',
+        '{"layers": [{"name": "a", "instructions": 1, "cycles": 1}], "front_end": {}, "ram": {}, "flash": {}}',
+        *('{"layers": [], "front_end": {"cycles": 5}, "ram": {}, "flash": {}}', '{"layers": [], "front_end": []}'),
+        '{"layers": [], "front_end": {}, "ram": {"arena": "large"}, "flash": {}}',
+    ],
     "confusion.csv": ["", "scene,a\nb,1\n", "scene,a,b\na,1,2\n", "scene,a\na,-1\n", "scene,a\na,1.5\n"],
     "reliability.csv": ["low,high\n1,2\n", "low,high,items,confidence,accuracy\n0,1,x,0,0\n"],
 }

@@ -23,6 +23,17 @@ from experiments.runs.reader import ancestors, read_run
 PHONE = {"width": 360, "height": 740}
 
 
+COST = {
+    "layers": [
+        {"name": "0_0", "instructions": 500_000, "cycles": 900_000, "macs": 300_000},
+        {"name": "relu", "instructions": 80_000, "cycles": 100_000, "macs": 0},
+    ],
+    "front_end": {"instructions": 600_000, "cycles": 1_000_000},
+    "ram": {"arena": 100_000, "stack": 300},
+    "flash": {"code": 20_000},
+}
+
+
 def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, ...] = ()) -> Path:
     """A finished run of stage=quantize with every file that a report reads."""
     folder.mkdir(parents=True)
@@ -46,6 +57,7 @@ def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, .
             [{"layer": "0_0", "bits": 8, "bytes": 104}, {"layer": "1_0", "bits": 4, "bytes": 60}]
         ),
         "operators.json": json.dumps([{"output": "0_0", "macs": 294_912}, {"output": "1_0", "macs": 10_000}]),
+        "cost.json": json.dumps(COST),
     }.items():
         (folder / name).write_text(content)
     return folder
@@ -73,6 +85,29 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+def test_a_network_on_a_device_has_its_times_and_cycles(tmp_path: Path) -> None:
+    """Oracle: by hand: 2 million cycles are 25 ms at 80 MHz and 17 at 120; half of them are the front end's; 1 million
+    for 300,000 multiply-accumulates."""
+    folder = tmp_path / "runs/deploy/mine"
+    folder.mkdir(parents=True)
+    for name, content in {"run.json": {"settings": {}, "inputs": {}}, "score.json": {}, "cost.json": COST}.items():
+        (folder / name).write_text(json.dumps(content))
+    _, section = write_report(folder)
+    assert section.summary.startswith("One clip takes 2.0 million cycles on a Cortex-M4, 17 ms at 120 MHz")
+    assert [tile.value for tile in section.tiles] == ["2,000,000", "3.33", "50.0 %"]
+    assert [plot.title for plot in section.plots] == ["Cycles by layer"]
+    times, layers, memory = section.grids
+    assert times.columns[1:] == ["64 MHz", "80 MHz", "120 MHz"]
+    assert times.rows[0] == ["front end", "16 ms", "12 ms", "8 ms"]
+    assert times.rows[2] == ["together", "31 ms", "25 ms", "17 ms"]
+    assert layers.rows[1] == ["0_0", "300,000", "500,000", "900,000", "3.00", "45.0 %"]
+    assert layers.rows[2] == ["relu", "", "80,000", "100,000", "", "5.0 %"]
+    assert memory.rows == [["RAM, arena", "100,000"], ["RAM, stack", "300"], ["flash, code", "20,000"]]
+    assert "Cycles by layer" in (folder / "report.html").read_text()
+    (folder / "cost.json").write_text(json.dumps({"layers": [], "front_end": {}, "ram": {}, "flash": {}}))
+    assert write_report(folder)[1].summary.startswith("One clip takes 0.0 million")
 
 
 def test_what_a_page_says_is_what_is_in_the_scores(finished: Path, miniature: ClipSet) -> None:
@@ -120,12 +155,12 @@ def test_a_browser_shows_it_at_a_phones_width(finished: Path, browser, scheme: s
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     titles = page.locator("figure h3").all_inner_texts()
     kinds = ["Confusions", "Devices", "Groups of devices", "Scenes", "Reliability", "Training", "Accuracy over costs"]
-    assert titles == [*kinds, "Layers"]
+    assert titles == [*kinds, "Layers", "Cycles by layer"]
     for picture in page.locator("figure svg").all():
         box = picture.bounding_box()
         assert box["width"] > 250
         assert box["height"] > 90
-    assert page.locator("table").count() == 3
+    assert page.locator("table").count() == 6
     assert page.locator("figure svg text", has_text="metro station").count() >= 2
     paper, ink, label = page.evaluate(
         """() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
@@ -189,7 +224,7 @@ def test_long_names_are_letters_and_the_page_says_which(tmp_path: Path, miniatur
     runs = [short[0], read_run(old)]
     section = comparison_of(runs, {run.folder.resolve(): "x" for run in runs})
     assert [plot.title for plot in section_of(runs[1], old).plots] == [
-        *("Confusions", "Reliability", "Training", "Layers")
+        *("Confusions", "Reliability", "Training", "Layers", "Cycles by layer")
     ]
     key, side_by_side = section.lead
     assert [row[0] for row in key.rows] == ["A", "B"]
@@ -274,7 +309,7 @@ def test_no_spoilt_file_is_more_than_a_message(finished: Path, data: st.DataObje
         st.sampled_from(
             [
                 *("score.json", "run.json", "history.jsonl", "confusion.csv", "reliability.csv", "energy.json"),
-                *("layers.json", "operators.json"),
+                *("layers.json", "operators.json", "cost.json"),
             ]
         )
     )

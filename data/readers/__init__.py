@@ -71,6 +71,11 @@ def reader_of(kind: str) -> Reader:
     return find("data.kind", readers(), kind)
 
 
+def is_of_challenge(kind: str) -> bool:
+    """Whether a kind of data set is the challenge's own; an unknown one is not."""
+    return kind in readers() and readers()[kind].is_challenge
+
+
 def own_settings(kind: str, settings: Settings) -> dict[str, Any]:
     """Those of the `data.*` settings that the reader of a kind takes.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.evaluation.metrics import metrics_under
 from experiments.report.render import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
+from students.device.cost import Cost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,6 +165,30 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
     left.set_ylim(len(rows) - 0.4, -0.6)
     right.tick_params(labelleft=False)
     _legend(figure, left)
+    return figure
+
+
+@_styled
+def cycles(cost: Cost) -> "Figure":
+    """Cycles of the front end and of each layer on a device, and cycles for a multiply-accumulate."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    parts = [*([cost.front_end] if cost.front_end else []), *cost.layers]
+    figure, (left, right) = _axes(1, 2, height=0.6 + 0.15 * max(len(parts), 10))
+    right.sharey(left)
+    colours = [_colour(1 if part is cost.front_end else 0) for part in parts]
+    for axis, title, values in (
+        (left, "cycles", [part.cycles for part in parts]),
+        (right, "cycles a MAC", [part.cycles_per_mac or 0 for part in parts]),
+    ):
+        axis.barh(range(len(parts)), values, color=colours, alpha=0.75)
+        axis.set(title=title)
+        axis.grid(visible=False, axis="y")
+        axis.xaxis.set_major_locator(MaxNLocator(3))
+    left.xaxis.set_major_formatter(EngFormatter(sep=""))
+    left.set_yticks(range(len(parts)), [part.name for part in parts], fontsize=FONT - 1)
+    left.set_ylim(len(parts) - 0.4, -0.6)
+    right.tick_params(labelleft=False)
     return figure
 
 

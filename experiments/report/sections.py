@@ -16,6 +16,7 @@ from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, metric_prefix
 from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
+from experiments.report.device import cost_grids, cost_plots, cost_sentence, cost_tiles
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
 from experiments.report.ranking import trade_off_of
@@ -96,7 +97,7 @@ def summary_of(run: RunFiles) -> str:
             f"the challenge's baseline takes {scores['energy/normalised']:.2f} times as much."
         )
     if (whole := metric_rows(scores).get(WHOLE)) is None:
-        return f"A run of the {run.stage} stage."
+        return cost_sentence(run.cost) if run.cost else f"A run of the {run.stage} stage."
     guess = f"; guessing would be right on {100 / len(run.scenes):.0f} %" if run.scenes else ""
     clips = f"{sum(map(sum, run.counts)):,} " if run.counts else ""
     within = f" (95 %: {interval(whole.interval)})" if whole.interval else ""
@@ -124,6 +125,7 @@ def tiles_of(run: RunFiles) -> list[Tile]:
             found.append(Tile(words, f"{scores[cost]:,.0f}", note, verdict))
     if "energy/normalised" in scores:
         found.append(Tile("the baseline's energy over the model's", f"{scores['energy/normalised']:.2f}"))
+    found += cost_tiles(run.cost) if run.cost else []
     for phase, used in run.energy.items():
         known = used["kWh"] is not None
         note = "an estimate from the processor's model" if used.get("estimated") else str(used.get("cpu", ""))
@@ -155,6 +157,7 @@ def plots_of(run: RunFiles) -> list[Plot]:
     if run.layers:
         figure = plots.layers(run.layers, run.macs)
         found.append(Plot("Layers", "Bytes of weights and biases, and multiply-accumulates of one clip.", figure, name))
+    found += cost_plots(run.cost, name) if run.cost else []
     return found
 
 
@@ -198,6 +201,7 @@ def grids_of(run: RunFiles) -> list[Grid]:
         columns = list(run.layers[0])
         rows = [[word(row.get(column)) for column in columns] for row in run.layers]
         found.append(Grid("Layers", [column.replace("_", " ") for column in columns], rows))
+    found += cost_grids(run.cost) if run.cost else []
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from data.errors import UserError
 from data.files import read_bounded
 from data.tables import decimal, read_table
+from students.device.cost import Cost, Part
 
 # Among others of whole numbers too large for floats, and of brackets in brackets in brackets ...
 DAMAGE = (UserError, OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
@@ -105,6 +106,16 @@ def operators_in(path: Path) -> list[Row]:
     return [{**row, **{key: _field(row, key, kind) for key, kind in kinds.items()}} for row in _rows_in(path)]
 
 
+def cost_in(path: Path) -> Cost:
+    """Of cost.json: instructions and cycles of the layers and of the front end, and bytes of memory."""
+    content, front_end = mapping_in(path), {"name": "front end", "macs": 0}
+    front_end |= (measured := _field(content, "front_end", _mapping))
+    layers = [_part(_mapping(row, "layers")) for row in _field(content, "layers", _list)]
+    memory = {key: _field(content, key, _mapping) for key in ("ram", "flash")}
+    sizes = {key: {name: _whole(size, key) for name, size in found.items()} for key, found in memory.items()}
+    return Cost(layers, _part(front_end) if measured else None, sizes["ram"], sizes["flash"])
+
+
 def confusion_in(path: Path) -> tuple[list[str], list[list[int]]]:
     """Of confusion.csv: the classes, and the counts, a row for each true class."""
     names, *columns = read_table(path, [], separator=",").items()
@@ -141,6 +152,10 @@ def damage(error: BaseException) -> str:
 def _rows_in(path: Path) -> list[Row]:
     rows = _list(_parsed(read_bounded(path, BYTES).decode()), "the file")
     return [_mapping(row, f"row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _part(row: Mapping[str, Any]) -> Part:
+    return Part(_field(row, "name", _text), *(_field(row, key, _whole) for key in ("instructions", "cycles", "macs")))
 
 
 def _phase(found: Mapping[str, Any]) -> Metered:

@@ -23,11 +23,12 @@ REPORT, PACKAGE = "report.html", "submission.zip"
 PREDICTIONS, CONFUSION, RELIABILITY = "predictions.csv", "confusion.csv", "reliability.csv"  # of the test split
 DOUBTS = "doubts.txt"  # what speaks against a result, a sentence a line
 LAYERS, OPERATORS = "layers.json", "operators.json"
+COST = "cost.json"  # of a network on a device
 ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
 # What is deleted when a run of the same name begins.
 RESULTS = (
     *(RECORD, SCORES, REPORT, NOT_FINITE, CHECKPOINT, LOGITS, MODEL),
-    *(PREDICTIONS, CONFUSION, RELIABILITY, DOUBTS, LAYERS, OPERATORS, ONNX, PROGRAM, PACKAGE),
+    *(PREDICTIONS, CONFUSION, RELIABILITY, DOUBTS, LAYERS, OPERATORS, COST, ONNX, PROGRAM, PACKAGE),
 )
 
 FIRST_PHASE = ".held_out"  # ends the name of the run that chose the number of steps of a run with refit=true

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data.errors import UserError, listed
-from data.readers import readers
+from data.readers import is_of_challenge
 from experiments.runs.formats import (
     DAMAGE,
     Metered,
@@ -21,6 +21,7 @@ from experiments.runs.formats import (
     bins_in,
     config_in,
     confusion_in,
+    cost_in,
     damage,
     history_in,
     layers_in,
@@ -34,6 +35,7 @@ from experiments.runs.identity import flat
 from experiments.runs.layout import (
     CONFIG,
     CONFUSION,
+    COST,
     ENERGY,
     HISTORY,
     LAYERS,
@@ -43,6 +45,7 @@ from experiments.runs.layout import (
     SCORES,
 )
 from experiments.runs.plain_yaml import read_yaml
+from students.device.cost import Cost
 
 Rows = Sequence[Row]
 Kind = TypeVar("Kind")
@@ -63,6 +66,7 @@ class RunFiles:
         layers, operators: of an integer network.
         scenes, counts: of the confusion matrix, a row for each true class.
         reliability: the bins of confidence.
+        cost: on a device; None where it was not measured.
     """
 
     folder: Path
@@ -78,6 +82,7 @@ class RunFiles:
     scenes: Sequence[str]
     counts: Sequence[Sequence[int]]
     reliability: Rows
+    cost: Cost | None = None
 
     @property
     def stage(self) -> str:
@@ -114,11 +119,6 @@ class RunFiles:
         whole = self.energy.get("training/all")
         known = [phase["kWh"] for phase in ([whole] if whole else self.energy.values())]
         return sum(known) if known and None not in known else None
-
-
-def is_of_challenge(kind: str) -> bool:
-    """Whether a kind of data set is the challenge's own; an unknown one is not."""
-    return kind in readers() and readers()[kind].is_challenge
 
 
 def is_run(folder: str | Path) -> bool:
@@ -163,6 +163,7 @@ def read_run(folder: str | Path) -> RunFiles:
         scenes=scenes,
         counts=counts,
         reliability=read(RELIABILITY, bins_in, []),
+        cost=read(COST, cost_in, None),
     )
     if wrong:
         raise UserError(f"files of {folder} are damaged:\n{listed(wrong)}\nrun the stage again with force=true")

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from data.errors import UserError, counted, in_short, listed
 from data.files import file_sha256
 from data.packing import read_stamps
+from data.readers import is_of_challenge
 from data.scenes import SCENES
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier, load_classifier
-from experiments.runs.reader import is_of_challenge, is_run
+from experiments.runs.reader import is_run
 from experiments.submission.about import About
 from experiments.submission.builders import pretraining_of, unlisted_weights
 from experiments.submission.describe import System, description, energy_note

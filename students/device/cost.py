@@ -1,0 +1,58 @@
+"""What one clip costs on a device: instructions and modelled cycles by layer, and memory.
+
+Conventions: the front end is everything from samples to the network's input. Cycles are those of a model of the
+Cortex-M4, without the wait states of a board: see experiments/device/cycles.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CLOCKS = (64e6, 80e6, 120e6)  # Hz, of usual boards
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer, or the front end.
+
+    Attributes:
+        name: of the layer.
+        instructions, cycles: of one clip.
+        macs: its multiply-accumulates; 0 for layers without weights.
+    """
+
+    name: str
+    instructions: int
+    cycles: int
+    macs: int = 0
+
+    @property
+    def cycles_per_mac(self) -> float | None:
+        """None without multiply-accumulates."""
+        return self.cycles / self.macs if self.macs else None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a network and its front end.
+
+    Attributes:
+        layers: in their order.
+        front_end: None if it was not measured.
+        ram, flash: bytes by what they are for.
+    """
+
+    layers: Sequence[Part]
+    front_end: Part | None
+    ram: Mapping[str, int]
+    flash: Mapping[str, int]
+
+    @property
+    def network(self) -> Part:
+        """All layers together."""
+        instructions, cycles = (sum(getattr(part, key) for part in self.layers) for key in ("instructions", "cycles"))
+        return Part("network", instructions, cycles, sum(part.macs for part in self.layers))
+
+    @property
+    def cycles(self) -> int:
+        """Of one clip, from samples to classes."""
+        return self.network.cycles + (self.front_end.cycles if self.front_end else 0)
