@@ -17,6 +17,7 @@ from experiments.device.binary import sections, symbols
 from experiments.device.emulator import Counts, Program
 from experiments.device.toolchain import DEVICE, device_program, host_program
 from students.device.front_end import front_end_files
+from students.quantize.integer import Quantity
 
 
 def assembly(functions: Mapping[str, str]) -> dict[str, str]:
@@ -199,7 +200,8 @@ BOARD = """
 #include "scenelet_front_end.h"
 static scenelet_front_end state;
 static int16_t samples[SCENELET_SAMPLES];
-int32_t values[SCENELET_MELS * SCENELET_FRAMES];
+static scenelet_front_end_scratch scratch;
+int8_t values[SCENELET_MELS * SCENELET_FRAMES];
 int32_t nothing(void);
 int32_t work(void);
 int main(void);
@@ -214,9 +216,9 @@ int32_t work(void)
         samples[k] = (int16_t)((seed = seed * 1664525u + 1013904223u) >> 18);
     }
     scenelet_front_end_begin(&state);
-    scenelet_front_end_push(&state, samples, SCENELET_SAMPLES, values);
+    scenelet_front_end_push(&state, &scratch, samples, SCENELET_SAMPLES, values);
     for (k = 0; k < SCENELET_MELS * SCENELET_FRAMES; k++) {
-        sum = sum * 31 + (uint32_t)values[k] / (k + 1);
+        sum = sum * 31 + (uint32_t)(values[k] + 128) / (k + 1);
     }
     return (int32_t)sum;
 }
@@ -260,7 +262,8 @@ def test_instructions_are_as_many_as_qemu_counts(tmp_path: Path) -> None:
     """Oracle: QEMU's board mps2-an386, whose clock is its count of instructions: equal to the last one, and the result,
     of a front end of 10 frames; less those of a function without any."""
     need(DEVICE, QEMU)
-    files = {**front_end_files(IntegerLogMel(fft=512, window=400, hop=100, mels=40), 1000), "main.c": BOARD}
+    front_end, quantity = IntegerLogMel(fft=512, window=400, hop=100, mels=40), Quantity(0.0131, -17, (1, 40, 10))
+    files = {**front_end_files(front_end, 1000, quantity), "main.c": BOARD}
     program = emulated(files, tmp_path, ["nothing", "work"])
     expected = [(program.call("nothing"), program.counts[0].instructions)]
     program.clear()

@@ -10,15 +10,16 @@ import math
 
 import torch
 from torch import nn
-from torchaudio.compliance.kaldi import get_mel_banks
+from torchaudio.compliance.kaldi import mel_scale, mel_scale_scalar
 
 from data.errors import UserError
 from data.front_ends import DECIBEL, FrontEndEntry, log_mel
-from data.front_ends.integer_fft import ROOM, UNIT, real_spectrum
+from data.front_ends.integer_fft import ROOM, real_spectrum
 from data.front_ends.log_mel import FLOOR, PRE_EMPHASIS, SHIFT, STRETCH, LogMel
 from data.ranges import Bands, Hertz, Rate, Samples
 
 FULL_SCALE = 1 << 15
+UNIT = 1 << 15  # 1 in Q15
 EMPHASIS = round(PRE_EMPHASIS * UNIT)  # Q15
 WINDOW_UNIT = 1 << 14  # of the window: Q14
 HALF_WORD = 16  # bits that a product of 32 and 16 bits loses, and each bin's power before it is weighted
@@ -48,8 +49,8 @@ class IntegerLogMel(nn.Module):
 
     padding, decibel = "reflect", DECIBEL / STRETCH
     window: torch.Tensor
-    weights: torch.Tensor
-    bands: torch.Tensor
+    upper: torch.Tensor
+    shares: torch.Tensor
     logarithms: torch.Tensor
 
     def __init__(
@@ -78,8 +79,8 @@ class IntegerLogMel(nn.Module):
         self.sample_rate, self.hop, self.fft, self.mels = sample_rate, hop, fft, mels
         self.low, self.high = low, high
         # Bits by which log2 of a band's sum is larger than that of its value: samples 15, emphasis 15, window 14 - 16,
-        # transform -log2(fft), all of it squared, less 16 bits of each bin's power; weights 15.
-        self.offset = 2 * (28 - int(math.log2(fft))) - HALF_WORD + 15
+        # transform 1 - log2(fft), all of it squared, less 16 bits of each bin's power; weights 15.
+        self.offset = 2 * (29 - int(math.log2(fft))) - HALF_WORD + 15
         self.floor = round(FLOOR * 2**self.offset)
         hann = torch.hann_window(window, periodic=False, dtype=torch.float64)
         before = (fft - window) // 2
@@ -87,10 +88,15 @@ class IntegerLogMel(nn.Module):
         if not padded.any():
             raise UserError(f"window={window} is too short: it is 0 everywhere in integers")
         self.register_buffer("window", padded, persistent=False)
-        banks, _ = get_mel_banks(mels, fft, float(sample_rate), low, high, 100.0, -500.0, 1.0)
-        weights, bands = (banks.double() * UNIT).round().long().topk(2, dim=0)  # triangles: no bin is in three bands
-        self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("bands", bands, persistent=False)
+        # Kaldi's triangles: between the centres of two neighbours, their weights add up to 1.
+        frequencies = torch.arange(fft // 2, dtype=torch.float64) * (sample_rate / fft)
+        lowest, highest = mel_scale_scalar(low), mel_scale_scalar(high)
+        places = (mel_scale(frequencies) - lowest) / (highest - lowest) * (mels + 1)
+        upper = places.floor().long()  # of the two bands
+        self.first, self.last = (int(inside) for inside in (upper.clamp(0, mels) == upper).nonzero()[[0, -1], 0])
+        self.register_buffer("upper", upper[self.first : self.last + 1], persistent=False)
+        shares = ((places - upper) * UNIT).round().long()[self.first : self.last + 1]
+        self.register_buffer("shares", shares, persistent=False)
         steps = torch.arange(BINS_OF_TABLE + 1, dtype=torch.float64) / BINS_OF_TABLE
         table = ((1 + steps).log2() * 2**FRACTION).round().long()
         self.register_buffer("logarithms", table, persistent=False)
@@ -118,10 +124,14 @@ class IntegerLogMel(nn.Module):
         frames = padded.unfold(-1, self.fft, self.hop) * self.window >> HALF_WORD  # (B, frames, fft), 29 bits
         shift = _left_shift(frames)
         re, im = real_spectrum(frames << shift)
-        power = re * re + im * im >> HALF_WORD  # of 61 bits, 45 left
-        mel = torch.zeros(*power.shape[:-1], self.mels, dtype=torch.long, device=power.device)
-        for weights, bands in zip(self.weights, self.bands, strict=True):
-            mel.index_add_(-1, bands, power * weights)
+        bins = slice(self.first, self.last + 1)
+        power = re[..., bins] ** 2 + im[..., bins] ** 2 >> HALF_WORD  # of 61 bits, 45 left
+        # With a place on either side for the neighbours that the outermost bands do not have.
+        mel = torch.zeros(*power.shape[:-1], self.mels + 2, dtype=torch.long, device=power.device)
+        risen = power * self.shares
+        mel.index_add_(-1, self.upper + 1, risen)
+        mel.index_add_(-1, self.upper, (power << 15) - risen)
+        mel = mel[..., 1:-1]
         return (self._log2(mel + (self.floor << 2 * shift)) - (self.offset + 2 * shift << FRACTION)).mT
 
     def _log2(self, values: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """The C of an integer log-mel: the kernels of templates/, and the tables of one front end.
 
 Conventions: files are name -> text, the same text for the same settings. Tables are those of
-data/front_ends/integer_log_mel.py, which the C equals in every bit.
+data/front_ends/integer_log_mel.py and integer_fft.py, whose integers, as steps of a network's input
+(integer_steps.py), the C equals in every bit.
 """
 
 from collections.abc import Mapping
@@ -10,24 +11,42 @@ from importlib.resources import files
 import torch
 
 from data.errors import UserError
-from data.front_ends.integer_fft import order, twiddles
+from data.front_ends.integer_fft import HALF, twiddles
 from data.front_ends.integer_log_mel import EMPHASIS, MOST_SHIFT, IntegerLogMel
+from data.front_ends.integer_steps import Steps, steps_of
 from students.device.c_text import LICENCE, table
+from students.quantize.integer import Quantity
 
 TEMPLATES = ("scenelet_front_end.c", "scenelet_front_end.h")
 TABLES = "scenelet_front_end_tables"
+SPARE = 4  # samples of the ring beside those of a window: emphasised are two at a time
 
 
-def front_end_files(front_end: IntegerLogMel, samples: int) -> dict[str, str]:
+def front_end_files(
+    front_end: IntegerLogMel, samples: int, quantity: Quantity, *, row: int | None = None, first: int = 0
+) -> dict[str, str]:
     """The C files of a front end for clips of so many samples.
 
+    Args:
+        front_end: which.
+        samples: of a clip.
+        quantity: the network's input.
+        row: how far apart the rows of two bands are in the map that the C writes, integers; None: as many as frames.
+        first: where the first row begins in it.
+
     Raises:
-        UserError: a clip is too short to be mirrored at its ends.
+        UserError: a clip is too short to be mirrored at its ends, or the input has 16 bits.
     """
     if samples - 1 <= front_end.fft // 2:
         raise UserError(f"clips of {samples} samples are too short: a frame of {front_end.fft} mirrors half of itself")
-    sizes, tables = _sizes(front_end, samples), _tables(front_end)
-    guard = f"{TABLES.upper()}_H"
+    if quantity.bits != 8:
+        raise UserError("activations of 16 bits have no kernels on devices: quantize with quantize.activations=8")
+    steps = steps_of(quantity.scale, quantity.zero_point, quantity.low, quantity.high)
+    frames = front_end.frames(samples)
+    assert quantity.shape == (1, front_end.mels, frames)
+    sizes = _sizes(front_end, samples, steps)
+    sizes |= {"MAP_ROW": str(frames if row is None else row), "MAP_FIRST": str(first)}
+    tables, guard = _tables(front_end), f"{TABLES.upper()}_H"
     declared = [f"extern const {kind} {name}[{len(values)}];" for name, (kind, values) in tables.items()]
     header = [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
     header += [f"#define SCENELET_{name} {value}" for name, value in sizes.items()]
@@ -41,49 +60,65 @@ def front_end_files(front_end: IntegerLogMel, samples: int) -> dict[str, str]:
     return {name: LICENCE + text for name, text in found.items()}
 
 
-def _sizes(front_end: IntegerLogMel, samples: int) -> dict[str, str]:
-    used = front_end.window.nonzero()[:, 0]
-    window = len(used)  # without the ends that were rounded to 0
-    ring = 1 << (window + 1).bit_length()
+def _sizes(front_end: IntegerLogMel, samples: int, steps: Steps) -> dict[str, str]:
+    """The macros: name -> text. The window begins behind BEFORE pairs and has PAIRS, without those that are 0."""
+    before, behind = _used(front_end)
     numbers = {
         "SAMPLES": samples,
         "FRAMES": front_end.frames(samples),
         "MELS": front_end.mels,
         "FFT": front_end.fft,
-        "WINDOW": window,
-        "BEFORE": int(used[0]),
+        "BITS": (front_end.fft // 2).bit_length() - 1,
+        "BEFORE": before,
+        "PAIRS": behind - before,
         "HOP": front_end.hop,
-        "RING": ring,
-        "PAIRS_FIRST": int((front_end.fft // 2).bit_length() % 2 == 0),
+        "RING": 2 * (behind - before) + SPARE,
         "EMPHASIS": EMPHASIS,
         "MOST_SHIFT": MOST_SHIFT,
         "OFFSET": front_end.offset,
+        "STEP_MULTIPLIER": steps.multiplier,
+        "STEP_SHIFT": steps.shift,
     }
-    return {name: str(value) for name, value in numbers.items()} | {"FLOOR": f"{front_end.floor}u"}
+    texts = {name: str(value) for name, value in numbers.items()}
+    return texts | {"FLOOR": f"{front_end.floor}u", "STEP_BIAS": f"INT64_C({steps.bias})"}
+
+
+def _used(front_end: IntegerLogMel) -> tuple[int, int]:
+    """The first pair of a frame's samples that the window does not make 0, and the one behind the last."""
+    used = front_end.window.nonzero()[:, 0]
+    return int(used[0]) // 2, int(used[-1]) // 2 + 1
 
 
 def _tables(front_end: IntegerLogMel) -> Mapping[str, tuple[str, list[int]]]:
     """Name -> type of C, and values."""
     half, cpu = front_end.fft // 2, torch.device("cpu")
-    re, im = twiddles(3 * half // 2, front_end.fft, cpu)
-    factors = torch.stack([re, im], 1).flatten().tolist()
-    factors[0] = 0  # 1 is no number of 16 bits, and is not read
-    used = front_end.window[front_end.window > 0].tolist()  # symmetric
-    weights, bands = front_end.weights.T.tolist(), front_end.bands.T.tolist()
-    pairs = [_neighbours(*of_bin) for of_bin in zip(bands, weights, strict=True)]
+    before, behind = _used(front_end)
+    turns = torch.stack(twiddles(half // 2 + 1, front_end.fft, cpu, unit=HALF), 1).flatten()
+    window = front_end.window[2 * before : 2 * behind]
+    # Where the bins of each place between two bands begin, from below the first to above the last, and their end.
+    edges = front_end.first + torch.searchsorted(front_end.upper, torch.arange(front_end.mels + 2))
     return {
-        "scenelet_window": ("int16_t", used[: (len(used) + 1) // 2]),
-        "scenelet_order": ("uint16_t", order(half, cpu).tolist()),
-        "scenelet_twiddles": ("int16_t", factors),
-        "scenelet_bands": ("uint16_t", [band for band, _ in pairs]),
-        "scenelet_weights": ("uint16_t", [weight for _, both in pairs for weight in both]),
+        "scenelet_window": ("int32_t", _pairs(window[0::2], window[1::2]).tolist()),
+        "scenelet_factors": ("int32_t", [factor for length in _lengths(half) for factor in _factors(length)]),
+        "scenelet_turns": ("int32_t", turns[2:].tolist()),  # from bin 1 on
+        "scenelet_edges": ("uint16_t", edges.tolist()),
+        "scenelet_shares": ("uint16_t", front_end.shares.tolist()),
         "scenelet_logarithms": ("uint32_t", front_end.logarithms.tolist()),
     }
 
 
-def _neighbours(bands: list[int], weights: list[int]) -> tuple[int, tuple[int, int]]:
-    """The lower of the two bands of a bin, and the weights of it and the next one."""
-    of_band = {band: weight for band, weight in zip(bands, weights, strict=True) if weight}
-    first = min(of_band, default=0)
-    assert of_band.keys() <= {first, first + 1}
-    return first, (of_band.get(first, 0), of_band.get(first + 1, 0))
+def _lengths(count: int) -> list[int]:
+    """Of the transforms that each stage of one of `count` values combines four of, but for those of one value."""
+    first = 2 if count.bit_length() % 2 == 0 else 4
+    return [first * 4**stage for stage in range(count.bit_length() // 2) if first * 4**stage < count]
+
+
+def _factors(length: int) -> list[int]:
+    """Of the values 1, 3 and 2 of each four that a stage combines, from the second four on; zeros end them."""
+    columns = [part[1:] for step in (1, 3, 2) for part in twiddles(length, 4 * length, torch.device("cpu"), step)]
+    return [*torch.stack(columns, 1).flatten().tolist(), *[0] * len(columns)]
+
+
+def _pairs(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Numbers of 16 bits in words of 32, the first ones low."""
+    return (second << 16) + (first & 0xFFFF)
