@@ -57,6 +57,5 @@ def cycles_of(instruction: Instruction, before: Instruction | None) -> int:
 
 def _lets_load(before: Instruction, operands: str) -> bool:
     """Whether a load with these operands overlaps with the instruction before it."""
-    target = before.operands.partition(",")[0]
-    address = operands.partition("[")[2]
-    return bool(_LOAD.fullmatch(before.name)) and target != "pc" and target not in _REGISTER.findall(address)
+    target, address = before.operands.partition(",")[0], operands.partition("[")[2]
+    return bool(_LOAD.fullmatch(before.name)) and target not in _REGISTER.findall(address)

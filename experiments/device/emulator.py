@@ -130,7 +130,7 @@ class Program:
             self._engine.reg_write(register, value & 0xFFFF_FFFF)
         self._engine.reg_write(arm_const.UC_ARM_REG_SP, RAM + RAM_SIZE)
         self._engine.reg_write(arm_const.UC_ARM_REG_LR, END | 1)
-        self._latest = Run(False, function, function)
+        self._latest = Run(False, END, END)  # the first block is reached by a jump
         try:
             self._engine.emu_start(function | 1, END)
         except UcError as error:
