@@ -1,12 +1,17 @@
-"""The instructions that the emulated Cortex-M4 counts, against those that QEMU counts on an emulated board."""
+"""What the emulated Cortex-M4 counts for a front end, against QEMU's board, and against one instruction at a time."""
 
+import re
 import subprocess
 from pathlib import Path
 
+import pytest
+import unicorn
 from c_code import emulated, need
 
 from data.front_ends.integer_log_mel import IntegerLogMel
-from experiments.device.toolchain import DEVICE
+from experiments.device.binary import instructions
+from experiments.device.cycles import TAKEN, cycles_of
+from experiments.device.emulator import Counts, Program
 from students.device.front_end import front_end_files
 from students.quantize.integer import Quantity
 
@@ -69,24 +74,51 @@ int main(void)
     return 0;
 }
 """
+BRANCH = re.compile(r"(b|bl|bx|blx|b(eq|ne|[chl]s|cc|lo|mi|pl|v[sc]|hi|[gl][et])|cbn?z|tb[bh]) |(pop|ldm|ldr|mov).*pc")
 QEMU = "qemu-system-arm"
 SHIFT = 10  # of QEMU: an instruction takes 2 to the power of it, in nanoseconds; a tick of the board's timer takes 40
 
 
-def test_instructions_are_as_many_as_qemu_counts(tmp_path: Path) -> None:
-    """Oracle: QEMU's board mps2-an386, whose clock is its count of instructions: equal to the last one, and the result,
-    of a front end of 10 frames; less those of a function without any."""
-    need(DEVICE, QEMU)
-    front_end, quantity = IntegerLogMel(fft=512, window=400, hop=100, mels=40), Quantity(0.0131, -17, (1, 40, 10))
-    files = {**front_end_files(front_end, 1000, quantity), "main.c": BOARD}
-    program = emulated(files, tmp_path, ["nothing", "work"])
-    expected = [(program.call("nothing"), program.counts[0].instructions)]
-    program.clear()
-    expected.append((program.call("work"), program.counts[0].instructions))
+@pytest.fixture(scope="module")
+def front_end(tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Path]:
+    """One of 10 frames, and the file that it is in."""
+    integers, quantity = IntegerLogMel(fft=512, window=400, hop=100, mels=40), Quantity(0.0131, -17, (1, 40, 10))
+    files = {**front_end_files(integers, 1000, quantity), "main.c": BOARD}
+    folder = tmp_path_factory.mktemp("board")
+    return emulated(files, folder, ["nothing", "work"]), folder / "program.elf"
+
+
+def test_instructions_are_as_many_as_qemu_counts(front_end: tuple[Program, Path]) -> None:
+    """Oracle: QEMU's board mps2-an386, whose clock is its count of instructions: equal to the last one, and the result;
+    less those of a function without any."""
+    need(QEMU)
+    program, elf = front_end
+    expected = []
+    for function in ("nothing", "work"):
+        program.clear()
+        expected.append((program.call(function), program.counts[0].instructions))
     command = [QEMU, "-M", "mps2-an386", "-icount", f"shift={SHIFT}", "-display", "none", "-serial", "none"]
     command += ["-monitor", "none", "-semihosting-config", "enable=on,target=native"]
-    done = subprocess.run([*command, "-kernel", tmp_path / "program.elf"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "-kernel", elf], capture_output=True, text=True, check=True)
     words = [int(word, 16) for word in (done.stdout + done.stderr).split()]
     ticks, results = words[::2], words[1::2]
     assert results == [result & 0xFFFF_FFFF for result, _ in expected]
     assert round((ticks[1] - ticks[0]) * 40 / (1 << SHIFT)) == expected[1][1] - expected[0][1] > 100_000
+
+
+def test_blocks_cost_what_their_instructions_cost(front_end: tuple[Program, Path]) -> None:
+    """Oracle: the same call, reported by the emulator one instruction at a time, without what IT skips: each costs what
+    the model says, and 2 more if a branch led to it, as to the first one and to the caller."""
+    _, elf = front_end
+    program, listing, trace = Program(elf), instructions(elf), []
+    program.engine.hook_add(unicorn.UC_HOOK_CODE, lambda _engine, address, _size, _data: trace.append(address))
+    program.call("work")
+    count, cycles, before = 0, TAKEN, None
+    for address in trace:
+        behind = before.address + before.size if before else None
+        if before is None or (BRANCH.match(f"{before.name} {before.operands}") and behind != address):
+            before, behind, cycles = None, address, cycles + TAKEN
+        while behind <= address:
+            count, cycles, before = count + 1, cycles + cycles_of(listing[behind], before), listing[behind]
+            behind += before.size
+    assert program.counts == {0: Counts(count, cycles)}

@@ -56,7 +56,7 @@ class Counts:
 
 class Program:
     """An ELF file of toolchain.device_program in the memory of an emulated Cortex-M4, its variables at their first
-    values. It keeps its memory from call to call.
+    values. It keeps its memory from call to call. `engine` is Unicorn's, for what is not offered here.
 
     Args:
         elf: the file.
@@ -75,19 +75,19 @@ class Program:
         self._before = {found.address + found.size: found for found in self._listing.values()}
         self._runs: dict[int, Counter[Run]] = {0: Counter()}
         self._label, self._latest = 0, Run(False, 0, 0)
-        self._engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._engine.ctl_set_cpu_model(unicorn.arm_const.UC_CPU_ARM_CORTEX_M4)
-        self._engine.mem_map(FLASH, FLASH_SIZE + PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        self._engine.mem_map(RAM, RAM_SIZE, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
-        self._engine.mem_write(FLASH, flash_image(elf))
-        self._engine.hook_add(unicorn.UC_HOOK_BLOCK, self._begin_block)
+        self.engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self.engine.ctl_set_cpu_model(unicorn.arm_const.UC_CPU_ARM_CORTEX_M4)
+        self.engine.mem_map(FLASH, FLASH_SIZE + PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        self.engine.mem_map(RAM, RAM_SIZE, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        self.engine.mem_write(FLASH, flash_image(elf))
+        self.engine.hook_add(unicorn.UC_HOOK_BLOCK, self._begin_block)
         self.call("scenelet_start_up")
         self._bottom = self._symbol("scenelet_bss_end").address
-        self._engine.mem_write(self._bottom, bytes([PAINT]) * (RAM + RAM_SIZE - self._bottom))
+        self.engine.mem_write(self._bottom, bytes([PAINT]) * (RAM + RAM_SIZE - self._bottom))
         self.clear()
         if marker in self.symbols:
             place = self.symbols[marker].address
-            self._engine.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._begin_label, begin=place, end=place + 3)
+            self.engine.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._begin_label, begin=place, end=place + 3)
 
     def write(self, symbol: str, values: bytes, offset: int = 0) -> None:
         """Write bytes to a variable, from its byte `offset` on.
@@ -95,7 +95,7 @@ class Program:
         Raises:
             UserError: there is no such variable, or it is smaller.
         """
-        self._engine.mem_write(self._place(symbol, offset, len(values)), bytes(values))
+        self.engine.mem_write(self._place(symbol, offset, len(values)), bytes(values))
 
     def read(self, symbol: str, count: int | None = None, offset: int = 0) -> bytes:
         """Some bytes of a variable or constant, from its byte `offset` on; or all of them.
@@ -104,7 +104,7 @@ class Program:
             UserError: there is no such variable, or it is smaller.
         """
         count = self._symbol(symbol).size - offset if count is None else count
-        return bytes(self._engine.mem_read(self._place(symbol, offset, count), count))
+        return bytes(self.engine.mem_read(self._place(symbol, offset, count), count))
 
     def address(self, symbol: str, offset: int = 0) -> int:
         """Where a variable lies, as an argument for a call.
@@ -127,17 +127,17 @@ class Program:
         function = self._symbol(symbol).address & ~1
         registers = [arm_const.UC_ARM_REG_R0, arm_const.UC_ARM_REG_R1, arm_const.UC_ARM_REG_R2, arm_const.UC_ARM_REG_R3]
         for register, value in zip(registers, arguments, strict=False):
-            self._engine.reg_write(register, value & 0xFFFF_FFFF)
-        self._engine.reg_write(arm_const.UC_ARM_REG_SP, RAM + RAM_SIZE)
-        self._engine.reg_write(arm_const.UC_ARM_REG_LR, END | 1)
+            self.engine.reg_write(register, value & 0xFFFF_FFFF)
+        self.engine.reg_write(arm_const.UC_ARM_REG_SP, RAM + RAM_SIZE)
+        self.engine.reg_write(arm_const.UC_ARM_REG_LR, END | 1)
         self._latest = Run(False, END, END)  # the first block is reached by a jump
         try:
-            self._engine.emu_start(function | 1, END)
+            self.engine.emu_start(function | 1, END)
         except UcError as error:
-            place = self._engine.reg_read(arm_const.UC_ARM_REG_PC)
+            place = self.engine.reg_read(arm_const.UC_ARM_REG_PC)
             raise UserError(f"{symbol} stopped in {self._function_at(place)}, at 0x{place:x}: {error}") from error
         self._runs[self._label][Run(True, self._latest.start, self._latest.start)] += 1  # the return
-        result = self._engine.reg_read(arm_const.UC_ARM_REG_R0)
+        result = self.engine.reg_read(arm_const.UC_ARM_REG_R0)
         return result - (1 << 32) if result >> 31 else result
 
     @property
@@ -164,7 +164,7 @@ class Program:
         Raises:
             UserError: it has reached the variables.
         """
-        whole = bytes(self._engine.mem_read(self._bottom, RAM + RAM_SIZE - self._bottom))
+        whole = bytes(self.engine.mem_read(self._bottom, RAM + RAM_SIZE - self._bottom))
         unused = len(whole) - len(whole.lstrip(bytes([PAINT])))
         if not unused:
             raise UserError(f"the stack is larger than the {len(whole):,} bytes that variables leave")
