@@ -59,6 +59,18 @@ def randomise_norms(network: nn.Module, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
+def fit_norms(network: nn.Module, spectrograms: torch.Tensor, spread: float) -> nn.Module:
+    """Give BatchNorms the statistics of some log-mels, and the last one a factor: the answers of an untrained network
+    are then of all kinds, and some are sure."""
+    norms = [module for module in network.train().modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # of all that it is given
+    with torch.no_grad():
+        network(spectrograms)
+        norms[-1].weight.mul_(spread)
+    return network.eval()
+
+
 @pytest.fixture(autouse=True)
 def _same_weights_every_time() -> None:
     """Networks draw their weights from the global generator: a test must not depend on those before it."""

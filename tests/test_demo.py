@@ -28,6 +28,9 @@ from experiments.inference import server
 from experiments.inference.classifier import Classifier, load_classifier
 from experiments.run import resolve
 from experiments.stages import demo
+from students.quantize.answer import ONE, Confidence, exponentials, probabilities
+from students.quantize.read import read_tflite
+from students.quantize.tflite import write_tflite
 
 
 def sound(seconds: float = 2.0, rate: int = 44_100) -> bytes:
@@ -96,14 +99,15 @@ def post(address: str, data: bytes | Iterator[bytes], **headers: str) -> request
 
 
 def test_an_answer_is_the_models_input_and_output(address: str, small_model: Path) -> None:
-    """Oracle: front end and network, called by hand on the wave that soundfile and soxr give; tolerances: a shade of
-    256, and the sixth digit."""
+    """Oracle: front end, network and the definition of calibrated probabilities, called by hand on the wave that
+    soundfile and soxr give; tolerance: a shade of 256."""
     classifier = load_classifier(small_model)
     waves = torch.cat(list(classifier.waves(sound())))
     spectrograms = classifier.front_end(waves)
-    expected = torch.softmax(classifier.network.logits(spectrograms).double(), 1)
+    q = classifier.network.integer_logits(spectrograms).numpy()
+    expected = probabilities(q, exponentials(classifier.network.output.scale, 1.0))
     answer = post(address, sound()).json()
-    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+    np.testing.assert_array_equal(answer["probabilities"], expected / ONE)
     shown = answer["spectrogram"]
     cells = np.frombuffer(base64.b64decode(shown["cells"]), np.uint8).reshape(shown["bands"], shown["frames"])
     whole = torch.cat([spectrograms[0, 0], spectrograms[1, 0]], dim=1)
@@ -258,9 +262,8 @@ def test_a_computation_ends_soon_after_it_is_told(small_model: Path, monkeypatch
     looks = iter([False, False, True])
     stop = Event()
     monkeypatch.setattr(stop, "is_set", lambda: next(looks))
-    monkeypatch.setattr(
-        Classifier, "probabilities", lambda _, some: computed.append(len(some)) or np.zeros((len(some), 10))
-    )
+    answers = Classifier.answers
+    monkeypatch.setattr(Classifier, "answers", lambda self, some: computed.append(len(some)) or answers(self, some))
     with pytest.raises(server.StoppedError):
         server.classify_sound(classifier, sound(40, 8_000), stop)
     assert computed == [server.CLIPS] * 2
@@ -387,3 +390,35 @@ def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, 
         assert page.locator("#bars li").count() == 10
         browser.close()
     assert not said
+
+
+def test_a_person_sees_that_the_model_is_not_sure(small_model: Path, tmp_path: Path) -> None:
+    """Oracle: the server's own answer against a threshold between its two seconds: one of them is not sure, and so is
+    the whole or not, by the mean of both; with a threshold of 1 nothing is sure, and the most probable scene is still
+    named."""
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium on the PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    (tmp_path / "x.wav").write_bytes(sound())
+    network, metadata = read_tflite(small_model)
+    scenes, own = [scene.replace("_", " ") for scene in metadata["scenes"]], load_classifier(small_model)
+    rows = np.concatenate([own.answers(own.spectrograms(waves)).calibrated for waves in own.waves(sound())]) / ONE
+    first, second = rows.max(axis=1)
+    assert first != second
+    for threshold in (float(max(first, second)), 1.0):
+        said = {"confidence": Confidence(threshold=threshold).described()}
+        model = write_tflite(network, tmp_path / "m.tflite", {**metadata, **said})
+        with serving(model) as address, sync_api.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page()
+            page.goto(address)
+            page.wait_for_selector("#limits:has-text('minutes')")
+            page.set_input_files("#file", tmp_path / "x.wav")
+            page.wait_for_selector("#about:has-text('2 s of x.wav')")
+            assert page.inner_text("#verdict") == "Not sure"
+            assert page.inner_text("#about").startswith(f"most probably {scenes[rows.mean(axis=0).argmax()]}: ")
+            for number, share in enumerate((first, second)):
+                page.locator("#second").fill(str(number))
+                unsure = "" if share >= threshold else ": not sure"
+                assert page.inner_text("#when") == f"From {number} to {number + 1} s{unsure}"
+            browser.close()

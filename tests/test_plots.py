@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from experiments.evaluation.confidence import Row
 from experiments.report import plots
 from experiments.report.plots import Point
 from experiments.report.render import INK, png, svg
@@ -90,6 +91,15 @@ def test_points_are_as_large_as_their_share_of_clips() -> None:
     small, large = points.get_sizes()
     empty = (3 * small - large) / 2
     assert large - empty == pytest.approx(3 * (small - empty))
+
+
+def test_a_curve_goes_through_its_points_and_has_a_ring_at_the_threshold() -> None:
+    """Oracle: the rows given, in percent; a run without a curve draws nothing, a threshold that answers nothing has no
+    ring."""
+    rows = [Row(0.9, 0.25, 1.0), Row(0.2, 1.0, 0.5)]
+    (axis,) = plots.coverage({"a": (rows, Row(0.5, 0.5, 0.75)), "b": ([], None), "c": (rows, Row(1.0, 0.0, None))}).axes
+    lines = [np.transpose(line.get_data()).tolist() for line in axis.lines]
+    assert lines == [[[25, 100], [100, 50]], [[50, 75]], [[25, 100], [100, 50]]]
 
 
 def test_names_in_a_plot_are_shown_as_escapes(recwarn: pytest.WarningsRecorder) -> None:

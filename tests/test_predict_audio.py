@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from command import run
+from conftest import fit_norms
 
 from data import pieces
 from data.errors import UserError
@@ -19,14 +20,19 @@ from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
+from experiments.evaluation.metrics import softmax
 from experiments.evaluation.predictions import read_predictions
 from experiments.inference import sounds
 from experiments.inference.classifier import load_classifier
-from experiments.inference.sounds import classified_text, classify_files, sound_files
-from experiments.quantization.forms import STORED, integer_probabilities
+from experiments.inference.sounds import classified_text, classify_files, sound_files, word_for_unknown
+from experiments.quantization.forms import STORED, integer_logits
 from experiments.run import resolve
 from experiments.stages import predict as predict_audio
 from experiments.stages.context import model_of
+from students.cp_mobile import cp_mobile
+from students.quantize.answer import ONE, Confidence
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
@@ -40,11 +46,11 @@ def test_clips_get_the_probabilities_of_scoring(
     small_model: Path, miniature: ClipSet, miniature_waves: WaveStore, tmp_path: Path
 ) -> None:
     """Oracle: what stage=quantize scores on the test split, to the last bit, and that LiteRT's reference kernels give
-    the same (integer_probabilities proves it); read back from the text by stage=score's reader, which knows the last
+    the same (integer_logits proves it); read back from the text by stage=score's reader, which knows the last
     digit."""
     classifier = load_classifier(small_model)
     prepared = DataModule(miniature, miniature_waves, None)
-    expected = integer_probabilities(prepared, classifier.front_end, small_model, None)[STORED]
+    expected = softmax(integer_logits(prepared, classifier.front_end, small_model, None)[STORED])
     names = [miniature.filenames[row] for row in miniature.indices("test")]
     found, failures = classify_files(classifier, [(name, miniature.root / name) for name in names])
     assert not failures
@@ -74,7 +80,8 @@ def test_a_folder_is_classified_and_what_cannot_be_read_is_named(tmp_path: Path,
     assert "Traceback" not in result.stderr + result.stdout
     assert "._a" not in result.stderr + result.stdout
     table = pd.read_csv(tmp_path / "runs/predict/default/predictions.csv", sep="\t")
-    assert list(table.columns) == ["filename", "start", "scene_label", *SCENES]
+    assert list(table.columns) == ["filename", "start", "scene_label", *SCENES, "answer", "confidence"]
+    assert table["answer"].tolist() == table["scene_label"].tolist()  # of a model without a threshold
     assert table["filename"].tolist() == ["a.WAV"] * 3 + ["deep/b.flac"] * 3
     assert table["start"].tolist() == [0, 1, 2, 0, 1, 2]
     assert table["scene_label"].tolist() == [SCENES[n] for n in table[list(SCENES)].to_numpy().argmax(1)]
@@ -163,11 +170,71 @@ def test_a_device_is_answered_by_its_tensors_and_an_unknown_one_by_the_general_n
         assert line in said if line else "has no tensors" not in said
 
 
+def test_an_answer_is_unknown_below_the_threshold_of_the_model(
+    tmp_path: Path, miniature: ClipSet, miniature_waves: WaveStore
+) -> None:
+    """Oracle: softmax of the logits over the temperature, in floats, within two steps; moving averages in floats within
+    two more; a threshold that lies between the answers; the columns that were there before are as without it; the table
+    is still one that can be scored."""
+    mel, rate, rows = {"mels": 64, "hop": 1000}, miniature_waves.sample_rate, miniature.indices("test")[::6]
+    waves = miniature_waves.read(rows)
+    front_end = build_front_end(rate, mel)
+    spectrograms = front_end(waves)
+    network = calibrate(fold(fit_norms(cp_mobile(size="6k"), spectrograms, 8.0)), [spectrograms])
+    (tmp_path / "in").mkdir()
+    half = len(rows) // 2
+    for name, some in (("a", waves[:half]), ("b", waves[half:])):
+        soundfile.write(tmp_path / f"in/{name}.wav", some.flatten().numpy(), rate, "FLOAT")
+    metadata = {"scenes": SCENES, "sample_rate": rate, "mel": mel}
+    path, plain = tmp_path / "m.tflite", load_classifier(write_tflite(network, tmp_path / "plain.tflite", metadata))
+    heard = [torch.cat([*plain.waves(tmp_path / f"in/{name}.wav")]) for name in "ab"]
+    expected = [torch.softmax(network.logits(front_end(each)).double() / 1.5, 1).numpy() for each in heard]
+    before = run(tmp_path, "stage=predict", "audio=in", "model=plain.tflite", "predict.out=before.csv")
+    assert "unknown" not in before.stdout
+    sure = np.sort(np.concatenate(expected).max(axis=1))
+    threshold = float(sure[half - 1 : half + 1].mean())
+    write_tflite(network, path, {**metadata, "confidence": Confidence(1.5, threshold).described()})
+    tables = {}
+    for name, given in (("one", []), ("four", ["predict.smoothing=4"])):
+        done = run(tmp_path, "stage=predict", "audio=in", f"model={path}", f"predict.out={name}.csv", *given)
+        assert done.returncode == 0, done.stderr
+        tables[name] = pd.read_csv(tmp_path / f"{name}.csv", sep="\t")
+        assert "seconds unknown" in done.stdout
+        columns = ["filename", "start", "scene_label", *SCENES]
+        same = pd.read_csv(tmp_path / "before.csv", sep="\t")[columns]
+        pd.testing.assert_frame_equal(tables[name][columns], same)
+    means = [each.copy() for each in expected]
+    for mean in means:
+        for number in range(1, len(mean)):
+            mean[number] = mean[number - 1] + (mean[number] - mean[number - 1]) / 4
+    for name, wanted, steps in (("one", expected, 2), ("four", means, 4)):
+        values, table = np.concatenate(wanted), tables[name]
+        np.testing.assert_allclose(table["confidence"], values.max(axis=1), atol=steps / ONE)
+        clear = np.flatnonzero(np.abs(values.max(axis=1) - threshold) > steps / ONE)
+        answers = np.array([SCENES[row.argmax()] if row.max() >= threshold else "unknown" for row in values])
+        assert len(clear) > 0.8 * len(values)
+        assert table["answer"][clear].tolist() == answers[clear].tolist()
+    assert tables["one"]["answer"].eq("unknown").sum() == half
+    tables["one"].drop_duplicates("filename").to_csv(tmp_path / "first.csv", index=False, sep="\t")
+    assert read_predictions(tmp_path / "first.csv", ["a.wav", "b.wav"], SCENES).shape == (2, 10)
+    wrong = run(tmp_path, "stage=predict", "audio=in", f"model={path}", "predict.smoothing=3")
+    assert "unknown predict.smoothing 3; choose one of: 1, 2, 4, 8, 16, 32" in " ".join(wrong.stderr.split())
+
+
+def test_the_word_for_what_is_not_known_is_no_class() -> None:
+    """Oracle: by hand."""
+    assert word_for_unknown(["bus", "tram"]) == "unknown"
+    assert word_for_unknown(["bus", "unknown"]) == "not sure"
+
+
 def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) -> None:
     """Oracle: the messages for metadata that lack the front end, or describe one of other spectrograms."""
     network, metadata = read_tflite(small_model)
     with pytest.raises(UserError, match="does not name its front end"):
         load_classifier(write_tflite(network, tmp_path / "m.tflite", {"scenes": SCENES, "sample_rate": 32_000}))
+    odd = {**metadata, "confidence": {"temperature": 0, "threshold": None}}
+    with pytest.raises(UserError, match=r"m\.tflite: the temperature of its confidence is 0, not a number above 0"):
+        load_classifier(write_tflite(network, tmp_path / "m.tflite", odd))
     other = {**metadata, "mel": {"mels": 64, "hop": 500}}
     with pytest.raises(UserError, match=r"\(1, 64, 32\), a clip of 1 s has \(1, 64, 64\)"):
         load_classifier(write_tflite(network, tmp_path / "m.tflite", other))
@@ -191,8 +258,8 @@ def test_files_are_computed_together_and_a_broken_one_takes_nothing_along(
     found, (failure,) = classify_files(classifier, files.items())
     assert "3.wav holds values that are not numbers" in failure
     assert [each.name for each in found] == ["0.wav", "1.wav", "2.wav", "4.wav", "5.wav"]
-    for name, probabilities in found:
-        np.testing.assert_array_equal(probabilities, classifier.classify_file(files[name]))
+    for each in found:
+        np.testing.assert_array_equal(each.probabilities, classifier.classify_file(files[each.name]))
 
 
 def test_a_log_says_how_far_it_is_and_that_it_begins_anew(

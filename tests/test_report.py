@@ -14,11 +14,13 @@ from test_tracking import records
 
 from data.errors import UserError
 from data.scenes import ClipSet
+from experiments.evaluation.confidence import curve_scores, threshold_scores
 from experiments.evaluation.evaluate import evaluate_and_save
 from experiments.report.comparison import comparison_of, labels_of
 from experiments.report.numbers import percent
 from experiments.report.sections import section_of, write_report
 from experiments.runs.reader import ancestors, read_run
+from students.quantize.answer import ONE
 
 PHONE = {"width": 360, "height": 740}
 
@@ -42,6 +44,10 @@ def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, .
     p[np.arange(len(labels)), labels] += 0.3
     scores = evaluate_and_save(clips, p / p.sum(1, keepdims=True), folder)
     scores |= {"float/accuracy": 0.5, "float/log_loss": 1.5, "test/agreement_with_float": 0.96}
+    sure, right = (p.max(1) / p.sum(1) * ONE).astype(np.uint16), p.argmax(1) == labels
+    scores |= curve_scores(sure, right, ONE) | threshold_scores(sure, right, 9_830, ONE, "confidence")
+    scores |= {"confidence/temperature": 1.25, "confidence/clips": 1_080.0}
+    scores |= {"confidence/log_loss": 1.75, "confidence/calibration_error": 0.0625}
     scores |= {"macs": 4_129_932, "parameter_bytes": 130_000, "peak_bytes": 84_512}
     scores |= {"within_limit/macs": 1.0, "within_limit/parameter_bytes": 0.0}
     rows = [{"epoch": e, "loss": 2 / e, "validation/log_loss": 2.3 / e, "validation/accuracy": 0.1} for e in (1, 2, 3)]
@@ -119,6 +125,10 @@ def test_what_a_page_says_is_what_is_in_the_scores(finished: Path, miniature: Cl
     assert f"Of the {len(miniature.indices('test'))} test clips" in text
     for figure in ("accuracy/device/s6", "accuracy/scene/metro_station", "accuracy/group/unseen"):
         assert f"<td>{100 * scores[f'test/{figure}']:.1f} %</td>" in text
+    threshold = [scores[f"confidence/{name}"] for name in ("coverage", "threshold", "accuracy")]
+    cells = [f"{100 * threshold[0]:.1f} %", f"{threshold[1]:.3f}", f"{100 * threshold[2]:.1f} %"]
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in "".join(text.split("\n")).replace("> <", "><")
+    assert "calibrated (fitted to 1,080 validation clips)" in text
     assert '<b>4,129,932</b><span class="ok">of 30,000,000, ok' in text
     assert '<b>130,000</b><span class="over">of 128,000, over' in text
     assert "<b>1.2 Wh</b>" in text
@@ -154,13 +164,13 @@ def test_a_browser_shows_it_at_a_phones_width(finished: Path, browser, scheme: s
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     titles = page.locator("figure h3").all_inner_texts()
-    kinds = ["Confusions", "Devices", "Groups of devices", "Scenes", "Reliability", "Training", "Accuracy over costs"]
-    assert titles == [*kinds, "Layers", "Cycles by layer"]
+    kinds = ["Confusions", "Devices", "Groups of devices", "Scenes", "Reliability", "Coverage and accuracy"]
+    assert titles == [*kinds, "Training", "Accuracy over costs", "Layers", "Cycles by layer"]
     for picture in page.locator("figure svg").all():
         box = picture.bounding_box()
         assert box["width"] > 250
         assert box["height"] > 90
-    assert page.locator("table").count() == 6
+    assert page.locator("table").count() == 8
     assert page.locator("figure svg text", has_text="metro station").count() >= 2
     paper, ink, label = page.evaluate(
         """() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,

@@ -130,16 +130,20 @@ class DataModule:
         """(1, 1, mels, frames) of one clip's log-mel."""
         return 1, 1, front_end.mels, front_end.frames(self.store.samples)
 
+    def some(self, split: str, count: int, seed: int) -> np.ndarray:
+        """The rows of at most `count` random clips of a split."""
+        rows = self.clips.indices(split)
+        return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()]
+
     def spectrograms(self, front_end: FrontEnd, split: str, count: int, seed: int) -> torch.Tensor:
-        """Log-mels (n, 1, mels, frames) of at most `count` random clips of a split, in evaluation mode.
+        """Log-mels (n, 1, mels, frames) of these clips, in evaluation mode.
 
         Raises:
             UserError: no clip is asked for.
         """
         if count < 1:
             raise UserError(f"quantize.clips={count} leaves no clip to calibrate on: give at least 1")
-        rows = self.clips.indices(split)
-        chosen = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()]
+        chosen = self.some(split, count, seed)
         parts = [chosen[start : start + SOME] for start in range(0, len(chosen), SOME)]
         with torch.no_grad():
             return torch.cat([front_end(self.store.read(part)) for part in parts])

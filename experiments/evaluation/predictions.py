@@ -7,8 +7,9 @@ data/names.py. Blanks around numbers and labels are no part of them.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -41,6 +42,7 @@ def predictions_text(
     *,
     starts: Sequence[float] | None = None,
     digits: int | None = DIGITS,
+    more: Mapping[str, Sequence[object]] = MappingProxyType({}),
 ) -> str:
     """A table of probabilities as text; the label of a clip is its most probable scene.
 
@@ -50,6 +52,7 @@ def predictions_text(
         scenes: the classes.
         starts: seconds at which the clips begin in their files: a column `start`, which the challenge's format has not.
         digits: significant ones of a probability; None: all of them.
+        more: other columns, by name, which the challenge's format has not either.
 
     Raises:
         UserError: a class is named like another column, or a name holds a carriage return.
@@ -61,7 +64,7 @@ def predictions_text(
     check_class_names(scenes)
     for scene, column in zip(scenes, probabilities.T.tolist(), strict=True):
         columns[scene] = [repr(p) if digits is None else f"{p:.{digits}g}" for p in column]
-    return table_text(columns)
+    return table_text({**columns, **more})
 
 
 def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:

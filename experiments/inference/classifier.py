@@ -13,18 +13,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from data.audio import decode
+from data.damage import explain_damage
 from data.errors import UserError, listed
 from data.front_ends import DEFAULT, FrontEnd, build_front_end
 from data.scenes import PART_SECONDS, check_class_names
 from data.waves import read_pieces, to_float
 from experiments.evaluation.metrics import softmax
+from students.quantize.answer import UNCALIBRATED, Confidence, confidence_of, exponentials, probabilities
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
 from students.quantize.read import read_tflite
@@ -32,6 +35,14 @@ from students.quantize.read import read_tflite
 BATCH = 32  # files that a thread decodes in one go, and whose clips are classified together
 
 log = logging.getLogger(__name__)
+
+
+class Answers(NamedTuple):
+    """Of some clips the probabilities of the classes, (clips, classes): float64 as they are scored, and calibrated as a
+    device computes them, uint16 in steps of 1 / ONE (students/quantize/answer.py)."""
+
+    probabilities: np.ndarray
+    calibrated: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -43,12 +54,20 @@ class Classifier:
         front_end: from waves to spectrograms.
         scenes: the classes, in the order of the probabilities.
         sample_rate: Hz, of the waves.
+        confidence: how sure the answers are.
     """
 
     network: IntegerNetwork
     front_end: FrontEnd
     scenes: tuple[str, ...]
     sample_rate: int
+    confidence: Confidence = UNCALIBRATED
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """See exponentials."""
+        output = self.network.output
+        return exponentials(output.scale, self.confidence.temperature, output.bits)
 
     def of_device(self, device: str) -> "Classifier":
         """The classifier of sounds that a device recorded: it has the device's own tensors, if the file has some."""
@@ -75,6 +94,12 @@ class Classifier:
     def probabilities(self, spectrograms: torch.Tensor) -> np.ndarray:
         """The probabilities of the classes, of spectrograms."""
         return softmax(self.network.logits(spectrograms).numpy())
+
+    @torch.no_grad()
+    def answers(self, spectrograms: torch.Tensor) -> Answers:
+        """The probabilities of the classes, of spectrograms, as they are scored and calibrated."""
+        q = self.network.integer_logits(spectrograms)
+        return Answers(softmax(self.network.output.dequantize(q).numpy()), probabilities(q.numpy(), self.table))
 
     def classify_file(self, sound: str | Path | bytes) -> np.ndarray:
         """Probabilities of the clips of a sound of any length: a file's path, or its content.
@@ -138,7 +163,9 @@ def load_classifier(path: str | Path) -> Classifier:
             f"{path} takes spectrograms of {shape}, a clip of {PART_SECONDS:g} s has {clip}: "
             "it was trained with another data.clip_seconds"
         )
-    return Classifier(network, front_end, scenes, rate)
+    with explain_damage(path):
+        confidence = confidence_of(metadata)
+    return Classifier(network, front_end, scenes, rate, confidence)
 
 
 def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:

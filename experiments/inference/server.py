@@ -2,10 +2,10 @@
 
 Conventions: the server is reached from this machine alone, by its own page alone: it is bound to 127.0.0.1, a request
 must name this host (another name that resolves to this address is refused) and come from no other site's page. What
-is sent stays in memory until it is answered. GET / is the page, GET /about the model's scenes and the limits, POST
-/classify takes a sound file and answers as `classify_sound` does, or with a `message`. Sounds are classified one at a
-time; AT_ONCE of them may be sent or wait, and what comes on top is refused, so that memory has a bound. A sound whose
-sender is gone is not classified, or not to its end.
+is sent stays in memory until it is answered. GET / is the page, GET /about the model's scenes, the probability that an
+answer needs (0: any will do) and the limits, POST /classify takes a sound file and answers as `classify_sound` does, or
+with a `message`. Sounds are classified one at a time; AT_ONCE of them may be sent or wait, and what comes on top is
+refused, so that memory has a bound. A sound whose sender is gone is not classified, or not to its end.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from data.front_ends import band_centres
 from data.scenes import PART_SECONDS
 from data.sound_files import FORMATS
 from experiments.inference.classifier import Classifier
+from students.quantize.answer import ONE
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")  # of this machine, in requests
@@ -67,7 +68,8 @@ def make_app(classifier: Classifier) -> web.Application:
 
     async def about(_: web.Request) -> web.Response:
         limits = {"bytes": LARGEST_BYTES, "seconds": LONGEST_SECONDS, "formats": list(FORMATS)}
-        return web.json_response({"scenes": classifier.scenes, "clip_seconds": PART_SECONDS, "limits": limits})
+        known = {"scenes": classifier.scenes, "clip_seconds": PART_SECONDS, "limits": limits}
+        return web.json_response({**known, "threshold": classifier.confidence.least / ONE})
 
     async def classify(request: web.Request) -> web.Response:
         if places.locked():
@@ -136,7 +138,7 @@ def serve(app: web.Application, listener: socket.socket) -> None:
 
 
 def classify_sound(classifier: Classifier, sound: bytes, stop: Event) -> dict[str, Any]:
-    """The probabilities of a sound file's content, and its spectrogram as the page draws it.
+    """The calibrated probabilities of a sound file's content, and its spectrogram as the page draws it.
 
     Args:
         classifier: see load_classifier.
@@ -157,7 +159,7 @@ def classify_sound(classifier: Classifier, sound: bytes, stop: Event) -> dict[st
             if stop.is_set():
                 raise StoppedError
             spectrograms.append(classifier.spectrograms(some))
-            probabilities += classifier.probabilities(spectrograms[-1]).round(6).tolist()
+            probabilities += (classifier.answers(spectrograms[-1]).calibrated / ONE).tolist()
     whole = torch.cat(spectrograms)[:, 0].transpose(0, 1).flatten(1)
     low, high = whole.min(), whole.max()
     cells = ((whole - low) / (high - low).clamp_min(1e-6) * 255).round().byte()

@@ -1,7 +1,10 @@
 """Sound files of any length, named by a path, and their probabilities as a table.
 
 Conventions: the table is that of evaluation/predictions.py with a column `start`, seconds: a row for each clip of
-PART_SECONDS, probabilities with every digit. Of files that are one clip each it is a table that can be scored.
+PART_SECONDS, probabilities with every digit. At its end it has `answer`, a scene or the word for none, and
+`confidence`, the calibrated probability of the most probable scene, in steps of 1 / ONE (students/quantize/answer.py);
+both may be of a moving average over the clips of a file. Of files that are one clip each it is a table that can be
+scored.
 """
 
 import os
@@ -19,19 +22,34 @@ from data.scenes import PART_SECONDS
 from data.sound_files import SUFFIXES, list_sounds
 from data.tables import untabular
 from experiments.evaluation.predictions import predictions_text
-from experiments.inference.classifier import Classifier
+from experiments.inference.classifier import Answers, Classifier
+from students.quantize.answer import ONE, UNKNOWN, known, smoothed
 
 BATCH = 64  # clips, at least, that are computed together: a few hundred MB in the network
 # Files whose first seconds are read together: the computing threads hold their processors for some milliseconds after
 # they are done, which would be half of the time that 64 files take.
 TOGETHER, TOGETHER_BYTES = 256, 1 << 26
+WORDS = ("unknown", "not sure", "no scene")  # of an answer that is not known: the first that is no class
 
 
 class Classified(NamedTuple):
-    """A file by its name in the table, and the probabilities (clips, classes) of its clips."""
+    """A file by its name in the table, and the probabilities (clips, classes) of its clips: as they are scored, and
+    calibrated, see Answers."""
 
     name: str
     probabilities: np.ndarray
+    calibrated: np.ndarray
+
+    def answers(self, least: int, shift: int) -> tuple[np.ndarray, np.ndarray]:
+        """The answer to each clip, and its confidence; see students/quantize/answer.py.
+
+        Args:
+            least: the threshold, in steps.
+            shift: of the moving average; 0: none.
+        """
+        found = smoothed(self.calibrated, shift) if shift else self.calibrated
+        scenes = (found if shift else self.probabilities).argmax(axis=1)  # the latter are equal for equal logits alone
+        return known(scenes, found, least), found.max(axis=1) / ONE
 
 
 def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
@@ -69,13 +87,13 @@ def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) ->
         files: name and path of each.
     """
     failures: dict[str, str] = {}
-    parts: dict[str, list[np.ndarray]] = {}
+    parts: dict[str, list[Answers]] = {}
     for names, counts, spectrograms in _batches(classifier, files, failures):
-        probabilities = np.split(classifier.probabilities(spectrograms), np.cumsum(counts)[:-1])
-        for name, part in zip(names, probabilities, strict=True):
-            parts.setdefault(name, []).append(part)
-    found = [Classified(name, np.concatenate(some)) for name, some in parts.items() if name not in failures]
-    return found, list(failures.values())
+        each = [np.split(values, np.cumsum(counts)[:-1]) for values in classifier.answers(spectrograms)]
+        for name, *part in zip(names, *each, strict=True):
+            parts.setdefault(name, []).append(Answers(*part))
+    wholes = {name: map(np.concatenate, zip(*some, strict=True)) for name, some in parts.items()}
+    return [Classified(name, *whole) for name, whole in wholes.items() if name not in failures], [*failures.values()]
 
 
 def _batches(
@@ -133,9 +151,19 @@ def _together(files: Iterable[tuple[str, Path]]) -> Iterator[list[tuple[str, Pat
         yield some
 
 
-def classified_text(found: Sequence[Classified], scenes: Sequence[str]) -> str:
-    """The table of some files, at least one."""
-    names = [name for name, probabilities in found for _ in probabilities]
-    starts = [number * PART_SECONDS for _, probabilities in found for number in range(len(probabilities))]
-    probabilities = np.concatenate([probabilities for _, probabilities in found])
-    return predictions_text(names, probabilities, scenes, starts=starts, digits=None)
+def word_for_unknown(scenes: Sequence[str]) -> str:
+    """How an answer that is not known is written."""
+    return next(word for word in (*WORDS, "") if word not in scenes)
+
+
+def classified_text(found: Sequence[Classified], scenes: Sequence[str], least: int = 0, shift: int = 0) -> str:
+    """The table of some files, at least one; `least` and `shift` are as of Classified.answers."""
+    names = [each.name for each in found for _ in each.probabilities]
+    starts = [number * PART_SECONDS for each in found for number in range(len(each.probabilities))]
+    probabilities = np.concatenate([each.probabilities for each in found])
+    answers, confidences = map(np.concatenate, zip(*(each.answers(least, shift) for each in found), strict=True))
+    more = {
+        "answer": [word_for_unknown(scenes) if n == UNKNOWN else scenes[n] for n in answers.tolist()],
+        "confidence": confidences.tolist(),
+    }
+    return predictions_text(names, probabilities, scenes, starts=starts, digits=None, more=more)

@@ -1,15 +1,11 @@
 """How many bits each layer's weights get."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from data.errors import UserError, unknown
-from experiments.runs.lineage import first_phase
-from experiments.training import checkpoint
 from students.quantize.bits import allocate, measure, stored_bytes
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import FoldedNetwork
@@ -17,6 +13,7 @@ from students.quantize.sets import set_sizes
 
 HALF = "16f"  # floats of 16 bits, for students that have no integer form
 WIDTHS = (4, 8)
+MEASURED = "quantize.bits=auto, which measures the layers' sensitivities,"
 
 Bits = int | str | Mapping[str, int]
 
@@ -62,28 +59,6 @@ def choose_bits(
     if isinstance(bits, Mapping):
         return {name: bits.get(name, 8) for name in [*folded.convolutions, *bits]}, {}
     return dict.fromkeys(folded.convolutions, int(bits)), {}
-
-
-def not_validated_on(path: Path, clips: str) -> nn.Module:
-    """The student of a checkpoint if it was trained without the validation clips, else that of its first phase.
-
-    Args:
-        path: of the checkpoint.
-        clips: fingerprint of the clips and their splits.
-
-    Raises:
-        UserError: neither was trained on these splits, so that it may have been trained on the validation clips.
-    """
-    first = first_phase(path.parent)
-    for each in [path, *([] if first is None else [first / path.name])]:
-        network, blueprint = checkpoint.load_student(each)
-        if blueprint.clips == clips:
-            return network
-    raise UserError(
-        f"quantize.bits=auto measures the layers' sensitivities on validation clips, and {path} was trained on other "
-        "splits, maybe on these clips: give the data settings that it was trained with, or quantize.bits=8, which "
-        "needs none"
-    )
 
 
 def layer_rows(network: IntegerNetwork, sensitivities: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:

@@ -27,6 +27,14 @@ def require_valid(settings: Quantize) -> None:
         raise UserError("quantize.activations=16 needs quantize.bits=8, and has no ONNX file")
     if settings.bits == HALF and (settings.method != "ptq" or "onnx" in settings.export):
         raise UserError(f"quantize.bits={HALF} stores floats: it has no quantize.method=qat or ONNX file")
+    given = [key for key in ("threshold", "answered_accuracy") if getattr(settings, key) is not None]
+    if len(given) > 1:
+        raise UserError(
+            f"quantize.threshold={settings.threshold:g} is a threshold, and quantize.answered_accuracy="
+            f"{settings.answered_accuracy:g} chooses one: give one of them"
+        )
+    if given and settings.bits == HALF:
+        raise UserError(f"quantize.bits={HALF} stores floats, which have no quantize.{given[0]}: leave it out")
     if "onnx" in settings.export:
         require("onnx", "onnx")
 

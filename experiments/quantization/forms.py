@@ -19,7 +19,6 @@ from experiments.evaluation.bootstrap import difference_intervals
 from experiments.evaluation.devices import compared
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.evaluation.forms import FLOAT, GENERAL, HOST, PTQ, STORED, cost_prefix, metric_prefix
-from experiments.evaluation.metrics import softmax
 from experiments.inference.network import predict
 from experiments.training.devices import Weights, predict_by_device
 from students.limits import Complexity
@@ -78,11 +77,11 @@ def float_probabilities(
 
 
 @torch.no_grad()
-def integer_probabilities(
+def integer_logits(
     data: DataModule, front_end: FrontEnd, model: Path, before: IntegerNetwork | None
 ) -> dict[str, np.ndarray]:
-    """Probabilities (n, classes) of the test split, by form: "stored" and "host" of a file, of the integers before they
-    were trained, "ptq", and of a file with tensors of devices, "general"."""
+    """Logits float32 (n, classes) of the test split, by form: "stored" and "host" of a file, of the integers before
+    they were trained, "ptq", and of a file with tensors of devices, "general"."""
     batches = data.batches("test", batch_size=BATCH, device=torch.device("cpu"))
     test = torch.cat([front_end.cpu()(batch.waves) for batch in batches.in_order()])
     stored, _ = read_tflite(model)
@@ -98,7 +97,7 @@ def integer_probabilities(
                 prove(stored, model, _some(test[own], -(-PROOFS // len(stored.sets))), device)
                 logits[STORED][own] = stored.of_device(device).logits(test[own])
                 logits[HOST][own] = TFLiteModel(model, kernels="host", device=device).logits(test[own])
-    return {form: softmax(values.numpy()) for form, values in logits.items()}
+    return {form: values.numpy() for form, values in logits.items()}
 
 
 def _some(spectrograms: torch.Tensor, count: int) -> torch.Tensor:

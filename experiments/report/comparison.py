@@ -10,6 +10,7 @@ from pathlib import Path
 
 from experiments.evaluation.systems import PUBLISHED, as_system, read_systems
 from experiments.report import plots
+from experiments.report.confidence import coverage_plots
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section
 from experiments.report.ranking import trade_off_of
@@ -56,6 +57,7 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
         if any(run.reliability for run in runs):
             bins = {label: run.reliability for label, run in named.items()}
             drawn.append(Plot("Reliability", "Accuracy over confidence.", plots.reliability(bins), PAGE))
+        drawn += coverage_plots({label: run.scores for label, run in named.items()}, PAGE)
         if any(run.history for run in runs):
             caption = "Dotted: the loss that is minimised; losses of different kinds cannot be compared."
             curves = plots.curves({label: run.history for label, run in named.items()})

@@ -17,7 +17,7 @@ NAME = "scenelet"
 HEADLINE = ("test/accuracy", "test/log_loss", "test/calibration_error")
 COSTS = ("parameter_bytes", "macs", "peak_bytes")
 GROUPS = ("real", "seen", "unseen")
-PLOTS = ("confusions", "devices", "scenes", "reliability", "layers")
+PLOTS = ("confusions", "devices", "scenes", "reliability", "coverage_and_accuracy", "layers")
 TABLES = ("test", "confusions", "layers")
 DPI = 110
 

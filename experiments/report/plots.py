@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 import numpy as np
 
+from experiments.evaluation.confidence import Row
 from experiments.evaluation.metrics import metrics_under
 from experiments.report.render import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
 from students.device.cost import Cost
@@ -131,6 +132,27 @@ def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
             sizes = 8 + 120 * items / items.sum()
             axis.scatter(100 * x, 100 * y, s=sizes, color=_colour(number), alpha=0.75, label=name, clip_on=False)
     axis.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence, %", ylabel="accuracy, %")
+    if len(runs) > 1:
+        _legend(figure, axis)
+    return figure
+
+
+@_styled
+def coverage(runs: Mapping[str, tuple[Sequence[Row], Row | None]]) -> "Figure":
+    """Accuracy of the answered clips over their share; the model's own threshold is a ring.
+
+    Args:
+        runs: by name, each its curve, maybe empty, and the row of its threshold, if it has one.
+    """
+    figure, axis = _axes()
+    for number, (name, (rows, own)) in enumerate(runs.items()):
+        if rows:
+            x, y = ([100 * value for value in values] for values in zip(*(row[1:] for row in rows), strict=True))
+            axis.plot(x, y, "-o", color=_colour(number), markersize=3, label=name)
+        if own is not None and own.accuracy is not None:
+            place = 100 * own.coverage, 100 * own.accuracy
+            axis.plot(*place, "o", color=_colour(number), markersize=9, markerfacecolor="none", clip_on=False)
+    axis.set(xlim=(0, 100), xlabel="clips answered, %", ylabel="accuracy, %")
     if len(runs) > 1:
         _legend(figure, axis)
     return figure

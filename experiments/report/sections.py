@@ -16,6 +16,7 @@ from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, metric_prefix
 from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
+from experiments.report.confidence import confidence_grids, coverage_plots
 from experiments.report.device import cost_grids, cost_plots, cost_sentence, cost_tiles
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
@@ -149,6 +150,7 @@ def plots_of(run: RunFiles) -> list[Plot]:
     if run.reliability:
         caption = "On the dashed line, confidence and accuracy are equal; larger points are more clips."
         found.append(Plot("Reliability", caption, plots.reliability({run.name: run.reliability}), name))
+    found += coverage_plots({run.name: run.scores}, name)
     if run.history:
         caption = "The training loss is the one that is minimised; a distillation loss is no log loss."
         found.append(Plot("Training", caption, plots.curves({run.name: run.history}), name))
@@ -193,6 +195,7 @@ def grids_of(run: RunFiles) -> list[Grid]:
             for subset, row in subsets.items()
         ]
         found.append(Grid("Test split", ["", "accuracy", "log loss", "accuracy, 95 % over recordings"], rows))
+    found += confidence_grids(run.scores)
     if rows := device_rows(run.scores):
         found.append(Grid(BY_DEVICE.capitalize(), DEVICE_COLUMNS, rows))
     if len(run.energy) > 1:

@@ -138,6 +138,16 @@ class Quantize:
     exact: str = setting(
         "device: the file equals what a device computes; all: any runtime", choices=("device", "all"), default="device"
     )
+    threshold: Probability | None = setting(
+        "the answer is unknown where the most probable scene has less than this calibrated probability; null: never",
+        newer=True,
+        default=None,
+    )
+    answered_accuracy: Probability | None = setting(
+        "the lowest threshold with this share of right ones among the answers to the validation clips is chosen",
+        newer=True,
+        default=None,
+    )
     frozen: Probability = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
     export: Sequence[Literal["onnx", "torch"]] = setting(
         "onnx (model.onnx, QDQ), torch (student.pt2, float)", suggested=("[onnx]", "[torch]"), default_factory=list

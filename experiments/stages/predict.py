@@ -20,6 +20,7 @@ from experiments.runs.layout import PREDICTIONS
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Predict
 from experiments.stages.context import layout_of, model_of
+from students.quantize.answer import UNKNOWN
 
 SHOWN = 20  # files in the printed table
 LOG_SECONDS = 60.0  # between two lines about how far it is
@@ -63,8 +64,9 @@ def run(settings: Settings) -> None:
         raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, classified_text(found, classifier.scenes).encode())
-        Console().print(_shown(found, classifier.scenes))
+        least, shift = classifier.confidence.least, settings.of(Predict).smoothing.bit_length() - 1
+        write_whole(out, classified_text(found, classifier.scenes, least, shift).encode())
+        Console().print(_shown(found, classifier.scenes, least, shift))
         log.info("%g s of sound: %s", PART_SECONDS * sum(len(each.probabilities) for each in found), out)
     if failures:
         rest = f"the table of the other {len(found)} is written: {out}" if found else "no table is written"
@@ -94,16 +96,17 @@ def _table(settings: Settings) -> Path:
     return Path(out) if out else layout_of(settings).folder("predict") / PREDICTIONS
 
 
-def _shown(found: Sequence[Classified], scenes: Sequence[str]) -> Table:
-    """The mean probabilities of each file."""
+def _shown(found: Sequence[Classified], scenes: Sequence[str], least: int, shift: int) -> Table:
+    """The mean probabilities of each file, and of how many seconds the answer is not known, if there is a threshold."""
     out = Table(box=box.SIMPLE)
     out.add_column("file", overflow="fold")
-    for column in ("seconds", "most probable", "on average"):
+    for column in ("seconds", "most probable", "on average", *(["seconds unknown"] if least else [])):
         out.add_column(column, justify="left" if column == "most probable" else "right")
-    for name, probabilities in found[:SHOWN]:
-        mean = probabilities.mean(axis=0)
-        seconds = f"{len(probabilities) * PART_SECONDS:g}"
-        out.add_row(name, seconds, scenes[mean.argmax()], f"{100 * mean.max():.0f} %")
+    for each in found[:SHOWN]:
+        mean, (answers, _) = each.probabilities.mean(axis=0), each.answers(least, shift)
+        seconds, unknown = (f"{count * PART_SECONDS:g}" for count in (len(answers), (answers == UNKNOWN).sum()))
+        cells = [each.name, seconds, scenes[mean.argmax()], f"{100 * mean.max():.0f} %"]
+        out.add_row(*cells, *([unknown] if least else []))
     if len(found) > SHOWN:
-        out.add_row(f"... and {len(found) - SHOWN} more", "", "", "")
+        out.add_row(f"... and {len(found) - SHOWN} more", *[""] * (len(out.columns) - 1))
     return out

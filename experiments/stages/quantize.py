@@ -17,12 +17,17 @@ from data.front_ends import FrontEnd, build_front_end
 from data.settings import identity_of
 from experiments.datasets.datamodule import DataModule, prepare, require_held_out
 from experiments.distributed.fabric import computing
-from experiments.quantization.bits import HALF, choose_bits, layer_rows, not_validated_on
+from experiments.evaluation.metrics import softmax
+from experiments.quantization.bits import HALF, MEASURED, choose_bits, layer_rows
 from experiments.quantization.checks import require_form, require_valid
+from experiments.quantization.confidence import CHOSEN, check_confidence, confidence_scores, fit_confidence
 from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.devices import add_sets, float_cost, load_sets
 from experiments.quantization.exports import export_missing
-from experiments.quantization.forms import FLOAT, STORED, compare, costs, float_probabilities, integer_probabilities
+from experiments.quantization.forms import FLOAT, STORED, compare, costs, float_probabilities, integer_logits
+from experiments.quantization.held_out import require_not_validated_on
+from experiments.quantization.metadata import metadata_of
+from experiments.report.confidence import confidence_tables
 from experiments.report.publish import finish, is_done
 from experiments.report.tables import quantization_tables
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, OPERATORS, write_text
@@ -51,8 +56,6 @@ from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.tflite import write_tflite
 
-MEASURED = "quantize.bits=auto, which measures the layers' sensitivities,"
-
 log = logging.getLogger(__name__)
 
 
@@ -61,8 +64,9 @@ def check(settings: Settings) -> None:
     own = settings.of(Quantize)
     layout_of(settings).folder("quantize")
     require_valid(own)
-    if own.bits == "auto":
-        require_held_out(settings.data, MEASURED)
+    for what, is_wanted in ((MEASURED, own.bits == "auto"), (CHOSEN, own.answered_accuracy is not None)):
+        if is_wanted:
+            require_held_out(settings.data, what)
     shape = None
     if "student" in settings.steps and settings.checkpoint is None:
         shape = spectrogram_shape(settings, "student")
@@ -107,7 +111,7 @@ def run(settings: Settings) -> None:
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
     export_missing(own.export, this.folder, network, task.shape)
-    for table in quantization_tables(read_run(this.folder)):
+    for table in [*quantization_tables(read := read_run(this.folder)), *confidence_tables(read.scores)]:
         Console().print(table)
     log.info("%s", this.folder)
 
@@ -164,11 +168,11 @@ def _halve(task: _Task) -> dict[str, float]:
 def _make_integers(task: _Task) -> dict[str, float]:
     """Write the file of integers, trained or not, and score it."""
     own, folder, held_out = task.own, task.run.folder, task.first_data
+    check_confidence(own, task.path, held_out)
     folded = fold(task.network, task.shape)
     measured = folded
     if own.bits == "auto":
-        held_out.require_validation(MEASURED)
-        measured = fold(not_validated_on(task.path, held_out.fingerprint["clips"]), task.shape)
+        measured = fold(require_not_validated_on(task.path, held_out, MEASURED, "quantize.bits=8"), task.shape)
     bits, sensitivities = choose_bits(own.bits, own.budget, measured, lambda: task.spectrograms(held_out, "validation"))
     spectrograms = task.spectrograms(task.data, "train")
     folded, integers = calibrated(
@@ -186,18 +190,17 @@ def _make_integers(task: _Task) -> dict[str, float]:
     else:
         integers, before = _train(task, task.targets, FakeQuantized(folded, integers)), integers
     write_text(folder / LAYERS, json.dumps(layer_rows(integers, sensitivities), indent=1))
-    metadata = {
-        **task.blueprint.described(),
-        "exact": integers.exact,
-        "checkpoint_sha256": task.run.identity["inputs"]["checkpoint"],
-        "licence": f"learnt from the data set {task.data.clips.name}, whose licence bears on the use of this file",
-    }
+    trained_on, digest = task.blueprint.clips, task.run.identity["inputs"]["checkpoint"]
+    fitted = fit_confidence(own, integers, task.path, trained_on, held_out, task.front_end, task.settings.seed)
+    metadata = metadata_of(integers, task.blueprint, digest, task.data.clips.name, fitted.described())
     model = write_tflite(integers, folder / MODEL, metadata)
     write_text(folder / OPERATORS, json.dumps([each._asdict() for each in tflite_operators(model)], indent=1))
     probabilities = {FLOAT: float_probabilities(task.data, task.network, task.front_end, task.sets)}
-    probabilities |= integer_probabilities(task.data, task.front_end, model, before)
-    both = costs(tflite_complexity(model), float_cost(task.network, task.sets, task.shape))
-    return compare(task.data, probabilities, folder) | both
+    logits = integer_logits(task.data, task.front_end, model, before)
+    probabilities |= {form: softmax(found) for form, found in logits.items()}
+    found = costs(tflite_complexity(model), float_cost(task.network, task.sets, task.shape))
+    found |= confidence_scores(fitted, integers.output, logits[STORED], task.data)
+    return compare(task.data, probabilities, folder) | found
 
 
 def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetwork:

@@ -98,9 +98,12 @@ class IntegerNetwork:
 
     def logits(self, spectrograms: torch.Tensor) -> torch.Tensor:
         """Log-mels (B, 1, mels, frames) -> float32 logits (B, classes)."""
+        return self.output.dequantize(self.integer_logits(spectrograms))
+
+    def integer_logits(self, spectrograms: torch.Tensor) -> torch.Tensor:
+        """Log-mels (B, 1, mels, frames) -> the integers of the logits, (B, classes)."""
         some = CLIPS_IN_CACHE if spectrograms.device.type == "cpu" else max(1, len(spectrograms))
-        found = [self.run(self.quantities[INPUT].quantize(part)) for part in spectrograms.split(some)]
-        return self.output.dequantize(torch.cat(found))
+        return torch.cat([self.run(self.quantities[INPUT].quantize(part)) for part in spectrograms.split(some)])
 
     def run(self, q: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Integer spectrograms (B, 1, mels, frames) -> integer logits (B, classes); `record` receives every tensor."""
