@@ -43,7 +43,7 @@ def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) ->
         assert by_subset[subset]["low"] == read.scores.get(f"test/accuracy/{subset}/low")
     cells = json.loads((files / tables["tables/confusions"]["path"]).read_text())["data"]
     assert sum(cell[2] for cell in cells) == len(miniature.indices("test"))
-    assert len(pictures) == len(section.plots) == 9
+    assert len(pictures) == len(section.plots) == 10
     for value in pictures.values():
         assert Image.open(files / value["path"]).size == (value["width"], value["height"])
 

@@ -5,37 +5,20 @@ text can be read on a phone. A run has one colour, by its place among the runs. 
 see render.py. matplotlib, which takes a while to import, is imported when something is drawn.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from experiments.evaluation.confidence import Row
 from experiments.evaluation.metrics import metrics_under
-from experiments.report.render import COLOURS, FONT, HEIGHT, INK, STYLE, WIDTH
+from experiments.report.render import COLOURS, FONT, HEIGHT, INK, WIDTH, colour_of, make_axes, put_legend, styled
 from students.device.cost import Cost
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MANY = 20  # classes: with more, their names are smaller, and counts are not written
-
-P = ParamSpec("P")
-
-
-def _styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
-    """Draw in our style, whatever that of the process is."""
-
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> "Figure":
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
 
 
 class Point(NamedTuple):
@@ -49,15 +32,15 @@ class Point(NamedTuple):
     on_front: bool = False
 
 
-@_styled
+@styled
 def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     """Losses (above) and validation accuracy (below) over epochs; runs by name, each a sequence of rows, maybe none."""
-    figure, (above, below) = _axes(2, height=1.6 * HEIGHT)
+    figure, (above, below) = make_axes(2, height=1.6 * HEIGHT)
     alone = len(histories) == 1
     for number, (name, rows) in enumerate(histories.items()):
         if not rows:
             continue
-        colour, epochs = _colour(number), [row["epoch"] for row in rows]
+        colour, epochs = colour_of(number), [row["epoch"] for row in rows]
         lines = [("loss", ":", "training" if alone else None), ("validation/log_loss", "-", "validation log loss")]
         lines += [("validation/divergence", "-", "validation divergence")] if "validation/divergence" in rows[0] else []
         for key, style, word in lines:
@@ -66,11 +49,11 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
         below.plot(epochs, [100 * row.get("validation/accuracy", np.nan) for row in rows], color=colour)
     above.set(ylabel="loss")
     below.set(xlabel="epoch", ylabel="validation accuracy, %")
-    _legend(figure, above)
+    put_legend(figure, above)
     return figure
 
 
-@_styled
+@styled
 def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figure":
     """The confusion matrix: a row for each true class, a column for each predicted one; a cell is as dark as its share
     of the row, and has its count in it."""
@@ -78,7 +61,7 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figur
 
     table, n = np.asarray(counts, dtype=float), len(scenes)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
-    figure, axis = _axes(height=0.9 * WIDTH)
+    figure, axis = make_axes(height=0.9 * WIDTH)
     axis.grid(visible=False)
     for row in range(n):
         for column in range(n):
@@ -95,70 +78,70 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figur
     return figure
 
 
-@_styled
+@styled
 def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> "Figure":
     """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
     found = dict.fromkeys(key for run in scores.values() for key in metrics_under(prefix, run))
     shown = [(number, *pair) for number, pair in enumerate(scores.items()) if metrics_under(prefix, pair[1])]
-    figure, axis = _axes(height=0.6 + len(found) * (0.14 + 0.07 * len(shown)))
+    figure, axis = make_axes(height=0.6 + len(found) * (0.14 + 0.07 * len(shown)))
     step = 0.8 / max(len(shown), 1)
     for place, (number, name, run) in enumerate(shown):
         places = np.arange(len(found)) + (place - (len(shown) - 1) / 2) * step
         values = 100 * np.array([run.get(key, np.nan) for key in found])
         edges = 100 * np.array([[run.get(f"{key}/{edge}", np.nan) for key in found] for edge in ("low", "high")])
-        axis.barh(places, values, height=0.9 * step, color=_colour(number), alpha=0.75, label=name)
+        axis.barh(places, values, height=0.9 * step, color=colour_of(number), alpha=0.75, label=name)
         axis.errorbar(values, places, xerr=np.abs(edges - values), fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
     axis.set_yticks(range(len(found)), [key.removeprefix(prefix).replace("_", " ") for key in found])
     axis.set(xlim=(0, 100), ylim=(len(found) - 0.5, -0.5), xlabel="accuracy, %")
     axis.grid(visible=False, axis="y")
     if len(scores) > 1:
-        _legend(figure, axis)
+        put_legend(figure, axis)
     return figure
 
 
-@_styled
+@styled
 def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     """Accuracy over confidence, bin by bin; the larger a point, the more clips; on the diagonal both are equal.
 
     Args:
         runs: by name, each the rows of reliability.csv, maybe none.
     """
-    figure, axis = _axes(height=0.85 * WIDTH)
+    figure, axis = make_axes(height=0.85 * WIDTH)
     axis.plot([0, 100], [0, 100], "--", color=INK, linewidth=0.8, alpha=0.6)
     for number, (name, rows) in enumerate(runs.items()):
         if rows:
             x, y, items = (np.array([row[key] for row in rows]) for key in ("confidence", "accuracy", "items"))
             sizes = 8 + 120 * items / items.sum()
-            axis.scatter(100 * x, 100 * y, s=sizes, color=_colour(number), alpha=0.75, label=name, clip_on=False)
+            axis.scatter(100 * x, 100 * y, s=sizes, color=colour_of(number), alpha=0.75, label=name, clip_on=False)
     axis.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence, %", ylabel="accuracy, %")
     if len(runs) > 1:
-        _legend(figure, axis)
+        put_legend(figure, axis)
     return figure
 
 
-@_styled
+@styled
 def coverage(runs: Mapping[str, tuple[Sequence[Row], Row | None]]) -> "Figure":
     """Accuracy of the answered clips over their share; the model's own threshold is a ring.
 
     Args:
         runs: by name, each its curve, maybe empty, and the row of its threshold, if it has one.
     """
-    figure, axis = _axes()
+    figure, axis = make_axes()
     for number, (name, (rows, own)) in enumerate(runs.items()):
         if rows:
             x, y = ([100 * value for value in values] for values in zip(*(row[1:] for row in rows), strict=True))
-            axis.plot(x, y, "-o", color=_colour(number), markersize=3, label=name)
+            axis.plot(x, y, "-o", color=colour_of(number), markersize=3, label=name)
         if own is not None and own.accuracy is not None:
             place = 100 * own.coverage, 100 * own.accuracy
-            axis.plot(*place, "o", color=_colour(number), markersize=9, markerfacecolor="none", clip_on=False)
+            axis.plot(*place, "o", color=colour_of(number), markersize=9, markerfacecolor="none", clip_on=False)
     axis.set(xlim=(0, 100), xlabel="clips answered, %", ylabel="accuracy, %")
     if len(runs) > 1:
-        _legend(figure, axis)
+        put_legend(figure, axis)
     return figure
 
 
-@_styled
+@styled
 def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -> "Figure":
     """Bytes and multiply-accumulates of each layer of an integer network, coloured by the bits of its weights.
 
@@ -168,7 +151,7 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    figure, (left, right) = _axes(1, 2, height=0.6 + 0.15 * max(len(rows), 10))
+    figure, (left, right) = make_axes(1, 2, height=0.6 + 0.15 * max(len(rows), 10))
     right.sharey(left)
     places = np.arange(len(rows))
     bits = sorted({int(row["bits"]) for row in rows})
@@ -178,7 +161,7 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
     ):
         for number, width in enumerate(bits):
             mine = [i for i, row in enumerate(rows) if row["bits"] == width]
-            axis.barh(mine, [values[i] for i in mine], color=_colour(number), alpha=0.75, label=f"{width} bits")
+            axis.barh(mine, [values[i] for i in mine], color=colour_of(number), alpha=0.75, label=f"{width} bits")
         axis.set(title=title)
         axis.grid(visible=False, axis="y")
         axis.xaxis.set_major_locator(MaxNLocator(2))
@@ -186,19 +169,19 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
     left.set_yticks(places, [str(row["layer"]) for row in rows], fontsize=FONT - 1)
     left.set_ylim(len(rows) - 0.4, -0.6)
     right.tick_params(labelleft=False)
-    _legend(figure, left)
+    put_legend(figure, left)
     return figure
 
 
-@_styled
+@styled
 def cycles(cost: Cost) -> "Figure":
     """Cycles of the front end and of each layer on a device, and cycles for a multiply-accumulate."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     parts = [*([cost.front_end] if cost.front_end else []), *cost.layers]
-    figure, (left, right) = _axes(1, 2, height=0.6 + 0.15 * max(len(parts), 10))
+    figure, (left, right) = make_axes(1, 2, height=0.6 + 0.15 * max(len(parts), 10))
     right.sharey(left)
-    colours = [_colour(1 if part is cost.front_end else 0) for part in parts]
+    colours = [colour_of(1 if part is cost.front_end else 0) for part in parts]
     for axis, title, values in (
         (left, "cycles", [part.cycles for part in parts]),
         (right, "cycles a MAC", [part.cycles_per_mac or 0 for part in parts]),
@@ -214,20 +197,20 @@ def cycles(cost: Cost) -> "Figure":
     return figure
 
 
-@_styled
+@styled
 def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
     """Accuracy over bytes (above) and over multiply-accumulates (below), limits dashed; points on the front have a
     ring."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-    figure, axes = _axes(2, height=1.7 * HEIGHT)
+    figure, axes = make_axes(2, height=1.7 * HEIGHT)
     groups = list(dict.fromkeys(point.group for point in points))
     for axis, cost, title in zip(axes, ("parameter_bytes", "macs"), ("bytes", "multiply-accumulates"), strict=True):
         for number, group in enumerate(groups):
             some = [point for point in points if point.group == group]
             x, y = [getattr(point, cost) for point in some], [100 * point.accuracy for point in some]
             rings = [1.4 if point.on_front else 0 for point in some]
-            axis.scatter(x, y, color=_colour(number), s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
+            axis.scatter(x, y, color=colour_of(number), s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
             for point, along, up in zip(some, x, y, strict=True):
                 axis.annotate(point.name, (along, up), xytext=(4, 3), textcoords="offset points", fontsize=FONT - 1)
         axis.axvline(limits[cost], linestyle="--", color=INK, linewidth=0.8, alpha=0.6)
@@ -236,23 +219,5 @@ def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.xaxis.set_minor_formatter(NullFormatter())
-    _legend(figure, axes[0])
+    put_legend(figure, axes[0])
     return figure
-
-
-def _axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple["Figure", Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height))
-    return figure, figure.subplots(rows, columns)
-
-
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
-
-
-def _legend(figure: "Figure", axis: "Axes") -> None:
-    """Above all axes, where it hides nothing, in as many columns as there is room for."""
-    handles, labels = axis.get_legend_handles_labels()
-    columns = max(1, min(len(labels), int(44 / (max(map(len, labels), default=1) + 6))))
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns)

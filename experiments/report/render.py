@@ -9,12 +9,17 @@ needed.
 import html
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from data.names import escaped
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+P = ParamSpec("P")
 
 INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
 COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
@@ -40,6 +45,39 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 7,
     "figure.constrained_layout.use": True,
 }
+
+
+def styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
+    """Draw in our style, whatever that of the process is."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> "Figure":
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def make_axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple["Figure", Any]:
+    """A figure WIDTH wide, and its axes: one, or an array of several."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height))
+    return figure, figure.subplots(rows, columns)
+
+
+def colour_of(number: int) -> str:
+    """Of the run, or whatever has colours, of this number."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def put_legend(figure: "Figure", axis: "Axes") -> None:
+    """Above all axes, where it hides nothing, in as many columns as there is room for."""
+    handles, labels = axis.get_legend_handles_labels()
+    columns = max(1, min(len(labels), int(44 / (max(map(len, labels), default=1) + 6))))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
 def svg(figure: "Figure", name: str) -> str:

@@ -128,7 +128,7 @@ class Predict:
     device: str | None = setting(
         "that recorded all sounds, if the model has tensors of devices; null: the general network", default=None
     )
-    smoothing: int = setting(
+    smoothing: Literal[1, 2, 4, 8, 16, 32] = setting(
         "N: each second counts 1/N in a moving average over its file; 1: none", choices=(1, 2, 4, 8, 16, 32), default=1
     )
 
