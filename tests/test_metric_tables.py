@@ -88,7 +88,14 @@ def test_forms_stand_side_by_side() -> None:
     assert rows["same class as float"] == ["", "", "90.0 %", ""]
     assert rows["minus float: accuracy"] == ["", "", "+25.0 (+12.5 to +50.0)", ""]
     assert rows["macs, at most 30,000,000"] == ["31,000,000  over", "", "7  ok", ""]
-    halves = {name: value for name, value in scores.items() if not name.startswith(("host", "ptq"))}
+    scores |= {"float_front_end/accuracy": 0.75, "float_front_end/log_loss": 1.0}
+    scores |= {"test/agreement_with_float_front_end": 0.8, "test/minus_float_front_end/log_loss": 0.25}
+    scores |= {f"test/minus_float_front_end/log_loss/{edge}": value for edge, value in (("low", 0.0), ("high", 0.5))}
+    rows = {row[0]: row[1:] for row in cells(forms_table(scores))}
+    assert rows[""] == ["float", "integer, before", "integer, float front end", "integer", "host"]
+    assert rows["same class as float front end"] == ["", "", "", "80.0 %", ""]
+    assert rows["minus float front end: log loss"] == ["", "", "", "+0.250 (+0.000 to +0.500)", ""]
+    halves = {name: value for name, value in scores.items() if not name.startswith(("host", "ptq", "float_front"))}
     assert cells(forms_table(halves))[0] == ["", "float", "16-bit floats"]
 
 

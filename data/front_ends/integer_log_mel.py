@@ -111,12 +111,15 @@ class IntegerLogMel(nn.Module):
 
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, mels, frames), float32; nothing here is random."""
-        some = CLIPS_AT_ONCE if waves.device.type == "cpu" else max(1, len(waves))
-        found = torch.cat([self.integers(as_samples(part)) for part in waves.split(some)])
+        found = self.integers(as_samples(waves))
         return ((found * (math.log(2) / 2**FRACTION) + SHIFT) / STRETCH).float()[:, None]
 
     def integers(self, samples: torch.Tensor) -> torch.Tensor:
         """log2(mel + FLOOR) as int64 (B, mels, frames), Q16, of int16 samples (B, n)."""
+        some = CLIPS_AT_ONCE if samples.device.type == "cpu" else max(1, len(samples))
+        return torch.cat([self._integers(part) for part in samples.split(some)])
+
+    def _integers(self, samples: torch.Tensor) -> torch.Tensor:
         x = samples.long()
         emphasised = (x[:, 1:] << 15) - EMPHASIS * x[:, :-1]  # 32 bits
         half = self.fft // 2

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from data.errors import UserError
-from data.front_ends import DEFAULT, build_front_end
-from data.front_ends.integer_log_mel import FRACTION, IntegerLogMel
+from data.front_ends import DEFAULT, FrontEnd, build_front_end
+from data.front_ends.integer_log_mel import FRACTION, IntegerLogMel, as_samples
 from data.front_ends.log_mel import SHIFT, STRETCH
 
 KIND = "integer_log_mel"
@@ -61,6 +61,14 @@ def steps_of(scale: float, zero_point: int, low: int, high: int) -> Steps:
     return Steps(multiplier, bias, shift, low, high)
 
 
+def network_input(front_end: FrontEnd, waves: torch.Tensor) -> torch.Tensor:
+    """What a network of integers is given of waves (B, samples), (B, 1, mels, frames): float log-mels, or of a log-mel
+    in integers its int64 logarithms, of which a device makes steps."""
+    if isinstance(front_end, IntegerLogMel):
+        return front_end.integers(as_samples(waves))[:, None]
+    return front_end(waves)
+
+
 def integer_front_end(sample_rate: int, mel: Mapping[str, object]) -> IntegerLogMel:
     """The log-mel in integers with which a student of these settings is deployed: its own, or that of the same log_mel.
 
@@ -78,13 +86,13 @@ def integer_front_end(sample_rate: int, mel: Mapping[str, object]) -> IntegerLog
             f"student.mel.kind={DEFAULT} or {KIND}"
         )
     try:
-        found = build_front_end(sample_rate, described(mel))
+        found = build_front_end(sample_rate, in_integers(mel))
     except UserError as error:
         raise UserError(f"the front end has no form in integers, with which devices compute it: {error}") from error
     assert isinstance(found, IntegerLogMel)
     return found
 
 
-def described(mel: Mapping[str, object]) -> dict[str, object]:
+def in_integers(mel: Mapping[str, object]) -> dict[str, object]:
     """The settings of the log-mel in integers that is computed in the place of a log_mel of these."""
     return {**mel, "kind": KIND, "edge_jitter": 0.0}  # which moves an edge in training alone

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -135,8 +135,11 @@ class DataModule:
         rows = self.clips.indices(split)
         return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count].numpy()]
 
-    def spectrograms(self, front_end: FrontEnd, split: str, count: int, seed: int) -> torch.Tensor:
-        """Log-mels (n, 1, mels, frames) of these clips, in evaluation mode.
+    def spectrograms(
+        self, front_end: Callable[[torch.Tensor], torch.Tensor], split: str, count: int, seed: int
+    ) -> torch.Tensor:
+        """What a front end, or another function of waves, gives of these clips, in evaluation mode: log-mels (n, 1,
+        mels, frames).
 
         Raises:
             UserError: no clip is asked for.

@@ -24,6 +24,7 @@ from data.audio import decode
 from data.damage import explain_damage
 from data.errors import UserError, listed
 from data.front_ends import DEFAULT, FrontEnd, build_front_end
+from data.front_ends.integer_steps import network_input
 from data.scenes import PART_SECONDS, check_class_names
 from data.waves import read_pieces, to_float
 from experiments.evaluation.metrics import softmax
@@ -87,8 +88,8 @@ class Classifier:
 
     @torch.no_grad()
     def spectrograms(self, waves: torch.Tensor) -> torch.Tensor:
-        """The input of the network, of waves."""
-        return self.front_end(waves)
+        """The input of the network, of waves: float log-mels, or integers."""
+        return network_input(self.front_end, waves)
 
     @torch.no_grad()
     def probabilities(self, spectrograms: torch.Tensor) -> np.ndarray:

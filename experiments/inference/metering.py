@@ -14,6 +14,7 @@ import torch
 
 from data.errors import UserError
 from data.front_ends import FrontEnd
+from data.front_ends.integer_steps import network_input
 from data.waves import to_float
 from experiments.datasets.datamodule import DataModule
 from experiments.runs.energy import in_alternation
@@ -81,7 +82,7 @@ def classifying(model: TFLiteModel, front_end: FrontEnd, waves: torch.Tensor, sc
     @torch.inference_mode()
     def classify() -> None:
         for wave, scale in zip(waves.split(1), scales.split(1), strict=True):
-            model.logits(front_end(to_float(wave, scale)))
+            model.logits(network_input(front_end, to_float(wave, scale)))
 
     return classify
 

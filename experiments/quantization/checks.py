@@ -1,16 +1,20 @@
 """What is wrong with the settings of quantisation, found before anything is trained or quantised."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from data.errors import UserError, require
+from data.front_ends.integer_steps import in_integers, integer_front_end
 from experiments.quantization.bits import HALF, require_bits
-from experiments.settings.parts import Quantize
+from experiments.settings.parts import Distillation, Hardware, Quantize
 from students.quantize.bits import BITS, require_budget, stored_bytes
 from students.quantize.calibrate import calibrate, require_percentile
 from students.quantize.fold import fold
+
+log = logging.getLogger(__name__)
 
 
 def require_valid(settings: Quantize) -> None:
@@ -35,8 +39,39 @@ def require_valid(settings: Quantize) -> None:
         )
     if given and settings.bits == HALF:
         raise UserError(f"quantize.bits={HALF} stores floats, which have no quantize.{given[0]}: leave it out")
+    if settings.bits == HALF and settings.front_end == "integer":
+        raise UserError(f"quantize.bits={HALF} stores floats: leave quantize.front_end out")
     if "onnx" in settings.export:
         require("onnx", "onnx")
+
+
+def deployed_mel(settings: Quantize, sample_rate: int, mel: Mapping[str, object]) -> Mapping[str, object]:
+    """The settings of the front end of the smaller form of a student that was trained with the front end `mel`.
+
+    Raises:
+        UserError: it is to be one in integers, and there is none with these settings.
+    """
+    if settings.front_end == "float":
+        return mel
+    try:
+        integer_front_end(sample_rate, mel)
+    except UserError as error:
+        raise UserError(f"quantize.front_end={settings.front_end}: {error}") from error
+    return in_integers(mel)
+
+
+def require_training(distill: Distillation, hardware: Hardware) -> None:
+    """Check that a student can be trained while it is rounded with this loss, on these devices.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if distill.similarity:
+        raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
+    if distill.features:
+        log.info("quantize.method=qat: while it is rounded the student learns labels and logits, and no features")
+    if hardware.processes > 1:
+        raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
 
 
 def require_form(settings: Quantize, network: nn.Module, shape: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ the probabilities before they are rounded to steps.
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from data.front_ends import FrontEnd
+from data.front_ends.integer_steps import network_input
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.confidence import PREFIX, curve, curve_scores, point_of, threshold_scores
 from experiments.evaluation.metrics import calibration_error, log_loss, softmax
@@ -91,7 +93,8 @@ def fit_confidence(
         )
         return Fitted(given, 0)
     rows, output = data.some("validation", CLIPS, seed), integers.output
-    spectrograms, labels = data.spectrograms(front_end.cpu(), "validation", CLIPS, seed), data.clips.labels[rows]
+    heard = front_end.cpu() if network else partial(network_input, front_end.cpu())
+    spectrograms, labels = data.spectrograms(heard, "validation", CLIPS, seed), data.clips.labels[rows]
     logits = integers.logits(spectrograms) if network is None else _logits(network, spectrograms)
     q = output.quantize(logits)
     temperature = round(fit_temperature(output.dequantize(q).numpy(), labels), DIGITS)

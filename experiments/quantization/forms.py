@@ -14,11 +14,23 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from data.front_ends import FrontEnd
+from data.front_ends.integer_steps import network_input
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.bootstrap import difference_intervals
 from experiments.evaluation.devices import compared
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
-from experiments.evaluation.forms import FLOAT, GENERAL, HOST, PTQ, STORED, cost_prefix, metric_prefix
+from experiments.evaluation.forms import (
+    FLOAT,
+    FLOAT_FRONT_END,
+    GENERAL,
+    HOST,
+    PTQ,
+    STORED,
+    agreement_name,
+    cost_prefix,
+    difference_name,
+    metric_prefix,
+)
 from experiments.inference.network import predict
 from experiments.training.devices import Weights, predict_by_device
 from students.limits import Complexity
@@ -33,7 +45,8 @@ NO_SETS: Mapping[str, Weights] = MappingProxyType({})
 
 def compare(data: DataModule, probabilities: Mapping[str, np.ndarray], folder: Path) -> dict[str, float]:
     """Metrics of each form; and of all but the float one the agreement with it, and the differences to it with their
-    intervals over recordings; and what knowing the device gains, if "general" is there.
+    intervals over recordings, and likewise of the stored one with "float_front_end", if it is there; and what knowing
+    the device gains, if "general" is there.
 
     Args:
         data: the data set.
@@ -48,13 +61,15 @@ def compare(data: DataModule, probabilities: Mapping[str, np.ndarray], folder: P
     for form in probabilities.keys() - {STORED}:
         metrics = split_metrics(clips, "test", probabilities[form])
         scores |= {name.replace("test", form, 1): value for name, value in metrics.items()}
-    recordings, whole = [clips.clips[row].recording for row in rows], probabilities[FLOAT]
-    for form in probabilities.keys() - {FLOAT}:
-        found, prefix = probabilities[form], metric_prefix(form)
-        scores[f"{prefix}/agreement_with_float"] = float((found.argmax(1) == whole.argmax(1)).mean())
+    recordings = [clips.clips[row].recording for row in rows]
+    pairs = [(form, FLOAT) for form in probabilities.keys() - {FLOAT}]
+    pairs += [(STORED, FLOAT_FRONT_END)] * (FLOAT_FRONT_END in probabilities)
+    for form, other in pairs:
+        found, whole = probabilities[form], probabilities[other]
+        scores[agreement_name(form, other)] = float((found.argmax(1) == whole.argmax(1)).mean())
         for metric, (low, high) in difference_intervals(found, whole, clips.labels[rows], recordings).items():
-            about = f"{prefix}/minus_float/{metric}"
-            scores[about] = scores[f"{prefix}/{metric}"] - scores[f"{FLOAT}/{metric}"]
+            about = difference_name(form, other, metric)
+            scores[about] = scores[f"{metric_prefix(form)}/{metric}"] - scores[f"{metric_prefix(other)}/{metric}"]
             scores |= {f"{about}/low": low, f"{about}/high": high}
     return scores
 
@@ -78,16 +93,18 @@ def float_probabilities(
 
 @torch.no_grad()
 def integer_logits(
-    data: DataModule, front_end: FrontEnd, model: Path, before: IntegerNetwork | None
+    data: DataModule, front_end: FrontEnd, model: Path, before: IntegerNetwork | None, trained: FrontEnd
 ) -> dict[str, np.ndarray]:
     """Logits float32 (n, classes) of the test split, by form: "stored" and "host" of a file, of the integers before
-    they were trained, "ptq", and of a file with tensors of devices, "general"."""
-    batches = data.batches("test", batch_size=BATCH, device=torch.device("cpu"))
-    test = torch.cat([front_end.cpu()(batch.waves) for batch in batches.in_order()])
+    they were trained, "ptq", of a file with tensors of devices, "general", and with the front end that the student was
+    trained with, if it is another one, "float_front_end"."""
+    test = _inputs(data, front_end)
     stored, _ = read_tflite(model)
     prove(stored, model, _some(test, PROOFS))
     logits = {} if before is None else {PTQ: before.logits(test)}
     logits |= {STORED: stored.logits(test), HOST: TFLiteModel(model, kernels="host").logits(test)}
+    others = {} if type(trained) is type(front_end) else {FLOAT_FRONT_END: _inputs(data, trained)}
+    logits |= {form: stored.logits(inputs) for form, inputs in others.items()}
     if stored.sets:
         logits[GENERAL] = logits[STORED].clone()
         devices = np.array([data.clips.clips[row].device for row in data.clips.indices("test")])
@@ -95,9 +112,16 @@ def integer_logits(
             own = torch.from_numpy(np.flatnonzero(devices == device))
             if len(own):
                 prove(stored, model, _some(test[own], -(-PROOFS // len(stored.sets))), device)
-                logits[STORED][own] = stored.of_device(device).logits(test[own])
+                for form, inputs in {STORED: test, **others}.items():
+                    logits[form][own] = stored.of_device(device).logits(inputs[own])
                 logits[HOST][own] = TFLiteModel(model, kernels="host", device=device).logits(test[own])
     return {form: values.numpy() for form, values in logits.items()}
+
+
+def _inputs(data: DataModule, front_end: FrontEnd) -> torch.Tensor:
+    """What a network is given of the test split, (n, 1, mels, frames)."""
+    batches = data.batches("test", batch_size=BATCH, device=torch.device("cpu"))
+    return torch.cat([network_input(front_end.cpu(), batch.waves) for batch in batches.in_order()])
 
 
 def _some(spectrograms: torch.Tensor, count: int) -> torch.Tensor:

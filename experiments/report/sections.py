@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError
-from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, metric_prefix
+from experiments.evaluation.forms import FLOAT, FLOAT_FRONT_END, HOST, PTQ, STORED, agreement_name, metric_prefix
 from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
@@ -27,7 +27,13 @@ from experiments.runs.layout import REPORT
 from experiments.runs.reader import RunFiles, ancestors, read_run
 from students.limits import LIMITS
 
-FORMS = {STORED: "as stored", FLOAT: "float", PTQ: "integer, before", HOST: "host's kernels"}
+FORMS = {
+    STORED: "as stored",
+    FLOAT: "float",
+    PTQ: "integer, before",
+    FLOAT_FRONT_END: "as stored, float front end",
+    HOST: "host's kernels",
+}
 JOULES = 3.6e6  # in a kWh
 COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
 
@@ -116,7 +122,7 @@ def tiles_of(run: RunFiles) -> list[Tile]:
         found.append(Tile("macro accuracy", percent(whole.accuracy), f"95 %: {accuracy}" if accuracy else ""))
         found.append(Tile("log loss", nats(whole.log_loss), f"95 %: {loss}" if loss else ""))
         found.append(Tile("calibration error", nats(whole.calibration_error)))
-    if (agreement := scores.get(f"{metric_prefix(STORED)}/agreement_with_float")) is not None:
+    if (agreement := scores.get(agreement_name(STORED, FLOAT))) is not None:
         found.append(Tile("same class as float", percent(agreement)))
     for cost, words in COSTS.items():
         if cost in scores:
@@ -178,7 +184,7 @@ def grids_of(run: RunFiles) -> list[Grid]:
                 FORMS[form],
                 percent(whole.accuracy),
                 nats(whole.log_loss),
-                percent(run.scores.get(f"{metric_prefix(form)}/agreement_with_float")),
+                percent(run.scores.get(agreement_name(form, FLOAT))),
             ]
             for form, whole in wholes.items()
             if whole is not None

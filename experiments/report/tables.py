@@ -8,7 +8,17 @@ pages, on dashboards and in PDFs show the rows of `metric_rows`; none reads scor
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.evaluation.forms import FLOAT, HOST, PTQ, STORED, cost_prefix, metric_prefix
+from experiments.evaluation.forms import (
+    FLOAT,
+    FLOAT_FRONT_END,
+    HOST,
+    PTQ,
+    STORED,
+    agreement_name,
+    cost_prefix,
+    difference_name,
+    metric_prefix,
+)
 from experiments.evaluation.metrics import metrics_under
 from experiments.report.numbers import interval, nats, percent
 from experiments.report.terminal import Table
@@ -16,7 +26,13 @@ from experiments.runs.reader import RunFiles
 from students.limits import LIMITS, Complexity
 
 WHOLE = ""  # the subset of all clips
-FORMS = {FLOAT: "float", PTQ: "integer, before", STORED: "integer", HOST: "host"}  # titles of columns
+FORMS = {  # titles of columns
+    FLOAT: "float",
+    PTQ: "integer, before",
+    FLOAT_FRONT_END: "integer, float front end",
+    STORED: "integer",
+    HOST: "host",
+}
 HALVES = "16-bit floats"  # the stored form where nothing is integer
 ENSEMBLE = "ensemble"  # its row among the members'
 BY_DEVICE = "test split, by the general student and by the tensors of each device"
@@ -151,16 +167,23 @@ def forms_table(scores: Mapping[str, float]) -> Table:
         cells = [_both(rows[form].get(subset)) for form in forms]
         words = subset.replace("/", " ") or "all (macro)"
         out.add_row(words, *cells, end_section=subset == subsets[-1])
-    agreements = [scores.get(f"{metric_prefix(form)}/agreement_with_float") for form in forms]
-    out.add_row("same class as float", *("" if share is None else f"{100 * share:5.1f} %" for share in agreements))
-    for metric, factor, digits in (("accuracy", 100, 1), ("log_loss", 1, 3)):
-        names = [f"{metric_prefix(form)}/minus_float/{metric}" for form in forms]
-        cells = [_difference(scores, name, factor, digits) for name in names]
-        out.add_row(f"minus float: {metric.replace('_', ' ')}", *cells, end_section=metric == "log_loss")
+    for other in (FLOAT, FLOAT_FRONT_END):
+        if other in forms:
+            _add_differences(out, scores, forms, other)
     for cost in Complexity._fields:
         limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
         out.add_row(cost.replace("_", " ") + limit, *(_cost(scores, cost_prefix(form), cost) for form in forms))
     return out
+
+
+def _add_differences(out: Table, scores: Mapping[str, float], forms: Sequence[str], other: str) -> None:
+    """Rows of the agreement of each form with another one, and of the differences, with their intervals."""
+    words = other.replace("_", " ")
+    agreements = [scores.get(agreement_name(form, other)) for form in forms]
+    out.add_row(f"same class as {words}", *("" if share is None else f"{100 * share:5.1f} %" for share in agreements))
+    for metric, factor, digits in (("accuracy", 100, 1), ("log_loss", 1, 3)):
+        cells = [_difference(scores, difference_name(form, other, metric), factor, digits) for form in forms]
+        out.add_row(f"minus {words}: {metric.replace('_', ' ')}", *cells, end_section=metric == "log_loss")
 
 
 def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[Table]:

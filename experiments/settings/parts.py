@@ -148,6 +148,9 @@ class Quantize:
         newer=True,
         default=None,
     )
+    front_end: str = setting(
+        "integer: the log-mel in integers, as a device's", choices=("float", "integer"), newer=True, default="float"
+    )
     frozen: Probability = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
     export: Sequence[Literal["onnx", "torch"]] = setting(
         "onnx (model.onnx, QDQ), torch (student.pt2, float)", suggested=("[onnx]", "[torch]"), default_factory=list

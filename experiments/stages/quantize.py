@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from data.settings import identity_of
@@ -19,7 +18,7 @@ from experiments.datasets.datamodule import DataModule, prepare, require_held_ou
 from experiments.distributed.fabric import computing
 from experiments.evaluation.metrics import softmax
 from experiments.quantization.bits import HALF, MEASURED, choose_bits, layer_rows
-from experiments.quantization.checks import require_form, require_valid
+from experiments.quantization.checks import deployed_mel, require_form, require_training, require_valid
 from experiments.quantization.confidence import CHOSEN, check_confidence, confidence_scores, fit_confidence
 from experiments.quantization.convert import calibrated, halved
 from experiments.quantization.devices import add_sets, float_cost, load_sets
@@ -72,19 +71,11 @@ def check(settings: Settings) -> None:
         shape = spectrogram_shape(settings, "student")
         arguments = student_arguments(settings.student, 10, shape)
         require_form(own, build_student(settings.student.builder, **arguments), shape)
+        deployed_mel(own, settings.data.sample_rate, settings.student.mel)
     if own.method == "qat":
-        _check_training(settings, shape)
-
-
-def _check_training(settings: Settings, shape: Sequence[int] | None) -> None:
-    student_loss(settings.student.distill)
-    if settings.student.distill.similarity:
-        raise UserError("quantize.method=qat has no similarity term: set student.distill.similarity=0")
-    if settings.student.distill.features:
-        log.info("quantize.method=qat: while it is rounded the student learns labels and logits, and no features")
-    if settings.fabric.processes > 1:
-        raise UserError("quantize.method=qat trains on one device: leave fabric.devices and fabric.num_nodes at 1")
-    require_trainable(settings, "quantize", settings.of(Quantize).fit, settings.student.augment, shape)
+        student_loss(settings.student.distill)
+        require_training(settings.student.distill, settings.fabric)
+        require_trainable(settings, "quantize", own.fit, settings.student.augment, shape)
 
 
 def run(settings: Settings) -> None:
@@ -96,6 +87,8 @@ def run(settings: Settings) -> None:
     data = as_trained_on(path, blueprint, first_data)
     settings = with_fitted_augmentation(settings, "student", data)
     targets = _targets(settings, data, first_data)
+    trained = build_front_end(blueprint.sample_rate, blueprint.mel)
+    blueprint = replace(blueprint, mel=deployed_mel(own, blueprint.sample_rate, blueprint.mel))
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
     depends_on, sources = _depends_on(settings), [path]
@@ -106,7 +99,7 @@ def run(settings: Settings) -> None:
         depends_on |= {"batch_size": recipe.batch_size, **fitted_identity(own.fit.lasting(settings.epochs), recipe)}
         sources += targets.paths
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
-    task = _Task(settings, data, first_data, path, network, sets, blueprint, front_end, targets, recipe, this)
+    task = _Task(settings, data, first_data, path, network, sets, blueprint, trained, front_end, targets, recipe, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
@@ -119,8 +112,9 @@ def run(settings: Settings) -> None:
 @dataclass(frozen=True)
 class _Task:
     """A student that is to be stored smaller: what of it, by which settings, and where to; without `targets` it is not
-    trained any more. `sets` are of recording devices. `data` is divided as it was for the student, `first_data` as the
-    settings say."""
+    trained any more. `sets` are of recording devices; `trained` is the front end that the student was trained with,
+    `front_end` that of the smaller form, of which the `blueprint` is. `data` is divided as it was for the student,
+    `first_data` as the settings say."""
 
     settings: Settings
     data: DataModule
@@ -129,6 +123,7 @@ class _Task:
     network: nn.Module
     sets: Mapping[str, Weights]
     blueprint: checkpoint.Blueprint
+    trained: FrontEnd
     front_end: FrontEnd
     targets: Targets | None
     recipe: Recipe
@@ -158,7 +153,7 @@ def _halve(task: _Task) -> dict[str, float]:
     checkpoint.save(path, smaller, task.blueprint)
     stored, _ = checkpoint.load_student(path)
     probabilities = {
-        form: float_probabilities(task.data, network, task.front_end)
+        form: float_probabilities(task.data, network, task.trained)
         for form, network in ((FLOAT, task.network), (STORED, stored))
     }
     cheaper = cost._replace(parameter_bytes=sum(2 * p.numel() for p in stored.parameters()))
@@ -195,8 +190,8 @@ def _make_integers(task: _Task) -> dict[str, float]:
     metadata = metadata_of(integers, task.blueprint, digest, task.data.clips.name, fitted.described())
     model = write_tflite(integers, folder / MODEL, metadata)
     write_text(folder / OPERATORS, json.dumps([each._asdict() for each in tflite_operators(model)], indent=1))
-    probabilities = {FLOAT: float_probabilities(task.data, task.network, task.front_end, task.sets)}
-    logits = integer_logits(task.data, task.front_end, model, before)
+    probabilities = {FLOAT: float_probabilities(task.data, task.network, task.trained, task.sets)}
+    logits = integer_logits(task.data, task.front_end, model, before, task.trained)
     probabilities |= {form: softmax(found) for form, found in logits.items()}
     found = costs(tflite_complexity(model), float_cost(task.network, task.sets, task.shape))
     found |= confidence_scores(fitted, integers.output, logits[STORED], task.data)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from data.front_ends.integer_steps import steps_of
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 
 LOW, HIGH = -128, 127
@@ -50,7 +51,10 @@ class Quantity:
         return torch.int8 if self.bits == 8 else torch.int16
 
     def quantize(self, real: torch.Tensor) -> torch.Tensor:
-        """Nearest integers (halves to even) of real values."""
+        """Nearest integers (halves to even) of real values; of int64 values, a log-mel's in integers, the steps of a
+        device."""
+        if not real.is_floating_point():
+            return steps_of(self.scale, self.zero_point, self.low, self.high)(real)
         return (real / self.scale).round().add(self.zero_point).clamp(self.low, self.high).to(self.dtype)
 
     def dequantize(self, q: torch.Tensor) -> torch.Tensor:
