@@ -149,7 +149,7 @@ class Quantize:
         default=None,
     )
     front_end: str = setting(
-        "integer: the log-mel in integers, as a device's", choices=("float", "integer"), newer=True, default="float"
+        "float, as trained; integer: as a device does", choices=("float", "integer"), newer=True, default="float"
     )
     frozen: Probability = setting("of qat: the last share of the epochs, which leaves the scales alone", default=0.2)
     export: Sequence[Literal["onnx", "torch"]] = setting(
