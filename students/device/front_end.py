@@ -17,7 +17,13 @@ from data.front_ends.integer_steps import Steps, steps_of
 from students.device.c_text import LICENCE, table
 from students.quantize.integer import Quantity
 
-TEMPLATES = ("scenelet_front_end.c", "scenelet_front_end.h")
+TEMPLATES = (
+    "scenelet_front_end.c",
+    "scenelet_front_end.h",
+    "scenelet_front_end_cortex_m.h",
+    "scenelet_spectrum.c",
+    "scenelet_spectrum.h",
+)
 TABLES = "scenelet_front_end_tables"
 SPARE = 4  # samples of the ring beside those of a window: emphasised are two at a time
 
@@ -69,6 +75,7 @@ def _sizes(front_end: IntegerLogMel, samples: int, steps: Steps) -> dict[str, st
         "MELS": front_end.mels,
         "FFT": front_end.fft,
         "BITS": (front_end.fft // 2).bit_length() - 1,
+        "EIGHTH": int(twiddles(2, 8, torch.device("cpu"))[0][1]),
         "BEFORE": before,
         "PAIRS": behind - before,
         "HOP": front_end.hop,
@@ -108,8 +115,9 @@ def _tables(front_end: IntegerLogMel) -> Mapping[str, tuple[str, list[int]]]:
 
 
 def _lengths(count: int) -> list[int]:
-    """Of the transforms that each stage of one of `count` values combines four of, but for those of one value."""
-    first = 2 if count.bit_length() % 2 == 0 else 4
+    """Of the transforms that each stage of one of `count` values combines four of, but for the first four or eight
+    values, whose factors are known."""
+    first = 8 if count.bit_length() % 2 == 0 else 4
     return [first * 4**stage for stage in range(count.bit_length() // 2) if first * 4**stage < count]
 
 
