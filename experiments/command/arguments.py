@@ -15,14 +15,13 @@ from data.ranges import in_words
 from experiments.command.composition import group_choices
 from experiments.command.keys import closest, declared_keys, is_read, meant, with_readers
 from experiments.command.quoting import in_quotes, quoted
-from experiments.settings.stages import ALL, RENAMED, STAGES
+from experiments.settings.keys import RENAMED
+from experiments.settings.stages import ALL, STAGES
 
 SWEEP = ("-m", "--multirun")
 FLAGS = (*SWEEP, "-r", "--run", "--resolve", "--hydra-help", "-sc", "--shell-completion")
-VALUED = (
-    *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
-    "--experimental-rerun",
-)
+OF_CONFIGS = ("-c", "--cfg", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
+VALUED = (*OF_CONFIGS, "-p", "--package", "--experimental-rerun")
 INFO = ("-i", "--info")  # which may have one of these values
 INFORMATION = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 QUESTIONS = (*INFO, "-c", "--cfg", "--hydra-help", "-sc", "--shell-completion")

@@ -12,8 +12,9 @@ from typing import Any
 
 from data.ranges import in_words
 from data.settings import hints_of
+from experiments.settings.keys import IDLE
 from experiments.settings.shared import SPECIAL, Settings
-from experiments.settings.stages import IDLE, STAGES
+from experiments.settings.stages import STAGES
 
 ALIASES = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "optimiser": "optimizer"}
 BOOLEAN = ("true", "false")

@@ -95,3 +95,16 @@ def run_tool(name: str, arguments: Sequence[str | Path]) -> str:
         more = [f"... and {len(lines) - SHOWN} more lines"] if len(lines) > SHOWN else []
         raise UserError("\n".join([f"{name} ended with status {done.returncode}:", *lines[:SHOWN], *more]))
     return done.stdout
+
+
+def run_program(program: Path) -> tuple[int, str]:
+    """The status of a program for this machine, and what it writes.
+
+    Raises:
+        UserError: it cannot be run.
+    """
+    try:
+        done = subprocess.run([program], capture_output=True, text=True)
+    except OSError as error:
+        raise UserError(f"{program} cannot be run: {error.strerror}") from error
+    return done.returncode, done.stdout

@@ -1,11 +1,15 @@
 """What a clip costs on a device, in the section of a run: sentence, numbers, plot and tables, from its cost.json."""
 
+from rich import box
+
 from experiments.report import plots
 from experiments.report.numbers import percent, word
 from experiments.report.page import Grid, Plot, Tile
+from experiments.report.terminal import Table
 from students.device.cost import CLOCKS, Cost, Part
 
 MHZ = 1e6
+INSTRUCTIONS = "instructions"
 CAPTION = "Of one clip on a Cortex-M4, by a model of its cycles; MAC: multiply-accumulate."
 
 
@@ -40,7 +44,7 @@ def cost_grids(cost: Cost) -> list[Grid]:
     times.append(["together", *(_time(cost.cycles, clock) for clock in CLOCKS)])
     clocks = [f"{clock / MHZ:.0f} MHz" for clock in CLOCKS]
     rows = [_row(part, cost.cycles) for part in (*parts[:-1], *cost.layers, cost.network)]
-    columns = ["", "MACs", "instructions", "cycles", "cycles a MAC", "of all cycles"]
+    columns = ["", "MACs", INSTRUCTIONS, "cycles", "cycles a MAC", "of all cycles"]
     memory = [
         [f"{kind}, {what}", word(size)]
         for kind, sizes in (("RAM", cost.ram), ("flash", cost.flash))
@@ -48,6 +52,16 @@ def cost_grids(cost: Cost) -> list[Grid]:
     ]
     found = [Grid("Time of one clip on a Cortex-M4", ["", *clocks], times), Grid("Cost by layer", columns, rows)]
     return [*found, *([Grid("Memory on the device", ["", "bytes"], memory)] if memory else [])]
+
+
+def cost_table(grid: Grid) -> Table:
+    """One of cost_grids for the terminal, where there is no room for instructions."""
+    table, shown = Table(grid.title, box=box.SIMPLE), [c for c in grid.columns if c != INSTRUCTIONS]
+    for number, column in enumerate(shown):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in grid.rows:
+        table.add_row(*(cell for cell, column in zip(row, grid.columns, strict=True) if column in shown))
+    return table
 
 
 def _row(part: Part, cycles: int) -> list[str]:

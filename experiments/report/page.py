@@ -49,6 +49,12 @@ class Grid(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def markdown(self, names: int = 1) -> str:
+        """The table alone; its first columns, so many, are names, the others numbers."""
+        rule = ["---"] * names + ["---:"] * (len(self.columns) - names)
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.columns, rule, *self.rows)]
+        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
 
 class Link(NamedTuple):
     """A text and the address that it leads to; "" is none."""

@@ -84,11 +84,7 @@ def summary_markdown(grids: Sequence[Grid], warnings: Sequence[str]) -> str:
     """The grids as Markdown, with a list of warnings below."""
     lines = []
     for grid in map(with_titles, grids):
-        lines += [f"### {grid.title}", ""]
-        rule = ["---"] * len(LABELS) + ["---:"] * (len(grid.columns) - len(LABELS))
-        for row in (grid.columns, rule, *grid.rows):
-            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
-        lines.append("")
+        lines += [f"### {grid.title}", "", grid.markdown(len(LABELS))]
     return "\n".join([*lines, *(f"- {warning}" for warning in warnings)]).rstrip() + "\n"
 
 

@@ -7,7 +7,6 @@ set: the checks of all stages of a command run before the first stage starts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from data.ranges import Range, Weight
@@ -134,6 +133,19 @@ class Predict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deploy:
+    """Which network becomes C, and how large it may be."""
+
+    device: str | None = setting(
+        "recording device whose tensors the C has, if the model has some of its own; null: the general network",
+        default=None,
+    )
+    ram: Annotated[int, Range(1, 1 << 31)] | None = setting(
+        "bytes of RAM that the C may need, without the stack; null: any", default=None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demo:
     """The local page."""
 
@@ -202,6 +214,12 @@ STAGES: Mapping[str, Stage] = {
         "official metrics of any table of predictions", f"{_S}.score", Score, (*_CLIPS, *_RECORDED), "score.predictions"
     ),
     "rank": Stage("rank systems by the challenge's formula", f"{_S}.rank", Rank, _NAMED),
+    "deploy": Stage(
+        "write C for devices, from samples to the scene, and its cost",
+        f"{_S}.deploy",
+        Deploy,
+        ("model", *_RECORDED),
+    ),
     "energy": Stage(
         "meter inference, the model's and the baseline's", f"{_S}.energy", Energy, ("model", *_CLIPS, *_RECORDED)
     ),
@@ -223,28 +241,4 @@ STAGES: Mapping[str, Stage] = {
         "validate.package",
     ),
 }
-_OF_LOGITS = (
-    *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
-    *("student.distill.shifts", "student.distill.similarity", "student.distill.features", "student.distill.layer"),
-)
-# Stage, and a setting with the value at which the stage reads no more of the others; whether that is its default.
-IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
-    {
-        ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit", "teacher.folds"),
-        ("student", "distill", "none", False): _OF_LOGITS,
-        ("specialize", "distill", "none", False): _OF_LOGITS,
-        ("quantize", "quantize.method", "ptq", True): (
-            *("quantize.fit", "quantize.frozen", "quantize.learns_from", "epochs", "distill", "logits", "fabric"),
-            *("student.augment", "student.distill"),
-        ),
-    }
-)
 ALL = ("data", "teacher", "student", "quantize")  # the steps of stage=all
-RENAMED: Mapping[str, str] = MappingProxyType(  # spellings of earlier versions, which still work
-    {
-        "predictions": "score.predictions",
-        "package": "validate.package",
-        "systems": "rank.systems",
-        "audio": "predict.audio",
-    }
-)

@@ -4,15 +4,16 @@ Conventions: files are name -> text, the same text for the same network. The C e
 every bit.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 from data.errors import UserError
-from students.device.c_text import LICENCE, table
+from students.device.c_text import LICENCE, Table, table
 from students.quantize.answer import LARGEST, Confidence, exponentials
 from students.quantize.integer import IntegerNetwork
 
 TEMPLATES = ("scenelet_answer.c", "scenelet_answer.h")
-TABLES = "scenelet_answer_tables"
+TABLES, EXPONENTIALS = "scenelet_answer_tables", "scenelet_exponentials"
 HEADER = """#ifndef SCENELET_ANSWER_TABLES_H
 #define SCENELET_ANSWER_TABLES_H
 
@@ -38,11 +39,18 @@ def answer_files(network: IntegerNetwork, confidence: Confidence) -> dict[str, s
         raise UserError("logits of 16 bits have no answers on devices: quantize with quantize.activations=8")
     if classes > LARGEST:
         raise UserError(f"the network has {classes:,} classes, and probabilities on devices are of {LARGEST:,} at most")
-    values = exponentials(output.scale, confidence.temperature, output.bits).tolist()
+    kind, values = answer_tables(network, confidence)[EXPONENTIALS]
     header = HEADER.format(classes=classes, distances=len(values))
-    threshold = f"const uint16_t scenelet_threshold = {confidence.least};"
-    source = [f'#include "{TABLES}.h"', "", threshold, "", *table("uint16_t", "scenelet_exponentials", values)]
+    threshold = f"const {kind} scenelet_threshold = {confidence.least};"
+    source = [f'#include "{TABLES}.h"', "", threshold, "", *table(kind, EXPONENTIALS, values)]
     templates = files(__package__) / "templates"
     found = {name: (templates / name).read_text() for name in TEMPLATES}
     found |= {f"{TABLES}.h": header, f"{TABLES}.c": "\n".join(source)}
     return {name: LICENCE + text for name, text in found.items()}
+
+
+def answer_tables(network: IntegerNetwork, confidence: Confidence) -> Mapping[str, Table]:
+    """By where C has them."""
+    output = network.output
+    values = exponentials(output.scale, confidence.temperature, output.bits).tolist()
+    return {"&scenelet_threshold": ("uint16_t", [confidence.least]), EXPONENTIALS: ("uint16_t", values)}

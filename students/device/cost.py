@@ -5,7 +5,7 @@ Cortex-M4, without the wait states of a board: see experiments/device/cycles.py.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 CLOCKS = (64e6, 80e6, 120e6)  # Hz, of usual boards
 
@@ -56,3 +56,29 @@ class Cost:
     def cycles(self) -> int:
         """Of one clip, from samples to classes."""
         return self.network.cycles + (self.front_end.cycles if self.front_end else 0)
+
+    def described(self) -> dict[str, object]:
+        """As cost.json has it."""
+        front_end = {} if self.front_end is None else {**asdict(self.front_end)}
+        return {
+            "layers": [asdict(part) for part in self.layers],
+            "front_end": front_end,
+            "ram": dict(self.ram),
+            "flash": dict(self.flash),
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """The figures of the whole, by name."""
+        found: dict[str, float] = {
+            "device/cycles": self.cycles,
+            "device/network_cycles": self.network.cycles,
+            "device/instructions": self.network.instructions,
+            "device/ram_bytes": sum(self.ram.values()),
+            "device/flash_bytes": sum(self.flash.values()),
+        }
+        if self.front_end is not None:
+            found["device/front_end_cycles"] = self.front_end.cycles
+            found["device/instructions"] += self.front_end.instructions
+        if (each := self.network.cycles_per_mac) is not None:
+            found["device/cycles_per_mac"] = each
+        return found

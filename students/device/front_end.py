@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.front_ends.integer_fft import HALF, twiddles
 from data.front_ends.integer_log_mel import EMPHASIS, MOST_SHIFT, IntegerLogMel
 from data.front_ends.integer_steps import Steps, steps_of
-from students.device.c_text import LICENCE, table
+from students.device.c_text import LICENCE, Table, table
 from students.quantize.integer import Quantity
 
 TEMPLATES = (
@@ -52,7 +52,7 @@ def front_end_files(
     assert quantity.shape == (1, front_end.mels, frames)
     sizes = _sizes(front_end, samples, steps)
     sizes |= {"MAP_ROW": str(frames if row is None else row), "MAP_FIRST": str(first)}
-    tables, guard = _tables(front_end), f"{TABLES.upper()}_H"
+    tables, guard = front_end_tables(front_end), f"{TABLES.upper()}_H"
     declared = [f"extern const {kind} {name}[{len(values)}];" for name, (kind, values) in tables.items()]
     header = [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
     header += [f"#define SCENELET_{name} {value}" for name, value in sizes.items()]
@@ -64,6 +64,12 @@ def front_end_files(
     found = {name: (templates / name).read_text() for name in TEMPLATES}
     found |= {f"{TABLES}.h": "\n".join(header), f"{TABLES}.c": "\n".join(source)}
     return {name: LICENCE + text for name, text in found.items()}
+
+
+def front_end_memory(front_end: IntegerLogMel) -> tuple[int, int]:
+    """Bytes of what stays between two pushes, and of what one works in: the structures of scenelet_front_end.h."""
+    before, behind = _used(front_end)
+    return 2 * (2 * (behind - before) + SPARE) + 8, 4 * front_end.fft
 
 
 def _sizes(front_end: IntegerLogMel, samples: int, steps: Steps) -> dict[str, str]:
@@ -96,8 +102,8 @@ def _used(front_end: IntegerLogMel) -> tuple[int, int]:
     return int(used[0]) // 2, int(used[-1]) // 2 + 1
 
 
-def _tables(front_end: IntegerLogMel) -> Mapping[str, tuple[str, list[int]]]:
-    """Name -> type of C, and values."""
+def front_end_tables(front_end: IntegerLogMel) -> Mapping[str, Table]:
+    """By name."""
     half, cpu = front_end.fft // 2, torch.device("cpu")
     before, behind = _used(front_end)
     turns = torch.stack(twiddles(half // 2 + 1, front_end.fft, cpu, unit=HALF), 1).flatten()

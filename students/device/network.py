@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.resources import files
 
 from data.errors import UserError
-from students.device.c_text import LICENCE, table
+from students.device.c_text import LICENCE, Table, table
 from students.device.convolution import MOST_CHANNELS, Numbers, addition_numbers, convolution_numbers
 from students.device.plan import Map, Plan, kernel_of, planned
 from students.quantize.integer import IntegerNetwork, lowest
@@ -26,6 +26,7 @@ TABLES = "scenelet_network_tables"
 SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
 SPREAD = {8: 16, 4: 32}  # bytes of the windows of two pixels that weights of so many bits take at a time
 MOST_SPREAD = 4095  # bytes, which one instruction subtracts
+SPARE = 4  # bytes behind all maps: a word may be read up to three bytes beyond its row
 PIXELS = 2  # whose windows are spread out side by side
 
 
@@ -50,15 +51,36 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
     return {name: LICENCE + text for name, text in found.items()}
 
 
+def memory_of(network: IntegerNetwork) -> tuple[int, int]:
+    """Bytes of a network's input, and of what else it needs while it runs: scenelet_network in C."""
+    plan = planned(network)
+    counters = 4 + -(-len(network.layers) // 2) * 4  # of 32 and of 16 bits
+    return plan.maps[INPUT].size + SPARE, plan.size + SPARE + 2 * _strip(network) + counters
+
+
+def network_tables(network: IntegerNetwork) -> Mapping[str, Table]:
+    """All constant tables, by where C has them."""
+    plan = planned(network)
+    found: dict[str, Table] = {"scenelet_steps": ("uint8_t", plan.steps)}
+    for number, layer in enumerate(network.layers):
+        if words := _numbers(network, layer)[0].words:
+            found[f"scenelet_layers[{number}].numbers"] = ("uint32_t", words)
+    names = [INPUT, *(layer.name for layer in network.layers)]
+    zeros = [network.quantities[name].zero_point for name in names]
+    for zero, size in _blanks(network, plan).items():
+        found[f"scenelet_maps[{zeros.index(zero)}].blank"] = ("int8_t", [zero] * size)
+    return found
+
+
 def _header(network: IntegerNetwork, plan: Plan) -> str:
     kernels = [kernel_of(network, layer) for layer in network.layers]
     sizes = {
         "LAYERS": len(network.layers),
         "STEPS": len(plan.steps),
-        "MAPS": plan.size + 4,  # a word may be read up to three bytes beyond its row
+        "MAPS": plan.size + SPARE,
         "STRIP": _strip(network),
         "WINDOW_ROWS": max(2, *(height for height, _ in kernels)),
-        "INPUT": plan.maps[INPUT].size + 4,
+        "INPUT": plan.maps[INPUT].size + SPARE,
         "INPUT_ROW": plan.maps[INPUT].row,
         "INPUT_BEFORE": plan.maps[INPUT].before,
         "INPUT_BANDS": network.quantities[INPUT].shape[1],

@@ -1,0 +1,150 @@
+"""What a library in C costs on a Cortex-M4, and whether it computes there what Python computes.
+
+Conventions: one clip is pushed as a whole and classified; what its layers cost is counted row by row. Sizes are those
+of a program that has the library and three functions that call it; flash holds the start-up code as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from experiments.device.binary import sections
+from experiments.device.emulator import Program
+from experiments.device.toolchain import device_program, host_program, run_program
+from students.device.cost import Cost, Part
+from students.device.library import Model
+from students.device.vectors import signals
+
+FRONT_END, LAYERS = 1, 2  # values of the marker; from LAYERS on those of the layers
+MAIN = """
+#include "scenelet.h"
+
+volatile int32_t scenelet_measured;
+scenelet ears;
+scenelet_answer answer;
+int16_t samples[SCENELET_SAMPLES];
+
+void begin(void)
+{
+    scenelet_init(&ears, 0);
+}
+
+int32_t hear(void)
+{
+    scenelet_measured = 1;
+    scenelet_push(&ears, samples, SCENELET_SAMPLES);
+    scenelet_measured = 0;
+    return scenelet_is_complete(&ears);
+}
+
+void compute(void)
+{
+    int32_t step;
+    scenelet_network_begin(&ears.shared.network);
+    for (step = 0; step < SCENELET_STEPS; step++) {
+        scenelet_measured = 2 + scenelet_steps[step];
+        scenelet_network_step(&ears.shared.network, ears.input);
+    }
+    scenelet_measured = 0;
+}
+
+int32_t classify(void)
+{
+    return scenelet_classify(&ears, &answer);
+}
+
+int main(void)
+{
+    begin();
+    hear();
+    compute();
+    return classify();
+}
+"""
+CALLED = ("begin", "hear", "compute", "classify")
+
+
+class Device:
+    """A library on an emulated Cortex-M4."""
+
+    def __init__(self, files: Mapping[str, str], folder: Path) -> None:
+        """Compile it into a folder.
+
+        Raises:
+            UserError: the compiler or the emulator is missing, or the program is larger than the device's memory.
+        """
+        sources = {Path(name).name: text for name, text in files.items() if name.startswith("src/")}
+        elf = device_program({**sources, "main.c": MAIN}, folder, CALLED)
+        self.program, self.sections = Program(elf), sections(elf)
+        self.program.call("begin")
+
+    def hear(self, samples: np.ndarray) -> None:
+        """Push a clip, int16 (samples,)."""
+        self.program.write("samples", samples.astype("<i2").tobytes())
+        complete = self.program.call("hear")
+        assert complete
+
+    def answer(self, classes: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Classify it: answer, logits (classes,), and probabilities (classes,) in 1/32768."""
+        scene = self.program.call("classify")
+        logits = np.frombuffer(self.program.read("answer", classes, 4), np.int8)
+        at = 4 + classes + classes % 2
+        return scene, logits, np.frombuffer(self.program.read("answer", 2 * classes, at), "<u2")
+
+
+def measured(files: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cost:
+    """Instructions and cycles of one clip of noise, and memory; the answer is compared with that of Python.
+
+    Args:
+        files: of the library.
+        model: what it computes.
+        macs: multiply-accumulates of one clip, of each layer.
+
+    Raises:
+        UserError: see Device.
+        AssertionError: the answers differ, which would be a defect of ours.
+    """
+    network, noise = model.network, signals()[-1].samples(model.samples)
+    with TemporaryDirectory() as folder:
+        device = Device(files, Path(folder))
+        program = device.program
+        program.clear()
+        device.hear(noise)
+        program.call("compute")
+        counts = program.counts
+        answer, logits, chances = device.answer(len(model.scenes))
+    expected = network.run(model.inputs(torch.from_numpy(noise)[None]))
+    answers, probabilities = model.answers(expected)
+    equal = np.array_equal(logits, expected[0]) and np.array_equal(chances, probabilities[0])
+    if not equal or answer != answers[0]:
+        raise AssertionError("the emulated Cortex-M4 and Python differ; please report it")
+    layers = [
+        Part(layer.name, counts[LAYERS + at].instructions, counts[LAYERS + at].cycles, macs[at])
+        for at, layer in enumerate(network.layers)
+    ]
+    heard, found = counts[FRONT_END], device.sections
+    state = program.symbols["ears"].size
+    return Cost(
+        layers,
+        Part("front end", heard.instructions, heard.cycles),
+        {"state": state, "stack": program.stack},
+        {"code": found.code, "constants": found.constants + found.data},
+    )
+
+
+def check_on_host(files: Mapping[str, str]) -> None:
+    """Compile the selftest for this machine and run it.
+
+    Raises:
+        UserError: there is no compiler.
+        AssertionError: the C and Python differ, which would be a defect of ours.
+    """
+    parts = ("src/", "selftest/")
+    sources = {Path(name).name: text for name, text in files.items() if name.startswith(parts)}
+    with TemporaryDirectory() as folder:
+        status, said = run_program(host_program(sources, Path(folder), ["-O2"]))
+    if status:
+        raise AssertionError(f"the C and Python differ; please report it:\n{said}")

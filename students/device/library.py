@@ -1,0 +1,136 @@
+"""A folder of C from a microphone's samples to the scene: the files of a library, its checks and examples.
+
+Conventions: files are path -> text, the same text for the same model. What the C computes is what Model computes, in
+every bit.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+import torch
+
+from data.errors import UserError
+from data.front_ends.integer_log_mel import IntegerLogMel
+from data.front_ends.integer_steps import steps_of
+from students.device.answer import answer_files
+from students.device.c_text import LICENCE
+from students.device.front_end import front_end_files, front_end_memory
+from students.device.network import memory_of, network_files
+from students.device.plan import planned
+from students.quantize.answer import Confidence, exponentials, known, probabilities
+from students.quantize.integer import IntegerNetwork
+from students.quantize.layers import INPUT
+
+SOURCES = ("scenelet.c", "scenelet.h")
+# Template -> where it goes.
+PLACES = {
+    "selftest.c": "selftest/selftest.c",
+    "classify.c": "examples/classify.c",
+    "Microphone.ino": "examples/Microphone/Microphone.ino",
+    "Makefile": "Makefile",
+}
+HEADER = """#ifndef SCENELET_TABLES_H
+#define SCENELET_TABLES_H
+
+#define SCENELET_SAMPLE_RATE {rate} /* Hz */
+
+extern const char *const scenelet_scenes[{scenes}]; /* their names */
+extern const char *const scenelet_layer_names[{layers}];
+
+#endif
+"""
+ARDUINO = """name=scenelet
+version={version}
+author=scenelet
+maintainer=scenelet
+sentence=Acoustic scenes from a microphone's samples, in integers alone.
+paragraph=Generated for one model; see README.md.
+category=Signal Input/Output
+url=
+architectures=*
+includes=scenelet.h
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """From int16 samples to answers, as a device computes them.
+
+    Attributes:
+        network: of 8-bit integers, of one device.
+        front_end: with the settings that the network was trained with.
+        samples: of a clip.
+        scenes: names of the classes.
+        confidence: how sure its answers are.
+    """
+
+    network: IntegerNetwork
+    front_end: IntegerLogMel
+    samples: int
+    scenes: Sequence[str]
+    confidence: Confidence
+
+    def inputs(self, samples: torch.Tensor) -> torch.Tensor:
+        """The network's input (n, 1, mels, frames), int8, of int16 samples (n, samples)."""
+        read = self.network.quantities[INPUT]
+        steps = steps_of(read.scale, read.zero_point, read.low, read.high)
+        return steps(self.front_end.integers(samples))[:, None]
+
+    def answers(self, logits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Answers (n,) and probabilities (n, classes), uint16 in 1/32768, of integer logits (n, classes)."""
+        values = logits.numpy()
+        found = probabilities(values, exponentials(self.network.output.scale, self.confidence.temperature))
+        return known(values.argmax(1), found, self.confidence.least), found
+
+
+def library_files(model: Model, version: str) -> dict[str, str]:
+    """The files of the library and of what comes with it, but for the vectors of the selftest and the README.
+
+    Raises:
+        UserError: the model has no form in C; see network_files, front_end_files, answer_files; or a scene has a name
+            that is no text of ASCII.
+    """
+    network, lies = model.network, planned(model.network).maps[INPUT]
+    for scene in model.scenes:
+        if not (scene.isascii() and scene.isprintable()):
+            raise UserError(f"scene {scene!r} is no text of ASCII, which C has in strings")
+    sources: dict[str, str] = {
+        **network_files(network),
+        **front_end_files(model.front_end, model.samples, network.quantities[INPUT], row=lies.row, first=lies.before),
+        **answer_files(network, model.confidence),
+    }
+    sources |= {name: LICENCE + template(name) for name in SOURCES}
+    header = HEADER.format(rate=model.front_end.sample_rate, scenes=len(model.scenes), layers=len(network.layers))
+    names = (
+        _names("scenelet_scenes", model.scenes),
+        _names("scenelet_layer_names", [layer.name for layer in network.layers]),
+    )
+    sources |= {"scenelet_tables.h": LICENCE + header}
+    sources |= {"scenelet_tables.c": LICENCE + '#include "scenelet_tables.h"\n\n' + "\n".join(names)}
+    found = {f"src/{name}": text for name, text in sources.items()}
+    for name, place in PLACES.items():
+        text = template(name)
+        found[place] = text if name == "Makefile" else LICENCE + text
+    return found | {"library.properties": ARDUINO.format(version=version)}
+
+
+def template(name: str) -> str:
+    """The text of a file in templates/."""
+    return (files(__package__) / "templates" / name).read_text()
+
+
+def state_bytes(model: Model) -> int:
+    """sizeof(scenelet): all memory but the stack."""
+    kept, scratch = front_end_memory(model.front_end)
+    network_input, network = memory_of(model.network)
+    average = 4 * len(model.scenes) + 8
+    return kept + average + max(scratch, network) + network_input
+
+
+def _names(table: str, names: Sequence[str]) -> str:
+    """A table of strings; json.dumps writes those of printable ASCII as C does."""
+    lines = [f"    {json.dumps(name)}," for name in names]
+    return "\n".join([f"const char *const {table}[{len(names)}] = {{", *lines, "};", ""])
