@@ -11,8 +11,9 @@ from test_report import make_run
 
 from data.scenes import DEVICES, SCENES, ClipSet
 from experiments.report.dashboard import tables_of
+from experiments.report.forms import forms_grids, forms_table
 from experiments.report.sections import grids_of
-from experiments.report.tables import WHOLE, MetricRow, ensemble_tables, forms_table, metric_rows, split_table
+from experiments.report.tables import WHOLE, MetricRow, ensemble_tables, metric_rows, split_table
 from experiments.runs.reader import read_run
 from experiments.submission.report_tables import metrics_by_subset
 
@@ -95,6 +96,15 @@ def test_forms_stand_side_by_side() -> None:
     assert rows[""] == ["float", "integer, before", "integer, float front end", "integer", "host"]
     assert rows["same class as float front end"] == ["", "", "", "80.0 %", ""]
     assert rows["minus float front end: log loss"] == ["", "", "", "+0.250 (+0.000 to +0.500)", ""]
+    (grid,) = forms_grids(scores)
+    about = ["log loss minus float (95 %, over recordings)", "log loss minus float front end (95 %, over recordings)"]
+    assert grid.columns == [
+        *("", "accuracy", "log loss", "same class as float", about[0], "same class as float front end", about[1])
+    ]
+    assert [list(row) for row in grid.rows[:2]] == [
+        ["as stored", "75.0 %", "1.250", "90.0 %", "", "80.0 %", "+0.250 (+0.000 to +0.500)"],
+        ["float", "50.0 %", "1.500", "", "", "", ""],
+    ]
     halves = {name: value for name, value in scores.items() if not name.startswith(("host", "ptq", "float_front"))}
     assert cells(forms_table(halves))[0] == ["", "float", "16-bit floats"]
 

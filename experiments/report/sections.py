@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError
-from experiments.evaluation.forms import FLOAT, FLOAT_FRONT_END, HOST, PTQ, STORED, agreement_name, metric_prefix
+from experiments.evaluation.forms import FLOAT, STORED, agreement_name
 from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.confidence import confidence_grids, coverage_plots
 from experiments.report.device import cost_grids, cost_plots, cost_sentence, cost_tiles
+from experiments.report.forms import forms_grids
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
 from experiments.report.ranking import trade_off_of
@@ -27,13 +28,6 @@ from experiments.runs.layout import REPORT
 from experiments.runs.reader import RunFiles, ancestors, read_run
 from students.limits import LIMITS
 
-FORMS = {
-    STORED: "as stored",
-    FLOAT: "float",
-    PTQ: "integer, before",
-    FLOAT_FRONT_END: "as stored, float front end",
-    HOST: "host's kernels",
-}
 JOULES = 3.6e6  # in a kWh
 COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
 
@@ -176,20 +170,7 @@ def is_rankable(run: RunFiles) -> bool:
 
 def grids_of(run: RunFiles) -> list[Grid]:
     """The tables that the run's files allow."""
-    found = []
-    wholes = {form: metric_rows(run.scores, metric_prefix(form)).get(WHOLE) for form in FORMS}
-    if sum(whole is not None for whole in wholes.values()) > 1:
-        rows = [
-            [
-                FORMS[form],
-                percent(whole.accuracy),
-                nats(whole.log_loss),
-                percent(run.scores.get(agreement_name(form, FLOAT))),
-            ]
-            for form, whole in wholes.items()
-            if whole is not None
-        ]
-        found.append(Grid("Forms of the student", ["", "accuracy", "log loss", "same class as float"], rows))
+    found = forms_grids(run.scores)
     if len(subsets := metric_rows(run.scores)) > 1:
         rows = [
             [

@@ -8,32 +8,11 @@ pages, on dashboards and in PDFs show the rows of `metric_rows`; none reads scor
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.evaluation.forms import (
-    FLOAT,
-    FLOAT_FRONT_END,
-    HOST,
-    PTQ,
-    STORED,
-    agreement_name,
-    cost_prefix,
-    difference_name,
-    metric_prefix,
-)
 from experiments.evaluation.metrics import metrics_under
 from experiments.report.numbers import interval, nats, percent
 from experiments.report.terminal import Table
-from experiments.runs.reader import RunFiles
-from students.limits import LIMITS, Complexity
 
 WHOLE = ""  # the subset of all clips
-FORMS = {  # titles of columns
-    FLOAT: "float",
-    PTQ: "integer, before",
-    FLOAT_FRONT_END: "integer, float front end",
-    STORED: "integer",
-    HOST: "host",
-}
-HALVES = "16-bit floats"  # the stored form where nothing is integer
 ENSEMBLE = "ensemble"  # its row among the members'
 BY_DEVICE = "test split, by the general student and by the tensors of each device"
 DEVICE_COLUMNS = ("", "accuracy, general", "by device", "gain, points", "log loss, general", "by device", "gain")
@@ -91,7 +70,7 @@ def metric_rows(scores: Mapping[str, float], prefix: str = "test") -> dict[str, 
 
 def split_table(scores: Mapping[str, float]) -> Table:
     """Accuracy and log loss of the test split: of all clips, with intervals, and by scene, device and group."""
-    out = _table("test split", ["", "accuracy", "log loss"])
+    out = empty_table("test split", ["", "accuracy", "log loss"])
     for subset, row in metric_rows(scores).items():
         if subset != WHOLE:
             out.add_row(subset.replace("/", " "), percent(row.accuracy), nats(row.log_loss))
@@ -122,7 +101,7 @@ def device_rows(scores: Mapping[str, float]) -> list[list[str]]:
 
 def devices_table(scores: Mapping[str, float]) -> Table:
     """Those rows for a terminal."""
-    out = _table(BY_DEVICE, DEVICE_COLUMNS)
+    out = empty_table(BY_DEVICE, DEVICE_COLUMNS)
     for row in device_rows(scores):
         out.add_row(*row)
     return out
@@ -130,18 +109,10 @@ def devices_table(scores: Mapping[str, float]) -> Table:
 
 def confusion_table(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Table:
     """How many clips of each scene (rows) were classified as each scene (columns)."""
-    out = _table("true scenes (rows) and predicted scenes (columns)", ["", *map(str, range(len(scenes)))])
+    out = empty_table("true scenes (rows) and predicted scenes (columns)", ["", *map(str, range(len(scenes)))])
     for number, (scene, row) in enumerate(zip(scenes, counts, strict=True)):
         out.add_row(f"{number} {scene}", *(str(count) if count else "." for count in row))
     return out
-
-
-def quantization_tables(run: RunFiles) -> list[Table]:
-    """Of a finished run of the quantize stage: the layers, where their bits differ, the forms side by side, and what
-    tensors of devices gain, if there are some."""
-    mixed = len({layer["bits"] for layer in run.layers}) > 1
-    devices = [devices_table(run.scores)] if device_rows(run.scores) else []
-    return [*([layers_table(run.layers)] if mixed else []), forms_table(run.scores), *devices]
 
 
 def layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
@@ -155,37 +126,6 @@ def layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     return out
 
 
-def forms_table(scores: Mapping[str, float]) -> Table:
-    """The forms of a student side by side: accuracy and log loss by subset, differences to the float form with their
-    95 % intervals over recordings, then costs and the task's limits."""
-    rows = {form: metric_rows(scores, metric_prefix(form)) for form in FORMS}
-    forms = [form for form in FORMS if rows[form]]
-    titles = FORMS if HOST in forms else {**FORMS, STORED: HALVES}
-    out = _table("test split: accuracy and log loss", ["", *(titles[form] for form in forms)])
-    subsets = list(rows[FLOAT])
-    for subset in subsets:
-        cells = [_both(rows[form].get(subset)) for form in forms]
-        words = subset.replace("/", " ") or "all (macro)"
-        out.add_row(words, *cells, end_section=subset == subsets[-1])
-    for other in (FLOAT, FLOAT_FRONT_END):
-        if other in forms:
-            _add_differences(out, scores, forms, other)
-    for cost in Complexity._fields:
-        limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
-        out.add_row(cost.replace("_", " ") + limit, *(_cost(scores, cost_prefix(form), cost) for form in forms))
-    return out
-
-
-def _add_differences(out: Table, scores: Mapping[str, float], forms: Sequence[str], other: str) -> None:
-    """Rows of the agreement of each form with another one, and of the differences, with their intervals."""
-    words = other.replace("_", " ")
-    agreements = [scores.get(agreement_name(form, other)) for form in forms]
-    out.add_row(f"same class as {words}", *("" if share is None else f"{100 * share:5.1f} %" for share in agreements))
-    for metric, factor, digits in (("accuracy", 100, 1), ("log_loss", 1, 3)):
-        cells = [_difference(scores, difference_name(form, other, metric), factor, digits) for form in forms]
-        out.add_row(f"minus {words}: {metric.replace('_', ' ')}", *cells, end_section=metric == "log_loss")
-
-
 def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[Table]:
     """Members and ensemble side by side: overall metrics of both splits, then accuracy by device.
 
@@ -196,13 +136,13 @@ def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[T
     splits = ("validation", "test")
     prefixes = {**{name: f"{name}/" for name in names}, ENSEMBLE: ""}
     rows = {name: {split: metric_rows(scores, prefix + split) for split in splits} for name, prefix in prefixes.items()}
-    overall = _table("accuracy (macro), log loss, calibration error", ["", "weight", "temperature", *splits])
+    overall = empty_table("accuracy (macro), log loss, calibration error", ["", "weight", "temperature", *splits])
     for name, prefix in prefixes.items():
         chosen = [nats(scores.get(f"{prefix}{key}")) for key in ("weight", "temperature")] if prefix else ["", ""]
         wholes = [rows[name][split].get(WHOLE) for split in splits]
-        cells = [f"{_both(whole)}  {nats(whole.calibration_error)}" if whole else "" for whole in wholes]
+        cells = [f"{both(whole)}  {nats(whole.calibration_error)}" if whole else "" for whole in wholes]
         overall.add_row(name, *chosen, *cells)
-    devices = _table("accuracy by device: validation | test", ["", *prefixes])
+    devices = empty_table("accuracy by device: validation | test", ["", *prefixes])
     for subset in rows[ENSEMBLE]["test"]:
         if subset.startswith("device/"):
             pairs = [[rows[name][split].get(subset) for split in splits] for name in prefixes]
@@ -211,7 +151,7 @@ def ensemble_tables(scores: Mapping[str, float], names: Sequence[str]) -> list[T
     return [table for table in (overall, devices) if table.row_count]
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def empty_table(title: str, columns: Sequence[str]) -> Table:
     """An empty table: the first column names the rows, the others hold numbers."""
     out = Table(title)
     for number, column in enumerate(columns):
@@ -219,22 +159,6 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     return out
 
 
-def _both(row: MetricRow | None) -> str:
+def both(row: MetricRow | None) -> str:
     """Accuracy and log loss in one cell."""
     return "" if row is None else f"{100 * row.accuracy:5.1f} %  {nats(row.log_loss)}"
-
-
-def _difference(scores: Mapping[str, float], name: str, factor: int, digits: int) -> str:
-    found = [scores.get(name + end) for end in ("", "/low", "/high")]
-    if None in found:
-        return ""
-    value, low, high = (f"{factor * number:+.{digits}f}" for number in found if number is not None)
-    return f"{value} ({low} to {high})"
-
-
-def _cost(scores: Mapping[str, float], prefix: str, cost: str) -> str:
-    """A cost, and whether it is within the limit."""
-    if (value := scores.get(prefix + cost)) is None:
-        return ""
-    holds = scores.get(f"{prefix}within_limit/{cost}")
-    return f"{int(value):,}{'' if holds is None else '  ok' if holds else '  over'}"

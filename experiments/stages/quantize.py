@@ -27,8 +27,8 @@ from experiments.quantization.forms import FLOAT, STORED, compare, costs, float_
 from experiments.quantization.held_out import require_not_validated_on
 from experiments.quantization.metadata import metadata_of
 from experiments.report.confidence import confidence_tables
+from experiments.report.forms import quantization_tables
 from experiments.report.publish import finish, is_done
-from experiments.report.tables import quantization_tables
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, OPERATORS, write_text
 from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
