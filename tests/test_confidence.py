@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +103,11 @@ def network(seed: int, spectrograms: torch.Tensor) -> torch.nn.Module:
 
 
 def labelled_by(
-    one: torch.nn.Module, clips: ClipSet, waves: WaveStore, front_end: FrontEnd, temperature: float
+    one: Callable[[torch.Tensor], torch.Tensor],
+    clips: ClipSet,
+    waves: WaveStore,
+    front_end: FrontEnd,
+    temperature: float,
 ) -> DataModule:
     """The clips with scenes that are drawn by the probabilities that a network gives them at a temperature."""
     with torch.no_grad():
@@ -127,6 +132,22 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     tried = np.exp(np.arange(np.log(0.05), np.log(20), 0.001))
     losses = [-log_softmax(logits / t, axis=1)[np.arange(len(labels)), labels].mean() for t in tried]
     return float(tried[int(np.argmin(losses))])
+
+
+def test_a_temperature_that_chance_may_have_brought_is_left_at_1(
+    integers: IntegerNetwork, miniature: ClipSet, miniature_waves: WaveStore, front_end: FrontEnd
+) -> None:
+    """Oracle: the log likelihood of the labels, written out, at the best temperature of those tried: at most one nat
+    more than at 1 for labels that were drawn at 1, and more for those that were drawn at 3."""
+    for drawn_at, is_worth_it in ((1.0, False), (3.0, True)):
+        data = labelled_by(integers.logits, miniature, miniature_waves, front_end, drawn_at)
+        rows = data.clips.indices("validation")
+        logits, labels = integers.logits(front_end(data.store.read(rows))).numpy(), data.clips.labels[rows]
+        best = best_temperature(logits, labels)
+        losses = [-log_softmax(logits / t, axis=1)[np.arange(len(labels)), labels].sum() for t in (1, best)]
+        assert (losses[0] - losses[1] > 1) == is_worth_it
+        found = fitted(Quantize(), integers, data, front_end, Path("nowhere"), data.fingerprint["clips"]).confidence
+        assert found.temperature == (pytest.approx(best, rel=2e-3) if is_worth_it else 1)
 
 
 def fitted(
@@ -258,7 +279,7 @@ def test_the_command_writes_what_it_says(trained: Path, miniature: ClipSet) -> N
     assert said["confidence"] == {"temperature": temperature, "threshold": 0.15, "clips": 120}
     assert load_classifier(folder / "model.tflite").confidence == Confidence(temperature, 0.15)
     words = " ".join(done.stdout.split())
-    assert "the model's threshold" in words
+    assert "threshold 0.150" in words
     assert f"fitted to {scores['confidence/clips']:.0f}" in words
     assert "the result is reused" in run(trained, *arguments, "quantize.threshold=0.15").stdout
     other = run(trained, *arguments, "quantize.threshold=0.2")

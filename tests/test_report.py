@@ -126,7 +126,7 @@ def test_what_a_page_says_is_what_is_in_the_scores(finished: Path, miniature: Cl
     for figure in ("accuracy/device/s6", "accuracy/scene/metro_station", "accuracy/group/unseen"):
         assert f"<td>{100 * scores[f'test/{figure}']:.1f} %</td>" in text
     threshold = [scores[f"confidence/{name}"] for name in ("coverage", "threshold", "accuracy")]
-    cells = [f"{100 * threshold[0]:.1f} %", f"{threshold[1]:.3f}", f"{100 * threshold[2]:.1f} %"]
+    cells = [f"{100 * threshold[0]:.1f} %", f"threshold {threshold[1]:.3f}", f"{100 * threshold[2]:.1f} %"]
     assert "".join(f"<td>{cell}</td>" for cell in cells) in "".join(text.split("\n")).replace("> <", "><")
     assert "calibrated (fitted to 1,080 validation clips)" in text
     assert '<b>4,129,932</b><span class="ok">of 30,000,000, ok' in text

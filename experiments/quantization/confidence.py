@@ -3,6 +3,8 @@ split.
 
 Conventions: those of students/quantize/answer.py and evaluation/confidence.py. Log loss and calibration error are of
 the probabilities before they are rounded to steps.
+Source: what a parameter has to be worth: H. Akaike, "A new look at the statistical model identification", IEEE
+Transactions on Automatic Control, 1974.
 """
 
 import logging
@@ -29,6 +31,7 @@ from teachers.ensemble import fit_temperature
 CLIPS = 2048  # validation clips that are used at most
 BATCH = 32
 DIGITS = 4  # of a temperature, behind the point
+LEAST_GAIN = 1.0  # nats of log likelihood that one parameter has to be worth
 CHOSEN = "quantize.answered_accuracy, which chooses the threshold,"
 
 log = logging.getLogger(__name__)
@@ -69,7 +72,7 @@ def fit_confidence(
     front_end: FrontEnd,
     seed: int,
 ) -> Fitted:
-    """The temperature with the lowest log loss on validation clips, and the threshold, given or chosen on them.
+    """The temperature that validation clips ask for, and the threshold, given or chosen on them.
 
     The answers are those of the integers if they were not trained on these clips; else those of the float student of
     the first phase, as the integers would round its logits. Without either, which is said, the temperature is 1.
@@ -97,7 +100,7 @@ def fit_confidence(
     spectrograms, labels = data.spectrograms(heard, "validation", CLIPS, seed), data.clips.labels[rows]
     logits = integers.logits(spectrograms) if network is None else _logits(network, spectrograms)
     q = output.quantize(logits)
-    temperature = round(fit_temperature(output.dequantize(q).numpy(), labels), DIGITS)
+    temperature = _temperature(output.dequantize(q).numpy(), labels)
     fitted = replace(given, temperature=temperature)
     if own.answered_accuracy is not None:
         threshold = _chosen(own.answered_accuracy, *_answers(q.numpy(), labels, output, temperature))
@@ -133,6 +136,14 @@ def _answers(q: np.ndarray, labels: np.ndarray, output: Quantity, temperature: f
     """The probability of the most probable scene in steps of 1 / ONE, and whether it is the right one, of each clip."""
     table = exponentials(output.scale, temperature, output.bits)
     return probabilities(q, table).max(axis=1), q.argmax(axis=1) == labels
+
+
+def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """That with the lowest log loss if it makes the labels likelier by more than LEAST_GAIN; else 1: so much is gained
+    by chance."""
+    found = round(fit_temperature(logits, labels), DIGITS)
+    losses = [log_loss(softmax(logits / each), labels) for each in (1.0, found)]
+    return found if len(labels) * (losses[0] - losses[1]) > LEAST_GAIN else 1.0
 
 
 def _chosen(accuracy: float, sure: np.ndarray, right: np.ndarray) -> float:

@@ -38,11 +38,12 @@ def confidence_grids(scores: Mapping[str, float]) -> list[Grid]:
             (f"calibrated ({fitted})", temperature, PREFIX),
         )
     ]
-    own = chosen_row(scores)
-    curve = [["", *_cells(row)] for row in rows] + ([["the model's threshold", *_cells(own)]] if own else [])
+    curve = [_cells(row) for row in rows]
+    if (own := chosen_row(scores)) is not None:
+        curve.append(_cells(own, "threshold "))
     return [
         Grid("Probabilities", ["", "temperature", "log loss", "calibration error"], calibration),
-        Grid(TITLE, ["", "clips answered", "least probability", "accuracy of the answers"], curve),
+        Grid(TITLE, ["clips answered", "least probability", "accuracy of the answers"], curve),
     ]
 
 
@@ -58,5 +59,5 @@ def confidence_tables(scores: Mapping[str, float]) -> list[Table]:
     return found
 
 
-def _cells(row: Row) -> list[str]:
-    return [percent(row.coverage), word(row.threshold, 3), percent(row.accuracy)]
+def _cells(row: Row, about: str = "") -> list[str]:
+    return [percent(row.coverage), f"{about}{row.threshold:.3f}", percent(row.accuracy)]
