@@ -13,53 +13,60 @@
 #endif
 #endif
 
+/* Also where the compiler is to save bytes. */
+#if defined(__GNUC__)
+#define SCENELET_INLINE static inline __attribute__((always_inline))
+#else
+#define SCENELET_INLINE static inline
+#endif
+
 /* The upper 32 of the 48 bits of a product with the first and with the second constant of a pair; the upper 32 of the 64
  * bits of a product, alone, added, and subtracted; the lowest SCENELET_BITS bits of a number from back to front; and how
  * many bits before the first that is 1. */
 #ifdef SCENELET_FRONT_END_DSP
-static inline int32_t scenelet_times_first(int32_t value, int32_t pair)
+SCENELET_INLINE int32_t scenelet_times_first(int32_t value, int32_t pair)
 {
     int32_t found;
     __asm__("smulwb %0, %1, %2" : "=r"(found) : "r"(value), "r"(pair));
     return found;
 }
 
-static inline int32_t scenelet_times_second(int32_t value, int32_t pair)
+SCENELET_INLINE int32_t scenelet_times_second(int32_t value, int32_t pair)
 {
     int32_t found;
     __asm__("smulwt %0, %1, %2" : "=r"(found) : "r"(value), "r"(pair));
     return found;
 }
 
-static inline int32_t scenelet_times(int32_t value, int32_t factor)
+SCENELET_INLINE int32_t scenelet_times(int32_t value, int32_t factor)
 {
     int32_t found;
     __asm__("smmul %0, %1, %2" : "=r"(found) : "r"(value), "r"(factor));
     return found;
 }
 
-static inline int32_t scenelet_plus_times(int32_t sum, int32_t value, int32_t factor)
+SCENELET_INLINE int32_t scenelet_plus_times(int32_t sum, int32_t value, int32_t factor)
 {
     int32_t found;
     __asm__("smmla %0, %1, %2, %3" : "=r"(found) : "r"(value), "r"(factor), "r"(sum));
     return found;
 }
 
-static inline int32_t scenelet_minus_times(int32_t sum, int32_t value, int32_t factor)
+SCENELET_INLINE int32_t scenelet_minus_times(int32_t sum, int32_t value, int32_t factor)
 {
     int32_t found;
     __asm__("smmls %0, %1, %2, %3" : "=r"(found) : "r"(value), "r"(factor), "r"(sum));
     return found;
 }
 
-static inline uint32_t scenelet_reversed(uint32_t number)
+SCENELET_INLINE uint32_t scenelet_reversed(uint32_t number)
 {
     uint32_t found;
     __asm__("rbit %0, %1" : "=r"(found) : "r"(number));
     return found >> (32 - SCENELET_BITS);
 }
 
-static inline uint32_t scenelet_leading_zeros(uint32_t value)
+SCENELET_INLINE uint32_t scenelet_leading_zeros(uint32_t value)
 {
     uint32_t found;
     __asm__("clz %0, %1" : "=r"(found) : "r"(value));
@@ -265,32 +272,32 @@ static inline void scenelet_add_bins(const int32_t *bin, const uint16_t *share, 
     *risen = part;
 }
 #else
-static inline int32_t scenelet_times_first(int32_t value, int32_t pair)
+SCENELET_INLINE int32_t scenelet_times_first(int32_t value, int32_t pair)
 {
     return (int32_t)(((int64_t)value * (int16_t)(pair & 0xffff)) >> 16);
 }
 
-static inline int32_t scenelet_times_second(int32_t value, int32_t pair)
+SCENELET_INLINE int32_t scenelet_times_second(int32_t value, int32_t pair)
 {
     return (int32_t)(((int64_t)value * (pair >> 16)) >> 16);
 }
 
-static inline int32_t scenelet_times(int32_t value, int32_t factor)
+SCENELET_INLINE int32_t scenelet_times(int32_t value, int32_t factor)
 {
     return (int32_t)(((int64_t)value * factor) >> 32);
 }
 
-static inline int32_t scenelet_plus_times(int32_t sum, int32_t value, int32_t factor)
+SCENELET_INLINE int32_t scenelet_plus_times(int32_t sum, int32_t value, int32_t factor)
 {
     return sum + scenelet_times(value, factor);
 }
 
-static inline int32_t scenelet_minus_times(int32_t sum, int32_t value, int32_t factor)
+SCENELET_INLINE int32_t scenelet_minus_times(int32_t sum, int32_t value, int32_t factor)
 {
     return sum + (int32_t)(-((int64_t)value * factor) >> 32);
 }
 
-static inline uint32_t scenelet_reversed(uint32_t number)
+SCENELET_INLINE uint32_t scenelet_reversed(uint32_t number)
 {
     number = (number & 0x55555555u) << 1 | (number >> 1 & 0x55555555u);
     number = (number & 0x33333333u) << 2 | (number >> 2 & 0x33333333u);
@@ -299,7 +306,7 @@ static inline uint32_t scenelet_reversed(uint32_t number)
     return (number << 16 | number >> 16) >> (32 - SCENELET_BITS);
 }
 
-static inline uint32_t scenelet_leading_zeros(uint32_t value)
+SCENELET_INLINE uint32_t scenelet_leading_zeros(uint32_t value)
 {
     uint32_t found = 0, step;
     for (step = 16; step; step /= 2) {

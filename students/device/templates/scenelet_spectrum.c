@@ -58,7 +58,7 @@ static void scenelet_combine_turned(int32_t *a, uint32_t quarter, const int32_t 
 
 #if SCENELET_BITS % 2
 /* The sum of two neighbours, real or imaginary parts, shifted left; their difference replaces the second. */
-static inline int32_t sum_of_two(int32_t *z, uint32_t shift)
+SCENELET_INLINE int32_t sum_of_two(int32_t *z, uint32_t shift)
 {
     int32_t first = z[0], second = z[2];
     z[2] = (int32_t)((uint32_t)(first - second) << shift);
