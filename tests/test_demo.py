@@ -405,12 +405,15 @@ def test_a_person_sees_that_the_model_is_not_sure(small_model: Path, tmp_path: P
     rows = np.concatenate([own.answers(own.spectrograms(waves)).calibrated for waves in own.waves(sound())]) / ONE
     first, second = rows.max(axis=1)
     assert first != second
-    for threshold in (float(max(first, second)), 1.0):
-        said = {"confidence": Confidence(threshold=threshold).described()}
-        model = write_tflite(network, tmp_path / "m.tflite", {**metadata, **said})
-        with serving(model) as address, sync_api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page()
+    thresholds = float(max(first, second)), 1.0
+    with contextlib.ExitStack() as stack:
+        addresses = []
+        for number, threshold in enumerate(thresholds):
+            said = {**metadata, "confidence": Confidence(threshold=threshold).described()}
+            addresses.append(stack.enter_context(serving(write_tflite(network, tmp_path / f"{number}.tflite", said))))
+        playwright = stack.enter_context(sync_api.sync_playwright())
+        page = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]).new_page()
+        for address, threshold in zip(addresses, thresholds, strict=True):
             page.goto(address)
             page.wait_for_selector("#limits:has-text('minutes')")
             page.set_input_files("#file", tmp_path / "x.wav")
@@ -421,4 +424,3 @@ def test_a_person_sees_that_the_model_is_not_sure(small_model: Path, tmp_path: P
                 page.locator("#second").fill(str(number))
                 unsure = "" if share >= threshold else ": not sure"
                 assert page.inner_text("#when") == f"From {number} to {number + 1} s{unsure}"
-            browser.close()
