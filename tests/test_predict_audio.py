@@ -50,7 +50,8 @@ def test_clips_get_the_probabilities_of_scoring(
     digit."""
     classifier = load_classifier(small_model)
     prepared = DataModule(miniature, miniature_waves, None)
-    expected = softmax(integer_logits(prepared, classifier.front_end, small_model, None)[STORED])
+    front_end = classifier.front_end
+    expected = softmax(integer_logits(prepared, front_end, small_model, None, front_end)[STORED])
     names = [miniature.filenames[row] for row in miniature.indices("test")]
     found, failures = classify_files(classifier, [(name, miniature.root / name) for name in names])
     assert not failures
