@@ -108,6 +108,18 @@ class TeacherSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a student may cost on a device; see students/device/estimate.py."""
+
+    ram: Annotated[int, Range(1, 1 << 40)] | None = setting(
+        "bytes of RAM, without the stack, by the estimate before training; null: any", default=None
+    )
+    cycles: Annotated[int, Range(1, 1 << 50)] | None = setting(
+        "cycles of one clip on a Cortex-M4, by the estimate before training; null: any", default=None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudentSettings:
     """A student and how it is trained."""
 
@@ -124,6 +136,7 @@ class StudentSettings:
     augment: Augmentation = setting("", default_factory=Augmentation)
     fit: Recipe = setting("")
     distill: Distillation = setting("", default_factory=Distillation)
+    budget: Budget = setting("", default_factory=Budget)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ def trained_identity(group: StudentSettings | TeacherSettings | Quantize | Speci
     """The settings of a group that has a recipe, `fit`, without those that fit it to the clips: what these have made of
     it stands in the identity beside them (stages/training.py, fitted_identity)."""
     found = identity_of(group)
+    found.pop("budget", None)  # refuses students, and changes none
     del found["fit"]["least_steps"], found["fit"]["rate_steps"]
     return found
 

@@ -24,7 +24,8 @@ from experiments.runs.lineage import PRETRAINED, of_first_phases
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Paths
-from experiments.settings.shared import Settings
+from experiments.settings.shared import Budget, Settings
+from experiments.stages.budget import estimate_of, require_within_budget
 from experiments.stages.context import layout_of, new_run, require_names, require_within_limits, trained_identity
 from experiments.stages.fitting import (
     first_phase_inputs,
@@ -72,7 +73,11 @@ def check(settings: Settings) -> None:
     require_trainable(settings, "student", student.fit, student.augment, shape)
     arguments = student_arguments(student, 10, shape)
     network = build_student(student.builder, **arguments)
-    _require_limits(settings, torch_complexity(network, shape), said=False)
+    cost = torch_complexity(network, shape)
+    _require_limits(settings, cost, said=False)
+    if student.budget != Budget():
+        samples = round(settings.data.sample_rate * settings.data.clip_seconds)
+        require_within_budget(settings, estimate_of(settings, network, samples, 10), cost, said=False)
     if (path := _weights(settings)) and student.size != WIDEST:  # whose width depends on the classes, not yet known
         scenes = tuple(map(str, range(10)))
         wanted = checkpoint.Blueprint(student.builder, arguments, student.mel, scenes, settings.data.sample_rate, "")
@@ -132,8 +137,10 @@ def run(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     network = build_student(student.builder, **arguments)
     cost = torch_complexity(network, shape)
+    on_device = estimate_of(settings, network, data.store.samples, len(clips.scenes))
     if clips.is_labelled:  # what is to be fine-tuned has another classifier
         _require_limits(settings, cost)
+        require_within_budget(settings, on_device, cost)
 
     blueprint = checkpoint.Blueprint(
         student.builder, arguments, student.mel, clips.scenes, settings.data.sample_rate, data.fingerprint["clips"]
@@ -161,7 +168,8 @@ def run(settings: Settings) -> None:
         checkpoint.save(this.folder / CHECKPOINT, network, blueprint)
     scores = _evaluated(settings, this, data, network, front_end, targets, validate)
     if is_first():
-        finish(this, cost.metrics() | read_energy(this.folder) | targets.metrics() | scores)
+        estimates = {} if isinstance(on_device, str) else on_device.metrics()
+        finish(this, cost.metrics() | estimates | read_energy(this.folder) | targets.metrics() | scores)
     exchange(make_fabric(settings.fabric), None)  # what comes next reads the run
 
 

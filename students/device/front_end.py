@@ -68,8 +68,13 @@ def front_end_files(
 
 def front_end_memory(front_end: IntegerLogMel) -> tuple[int, int]:
     """Bytes of what stays between two pushes, and of what one works in: the structures of scenelet_front_end.h."""
+    return 2 * (window_length(front_end) + SPARE) + 8, 4 * front_end.fft
+
+
+def window_length(front_end: IntegerLogMel) -> int:
+    """Samples of a frame that its window does not make 0, in whole pairs."""
     before, behind = _used(front_end)
-    return 2 * (2 * (behind - before) + SPARE) + 8, 4 * front_end.fft
+    return 2 * (behind - before)
 
 
 def _sizes(front_end: IntegerLogMel, samples: int, steps: Steps) -> dict[str, str]:

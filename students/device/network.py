@@ -58,6 +58,12 @@ def memory_of(network: IntegerNetwork) -> tuple[int, int]:
     return plan.maps[INPUT].size + SPARE, plan.size + SPARE + 2 * _strip(network) + counters
 
 
+def assembly_of(network: IntegerNetwork, layer: Layer) -> tuple[str, str]:
+    """Which assembly computes a layer, as arguments of the macros SCENELET_PAIRS and SCENELET_FOUR; or nothing."""
+    numbers, _ = _numbers(network, layer)
+    return _pairs(network, layer, numbers), _four(network, layer, numbers)
+
+
 def network_tables(network: IntegerNetwork) -> Mapping[str, Table]:
     """All constant tables, by where C has them."""
     plan = planned(network)
@@ -97,10 +103,10 @@ def _header(network: IntegerNetwork, plan: Plan) -> str:
 def _strip(network: IntegerNetwork) -> int:
     """Integers of the windows of two pixels, of the largest convolution of all channels."""
     dense = [layer for layer in network.layers if layer.kind == CONVOLUTION and layer.groups == 1]
-    return PIXELS * 4 * (max([_groups(network, layer) for layer in dense], default=0) + 1)
+    return PIXELS * 4 * (max([groups_of(network, layer) for layer in dense], default=0) + 1)
 
 
-def _groups(network: IntegerNetwork, layer: Layer) -> int:
+def groups_of(network: IntegerNetwork, layer: Layer) -> int:
     """Groups of four values of a window, each row of which is filled up to whole ones."""
     channels, (height, width) = network.quantities[layer.inputs[0]].shape[0], layer.kernel
     return height * -(-channels * width // 4)
@@ -163,7 +169,7 @@ def _pairs(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:
     """Which assembly computes a dense convolution, as arguments of its macro; or nothing."""
     if layer.kind != CONVOLUTION or layer.groups > 1 or not numbers.is_fast:
         return ""
-    groups = _groups(network, layer)
+    groups = groups_of(network, layer)
     times = groups if numbers.bits == 8 else -(-groups // 2)
     if times * SPREAD[numbers.bits] > MOST_SPREAD:
         return ""

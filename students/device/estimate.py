@@ -1,0 +1,94 @@
+"""What a network will cost on a device, before it is trained: by counting what its kernels do.
+
+Conventions: of 8-bit weights, one clip, on a Cortex-M4 by the model of experiments/device/cycles.py. Memory is what the
+C declares; cycles are those of the instructions of templates/scenelet_cortex_m.h, and means of measurements elsewhere.
+"""
+
+import copy
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from data.front_ends.integer_log_mel import IntegerLogMel
+from students.device.c_text import BYTES
+from students.device.front_end import front_end_tables, window_length
+from students.device.library import Model, state_bytes
+from students.device.network import assembly_of, groups_of, network_tables
+from students.device.plan import kernel_of
+from students.quantize.answer import Confidence
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
+from students.quantize.integer import IntegerNetwork
+from students.quantize.layers import ADD, CONVOLUTION, Layer
+
+PIXELS, AT_ONCE = 2, 4  # that are computed side by side: of dense convolutions, and of those channel by channel
+PLAIN = 13  # cycles of a product in C
+CODE, PAIRS_CODE, GROUP_CODE, FOUR_CODE = 6_900, 190, 56, 1_480  # bytes: of all C, and of each piece of assembly
+FIELDS = 64 + 36  # bytes: of a layer and its map
+
+
+class Estimate(NamedTuple):
+    """Bytes of RAM without the stack, bytes of flash, and cycles of one clip, front end included."""
+
+    ram: int
+    flash: int
+    cycles: int
+
+    def metrics(self) -> dict[str, float]:
+        """By flat name, as in score.json."""
+        return {"estimated/ram_bytes": self.ram, "estimated/flash_bytes": self.flash, "estimated/cycles": self.cycles}
+
+
+def estimated(network: nn.Module, front_end: IntegerLogMel, samples: int, classes: int) -> Estimate:
+    """The cost of a float network after it is quantised.
+
+    Args:
+        network: log-mels to logits.
+        front_end: that of the device.
+        samples: of a clip.
+        classes: number of scenes.
+
+    Raises:
+        UserError: a part of the network has no integer form.
+    """
+    shape = (1, 1, front_end.mels, front_end.frames(samples))
+    folded = fold(copy.deepcopy(network).eval(), shape)
+    integers = calibrate(folded, [torch.randn(shape, generator=torch.Generator().manual_seed(0))])
+    model = Model(integers, front_end, samples, [""] * classes, Confidence())
+    cycles = front_end_cycles(front_end, samples) + sum(layer_cycles(integers, layer) for layer in integers.layers)
+    return Estimate(state_bytes(model), _flash(integers, front_end), round(cycles))
+
+
+def front_end_cycles(front_end: IntegerLogMel, samples: int) -> float:
+    """Fitted to ten front ends with transforms of 512 to 8192 values, within 1 %."""
+    stages, odd = divmod(int(math.log2(front_end.fft)) - 1, 2)
+    a_frame = front_end.fft * (41.42 + 5.134 * stages - 5.977 * odd)
+    return front_end.frames(samples) * (a_frame + 87.25 * front_end.mels + 7.315 * window_length(front_end))
+
+
+def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
+    """Of all rows of a layer."""
+    channels, height, width = network.quantities[layer.name].shape
+    cells = math.prod(kernel_of(network, layer))
+    if layer.kind == ADD:
+        return 19 * channels * height * width
+    if layer.kind != CONVOLUTION:
+        return channels * height * width * (30 + 6.3 * cells)
+    pairs, four = assembly_of(network, layer)
+    if pairs:
+        groups = groups_of(network, layer)
+        return height * math.ceil(width / PIXELS) * (math.ceil(channels / 2) * (50 + 20 * groups) + 16 * groups + 124)
+    if four and width >= AT_ONCE:
+        return height * math.ceil(width / AT_ONCE) * channels / 4 * (461 if layer.stride[1] == 1 else 521)
+    return PLAIN * network.weights[layer.name].weight[0].size * channels * height * width
+
+
+def _flash(network: IntegerNetwork, front_end: IntegerLogMel) -> int:
+    tables = [*network_tables(network).values(), *front_end_tables(front_end).values()]
+    constants = sum(BYTES[kind] * len(values) for kind, values in tables) + FIELDS * len(network.layers)
+    assembly = [assembly_of(network, layer) for layer in network.layers]
+    pairs = {groups_of(network, layer) for layer, (dense, _) in zip(network.layers, assembly, strict=True) if dense}
+    fours = {four for _, four in assembly if four}
+    return constants + CODE + sum(PAIRS_CODE + GROUP_CODE * groups for groups in pairs) + FOUR_CODE * len(fours)

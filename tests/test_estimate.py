@@ -1,0 +1,72 @@
+"""What a network is estimated to cost on a device, against what it costs there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from c_code import need
+from command import QUICK, run
+from conftest import randomise_norms
+
+from data.front_ends.integer_log_mel import IntegerLogMel
+from data.scenes import SCENES, ClipSet
+from experiments.device.measure import measured
+from experiments.device.toolchain import DEVICE
+from students.baseline import baseline
+from students.cnn_gru import cnn_gru
+from students.cp_mobile import cp_mobile
+from students.device.estimate import estimated
+from students.device.library import Model, library_files
+from students.quantize.answer import Confidence
+from students.quantize.calibrate import calibrate
+from students.quantize.fold import fold
+
+SAMPLES = 32_000
+
+
+@pytest.mark.parametrize(
+    ("build", "mel"),
+    [
+        (lambda: cp_mobile(size="12k"), {"fft": 1024, "window": 1024, "mels": 128}),
+        (lambda: cp_mobile(size="6k", base_channels=16), {"fft": 2048, "window": 2048, "mels": 64, "hop": 700}),
+        (baseline, {"fft": 2048, "window": 1280, "mels": 40, "hop": 640}),
+    ],
+)
+def test_estimate_is_near_what_is_measured(build, mel: dict) -> None:
+    """Oracle: the compiler's sizes, and the cycles on an emulated Cortex-M4: RAM is equal, the others within 6 %."""
+    need(DEVICE)
+    network, front_end = randomise_norms(build()), IntegerLogMel(**mel)
+    shape = (1, 1, front_end.mels, front_end.frames(SAMPLES))
+    guess = estimated(network, front_end, SAMPLES, len(SCENES))
+    integers = calibrate(fold(network, shape), [torch.randn(shape)])
+    model = Model(integers, front_end, SAMPLES, SCENES, Confidence())
+    cost = measured(library_files(model, "0"), model, [0] * len(integers.layers))
+    assert guess.ram == cost.ram["state"]
+    assert guess.flash == pytest.approx(sum(cost.flash.values()), rel=0.06)
+    assert guess.cycles == pytest.approx(cost.cycles, rel=0.06)
+
+
+def test_a_student_is_refused_over_its_budget(trained: Path, miniature: ClipSet) -> None:
+    """Oracle: the messages, before anything is trained; with limits=warn it is trained, and its record does not know of
+    the budget."""
+    words = ["stage=student", f"data.root={miniature.root}", "distill=none", "refit=false", "name=s", *QUICK]
+    refused = run(trained, *words, "student.budget.ram=20000", "student.budget.cycles=1000000")
+    assert refused.returncode == 1
+    assert "bytes of RAM, student.budget.ram=20,000" in refused.stderr
+    assert "cycles a clip, student.budget.cycles=1,000,000" in refused.stderr
+    assert not (trained / "runs" / "student" / "s").exists()
+    warned = run(trained, *words, "student.budget.ram=20000", "limits=warn")
+    assert warned.returncode == 0, warned.stderr
+    assert "is estimated to be over its budget" in warned.stdout + warned.stderr
+    assert "estimated with 8 bits on a Cortex-M4" in warned.stdout
+    again = run(trained, *words)
+    assert "the result is reused" in again.stdout
+
+
+def test_a_network_without_integers_has_no_budget(tmp_path: Path) -> None:
+    """Oracle: the message."""
+    with pytest.raises(Exception, match="GRU"):
+        estimated(cnn_gru(), IntegerLogMel(), SAMPLES, 10)
+    refused = run(tmp_path, "stage=student", "student=cnn_gru", "distill=none", "name=s", "student.budget.ram=1000000")
+    assert refused.returncode == 1
+    assert "student.budget is for students that devices compute" in refused.stderr
