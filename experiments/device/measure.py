@@ -4,7 +4,7 @@ Conventions: one clip is pushed as a whole and classified; what its layers cost 
 of a program that has the library and three functions that call it; flash holds the start-up code as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +15,8 @@ from experiments.device.binary import sections
 from experiments.device.emulator import Program
 from experiments.device.toolchain import device_program, host_program, run_program
 from students.device.cost import Cost, Part
-from students.device.library import Model
+from students.device.front_end import front_end_tables
+from students.device.library import Model, state_parts
 from students.device.vectors import signals
 
 FRONT_END, LAYERS = 1, 2  # values of the marker; from LAYERS on those of the layers
@@ -125,14 +126,23 @@ def measured(files: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cos
         Part(layer.name, counts[LAYERS + at].instructions, counts[LAYERS + at].cycles, macs[at])
         for at, layer in enumerate(network.layers)
     ]
-    heard, found = counts[FRONT_END], device.sections
-    state = program.symbols["ears"].size
-    return Cost(
-        layers,
-        Part("front end", heard.instructions, heard.cycles),
-        {"state": state, "stack": program.stack},
-        {"code": found.code, "constants": found.constants + found.data},
-    )
+    heard, parts = counts[FRONT_END], state_parts(model)
+    if program.symbols["ears"].size != sum(parts.values()):
+        raise AssertionError("sizeof(scenelet) is not what Python says; please report it")
+    ram, flash = {**parts, "stack": program.stack}, _flash(device, front_end_tables(model.front_end))
+    return Cost(layers, Part("front end", heard.instructions, heard.cycles), ram, flash)
+
+
+def _flash(device: Device, of_front_end: Iterable[str]) -> dict[str, int]:
+    """Bytes by what they are for; `of_front_end` are names of tables."""
+    sizes = {name: symbol.size for name, symbol in device.program.symbols.items() if symbol.section == "constants"}
+    found = {
+        "code": device.sections.code,
+        "weights, biases, factors": sum(size for name, size in sizes.items() if name.startswith("layer_")),
+        "tables of the front end": sum(sizes[name] for name in of_front_end),
+    }
+    whole = device.sections.flash
+    return {**found, "other constants": whole - sum(found.values())}
 
 
 def check_on_host(files: Mapping[str, str]) -> None:

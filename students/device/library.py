@@ -122,12 +122,21 @@ def template(name: str) -> str:
     return (files(__package__) / "templates" / name).read_text()
 
 
-def state_bytes(model: Model) -> int:
-    """sizeof(scenelet): all memory but the stack."""
+def state_parts(model: Model) -> dict[str, int]:
+    """Bytes of scenelet, the structure that has all memory but the stack, by what they are for."""
     kept, scratch = front_end_memory(model.front_end)
     network_input, network = memory_of(model.network)
     average = 4 * len(model.scenes) + 8
-    return kept + average + max(scratch, network) + network_input
+    return {
+        "log-mel of a clip": network_input,
+        "rows of layers, or the transform": max(scratch, network),
+        "latest samples, averages": kept + average,
+    }
+
+
+def state_bytes(model: Model) -> int:
+    """sizeof(scenelet)."""
+    return sum(state_parts(model).values())
 
 
 def _names(table: str, names: Sequence[str]) -> str:
