@@ -22,7 +22,7 @@ int32_t scenelet_is_complete(const scenelet *state)
 
 int32_t scenelet_classify(scenelet *state, scenelet_answer *answer)
 {
-    int32_t step;
+    int32_t step, averaged;
     if (!scenelet_is_complete(state)) {
         return SCENELET_INCOMPLETE;
     }
@@ -31,8 +31,11 @@ int32_t scenelet_classify(scenelet *state, scenelet_answer *answer)
         scenelet_network_step(&state->shared.network, state->input);
     }
     memcpy(answer->logits, scenelet_network_row(&state->shared.network, SCENELET_LAYERS - 1), SCENELET_CLASSES);
-    scenelet_probabilities(answer->logits, answer->probabilities);
-    answer->scene = scenelet_average_add(&state->average, answer->probabilities);
+    answer->scene = scenelet_probabilities(answer->logits, answer->probabilities);
+    averaged = scenelet_average_add(&state->average, answer->probabilities);
+    if (state->average.shift) { /* else the logits decide, which are finer than probabilities */
+        answer->scene = averaged;
+    }
     scenelet_front_end_begin(&state->front_end);
     return scenelet_known(answer->scene, answer->probabilities);
 }
