@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from data.errors import UserError, listed
 from data.locks import locked
 from data.official_layout import HELP, META, TERMS, TOP, UNFINISHED
+from data.progress import progress
 
 RECORD = "https://zenodo.org/api/records/6337421"
 UNPACKED_SHARE = 1.5  # 24-bit audio unpacks to less than this much of its archive's size
@@ -35,6 +35,7 @@ SUBSET_SHA256 = {
 TIMEOUT = 60.0  # seconds without a byte
 ATTEMPTS = 3  # connections in a row that bring nothing
 BLOCK = 1 << 20  # bytes that are written at a time
+MEGABYTE = 1e6  # bytes
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 pooch.get_logger().setLevel(logging.WARNING)
@@ -222,12 +223,11 @@ def _go_on(archive: Archive, part: Path) -> None:
     with requests.get(archive.url, headers={"Range": f"bytes={have}-"}, stream=True, timeout=TIMEOUT) as answer:
         answer.raise_for_status()
         goes_on = answer.status_code == requests.codes.partial_content
-        with open(part, "ab" if goes_on else "wb") as file, _progress() as progress:
-            bar = progress.add_task(archive.name, total=archive.size, completed=have if goes_on else 0)
+        done = have / MEGABYTE if goes_on else 0
+        with (
+            open(part, "ab" if goes_on else "wb") as file,
+            progress(archive.name, archive.size / MEGABYTE, "MB", done=done) as line,
+        ):
             for block in answer.iter_content(BLOCK):
                 file.write(block)
-                progress.update(bar, advance=len(block))
-
-
-def _progress() -> Progress:
-    return Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+                line.advance(len(block) / MEGABYTE)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data.audio import Decoded
 from data.decoding import alike, by_file, decode_clips, decode_parts
 from data.errors import UserError, counted, listed
 from data.files import cannot_write
 from data.locks import locked
+from data.progress import progress
 from data.ranges import require_format
 from data.scenes import ClipSet
 from data.sound_files import describe_missing
@@ -175,8 +175,7 @@ def _fill(store: Store, clips: ClipSet, sample_rate: int, clip_seconds: float, s
     def pack_some(rows: np.ndarray) -> tuple[np.ndarray, Decoded]:
         return decode_some(store, rows, [files[row] for row in rows], stamps[rows], sample_rate, clip_seconds)
 
-    with _progress() as progress:
-        bar = progress.add_task(f"packing {len(missing)} of {len(store)} clips", total=len(missing), rate="")
+    with progress("packing", len(store), done=len(store) - len(missing)) as line:
         for results in _in_pool(pack_some, tasks):
             for rows, decoded in results:
                 finished += len(rows)
@@ -184,8 +183,7 @@ def _fill(store: Store, clips: ClipSet, sample_rate: int, clip_seconds: float, s
                 rates.update(decoded.rates)
                 failures += decoded.failures
             store.commit(np.concatenate([rows for rows, _ in results]))
-            rate = finished / (time.perf_counter() - started)
-            progress.update(bar, completed=finished + len(failures), rate=f"{rate:.0f} clips/s")
+            line.advance(sum(len(rows) + len(decoded.failures) for rows, decoded in results))
     log.info("packed %d clips in %.1f s", finished, time.perf_counter() - started)
     if len(rates) > 1:
         log.warning("the clips have several rates: %s", ", ".join(f"{n} of {rate} Hz" for rate, n in rates.items()))
@@ -196,11 +194,6 @@ def _fill(store: Store, clips: ClipSet, sample_rate: int, clip_seconds: float, s
             f"{len(failures)} audio files are unreadable:\n{listed(sorted(failures))}\n"
             "mend or replace these files, or leave them out; the other clips are packed and kept"
         )
-
-
-def _progress() -> Progress:
-    text = ("{task.description}", "{task.completed}/{task.total}", "{task.fields[rate]}")
-    return Progress(*map(TextColumn, text), BarColumn(), TimeRemainingColumn(), refresh_per_second=1)
 
 
 def _in_pool(work: Callable[[np.ndarray], Result], tasks: Sequence[np.ndarray]) -> Iterator[list[Result]]:

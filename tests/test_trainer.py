@@ -1,7 +1,5 @@
 """A training within a run: what is refused before it begins, and what is said while it goes on."""
 
-import io
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 
@@ -188,18 +185,3 @@ def test_clips_whose_loss_is_no_number_are_listed(data: DataModule, tmp_path: Pa
     names = (tmp_path / "run" / NOT_FINITE).read_text().splitlines()
     assert names == [data.clips.filenames[row] for row in seen[0]]
     assert not (tmp_path / "run" / RECORD).exists()
-
-
-@pytest.mark.parametrize(("terminal", "first"), [(True, True), (True, False), (False, True)])
-def test_an_epoch_is_shown_on_the_terminal_of_the_first_process_alone(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool, first: bool
-) -> None:
-    """Oracle: what is written, which ends with the erasing of the line (ECMA-48, EL); the batches are the same."""
-    written = io.StringIO()
-    monkeypatch.setattr(trainer, "Console", lambda: Console(file=written, force_terminal=terminal))
-    monkeypatch.setattr(trainer, "is_first", lambda: first)
-    batches: Sequence[str] = ["a", "b", "c"]
-    shown: Iterator[str] = trainer._watch(iter(batches), 3)
-    assert list(shown) == batches
-    assert bool(written.getvalue()) == (terminal and first)
-    assert not written.getvalue() or written.getvalue().endswith("\x1b[2K")

@@ -10,7 +10,7 @@ same probabilities whether it was packed or not. Only some hundred clips are in 
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +25,7 @@ from data.damage import explain_damage
 from data.errors import UserError, listed
 from data.front_ends import DEFAULT, FrontEnd, build_front_end
 from data.front_ends.integer_steps import network_input
+from data.progress import progress
 from data.scenes import PART_SECONDS, check_class_names
 from data.waves import read_pieces, to_float
 from experiments.evaluation.metrics import softmax
@@ -110,15 +111,13 @@ class Classifier:
         """
         return np.concatenate([self.probabilities(self.spectrograms(waves)) for waves in self.waves(sound)])
 
-    def classify_clips(
-        self, paths: Sequence[str | Path], progress: Callable[[int], None] = lambda done: None
-    ) -> np.ndarray:
+    def classify_clips(self, paths: Sequence[str | Path], name: str = "classifying") -> np.ndarray:
         """Probabilities of files that are one clip each; shorter ones are padded with silence, longer ones cut, and a
         warning says how many.
 
         Args:
             paths: of the files.
-            progress: is given the number of files that are done, again and again.
+            name: of the work, where its progress is shown.
 
         Raises:
             UserError: files are unreadable; every one is counted and the first are listed.
@@ -133,14 +132,14 @@ class Classifier:
 
         batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
         threads = os.cpu_count() or 1
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(threads) as pool, progress(name, len(paths)) as line:
             for start in range(0, len(batches), threads):
                 for waves, unreadable, odd in pool.map(read, batches[start : start + threads]):
                     failures += unreadable
                     oddities += odd
                     if not failures:
                         found.append(self.probabilities(self.spectrograms(waves)))
-                progress(min(len(paths), (start + threads) * BATCH))
+                line.advance(sum(map(len, batches[start : start + threads])))
         if failures:
             raise UserError(f"{len(failures)} of {len(paths)} sound files are unreadable:\n{listed(sorted(failures))}")
         for text, count in oddities.items():

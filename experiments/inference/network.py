@@ -3,7 +3,7 @@
 Conventions: batches are always the same whole ones, whoever computes them, so that the results are too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,8 +13,11 @@ from torch import nn
 from data.augment import time_roll
 from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
+from data.progress import Progress, progress
 from experiments.distributed.fabric import exchange
 from experiments.evaluation.metrics import softmax
+
+PART = 32  # clips
 
 
 @torch.no_grad()
@@ -31,6 +34,25 @@ def logits_of(network: nn.Module, front_end: FrontEnd, batch: Batch, shifts: Seq
     return torch.stack(found, dim=1)
 
 
+def in_order(batches: Batches, numbers: Sequence[int], fabric: Fabric, line: Progress) -> Iterator[Batch]:
+    """Those batches of a split that this process has to compute; the clips of all processes are counted, as if each had
+    done as much as this one."""
+    return line.over(batches.in_order(numbers), lambda batch: len(batch.rows) * fabric.world_size)
+
+
+@torch.no_grad()
+def in_parts(compute: Callable[[torch.Tensor], torch.Tensor], spectrograms: torch.Tensor, name: str) -> torch.Tensor:
+    """Logits (n, classes), computed and counted some clips at a time.
+
+    Args:
+        compute: log-mels to logits, which of a clip are the same whatever else is computed with it.
+        spectrograms: log-mels (n, 1, mels, frames), of one clip at least.
+        name: of the network.
+    """
+    with progress(f"scoring, {name}", len(spectrograms)) as line:
+        return torch.cat([compute(some) for some in line.over(spectrograms.split(PART), len)])
+
+
 def predict(
     network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -39,10 +61,10 @@ def predict(
     network.eval()
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     numbers = range(fabric.global_rank, batches.count, fabric.world_size)
-    with fabric.autocast():
+    with fabric.autocast(), progress("scoring", len(batches)) as line:
         mine = [
             (number, logits_of(network, front_end, batch)[:, 0].cpu().numpy(), batch.labels.cpu().numpy())
-            for number, batch in zip(numbers, batches.in_order(numbers), strict=True)
+            for number, batch in zip(numbers, in_order(batches, numbers, fabric, line), strict=True)
         ]
     found = sorted((piece for pieces in exchange(fabric, mine) for piece in pieces), key=lambda piece: piece[0])
     _, logits, labels = zip(*found, strict=True)

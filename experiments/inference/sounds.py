@@ -8,7 +8,7 @@ scored.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from data.errors import UserError
+from data.progress import progress
 from data.scenes import PART_SECONDS
 from data.sound_files import SUFFIXES, list_sounds
 from data.tables import untabular
@@ -76,7 +77,7 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
     return sounds, [path.relative_to(root).as_posix() for path in found.others]
 
 
-def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
+def classify_files(classifier: Classifier, files: Collection[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
     """The probabilities of each file, and what is wrong with those that cannot be read, or not be named in a table.
 
     Clips of several files are computed together, and as many files are read at a time as there are processors. What
@@ -88,10 +89,13 @@ def classify_files(classifier: Classifier, files: Iterable[tuple[str, Path]]) ->
     """
     failures: dict[str, str] = {}
     parts: dict[str, list[Answers]] = {}
-    for names, counts, spectrograms in _batches(classifier, files, failures):
-        each = [np.split(values, np.cumsum(counts)[:-1]) for values in classifier.answers(spectrograms)]
-        for name, *part in zip(names, *each, strict=True):
-            parts.setdefault(name, []).append(Answers(*part))
+    with progress("classifying", len(files), "files", rate="clips") as line:
+        for names, counts, spectrograms in _batches(classifier, files, failures):
+            each = [np.split(values, np.cumsum(counts)[:-1]) for values in classifier.answers(spectrograms)]
+            for name, *part in zip(names, *each, strict=True):
+                parts.setdefault(name, []).append(Answers(*part))
+            begun = len(parts.keys() | failures.keys())  # of which the last may go on
+            line.advance(max(0, begun - 1 - line.done), sum(counts))
     wholes = {name: map(np.concatenate, zip(*some, strict=True)) for name, some in parts.items()}
     return [Classified(name, *whole) for name, whole in wholes.items() if name not in failures], [*failures.values()]
 

@@ -17,6 +17,7 @@ from data.errors import UserError
 from data.front_ends import FrontEnd
 from data.logits import LogitsWriter
 from data.logits_file import FeatureColumn
+from data.progress import progress
 from data.scenes import ClipSet
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import exchange
@@ -24,7 +25,7 @@ from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.evaluation.metrics import softmax
 from experiments.inference.features import WithFeatures, channels_of
-from experiments.inference.network import logits_of
+from experiments.inference.network import in_order, logits_of
 
 BATCH = 64
 COMMIT = 16  # batches of each process that are written in one go: every time waits for the disk
@@ -118,19 +119,21 @@ def write_logits(
     missing = exchange(fabric, None if writer is None else sorted({row // BATCH for row in writer.missing.tolist()}))[0]
     assert missing is not None  # the first process has the writer
     together = COMMIT * fabric.world_size
-    for start in range(0, len(missing), together):
-        numbers = missing[start : start + together][fabric.global_rank :: fabric.world_size]
-        with fabric.autocast():
-            mine = [
-                (batch.rows.tolist(), logits_of(network, front_end, batch, shifts).cpu())
-                for batch in batches.in_order(numbers)
-            ]
-        found = [piece for pieces in exchange(fabric, mine) for piece in pieces]
-        answers = torch.cat([some for _, some in found])
-        logits = answers[..., :classes]
-        if not logits.isfinite().all():
-            raise UserError(f"the teacher's logits are not numbers ({path}): train it anew, with force=true")
-        if writer is not None:
-            kept = None if features is None else answers[..., classes:].mean(1).numpy()
-            writer.fill([row for rows, _ in found for row in rows], logits.numpy(), kept)
+    left = sum(min(BATCH, len(batches) - BATCH * number) for number in missing)
+    with progress("logits", len(batches), done=len(batches) - left) as line:
+        for start in range(0, len(missing), together):
+            numbers = missing[start : start + together][fabric.global_rank :: fabric.world_size]
+            with fabric.autocast():
+                mine = [
+                    (batch.rows.tolist(), logits_of(network, front_end, batch, shifts).cpu())
+                    for batch in in_order(batches, numbers, fabric, line)
+                ]
+            found = [piece for pieces in exchange(fabric, mine) for piece in pieces]
+            answers = torch.cat([some for _, some in found])
+            logits = answers[..., :classes]
+            if not logits.isfinite().all():
+                raise UserError(f"the teacher's logits are not numbers ({path}): train it anew, with force=true")
+            if writer is not None:
+                kept = None if features is None else answers[..., classes:].mean(1).numpy()
+                writer.fill([row for rows, _ in found for row in rows], logits.numpy(), kept)
     return writer

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from data.front_ends import FrontEnd
 from data.front_ends.integer_steps import network_input
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.confidence import PREFIX, curve, curve_scores, point_of, threshold_scores
 from experiments.evaluation.metrics import calibration_error, log_loss, softmax
+from experiments.inference.network import in_parts
 from experiments.quantization.held_out import not_validated_on, require_not_validated_on
 from experiments.settings.parts import Quantize
 from students.quantize.answer import NAME, ONE, Confidence, exponentials, probabilities
@@ -29,7 +29,6 @@ from students.quantize.integer import IntegerNetwork, Quantity
 from teachers.ensemble import fit_temperature
 
 CLIPS = 2048  # validation clips that are used at most
-BATCH = 32
 DIGITS = 4  # of a temperature, behind the point
 LEAST_GAIN = 1.0  # nats of log likelihood that one parameter has to be worth
 CHOSEN = "quantize.answered_accuracy, which chooses the threshold,"
@@ -98,7 +97,8 @@ def fit_confidence(
     rows, output = data.some("validation", CLIPS, seed), integers.output
     heard = front_end.cpu() if network else partial(network_input, front_end.cpu())
     spectrograms, labels = data.spectrograms(heard, "validation", CLIPS, seed), data.clips.labels[rows]
-    logits = integers.logits(spectrograms) if network is None else _logits(network, spectrograms)
+    compute = integers.logits if network is None else network.eval()
+    logits = in_parts(compute, spectrograms, "validation clips")
     q = output.quantize(logits)
     temperature = _temperature(output.dequantize(q).numpy(), labels)
     fitted = replace(given, temperature=temperature)
@@ -157,10 +157,3 @@ def _chosen(accuracy: float, sure: np.ndarray, right: np.ndarray) -> float:
             *(accuracy, threshold, 100 * point.coverage, 100 * point.accuracy),
         )
     return threshold
-
-
-@torch.no_grad()
-def _logits(network: nn.Module, spectrograms: torch.Tensor) -> torch.Tensor:
-    """Those of a float network."""
-    network.eval()
-    return torch.cat([network(some) for some in spectrograms.split(BATCH)])

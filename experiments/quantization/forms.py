@@ -31,7 +31,7 @@ from experiments.evaluation.forms import (
     difference_name,
     metric_prefix,
 )
-from experiments.inference.network import predict
+from experiments.inference.network import in_parts, predict
 from experiments.training.devices import Weights, predict_by_device
 from students.limits import Complexity
 from students.quantize.integer import IntegerNetwork
@@ -101,10 +101,11 @@ def integer_logits(
     test = _inputs(data, front_end)
     stored, _ = read_tflite(model)
     prove(stored, model, _some(test, PROOFS))
-    logits = {} if before is None else {PTQ: before.logits(test)}
-    logits |= {STORED: stored.logits(test), HOST: TFLiteModel(model, kernels="host").logits(test)}
+    logits = {} if before is None else {PTQ: in_parts(before.logits, test, PTQ)}
+    logits[STORED] = in_parts(stored.logits, test, STORED)
+    logits[HOST] = in_parts(TFLiteModel(model, kernels="host").logits, test, HOST)
     others = {} if type(trained) is type(front_end) else {FLOAT_FRONT_END: _inputs(data, trained)}
-    logits |= {form: stored.logits(inputs) for form, inputs in others.items()}
+    logits |= {form: in_parts(stored.logits, inputs, form) for form, inputs in others.items()}
     if stored.sets:
         logits[GENERAL] = logits[STORED].clone()
         devices = np.array([data.clips.clips[row].device for row in data.clips.indices("test")])
@@ -113,8 +114,9 @@ def integer_logits(
             if len(own):
                 prove(stored, model, _some(test[own], -(-PROOFS // len(stored.sets))), device)
                 for form, inputs in {STORED: test, **others}.items():
-                    logits[form][own] = stored.of_device(device).logits(inputs[own])
-                logits[HOST][own] = TFLiteModel(model, kernels="host", device=device).logits(test[own])
+                    logits[form][own] = in_parts(stored.of_device(device).logits, inputs[own], form)
+                host = TFLiteModel(model, kernels="host", device=device)
+                logits[HOST][own] = in_parts(host.logits, test[own], HOST)
     return {form: values.numpy() for form, values in logits.items()}
 
 

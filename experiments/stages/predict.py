@@ -1,13 +1,11 @@
 """The predict stage: the scene in each second of sound files; the table that it writes: see inference/sounds.py."""
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.progress import track
 
 from data.errors import UserError, listed
 from data.files import require_replaceable, write_whole
@@ -23,7 +21,6 @@ from experiments.stages.context import layout_of, model_of
 from students.quantize.answer import UNKNOWN
 
 SHOWN = 20  # files in the printed table
-LOG_SECONDS = 60.0  # between two lines about how far it is
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +56,7 @@ def run(settings: Settings) -> None:
             len(files),
         )
     try:
-        found, failures = classify_files(classifier, _watched(files))
+        found, failures = classify_files(classifier, files.items())
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
@@ -77,17 +74,6 @@ def _without(model: Path, device: str, known: Sequence[str]) -> str:
     """What is said of a model that does not know a device."""
     which = f"those that it has are of {', '.join(known)}" if known else "it has none of any device"
     return f"predict.device={device}: {model} has no tensors of this device ({which})"
-
-
-def _watched(files: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
-    """Names and paths, while a line on a terminal, or a line a minute in a log, says how many were taken."""
-    on_terminal, last = Console().is_terminal, time.monotonic()
-    shown = track(files.items(), "classifying", disable=not on_terminal or len(files) == 1, transient=True)
-    for number, each in enumerate(shown):
-        yield each
-        if not on_terminal and time.monotonic() - last >= LOG_SECONDS:
-            last = time.monotonic()
-            log.info("%d of %d files", number + 1, len(files))
 
 
 def _table(settings: Settings) -> Path:

@@ -1,10 +1,7 @@
 """The submit stage: apply quantised students to an evaluation folder, and pack what the challenge asks for."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-
-from rich.progress import Progress
 
 from data.errors import UserError, counted, listed, require
 from data.files import file_sha256
@@ -15,7 +12,6 @@ from experiments.settings.stages import Submit
 from experiments.stages.context import layout_of, new_run
 from experiments.submission.about import EXAMPLE, SECTIONS, read_about
 from experiments.submission.entries import (
-    Entry,
     description_file,
     entry_warnings,
     evaluation_fingerprint,
@@ -61,7 +57,7 @@ def run(settings: Settings) -> None:
         this.start()
         content = {report_path(team): report_pdf(about, tables_of(systems), references(systems), plots_of(systems))}
         content |= {meta_path(system.label): description_file(system) for system in systems}
-        content |= {output_path(entry.system.label): _predictions(entry, files) for entry in entries}
+        content |= {output_path(entry.system.label): predictions_file(entry, files) for entry in entries}
         passed = write_valid(this.folder / PACKAGE, content, names)
         finish(this, {"systems": len(passed), "clips": len(files)})
     for warning in entry_warnings(entries):
@@ -100,10 +96,3 @@ def _folders(settings: Settings) -> list[Path]:
         them = listed([str(folder) for folder in folders])
         raise UserError(f"submit.runs names {len(folders)} runs, a package holds at most {SYSTEMS}:\n{them}")
     return folders
-
-
-def _predictions(entry: Entry, files: Sequence[Path]) -> bytes:
-    """The table of a system, with a bar of progress."""
-    with Progress(transient=True) as bars:
-        bar = bars.add_task(entry.system.label, total=len(files))
-        return predictions_file(entry, files, lambda done: bars.update(bar, completed=done))

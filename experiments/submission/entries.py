@@ -1,7 +1,7 @@
 """The systems of a package, from the runs that they are made of: checked, described and applied to the clips."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,15 +72,14 @@ def description_file(system: System) -> bytes:
     return meta_text(system.meta, energy_note(system.lineage)).encode()
 
 
-def predictions_file(entry: Entry, files: Sequence[Path], progress: Callable[[int], None]) -> bytes:
+def predictions_file(entry: Entry, files: Sequence[Path]) -> bytes:
     """The content of a system's table of predictions.
 
     Args:
         entry: the system.
         files: the clips.
-        progress: is given the number of clips that are done, again and again.
     """
-    probabilities = entry.classifier.classify_clips(files, progress)
+    probabilities = entry.classifier.classify_clips(files, entry.system.label)
     return predictions_text([file.name for file in files], probabilities, SCENES).encode()
 
 

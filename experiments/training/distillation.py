@@ -16,10 +16,11 @@ from data.batches import Batch, Batches
 from data.feature_targets import feature_targets
 from data.front_ends import FrontEnd
 from data.logits import BY_SHIFT, common_shifts, read_several, weighted_mean
+from data.progress import progress
 from experiments.datasets.datamodule import DataModule, held_out_logits, warn_of_leaks
 from experiments.distributed.fabric import exchange
 from experiments.inference.features import Features
-from experiments.inference.network import logits_of
+from experiments.inference.network import in_order, logits_of
 from experiments.runs.lineage import CALIBRATION, digests_of
 from experiments.settings.parts import Distillation
 from experiments.training.loop import Loss, Validate
@@ -155,14 +156,14 @@ def by_targets(temperature: float) -> Validate:
     def validate(network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric) -> dict[str, float]:
         network.eval()
         numbers = range(fabric.global_rank, batches.count, fabric.world_size)
-        with fabric.autocast():
+        with fabric.autocast(), progress("scoring", len(batches)) as line:
             mine = [
                 (
                     number,
                     len(batch.rows),
                     float(_divergence(network, front_end, batch, batches.target_shifts, temperature)),
                 )
-                for number, batch in zip(numbers, batches.in_order(numbers), strict=True)
+                for number, batch in zip(numbers, in_order(batches, numbers, fabric, line), strict=True)
             ]
         found = sorted(piece for pieces in exchange(fabric, mine) for piece in pieces)  # whoever computed them
         return {DIVERGENCE: sum(count * value for _, count, value in found) / len(batches)}

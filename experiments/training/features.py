@@ -20,6 +20,7 @@ from data.batches import Batches
 from data.errors import UserError
 from data.features import FeatureBatches
 from data.front_ends import FrontEnd
+from data.progress import progress
 from experiments.settings.parts import Recipe
 from experiments.training.inputs import augmented
 from experiments.training.state import seed_of
@@ -139,10 +140,11 @@ def cached(
     hook = frozen.head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].detach().float()))
     views = frozen.views if augmentation is not None else 1
     try:
-        with torch.no_grad(), fabric.autocast():
+        total = views * len(clips)
+        with torch.no_grad(), fabric.autocast(), progress("features", total) as line:
             for view in range(views):
                 generator.manual_seed(seed_of(seed, view, 0))
-                for batch in clips.in_order():
+                for batch in line.over(clips.in_order(), lambda batch: len(batch.rows)):
                     if view:
                         spectrograms, _ = augmented(batch, clips, front_end, augmenter, responses, generator)
                     else:

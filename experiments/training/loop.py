@@ -9,7 +9,8 @@ that of all together, gradients are averaged, and BatchNorm counts each device's
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from data.augmentation import Augmentation
 from data.augmenter import Augmenter
 from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
+from data.progress import progress
 from experiments.distributed.fabric import exchange, in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
@@ -38,6 +40,8 @@ from experiments.training.state import HELD_OUT, TrainingState, held_out_loss, s
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
 Validate = Callable[[nn.Module, FrontEnd, Batches, Fabric], Mapping[str, float]]
 Layers = Sequence[Sequence[nn.Parameter]]
+
+RECENT = 100  # steps, at most, over which the loss that is shown within an epoch is the mean
 
 
 class NotFiniteError(Exception):
@@ -72,7 +76,6 @@ def fit(
     groups: list[dict[str, object]] | None = None,
     state: TrainingState | None = None,
     compiled: str | None = None,
-    watch: Callable[[Iterator[Batch], int], Iterator[Batch]] = lambda batches, _: batches,
 ) -> nn.Module:
     """Train a network in place and return it with the weights to keep, in evaluation mode.
 
@@ -90,7 +93,6 @@ def fit(
         groups: of parameters, as optimization.parameter_groups makes them; None: all parameters at the whole rate.
         state: of an earlier training that was stopped.
         compiled: mode of torch.compile to train by; None: not compiled.
-        watch: passes an epoch's batches on, whose number it is told, and may show how far it is.
 
     Raises:
         NotFiniteError: the loss is no longer a number.
@@ -123,28 +125,34 @@ def fit(
         rest(network)
         started, losses, rows = time.perf_counter(), [], []
         batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
-        for step, batch in enumerate(watch(batches, steps)):
-            rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
-            spectrograms, batch = augmented(batch, train, front_end, augmenter, responses, generator)
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(_backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate))
-            rows.append(batch.rows)
-            if recipe.clip:
-                fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
-            optimizer.step()
-            if average is not None and recipe.ema:
-                average.update_parameters(network)
+        shown = partial(_recent, losses)
+        with progress(f"epoch {epoch + 1}/{recipe.epochs}", steps, "batches", rate="clips", loss=shown) as line:
+            for step, batch in enumerate(batches):
+                rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["scale"]
+                spectrograms, batch = augmented(batch, train, front_end, augmenter, responses, generator)
+                optimizer.zero_grad(set_to_none=True)
+                losses.append(_backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate))
+                rows.append(batch.rows)
+                if recipe.clip:
+                    fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
+                optimizer.step()
+                if average is not None and recipe.ema:
+                    average.update_parameters(network)
+                line.advance(1, train.batch_size)
         mean = _mean(fabric, epoch + 1, losses, rows)
         seconds = time.perf_counter() - started
         if average is not None and recipe.average and epoch >= recipe.averaged_from:
             average.update_parameters(network)
             again = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
-            with fabric.autocast():
+            with fabric.autocast(), progress("statistics", steps, "batches") as line:
                 renew_statistics(
                     average.module,
-                    (augmented(batch, train, front_end, augmenter, responses, generator)[0] for batch in again),
+                    (
+                        augmented(batch, train, front_end, augmenter, responses, generator)[0]
+                        for batch in line.over(again)
+                    ),
                 )
         validated = evaluated(network, average)
         in_step(fabric, validated)
@@ -182,6 +190,11 @@ def _mean(fabric: Fabric, epoch: int, losses: list[torch.Tensor], rows: list[tor
     if found := [each for each in first if each is not None]:
         raise NotFiniteError(epoch, *min(found))
     return float(np.mean(exchange(fabric, float(values.mean()))))
+
+
+def _recent(losses: Sequence[torch.Tensor]) -> float:
+    """Their mean over this process's last steps."""
+    return float(torch.stack(losses[-RECENT:]).mean())
 
 
 def _backward(

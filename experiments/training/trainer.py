@@ -5,18 +5,15 @@ Conventions: what is wrong with a recipe for these clips or this hardware is fou
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from torch import nn
 
 from data.augmentation import Augmentation
-from data.batches import Batch
 from data.errors import UserError
 from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
@@ -185,7 +182,6 @@ class Trainer:
                     groups=groups,
                     state=state,
                     compiled=compiled,
-                    watch=_watch,
                 )
             if (done := recipe.epochs * steps) < (recipe.least_steps or 0):
                 log.warning(
@@ -225,10 +221,3 @@ def _progress(row: Mapping[str, float], epochs: int, left: float) -> str:
         f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  {held_out}"
         f"{row['clips_per_second']:.0f} clips/s  {timedelta(seconds=round(left))} left"
     )
-
-
-def _watch(batches: Iterator[Batch], steps: int) -> Iterator[Batch]:
-    """Show on a terminal how far an epoch is; the line is gone when the epoch's own comes."""
-    console = Console()
-    shown = console.is_terminal and is_first()
-    return iter(track(batches, "", steps, console=console, transient=True)) if shown else batches
