@@ -136,7 +136,7 @@ class StudentSettings:
     augment: Augmentation = setting("", default_factory=Augmentation)
     fit: Recipe = setting("")
     distill: Distillation = setting("", default_factory=Distillation)
-    budget: Budget = setting("", default_factory=Budget)
+    budget: Budget = setting("", newer=True, default=Budget())
 
 
 @dataclass(frozen=True, kw_only=True)
