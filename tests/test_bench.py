@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from c_code import need
 
 from data.front_ends import build_front_end
 from experiments.bench import __main__ as bench
 from experiments.bench.teacher import RATE, _network, _unfused, naive_front_end, settings_of
+from experiments.device.toolchain import DEVICE
+from students.quantize.runtime import has_micro
 
 
 @pytest.mark.parametrize("name", ["passt_small", "ast_small", "cp_resnet"])
@@ -61,3 +64,22 @@ def test_every_form_of_a_student_is_timed(tmp_path: Path, monkeypatch: pytest.Mo
     together |= {"onnxruntime, int8"}
     assert rows.keys() == {f"one clip: {way}" for way in alone} | {f"64 clips: {way}" for way in together}
     assert min(rows.values()) > 0
+
+
+@pytest.mark.slow  # runs a network on an emulated processor, and asks tflite-micro for some twenty arenas
+@pytest.mark.parametrize("exact", [False, True])
+def test_costs_on_a_device_are_those_of_its_parts(exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: by hand: the network alone takes fewer cycles, bytes of RAM and of flash than with the front end; the
+    arena is a multiple of 16 bytes, and larger than the network's input."""
+    need(DEVICE)
+    out = tmp_path / "device.json"
+    words = ["bench", "device", "--size", "6k", "--out", str(out), *(["--exact"] if exact else [])]
+    monkeypatch.setattr("sys.argv", words)
+    bench.main()
+    rows = {row["what"]: row["median"] for row in json.loads(out.read_text())["rows"]}
+    for what in ("instructions", "cycles", "RAM", "flash"):
+        assert 0 < rows[f"scenelet, network: {what}"] < rows[f"scenelet, from samples to scene: {what}"]
+    assert rows["scenelet, network: cycles a MAC"] == pytest.approx(rows["scenelet, network: cycles"] / rows["MACs"])
+    if has_micro():
+        assert rows["tflite-micro: arena"] % 16 == 0
+        assert rows["tflite-micro: arena"] > 256 * 64

@@ -1,4 +1,4 @@
-"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize|predict|command [options]
+"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize|predict|command|device [options]
 
 Conventions: what is compared is measured in one run, in turns; results are medians over the rounds.
 """
@@ -24,8 +24,11 @@ BENCHES = {
     "quantize": "experiments.bench.quantize",
     "predict": "experiments.bench.predict",
     "command": "experiments.bench.command",
+    "device": "experiments.bench.device",
 }
 COLUMNS = ("what", "median", "unit", "rounds")
+SIZE, SIZES = "127k", {"device": "61k"}  # of CP-Mobile, by bench
+MILLION = 1e6  # from which on a number is written to its last digit
 
 
 def main() -> None:
@@ -41,12 +44,15 @@ def main() -> None:
     data.add_argument("--clips", type=int, default=2000, help="how many clips (also for predict; default: 2000)")
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--teachers", default="passt,ast,cp_resnet,timm", help="default: %(default)s")
-    student = parser.add_argument_group("student (and, --size, quantize and predict)")
-    student.add_argument("--size", default="127k", help="of CP-Mobile (default: %(default)s)")
+    student = parser.add_argument_group("student (and, --size, quantize, predict and device)")
+    student.add_argument("--size", help=f"of CP-Mobile (default: {SIZE}; device: {SIZES['device']})")
     student.add_argument("--impulses", type=Path, help="folder of impulse responses; default: the miniature's")
     both = parser.add_argument_group("teacher and student")
     both.add_argument("--batch", type=int, help="clips a batch (default: 256 on a GPU, 16 and 64 on a CPU)")
+    device = parser.add_argument_group("device")
+    device.add_argument("--exact", action="store_true", help="scales that are powers of two, as quantize.exact=all")
     arguments = parser.parse_args()
+    arguments.size = arguments.size or SIZES.get(arguments.bench, SIZE)
     out = arguments.out or Path("runs/bench") / f"{arguments.bench}.json"
     try:
         rows = importlib.import_module(BENCHES[arguments.bench]).run(arguments)
@@ -60,10 +66,14 @@ def main() -> None:
     for column in COLUMNS:
         table.add_column(column, justify="left" if column in ("what", "unit") else "right")
     for row in rows:
-        spread = f"{min(row['rounds']):,.6g} - {max(row['rounds']):,.6g}" if len(row["rounds"]) > 1 else ""
-        table.add_row(row["what"], f"{row['median']:,.6g}", row["unit"], spread)
+        spread = f"{_number(min(row['rounds']))} - {_number(max(row['rounds']))}" if len(row["rounds"]) > 1 else ""
+        table.add_row(row["what"], _number(row["median"]), row["unit"], spread)
     Console().print(table)
     print(f"written to {out}")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= MILLION else f"{value:,.6g}"
 
 
 def _processor() -> str:

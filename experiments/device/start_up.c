@@ -6,7 +6,7 @@ extern uint32_t scenelet_data_source[], scenelet_data[], scenelet_data_end[];
 extern uint32_t scenelet_bss[], scenelet_bss_end[], scenelet_stack_top[];
 
 __attribute__((weak)) int main(void);
-void scenelet_start_up(void);
+__attribute__((noinline, used)) void scenelet_start_up(void); /* is called from outside, too */
 void scenelet_reset(void);
 
 /* Give all variables their first values. The loops are not to become calls of memcpy and memset. */

@@ -14,6 +14,10 @@
 
 #ifdef SCENELET_DSP
 
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Woverlength-strings" /* assembly has no limit of 4095 characters */
+#endif
+
 #define SCENELET_NAKED __attribute__((naked, noinline))
 #define SCENELET_UNUSED __attribute__((unused))
 
