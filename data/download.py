@@ -22,6 +22,7 @@ from data.errors import UserError, listed
 from data.locks import locked
 from data.official_layout import HELP, META, TERMS, TOP, UNFINISHED
 from data.progress import progress
+from data.whereabouts import meant_root
 
 RECORD = "https://zenodo.org/api/records/6337421"
 UNPACKED_SHARE = 1.5  # 24-bit audio unpacks to less than this much of its archive's size
@@ -68,7 +69,10 @@ def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
     root = Path(root)
     ours = not root.exists() or (root / META).exists() or (root / UNFINISHED).is_dir()
     if not ours and not (root.is_dir() and not any(root.iterdir())):
-        raise UserError(f"data.root={root} is not empty and has no meta.csv: give the data set's folder or a new one")
+        raise UserError(
+            f"data.root={root} is not empty and has no {META}: give the data set's folder or a new one"
+            f"{meant_root(root, META)}"
+        )
     lock, elsewhere = Path(f"{root}.lock"), "choose another folder with data.root=..."
     with locked(lock, f"fetching {root}", otherwise="stop it", elsewhere=elsewhere, waits=True):
         if not (root / META).exists() or (root / UNFINISHED).is_dir():

@@ -30,6 +30,13 @@ def listed(names: Sequence[str], *, shown: int = SHOWN, total: int | None = None
     return "\n".join(lines)
 
 
+def some_of(values: Iterable[str], *, shown: int = SHOWN) -> str:
+    """The different values on one line, numbers in their order, at most `shown` of them, and how many were left out."""
+    found = sorted({*values} - {""}, key=lambda value: (len(value) if value.isdecimal() else 0, value))
+    left = f" and {len(found) - shown} more" if len(found) > shown else ""
+    return f"{', '.join(map(quoted, found[:shown]))}{left}"
+
+
 def quoted(name: str) -> str:
     """A name, in quotes if it is empty or blanks around it would not be seen."""
     return name if name and name == name.strip(" ") else f"'{name}'"

@@ -18,6 +18,7 @@ from data.packing import read_stamps
 from data.scenes import Clip, ClipSet, parse_filename
 from data.splits import hold_out
 from data.tables import Table, read_table
+from data.whereabouts import meant_root
 
 META = "meta.csv"
 EVALUATION = "evaluation_setup"
@@ -69,9 +70,11 @@ def read_official(
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"data.root={root} is no folder: {HELP}")
+        raise UserError(f"data.root={root} is no folder: {HELP}{meant_root(root, META)}")
     if (root / UNFINISHED).is_dir():
         raise UserError(f"the download into {root} is not finished: fetch it with the same settings, it goes on")
+    if not (root / META).exists() and (elsewhere := meant_root(root, META)):
+        raise UserError(f"data.root={root} has no {META}{elsewhere}")
     problems: list[str] = []
     paths = subset_paths(root, subset, subset_lists)
     tables = {path: _read_table(path, ("filename",), problems) for path in (root / TRAIN, root / TEST, *paths.values())}

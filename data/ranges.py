@@ -56,6 +56,7 @@ Width = Annotated[int, Range(1, 4096)]
 Heads = Annotated[int, Range(1, 256)]
 Frames = Annotated[int, Range(1, 65_536)]
 Patches = Annotated[int, Range(0, 10_000)]  # rows or columns that are left out
+Fold = Annotated[int, Range(0, 10_000)] | str  # the name of one, which is most often a number
 Channels = Annotated[int, Range(1, 512)]
 Stride = Annotated[int, Range(1, 64)]
 Factor = Annotated[float, Range(0, 100, above=True)]

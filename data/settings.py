@@ -7,7 +7,7 @@ number is part of its type: see ranges.py.
 import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -48,7 +48,7 @@ def identity_of(settings: Any) -> dict[str, Any]:
     return {
         each.name: identity_of(value) if is_dataclass(value := getattr(settings, each.name)) else value
         for each in fields(settings)
-        if not (each.metadata.get("newer") and getattr(settings, each.name) == each.default)
+        if not (each.metadata.get("newer") and getattr(settings, each.name) == _default(each))
     }
 
 
@@ -91,6 +91,10 @@ def require_valid(settings: Any, prefix: str) -> None:
     """
     if problems := list(problems_of(type(settings), vars(settings), prefix)):
         raise UserError("\n".join(problems))
+
+
+def _default(each: Field) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 @cache

@@ -41,6 +41,10 @@ OTHER_FILES = {  # first bytes of what is sometimes taken for a table
 }
 
 
+class MissingColumnsError(UserError):
+    """A table lacks columns that must be there."""
+
+
 def read_table(path: str | Path, required: Sequence[str], *, separator: str | None = None) -> Table:
     """Read a table, all values as text.
 
@@ -182,7 +186,8 @@ def _check_header(
     if missing := [column for column in required if column not in there]:
         kind = KINDS.get(separator, f"separated by {separator!r}")
         remedy = "; separate columns by tabs or commas" if ";" in "".join(header[:1]) else ""
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}: read as {kind}, its header is {shown}{remedy}")
+        lacking = f"{path} lacks the columns {', '.join(missing)}"
+        raise MissingColumnsError(f"{lacking}: read as {kind}, its header is {shown}{remedy}")
     if (nameless := there[""]) > 1:
         raise UserError(f"{path} has {nameless} columns without a name: name them, or delete them")
     if twice := sorted(column for column, count in there.items() if count > 1):

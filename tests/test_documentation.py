@@ -34,7 +34,10 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 NAMED_PATH = re.compile(r"`((?:data|teachers|students|experiments|tests|docs)/[\w./-]*)`")
 MESSAGE = re.compile(r"^### `([^`]+)`", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PLACES = ("FOLDER", "IMPULSES", "MY_CLIPS", "SOUNDS", "FILE", "ABOUT", "EFFICIENTAT_FILE", "YAMNET_FILE")
+PLACES = (
+    *("FOLDER", "IMPULSES", "MY_CLIPS", "CLASSES", "ESC_FOLDER", "URBAN_FOLDER", "SOUNDS", "FILE", "ABOUT"),
+    *("EFFICIENTAT_FILE", "YAMNET_FILE"),
+)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -177,6 +180,30 @@ def texts_of(room: str) -> Iterator[str]:
                 yield node.value
 
 
+def make_sets_in_folds(clips: Path, folder: Path) -> dict[str, Path]:
+    """Clips as links to the 60 of two classes in `clips`: in classes' folders, and as ESC-50 and UrbanSound8K lie; and
+    a table of the latter kind beside the clips."""
+    esc, urban = ["filename,fold,target,category,src_file"], ["slice_file_name,fsID,fold,class"]
+    places = {"CLASSES": folder / "classes", "ESC_FOLDER": folder / "esc", "URBAN_FOLDER": folder / "urban"}
+    for number in range(60):
+        fold, label = number % 5 + 1, "quiet" if number % 2 else "loud"
+        esc.append(f"{number}.wav,{fold},{number % 2},{label},{number}")
+        urban.append(f"{number}.wav,{number},{fold},{label}")
+        for place in (
+            places["CLASSES"] / label,
+            places["ESC_FOLDER"] / "audio",
+            places["URBAN_FOLDER"] / f"audio/fold{fold}",
+            clips / f"audio/fold{fold}",
+        ):
+            place.mkdir(parents=True, exist_ok=True)
+            os.symlink(clips / f"{number}.wav", place / f"{number}.wav")
+    tables = {places["ESC_FOLDER"] / "meta/esc50.csv": esc, places["URBAN_FOLDER"] / "metadata/UrbanSound8K.csv": urban}
+    for path, rows in {**tables, clips / "list.csv": urban}.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(rows))
+    return places
+
+
 def make_places(shared: Path, folder: Path) -> dict[str, Path]:
     """What the placeholders of the commands stand for, below `folder` where it is to be made."""
     from experiments.submission.about import EXAMPLE as ABOUT
@@ -189,6 +216,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         soundfile.write(clips / f"{number}.wav", scale * generator.standard_normal(32_000).clip(-3, 3), 32_000)
         rows.append(f"{number}.wav,{label}")
     (clips / "clips.csv").write_text("\n".join(rows))
+    in_folds = make_sets_in_folds(clips, folder)
     (folder / "about.yaml").write_text(ABOUT)
     sounds = folder / "sounds"
     sounds.mkdir()
@@ -198,6 +226,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         "FOLDER": shared / "tau22-mini",
         "IMPULSES": shared / "micirp",
         "MY_CLIPS": clips,
+        **in_folds,
         "SOUNDS": sounds,
         "FILE": Path("runs/student/mine/predictions.csv"),
         "ABOUT": folder / "about.yaml",

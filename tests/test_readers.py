@@ -51,7 +51,7 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_new_data_set_is_one_module(tmp_path: Path) -> None:
     """Oracle: a module written into the package by the test: its settings are its own arguments, its clips its own, its
     cache and its folder those that it was given."""
-    assert set(readers()) == {"folder", "synthetic", "tau22", "three", "unlabelled"}
+    assert set(readers()) == {"three", "classes", "esc50", "folder", "synthetic", "tau22", "unlabelled", "urbansound8k"}
     clips = read("three", None, {"language": "swedish", "root": None, "sample_rate": 32_000}, cache=tmp_path)
     assert (clips.root, clips.scenes) == (tmp_path / "swedish", ("swedish", "english"))
     assert (tmp_path / "three.txt").read_text() == "swedish"
@@ -62,7 +62,8 @@ def test_a_new_data_set_is_one_module(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.language=swedish means nothing to data=tau22"):
         read("tau22", "here", {"language": "swedish"}, cache=tmp_path)
     with pytest.raises(
-        UserError, match=r"unknown data.kind 'four'; choose one of: folder, synthetic, tau22, unlabelled, three"
+        UserError,
+        match=r"unknown data.kind 'four'; choose one of: classes, esc50, folder, synthetic, tau22, unlabelled",
     ):
         read("four", "here", {}, cache=tmp_path)
 
@@ -74,10 +75,16 @@ def test_a_reader_s_settings_are_its_arguments() -> None:
     """Oracle: the settings that the documented yaml files of the data sets have."""
     known = {kind: set(reader.settings) for kind, reader in readers().items()}
     assert known == {
-        "folder": {"csv", "test_fraction", "reference_device", *HELD_OUT},
+        "classes": {"test_fraction", *HELD_OUT},
+        "esc50": {"test_fold", "validation_fold", *HELD_OUT},
+        "folder": {
+            *("csv", "columns", "test_fold", "validation_fold", "test_fraction", "reference_device"),
+            *HELD_OUT,
+        },
         "synthetic": {"subset", *HELD_OUT},
         "tau22": {"subset", "subset_lists", *HELD_OUT},
         "unlabelled": HELD_OUT,
+        "urbansound8k": {"test_fold", "validation_fold", *HELD_OUT},
     }
     for reader in readers().values():
         assert not set(COMMON) & set(reader.settings)

@@ -7,11 +7,12 @@ another one is an error. The settings COMMON to all data sets are not a reader's
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.ranges import in_words
 from data.registry import discover, find
 from data.scenes import ClipSet, check_class_names
 
@@ -89,7 +90,7 @@ def own_settings(kind: str, settings: Settings) -> dict[str, Any]:
     reader = reader_of(kind)
     known = [other.settings for other in readers().values()]
     strange = [
-        f"data.{name}={value} means nothing to data={kind}: leave it out"
+        f"data.{name}={_shown(value)} means nothing to data={kind}: leave it out"
         for name, value in settings.items()
         if name not in reader.settings
         and name not in COMMON
@@ -98,6 +99,15 @@ def own_settings(kind: str, settings: Settings) -> dict[str, Any]:
     if strange:
         raise UserError("\n".join(strange))
     return {name: value for name, value in settings.items() if name in reader.settings}
+
+
+def _shown(value: Any) -> Any:
+    """A value for a message: of a group of settings those that are not the default."""
+    if not is_dataclass(value):
+        return value
+    return in_words(
+        {each.name: given for each in fields(value) if (given := getattr(value, each.name)) != each.default}
+    )
 
 
 def root_of(kind: str, root: str | Path | None, settings: Settings, *, cache: str | Path) -> Path:

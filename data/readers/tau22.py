@@ -19,6 +19,7 @@ from data.official_layout import (
 )
 from data.readers import Reader, Settings
 from data.scenes import ClipSet
+from data.whereabouts import meant_root
 
 SUBSET_FOLDER = "dcase2024-subsets"  # below the cache: where the subsets' lists are fetched to
 
@@ -67,7 +68,10 @@ def fetch_tau22(root: Path, cache: Path, settings: Settings, download: bool) -> 
 
     if not (root / META).exists() or (root / UNFINISHED).is_dir():
         if not download:
-            raise UserError(f"{root} holds no complete data set and data.download=false forbids to fetch it: {HELP}")
+            raise UserError(
+                f"{root} holds no complete data set and data.download=false forbids to fetch it: {HELP}"
+                f"{meant_root(root, META)}"
+            )
         download_tau22(root)
     subset = settings.get("subset", WHOLE)
     lists = settings.get("subset_lists") or _lists_of(root, cache, subset)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from data.files import write_whole
 from data.impulse import read_impulses
 from data.packing import alone, is_current, pack, source_of
 from data.scenes import ClipSet
+from data.settings import identity_of
 from data.sound_files import list_sounds
 from experiments.settings.shared import DataSettings
 
@@ -71,7 +72,7 @@ def require_known(settings: DataSettings, cache: Path) -> None:
 
 def reader_settings(settings: DataSettings) -> dict[str, Any]:
     """The settings by name, those of the reader's own (`data.arguments`) among them."""
-    values = asdict(settings)
+    values = dict(vars(settings))
     return values | values.pop("arguments")
 
 
@@ -90,7 +91,7 @@ def unchanged(settings: DataSettings, cache: Path) -> Path | None:
         root = readers.root_of(settings.kind, settings.root, reader_settings(settings), cache=cache)
         receipt = json.loads((_cache_of(settings, cache, root) / RECEIPT).read_text())
         seen = receipt["files"]
-        same = receipt["settings"] == asdict(settings) and seen == _stamps([*seen, *_sounds(settings.impulses)])
+        same = receipt["settings"] == identity_of(settings) and seen == _stamps([*seen, *_sounds(settings.impulses)])
         waves = Path(receipt["waves"])
         return waves if same and is_current(waves, receipt["source"], root) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError):  # it is damaged, or not there
@@ -100,7 +101,7 @@ def unchanged(settings: DataSettings, cache: Path) -> Path | None:
 def note(settings: DataSettings, packed: Packed) -> None:
     """Write down beside the packed waves what they depend on."""
     receipt = {
-        "settings": asdict(settings),
+        "settings": identity_of(settings),
         "waves": str(packed.waves),
         "source": source_of(packed.waves),
         "files": _stamps([*packed.clips.sources, *_sounds(settings.impulses)]),

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from data.augmentation import Augmentation
+from data.columns import Columns
 from data.errors import UserError
-from data.ranges import Fraction, Range, Rate, Seconds, Seed, Share, require_format
+from data.ranges import Fold, Fraction, Range, Rate, Seconds, Seed, Share, require_format
 from data.settings import POOLED, require_valid, setting
 from experiments.settings.parts import AUTO, Distillation, Epochs, Hardware, Paths, Recipe, Tracking
 
@@ -26,9 +27,16 @@ Own = TypeVar("Own")
 class DataSettings:
     """Which clips; a reader (data/readers/) takes those of these settings that it knows, others are refused."""
 
-    kind: str = setting("the reader: synthetic, tau22, folder or unlabelled")
+    kind: str = setting("the reader, a module in data/readers/")
     root: str | None = setting("folder of the data set; null: below cache", is_path=True, default=None)
     csv: str | None = setting("of data=folder: the table; null: root/clips.csv", is_path=True, default=None)
+    columns: Columns = setting("", newer=True, default_factory=Columns)
+    test_fold: Fold | None = setting(
+        "the split column holds folds: this one is for the test; null: it holds splits", newer=True, default=None
+    )
+    validation_fold: Fold | None = setting(
+        "with test_fold: this one is for validation; null: as validation_fraction says", newer=True, default=None
+    )
     impulses: str | None = setting("folder of device impulse responses; null: none", is_path=True, default=None)
     download: bool = setting("of data=tau22: the data stage fetches what is not there", default=True)
     subset: Annotated[int, Range(1, 100)] = setting(
@@ -40,7 +48,7 @@ class DataSettings:
     validation_fraction: Share = setting(
         "of the train clips, held out by location; 0: none, all are trained on", default=0.3
     )
-    test_fraction: Fraction = setting("of data=folder: held out where the table names no test clips", default=0.2)
+    test_fraction: Fraction = setting("of data=folder and classes: held out where no test clips are named", default=0.2)
     folds: Annotated[int, Range(2, 10_000)] | None = setting(
         "instead of validation_fraction: so many folds of locations ...", default=None
     )
