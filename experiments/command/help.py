@@ -1,6 +1,7 @@
 """What --help, --version and --completion print; none of it imports a stage."""
 
 import importlib.metadata
+import re
 import shutil
 import sys
 import textwrap
@@ -32,7 +33,6 @@ EXAMPLES = """\
   scenelet all name=demo                    the whole path on synthetic clips
   scenelet student -m seed=1,2 data=tau22 data.root=FOLDER name=mine
   scenelet score FILE data=tau22 data.root=FOLDER
-
 scenelet STAGE --help    the settings of a stage, with their values
 eval "$(scenelet --completion bash)"    the tab key completes (also: zsh, fish)
 """
@@ -80,11 +80,21 @@ def overview() -> str:
             *(f"  {name:<10} {stage.about}" for name, stage in STAGES.items()),
             f"  {'all':<10} {', '.join(ALL)}; also if no stage is named",
             "",
-            *textwrap.wrap(choices, 78, break_on_hyphens=False, initial_indent="  ", subsequent_indent="  "),
+            *(f"  {line}" for line in _between_choices(choices, 76)),
             "",
             EXAMPLES,
         ]
     )
+
+
+def _between_choices(text: str, width: int) -> list[str]:
+    """A text in lines, which end at a blank or behind a bar."""
+    lines = [""]
+    for part in re.findall(r"[^| ]+\|?| +", text):
+        if len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line.strip() for line in lines]
 
 
 def stage_page(command: Command, width: int) -> str:
