@@ -147,6 +147,28 @@ def test_page_and_readme_show_the_measured_cost(deployed: Path) -> None:
         assert f"{layers:,}" in (deployed / page).read_text()
 
 
+def test_what_an_interrupted_command_leaves_cannot_be_built(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: by hand: there is no Makefile, no README and no src after a command that fails while it writes, neither
+    of its own nor of an earlier result."""
+    words = ("stage=deploy", f"model={small_model}", "name=cut", "tracking=none", "force=true")
+    folder = tmp_path / "runs" / "deploy" / "cut"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(tmp_path, *words).returncode == 0
+    written = []
+
+    def fails(path: Path, text: str) -> None:
+        written.append(path)
+        if len(written) > 10:
+            raise OSError(28, "No space left on device", str(path))
+        path.write_text(text)
+
+    monkeypatch.setattr("experiments.stages.deploy.write_text", fails)
+    assert run(tmp_path, *words).returncode == 1
+    assert not {"src", "README.md", "Makefile", "selftest", "run.json"} & {path.name for path in folder.iterdir()}
+
+
 def refused(folder: Path, *words: str) -> str:
     """What a command says that is refused; it leaves no folder."""
     result = run(folder, "stage=deploy", "name=refused", "tracking=none", *words)
@@ -166,9 +188,21 @@ def test_what_has_no_c_is_refused_in_one_message(small_model: Path, tmp_path: Pa
     assert "damaged.tflite" in refused(tmp_path, f"model={damaged}")
     scene = write_tflite(network, tmp_path / "scene.tflite", {**metadata, "scenes": ["café", *metadata["scenes"][1:]]})
     assert "'café' is no text of ASCII" in refused(tmp_path, f"model={scene}")
+    trigraph = {**metadata, "scenes": ["what??/", '"quoted"\\', *metadata["scenes"][2:]]}
+    named = write_tflite(network, tmp_path / "named.tflite", trigraph)
+    assert run(tmp_path, "stage=deploy", f"model={named}", "name=named", "tracking=none").returncode == 0
     odd = write_tflite(network, tmp_path / "odd.tflite", {**metadata, "mel": {**metadata["mel"], "fft": 6000}})
     assert "fft=6000 must be one of" in refused(tmp_path, f"model={odd}")
     assert "does not exist" in refused(tmp_path)
+
+
+def test_a_finished_folder_is_refused_over_a_smaller_limit(deployed: Path, small_model: Path) -> None:
+    """Oracle: the message, after the same command without a limit has run."""
+    words = ("stage=deploy", f"model={small_model}", "name=small", "tracking=none")
+    assert "the result is reused" in run(deployed.parents[2], *words).stdout
+    result = run(deployed.parents[2], *words, "deploy.ram=100")
+    assert result.returncode == 1
+    assert "deploy.ram=100" in result.stderr
 
 
 def test_without_tools_the_folder_is_written_and_says_so(
@@ -183,6 +217,10 @@ def test_without_tools_the_folder_is_written_and_says_so(
     folder = tmp_path / "runs" / "deploy" / "bare"
     assert "was not measured" in (folder / "README.md").read_text()
     assert not (folder / "cost.json").exists()
+    monkeypatch.undo()
+    need(DEVICE)
+    assert run(tmp_path, "stage=deploy", f"model={small_model}", "name=bare", "tracking=none").returncode == 0
+    assert (folder / "cost.json").exists()
 
 
 FUZZ = """

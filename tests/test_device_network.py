@@ -23,7 +23,7 @@ from students.quantize.calibrate import calibrate
 from students.quantize.exact import calibrate_exactly
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import INPUT
+from students.quantize.layers import CONVOLUTION, INPUT
 from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import write_tflite
 
@@ -206,9 +206,45 @@ def test_every_row_is_there_as_long_as_it_is_read() -> None:
         written = place(layer.name, done[layer.name])
         holds[written] = [(layer.name, done[layer.name])] * plan.maps[layer.name].row
         done[layer.name] += 1
+        reads = [(name, row) for row in rows_read(network, layer, done[layer.name] - 1) for name in layer.inputs]
+        for name, row in reads:
+            if name != INPUT:  # what is written does not lie where the step still reads
+                assert set(holds[place(name, row)]) == {(name, row)}
     assert done == {layer.name: network.quantities[layer.name].shape[1] for layer in network.layers}
     assert [plan.maps[name].rows for name in ("2_path_0_0", "2_path_1_0")] == [3, 1]
     assert plan.maps["2_path_0_0"].row == (16 + 2) * 32
+    assert plan.size <= 12_156  # found by this order of the rings; with the opposite one it is larger
+
+
+def scaled(network: IntegerNetwork, layer: str, factor: float) -> IntegerNetwork:
+    """The network with the scales of one layer's weights, those of its second channel, times a factor."""
+    weights = network.weights[layer]
+    scale = weights.scale.copy()
+    scale[1] *= factor
+    return replace(network, weights={**network.weights, layer: replace(weights, scale=scale)})
+
+
+@pytest.mark.parametrize("bias", [0, 1 << 29])
+@pytest.mark.parametrize("shift", [12, 18, 20, 25])
+def test_channels_that_hardly_count_are_those_of_the_executor(shift: int, bias: int, tmp_path: Path) -> None:
+    """Oracle: IntegerNetwork.run, LiteRT and tflite-micro, with factors so small that the zero point, shifted to the
+    left, has no 32 bits; with sums that never reach half a step, and with a bias that does."""
+    folded = fold(randomise_norms(pools()), (1, 1, 31, 22))
+    spectrograms = torch.randn(2, 1, 31, 22)
+    network = calibrate(folded, [spectrograms])
+    name = [layer.name for layer in network.layers if layer.kind == CONVOLUTION][-1]
+    network = scaled(network, name, 2.0**-shift)
+    network.weights[name].bias[1] += bias
+    require_equal_maps(network, spectrograms, tmp_path)
+
+
+def test_a_factor_above_one_is_that_of_the_executor(tmp_path: Path) -> None:
+    """Oracle: IntegerNetwork.run, LiteRT and tflite-micro, of a channel whose sums are shifted to the left."""
+    folded = fold(randomise_norms(pools()), (1, 1, 31, 22))
+    spectrograms = torch.randn(2, 1, 31, 22)
+    network = calibrate(folded, [spectrograms])
+    name = next(layer.name for layer in network.layers if layer.groups > 1)
+    require_equal_maps(scaled(network, name, 2.0**10), spectrograms, tmp_path)
 
 
 def test_equal_networks_make_equal_files_without_floats() -> None:
@@ -226,6 +262,10 @@ def test_what_has_no_kernel_is_refused() -> None:
     plain = calibrate(fold(cp_mobile(size="6k")), [torch.randn(1, 1, 40, 33)])
     with pytest.raises(UserError, match=r"tensors of the devices a, b, and C is of one"):
         network_files(replace(plain, sets={"a": {}, "b": {}}))
+    deep = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(128)), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = calibrate(fold(deep, (1, 1, 4, 4)), [torch.randn(1, 1, 4, 4)])
+    with pytest.raises(UserError, match="129 layers, and C on devices is of 127 at most"):
+        network_files(network)
     network = calibrate(fold(cp_mobile(size="6k")), [torch.randn(1, 1, 40, 33)], activations=16)
     with pytest.raises(UserError, match=r"16 bits have no kernels on devices: quantize with quantize\.activations=8"):
         network_files(network)

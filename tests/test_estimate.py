@@ -15,7 +15,7 @@ from experiments.device.toolchain import DEVICE
 from students.baseline import baseline
 from students.cnn_gru import cnn_gru
 from students.cp_mobile import cp_mobile
-from students.device.estimate import estimated
+from students.device.estimate import estimated, front_end_cycles, layer_cycles
 from students.device.library import Model, library_files
 from students.quantize.answer import Confidence
 from students.quantize.calibrate import calibrate
@@ -37,13 +37,18 @@ def test_estimate_is_near_what_is_measured(build, mel: dict) -> None:
     need(DEVICE)
     network, front_end = randomise_norms(build()), IntegerLogMel(**mel)
     shape = (1, 1, front_end.mels, front_end.frames(SAMPLES))
+    before = torch.get_rng_state()
     guess = estimated(network, front_end, SAMPLES, len(SCENES))
+    assert torch.equal(torch.get_rng_state(), before)  # what is trained does not depend on it
     integers = calibrate(fold(network, shape), [torch.randn(shape)])
     model = Model(integers, front_end, SAMPLES, SCENES, Confidence())
     cost = measured(library_files(model, "0"), model, [0] * len(integers.layers))
     assert guess.ram == sum(cost.ram.values()) - cost.ram["stack"]
     assert guess.flash == pytest.approx(sum(cost.flash.values()), rel=0.06)
     assert guess.cycles == pytest.approx(cost.cycles, rel=0.06)
+    assert front_end_cycles(front_end, SAMPLES) == pytest.approx(cost.front_end.cycles, rel=0.03)
+    for layer, part in zip(integers.layers, cost.layers, strict=True):
+        assert layer_cycles(integers, layer) == pytest.approx(part.cycles, rel=0.25, abs=5_000), layer.name
 
 
 def test_a_student_is_refused_over_its_budget(trained: Path, miniature: ClipSet) -> None:

@@ -1,8 +1,9 @@
 """The spectrum of a real signal in integers of 32 bits, as a small processor without floating point computes it.
 
 Conventions: values are int64 tensors that hold 32 bits; complex ones are pairs, real and imaginary part. `>>` rounds
-towards minus infinity, as it does on the device. A product with a twiddle factor of 16 bits (Q15) keeps the upper 32 of
-48 bits, which is half of the product: one instruction of a Cortex-M4 (SMULWB). Shifts come before sums, where an
+towards minus infinity, as it does on the device. A product with a twiddle factor of 32 bits keeps the upper 32 of 64
+bits, one instruction of a Cortex-M4 (SMMUL): a quarter of the product if QUARTER stands for 1, half of it if HALF does.
+Shifts come before sums, where an
 instruction has them for nothing. The first stage adds two values, or halves the sums of four, each later one quarters
 the sums of four: no magnitude grows beyond twice the largest value's before, whose bits ROOM leaves.
 Source: Cooley and Tukey, Mathematics of Computation 19, 1965, with radix 4; for real signals Sorensen et al., IEEE

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from data.errors import UserError, require
 from experiments.device.binary import Instruction, Symbol, flash_image, instructions, symbols
 from experiments.device.cycles import TAKEN, cycles_of
+from experiments.device.toolchain import NoDeviceError
 
 MARKER = "scenelet_measured"
 FLASH, FLASH_SIZE = 0, 1 << 20  # as in cortex_m4.ld
@@ -67,7 +68,10 @@ class Program:
     """
 
     def __init__(self, elf: Path, marker: str = MARKER) -> None:
-        require("unicorn", "device")
+        try:
+            require("unicorn", "device")
+        except UserError as error:
+            raise NoDeviceError(str(error)) from error
         import unicorn
 
         self.symbols: Mapping[str, Symbol] = symbols(elf)

@@ -4,6 +4,8 @@ Conventions: one clip is pushed as a whole and classified; what its layers cost 
 of a program that has the library and three functions that call it; flash holds the start-up code as well.
 """
 
+import importlib.util
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +14,14 @@ import numpy as np
 import torch
 
 from experiments.device.binary import sections
-from experiments.device.emulator import Program
-from experiments.device.toolchain import device_program, host_program, run_program
-from students.device.cost import Cost, Part
+from experiments.device.emulator import RAM_SIZE, Program
+from experiments.device.toolchain import DEVICE, NoDeviceError, device_program, host_program, run_program
+from students.device.cost import STACK, Cost, Part
 from students.device.front_end import front_end_tables
-from students.device.library import Model, state_parts
+from students.device.library import Model, state_bytes, state_parts
 from students.device.vectors import signals
 
+STACK_ROOM = 4096  # bytes
 FRONT_END, LAYERS = 1, 2  # values of the marker; from LAYERS on those of the layers
 MAIN = """
 #include "scenelet.h"
@@ -108,6 +111,9 @@ def measured(files: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cos
         UserError: see Device.
         AssertionError: the answers differ, which would be a defect of ours.
     """
+    needed = state_bytes(model) + 2 * model.samples
+    if needed > RAM_SIZE - STACK_ROOM:
+        raise NoDeviceError(f"it needs {needed:,} bytes with the samples of a clip, and the device has {RAM_SIZE:,}")
     network, noise = model.network, signals()[-1].samples(model.samples)
     with TemporaryDirectory() as folder:
         device = Device(files, Path(folder))
@@ -123,13 +129,13 @@ def measured(files: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cos
     if not equal or answer != answers[0]:
         raise AssertionError("the emulated Cortex-M4 and Python differ; please report it")
     layers = [
-        Part(layer.name, counts[LAYERS + at].instructions, counts[LAYERS + at].cycles, macs[at])
-        for at, layer in enumerate(network.layers)
+        Part(layer.name, counts[LAYERS + at].instructions, counts[LAYERS + at].cycles, its)
+        for at, (layer, its) in enumerate(zip(network.layers, macs, strict=True))
     ]
     heard, parts = counts[FRONT_END], state_parts(model)
     if program.symbols["ears"].size != sum(parts.values()):
         raise AssertionError("sizeof(scenelet) is not what Python says; please report it")
-    ram, flash = {**parts, "stack": program.stack}, _flash(device, front_end_tables(model.front_end))
+    ram, flash = {**parts, STACK: program.stack}, _flash(device, front_end_tables(model.front_end))
     return Cost(layers, Part("front end", heard.instructions, heard.cycles), ram, flash)
 
 
@@ -143,6 +149,11 @@ def _flash(device: Device, of_front_end: Iterable[str]) -> dict[str, int]:
     }
     whole = device.sections.flash
     return {**found, "other constants": whole - sum(found.values())}
+
+
+def has_tools() -> bool:
+    """Whether what `measured` needs is installed."""
+    return shutil.which(DEVICE) is not None and importlib.util.find_spec("unicorn") is not None
 
 
 def check_on_host(files: Mapping[str, str]) -> None:

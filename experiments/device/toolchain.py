@@ -24,6 +24,11 @@ START_UP, MEMORY = HERE / "start_up.c", HERE / "cortex_m4.ld"
 SOURCES = (".c", ".s")  # of C, of assembly
 SHOWN = 12  # lines of what a tool says
 
+
+class NoDeviceError(UserError):
+    """There is no compiler, no emulator, or no emulated memory that is large enough."""
+
+
 Sources = Mapping[str, str] | Path
 
 
@@ -75,11 +80,11 @@ def require_tool(name: str) -> str:
     """Where a tool is.
 
     Raises:
-        UserError: it is not installed, with the packages to install.
+        NoDeviceError: it is not installed, with the packages to install.
     """
     if (found := shutil.which(name)) is None:
         packages = PACKAGES.get(name, PACKAGES[DEVICE])
-        raise UserError(f"{name} is not installed: apt-get install {packages} (or what your system calls them)")
+        raise NoDeviceError(f"{name} is not installed: apt-get install {packages} (or what your system calls them)")
     return found
 
 

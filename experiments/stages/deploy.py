@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,8 @@ from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends.integer_steps import integer_front_end
 from data.scenes import PART_SECONDS
-from experiments.device.measure import check_on_host, measured
+from experiments.device.measure import check_on_host, has_tools, measured
+from experiments.device.toolchain import NoDeviceError
 from experiments.inference.classifier import load_classifier
 from experiments.report.device import cost_grids, cost_table
 from experiments.report.publish import finish, is_done
@@ -38,11 +40,12 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Write the C of `model` into the run's folder, and what it costs; print the tables."""
     own, path = settings.of(Deploy), model_of(settings)
+    model, licence = model_in(path, own.device)
+    _require_memory(path, model, own.ram)
     inputs, depends_on = {"model": file_sha256(path)}, {"device": own.device, "version": version("scenelet")}
     this = new_run(settings, "deploy", depends_on=depends_on, inputs=inputs, sources=[path])
-    if not is_done(this, README, "src/scenelet.h", VECTORS):
-        model, licence = model_in(path, own.device)
-        _require_memory(path, model, own.ram)
+    # What was written without the tools is measured when they are there.
+    if not is_done(this, README, "src/scenelet.h", VECTORS, *([COST] if has_tools() else [])):
         written = library_files(model, version("scenelet"))
         written[VECTORS] = vectors_text(model)
         # What is wrong, and with which tools, is found before an earlier result is gone.
@@ -50,16 +53,31 @@ def run(settings: Settings) -> None:
         cost = _proved_and_measured(written, model, macs)
         written[README] = _readme(this.folder.name, path, inputs["model"], model, licence, cost)
         this.start()
-        for name, text in written.items():
-            (this.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            write_text(this.folder / name, text)
-        if cost is not None:
+        _write(this.folder, written)
+        scores: dict[str, float] = {"device/ram_bytes": state_bytes(model)}
+        if not isinstance(cost, str):
             write_text(this.folder / COST, json.dumps(cost.described(), indent=1))
-        finish(this, {"device/state_bytes": state_bytes(model)} | ({} if cost is None else cost.metrics()))
-    if (cost := read_run(this.folder).cost) is not None:
-        for grid in cost_grids(cost):
+            scores |= cost.metrics()
+        finish(this, scores)
+    if (known := read_run(this.folder).cost) is not None:
+        for grid in cost_grids(known):
             Console().print(cost_table(grid))
     log.info("%s: make selftest there compares it with Python", this.folder)
+
+
+def _write(folder: Path, written: Mapping[str, str]) -> None:
+    """All files, or, if that is interrupted, none that an earlier result or half of this one could be built from."""
+    new, names = folder / ".new", sorted({name.split("/")[0] for name in written})
+    for name in (new.name, *names):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        (folder / name).unlink(missing_ok=True)
+    for name, text in written.items():
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(new / name, text)
+    for name in names:
+        (new / name).rename(folder / name)
+    new.rmdir()
 
 
 def model_in(path: Path, device: str | None = None) -> tuple[Model, str]:
@@ -90,21 +108,21 @@ def _require_memory(path: Path, model: Model, limit: int | None) -> None:
         )
 
 
-def _proved_and_measured(written: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cost | None:
-    """What the C costs on an emulated Cortex-M4, if the tools are installed. There, and on this machine, it has to
-    compute what Python computes."""
+def _proved_and_measured(written: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cost | str:
+    """What the C costs on an emulated Cortex-M4; or why that is not known: tools are missing, or it is larger than that
+    device. There, and on this machine, it has to compute what Python computes."""
     try:
         check_on_host(written)
-    except UserError as error:
+    except NoDeviceError as error:
         log.warning("the C is not compared with Python on this machine: %s", error)
     try:
         return measured(written, model, macs)
-    except UserError as error:
+    except NoDeviceError as error:
         log.warning("the C is not measured on an emulated Cortex-M4: %s", error)
-        return None
+        return str(error)
 
 
-def _readme(name: str, path: Path, sha: str, model: Model, licence: str, cost: Cost | None) -> str:
+def _readme(name: str, path: Path, sha: str, model: Model, licence: str, cost: Cost | str) -> str:
     threshold = model.confidence.threshold
     known = "none: every clip has a scene" if threshold is None else f"{threshold:.1%}: below it the answer is unknown"
     return template(README).format(
@@ -125,7 +143,7 @@ def _readme(name: str, path: Path, sha: str, model: Model, licence: str, cost: C
     )
 
 
-def _tables(cost: Cost | None) -> str:
-    if cost is None:
-        return "Its cost was not measured: the tools for it were not installed."
+def _tables(cost: Cost | str) -> str:
+    if isinstance(cost, str):
+        return f"What it costs was not measured: {cost}"
     return "\n\n".join(f"{grid.title}:\n\n{grid.markdown()}" for grid in cost_grids(cost))

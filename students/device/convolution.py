@@ -18,6 +18,7 @@ HALF = 1 << 30  # of the range of a sum that is doubled, and the mantissa of a p
 LARGEST = (1 << 31) - 1
 EXACT_HALF = (HALF, 0)  # as a factor: that of the larger scale of a sum
 ORDER = (0, 2, 1, 3)  # of four values of 8 bits that become pairs of 16: see SXTB16
+LARGEST_SHIFT = 24  # from which on a zero point shifted to the left has no 32 bits: C adds it afterwards
 MOST_CHANNELS = 500  # that an address within an instruction reaches, nine columns on
 
 
@@ -62,14 +63,14 @@ def convolution_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
         rest = [[shift] for shift in shift_by]
         is_fast = all(0 < shift < 32 for shift in shift_by) and max(map(abs, biases)) < HALF
     else:
-        rest = [_factor(mantissa, exponent, wanted.zero_point) for mantissa, exponent in factors]
-        is_fast = max(sums) < HALF and all(0 < shift < 24 for _, _, shift in rest)
+        rest = [_factor(*factor, wanted.zero_point, most) for factor, most in zip(factors, sums, strict=True)]
+        is_fast = max(sums) < HALF and all(0 < shift < LARGEST_SHIFT for _, _, shift in rest)
     if shifts and not is_fast:
         raise UserError(f"layer {layer.name} has factors or biases that no shift of 32 bits takes")
     if bits == 4:
         biases = [16 * bias for bias in biases]
-    arranged = _channel_by_channel if layer.groups > 1 else _dense
-    words = arranged(weights.weight.astype(np.int64), bits, biases, rest)
+    weight = weights.weight.astype(np.int64)
+    words = _dense(weight, bits, biases, rest) if layer.groups == 1 else _depthwise(weight, biases, rest)
     return Numbers([word % (1 << 32) for word in words], bits, shifts, is_fast)
 
 
@@ -85,17 +86,22 @@ def addition_numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tu
     assert factors[other] == EXACT_HALF
     (mantissa, exponent), zero = factors[one], read[one].zero_point
     multiplier, addend, shift = _factor(*out, wanted.zero_point)
-    if not 0 < shift < 24:
+    if not 0 < shift < LARGEST_SHIFT:
         raise UserError(f"layer {layer.name} adds with scales that differ by more than 2^20")
     half, before = 1 << -exponent >> 1, read[other].zero_point + (zero if exponent == 0 else 0)
     words = [-(zero << 21), mantissa, half, -exponent, -(before << 20), multiplier, addend, shift]
     return Numbers([word % (1 << 32) for word in words], 8, shifts=False, is_fast=False), (one, other)
 
 
-def _factor(mantissa: int, exponent: int, zero_point: int) -> list[int]:
-    """Multiplier, addend and shift: the addend is what rounds, and what stands for 0, both before the last shift."""
+def _factor(mantissa: int, exponent: int, zero_point: int, most: int = LARGEST) -> list[int]:
+    """Multiplier, addend and shift, of sums up to `most`: the addend is what rounds and the zero point, both before the
+    last shift. Large shifts are those of channels that hardly ever leave the zero point: where no sum reaches half a
+    step, the result is a constant, which assembly takes too."""
     shift = -exponent
-    return [mantissa, (1 << shift >> 1) + (zero_point << shift) if shift > 0 else zero_point, shift]
+    if shift >= LARGEST_SHIFT and most < 1 << shift - 1:
+        return [0, 2 * zero_point + 1, 1]
+    inside = 0 < shift < LARGEST_SHIFT
+    return [mantissa, (1 << shift >> 1) + (zero_point << shift) if inside else zero_point, shift]
 
 
 def _largest_sums(weights: Weights, read: Quantity) -> list[int]:
@@ -125,9 +131,8 @@ def _dense(weight: np.ndarray, bits: int, biases: list[int], rest: list[list[int
     return found
 
 
-def _channel_by_channel(weight: np.ndarray, bits: int, biases: list[int], rest: list[list[int]]) -> list[int]:
+def _depthwise(weight: np.ndarray, biases: list[int], rest: list[list[int]]) -> list[int]:
     """Four channels at a time, 0 and 2, then 1 and 3; weights have 16 bits here."""
-    del bits
     more = -len(weight) % 4
     cells = np.pad(weight.reshape(len(weight), -1), ((0, more), (0, 0))).tolist()
     biases, rest = [*biases, *[0] * more], [*rest, *[rest[-1]] * more]

@@ -7,6 +7,7 @@ Cortex-M4, without the wait states of a board: see experiments/device/cycles.py.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+STACK = "stack"  # among the uses of RAM
 CLOCKS = (64e6, 80e6, 120e6)  # Hz, of usual boards
 
 
@@ -54,12 +55,12 @@ class Cost:
 
     @property
     def cycles(self) -> int:
-        """Of one clip, from samples to classes."""
+        """Of one clip, from samples to logits."""
         return self.network.cycles + (self.front_end.cycles if self.front_end else 0)
 
     def described(self) -> dict[str, object]:
         """As cost.json has it."""
-        front_end = {} if self.front_end is None else {**asdict(self.front_end)}
+        front_end = {} if self.front_end is None else asdict(self.front_end)
         return {
             "layers": [asdict(part) for part in self.layers],
             "front_end": front_end,
@@ -73,7 +74,8 @@ class Cost:
             "device/cycles": self.cycles,
             "device/network_cycles": self.network.cycles,
             "device/instructions": self.network.instructions,
-            "device/ram_bytes": sum(self.ram.values()),
+            "device/ram_bytes": sum(size for what, size in self.ram.items() if what != STACK),
+            "device/stack_bytes": self.ram.get(STACK, 0),
             "device/flash_bytes": sum(self.flash.values()),
         }
         if self.front_end is not None:

@@ -21,7 +21,7 @@ from students.quantize.answer import Confidence
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import ADD, CONVOLUTION, Layer
+from students.quantize.layers import ADD, CONVOLUTION, MAX_POOL, Layer
 
 PIXELS, AT_ONCE = 2, 4  # that are computed side by side: of dense convolutions, and of those channel by channel
 PLAIN = 13  # cycles of a product in C
@@ -54,7 +54,8 @@ def estimated(network: nn.Module, front_end: IntegerLogMel, samples: int, classe
         UserError: a part of the network has no integer form.
     """
     shape = (1, 1, front_end.mels, front_end.frames(samples))
-    folded = fold(copy.deepcopy(network).eval(), shape)
+    with torch.random.fork_rng(devices=[]):  # what is trained with a seed does not depend on an estimate
+        folded = fold(copy.deepcopy(network).eval(), shape)
     integers = calibrate(folded, [torch.randn(shape, generator=torch.Generator().manual_seed(0))])
     model = Model(integers, front_end, samples, [""] * classes, Confidence())
     cycles = front_end_cycles(front_end, samples) + sum(layer_cycles(integers, layer) for layer in integers.layers)
@@ -74,6 +75,8 @@ def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
     cells = math.prod(kernel_of(network, layer))
     if layer.kind == ADD:
         return 19 * channels * height * width
+    if layer.kind == MAX_POOL:
+        return channels * height * width * (63 + 11 * cells)
     if layer.kind != CONVOLUTION:
         return channels * height * width * (30 + 6.3 * cells)
     pairs, four = assembly_of(network, layer)

@@ -140,6 +140,6 @@ def state_bytes(model: Model) -> int:
 
 
 def _names(table: str, names: Sequence[str]) -> str:
-    """A table of strings; json.dumps writes those of printable ASCII as C does."""
-    lines = [f"    {json.dumps(name)}," for name in names]
+    """A table of strings; json.dumps writes those of printable ASCII as C does, but for trigraphs."""
+    lines = [f"    {json.dumps(name)},".replace("?", "\\?") for name in names]
     return "\n".join([f"const char *const {table}[{len(names)}] = {{", *lines, "};", ""])

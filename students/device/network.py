@@ -24,6 +24,7 @@ TEMPLATES = (
 )
 TABLES = "scenelet_network_tables"
 SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
+MOST_LAYERS = 127  # whose numbers have a byte
 SPREAD = {8: 16, 4: 32}  # bytes of the windows of two pixels that weights of so many bits take at a time
 MOST_SPREAD = 4095  # bytes, which one instruction subtracts
 SPARE = 4  # bytes behind all maps: a word may be read up to three bytes beyond its row
@@ -35,7 +36,7 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
 
     Raises:
         UserError: its activations have 16 bits, for which there are no kernels; or it has tensors of several devices;
-            or numbers that 32 bits do not hold.
+            or numbers that 32 bits do not hold, or too many layers.
     """
     if network.sets:
         raise UserError(
@@ -44,6 +45,8 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
         )
     if any(quantity.bits != 8 for quantity in network.quantities.values()):
         raise UserError("activations of 16 bits have no kernels on devices: quantize with quantize.activations=8")
+    if len(network.layers) > MOST_LAYERS:
+        raise UserError(f"the network has {len(network.layers)} layers, and C on devices is of {MOST_LAYERS} at most")
     plan = planned(network)
     templates = files(__package__) / "templates"
     found = {name: (templates / name).read_text() for name in TEMPLATES}

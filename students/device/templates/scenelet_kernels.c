@@ -23,7 +23,7 @@
 
 typedef char scenelet_shifts_are_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
 
-/* Multiplier, addend and shift of a channel applied to a sum. */
+/* Multiplier, addend and shift of a channel applied to a sum. With shifts from 24 on the addend is the zero point alone. */
 static int32_t rescaled(int32_t sum, const uint32_t *factor)
 {
     int32_t multiplier = (int32_t)factor[0], addend = (int32_t)factor[1], shift = (int32_t)factor[2];
@@ -32,6 +32,9 @@ static int32_t rescaled(int32_t sum, const uint32_t *factor)
         return (int32_t)((product * ((int64_t)1 << -shift) + ((int64_t)1 << 30)) >> 31) + addend;
     }
     product = (product + ((int64_t)1 << 30)) >> 31;
+    if (shift >= 24) {
+        return (int32_t)((product + (product >> 63) + ((int64_t)1 << (shift - 1))) >> shift) + addend;
+    }
     return (int32_t)((product + (product >> 63) + addend) >> shift); /* halves go away from zero */
 }
 
