@@ -18,6 +18,7 @@ LEVELS = ("-O0", "-O1", "-O2", "-O3", "-Os")
 PROCESSORS = {
     "cortex-m4, hard floats": ["-mcpu=cortex-m4", "-mfloat-abi=hard"],
     "cortex-m4 with a frame pointer": ["-mcpu=cortex-m4", "-fno-omit-frame-pointer"],
+    "cortex-m4 without unaligned words": ["-mcpu=cortex-m4", "-mno-unaligned-access"],
     "cortex-m7": ["-mcpu=cortex-m7"],
     "cortex-m33": ["-mcpu=cortex-m33"],
     "cortex-m0plus, without the extension": ["-mcpu=cortex-m0plus"],
@@ -54,7 +55,7 @@ def compile_all(compiler: list[str], folder: Path, flags: list[str]) -> subproce
 @pytest.mark.slow  # compiles the library 5 times for each
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_library_is_compiled_for_other_processors(processor: str, deployed: Path, tmp_path: Path) -> None:
-    """Oracle: the compiler's silence; by hand: without the extension nothing is assembly."""
+    """Oracle: the compiler's silence; by hand: without unaligned words or the extension nothing is assembly."""
     need(DEVICE)
     folder = shutil.copytree(deployed, tmp_path / "copy")
     for level in LEVELS:
@@ -65,9 +66,9 @@ def test_library_is_compiled_for_other_processors(processor: str, deployed: Path
 
 
 @pytest.mark.slow  # compiles the library twice for each
-@pytest.mark.parametrize("more", [[], ["-fno-omit-frame-pointer"]])
+@pytest.mark.parametrize("more", [[], ["-fropi", "-frwpi"], ["-fno-omit-frame-pointer"]])
 def test_library_is_compiled_by_clang(more: list[str], deployed: Path, tmp_path: Path) -> None:
-    """Oracle: the compiler's silence: also where it keeps one register more for the frame to itself."""
+    """Oracle: the compiler's silence: also where it keeps register 9, or one more for the frame, to itself."""
     if shutil.which("clang") is None:
         pytest.skip("clang is not installed")
     folder = shutil.copytree(deployed, tmp_path / "copy")

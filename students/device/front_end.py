@@ -20,6 +20,7 @@ from students.quantize.integer import Quantity
 TEMPLATES = (
     "scenelet_front_end.c",
     "scenelet_front_end.h",
+    "scenelet_dsp.h",
     "scenelet_front_end_cortex_m.h",
     "scenelet_spectrum.c",
     "scenelet_spectrum.h",

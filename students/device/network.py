@@ -19,6 +19,7 @@ TEMPLATES = (
     "scenelet_kernels.c",
     "scenelet_kernels.h",
     "scenelet_cortex_m.h",
+    "scenelet_dsp.h",
     "scenelet_network.c",
     "scenelet_network.h",
 )

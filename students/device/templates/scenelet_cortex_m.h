@@ -6,11 +6,7 @@
 
 #include <stdint.h>
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(__ARM_BIG_ENDIAN)
-#if __ARM_ARCH_PROFILE == 'M'
-#define SCENELET_DSP
-#endif
-#endif
+#include "scenelet_dsp.h"
 
 #ifdef SCENELET_DSP
 

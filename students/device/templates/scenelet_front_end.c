@@ -20,7 +20,7 @@ static uint32_t store_pairs(const int16_t *at, int32_t step, uint32_t pair, uint
 {
     const int32_t *window = scenelet_window + pair;
     uint32_t place = SCENELET_BEFORE + pair, bits = 0;
-#ifdef SCENELET_FRONT_END_DSP
+#ifdef SCENELET_DSP
     if (step > 0 && pairs > 1) {
         bits = scenelet_store_forwards(at, window, place, pairs / 2, z);
         at += pairs / 2 * 4;
@@ -111,7 +111,7 @@ static int32_t logarithm(uint64_t value)
     return (int32_t)(((63 - zeros) << 16) + place[0] + (((place[1] - place[0]) * between) >> 16));
 }
 
-#ifndef SCENELET_FRONT_END_DSP
+#ifndef SCENELET_DSP
 /* The sum of the powers of some bins, and that of their shares, all of them before `end`. */
 static void scenelet_add_bins(const int32_t *bin, const uint16_t *share, const int32_t *end, uint64_t *all,
                               uint64_t *risen)

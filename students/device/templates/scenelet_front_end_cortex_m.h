@@ -1,17 +1,12 @@
 /* What the log-mel in integers spends its time on, in assembly of processors with the DSP extension (Cortex-M4, M7, M33).
- * Without it SCENELET_FRONT_END_DSP is not defined, and the same is computed in C. */
+ * Without it SCENELET_DSP is not defined, and the same is computed in C. */
 #ifndef SCENELET_FRONT_END_CORTEX_M_H
 #define SCENELET_FRONT_END_CORTEX_M_H
 
 #include <stdint.h>
 
+#include "scenelet_dsp.h"
 #include "scenelet_front_end_tables.h"
-
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(__ARM_BIG_ENDIAN)
-#if __ARM_ARCH_PROFILE == 'M'
-#define SCENELET_FRONT_END_DSP
-#endif
-#endif
 
 /* Also where the compiler is to save bytes. */
 #if defined(__GNUC__)
@@ -23,7 +18,7 @@
 /* The upper 32 of the 48 bits of a product with the first and with the second constant of a pair; the upper 32 of the 64
  * bits of a product, alone, added, and subtracted; the lowest SCENELET_BITS bits of a number from back to front; and how
  * many bits before the first that is 1. */
-#ifdef SCENELET_FRONT_END_DSP
+#ifdef SCENELET_DSP
 SCENELET_INLINE int32_t scenelet_times_first(int32_t value, int32_t pair)
 {
     int32_t found;

@@ -41,7 +41,7 @@ static inline void combine_unturned(int32_t *a, uint32_t quarter)
     COMBINE(a, c, b, d);
 }
 
-#ifndef SCENELET_FRONT_END_DSP
+#ifndef SCENELET_DSP
 /* Four values, and those behind them, with the factors of values 1, 3 and 2 in turn, until one is 0. */
 static void scenelet_combine_turned(int32_t *a, uint32_t quarter, const int32_t *factors)
 {
@@ -115,7 +115,7 @@ static void transform(int32_t *z, uint32_t shift)
     }
 }
 
-#ifndef SCENELET_FRONT_END_DSP
+#ifndef SCENELET_DSP
 /* Store a bin's power, of 61 bits, without the lowest 16. */
 static inline void store_power(int32_t *to, int32_t re, int32_t im)
 {
