@@ -227,7 +227,7 @@ FUZZ = """
 #include <stdio.h>
 #include <stdlib.h>
 #include "scenelet.h"
-static scenelet ears;
+static scenelet state;
 static int16_t samples[64];
 static uint32_t seed = 1;
 static uint32_t drawn(void)
@@ -239,20 +239,23 @@ int main(int count, char **words)
     uint32_t pushes = (uint32_t)atoi(words[1]), clips = 0, i, at;
     scenelet_answer answer;
     (void)count;
-    scenelet_init(&ears, 1);
+    scenelet_init(&state, 1);
     for (; pushes > 0; pushes--) {
         uint32_t some = drawn() % 64, loud = drawn() % 16;
         for (i = 0; i < some; i++) {
             samples[i] = (int16_t)((int16_t)drawn() >> loud);
         }
-        for (at = 0; at < some || scenelet_is_complete(&ears);) {
-            at += scenelet_push(&ears, samples + at, some - at);
-            if (scenelet_is_complete(&ears)) {
-                if (scenelet_push(&ears, samples, 1) != 0 || scenelet_classify(&ears, &answer) == SCENELET_INCOMPLETE) {
+        for (at = 0; at < some || scenelet_is_complete(&state);) {
+            at += scenelet_push(&state, samples + at, some - at);
+            if (scenelet_is_complete(&state)) {
+                if (scenelet_push(&state, samples, 1) != 0) {
+                    return 1;
+                }
+                if (scenelet_classify(&state, &answer) == SCENELET_INCOMPLETE) {
                     return 2;
                 }
                 clips++;
-            } else if (scenelet_classify(&ears, &answer) != SCENELET_INCOMPLETE) {
+            } else if (scenelet_classify(&state, &answer) != SCENELET_INCOMPLETE) {
                 return 3;
             }
         }
@@ -291,7 +294,7 @@ def test_real_clips_have_the_answers_of_python(deployed: Path, small_model: Path
     with_files = files_of(deployed)
     device = Device(with_files, deployed / "build")
     for clip in range(10):
-        device.hear(samples[clip].numpy())
+        device.push(samples[clip].numpy())
         answer, one, two = device.answer(10)
         assert answer == answers[clip]
         np.testing.assert_array_equal(one, logits[clip])

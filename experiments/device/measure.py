@@ -27,48 +27,48 @@ MAIN = """
 #include "scenelet.h"
 
 volatile int32_t scenelet_measured;
-scenelet ears;
+scenelet state;
 scenelet_answer answer;
 int16_t samples[SCENELET_SAMPLES];
 
 void begin(void)
 {
-    scenelet_init(&ears, 0);
+    scenelet_init(&state, 0);
 }
 
-int32_t hear(void)
+int32_t push(void)
 {
     scenelet_measured = 1;
-    scenelet_push(&ears, samples, SCENELET_SAMPLES);
+    scenelet_push(&state, samples, SCENELET_SAMPLES);
     scenelet_measured = 0;
-    return scenelet_is_complete(&ears);
+    return scenelet_is_complete(&state);
 }
 
 void compute(void)
 {
     int32_t step;
-    scenelet_network_begin(&ears.shared.network);
+    scenelet_network_begin(&state.shared.network);
     for (step = 0; step < SCENELET_STEPS; step++) {
         scenelet_measured = 2 + scenelet_steps[step];
-        scenelet_network_step(&ears.shared.network, ears.input);
+        scenelet_network_step(&state.shared.network, state.input);
     }
     scenelet_measured = 0;
 }
 
 int32_t classify(void)
 {
-    return scenelet_classify(&ears, &answer);
+    return scenelet_classify(&state, &answer);
 }
 
 int main(void)
 {
     begin();
-    hear();
+    push();
     compute();
     return classify();
 }
 """
-CALLED = ("begin", "hear", "compute", "classify")
+CALLED = ("begin", "push", "compute", "classify")
 
 
 class Device:
@@ -85,10 +85,10 @@ class Device:
         self.program, self.sections = Program(elf), sections(elf)
         self.program.call("begin")
 
-    def hear(self, samples: np.ndarray) -> None:
+    def push(self, samples: np.ndarray) -> None:
         """Push a clip, int16 (samples,)."""
         self.program.write("samples", samples.astype("<i2").tobytes())
-        complete = self.program.call("hear")
+        complete = self.program.call("push")
         assert complete
 
     def answer(self, classes: int) -> tuple[int, np.ndarray, np.ndarray]:
@@ -119,7 +119,7 @@ def measured(files: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cos
         device = Device(files, Path(folder))
         program = device.program
         program.clear()
-        device.hear(noise)
+        device.push(noise)
         program.call("compute")
         counts = program.counts
         answer, logits, chances = device.answer(len(model.scenes))
@@ -132,11 +132,11 @@ def measured(files: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cos
         Part(layer.name, counts[LAYERS + at].instructions, counts[LAYERS + at].cycles, its)
         for at, (layer, its) in enumerate(zip(network.layers, macs, strict=True))
     ]
-    heard, parts = counts[FRONT_END], state_parts(model)
-    if program.symbols["ears"].size != sum(parts.values()):
+    front_end, parts = counts[FRONT_END], state_parts(model)
+    if program.symbols["state"].size != sum(parts.values()):
         raise AssertionError("sizeof(scenelet) is not what Python says; please report it")
     ram, flash = {**parts, STACK: program.stack}, _flash(device, front_end_tables(model.front_end))
-    return Cost(layers, Part("front end", heard.instructions, heard.cycles), ram, flash)
+    return Cost(layers, Part("front end", front_end.instructions, front_end.cycles), ram, flash)
 
 
 def _flash(device: Device, of_front_end: Iterable[str]) -> dict[str, int]:

@@ -165,8 +165,8 @@ def _numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str,
 
 def _kernel(layer: Layer) -> str:
     if layer.kind == CONVOLUTION:
-        return "scenelet_convolve_by_channel" if layer.groups > 1 else "scenelet_convolve"
-    return {ADD: "scenelet_add", MAX_POOL: "scenelet_largest"}.get(layer.kind, "scenelet_mean")
+        return "scenelet_depthwise" if layer.groups > 1 else "scenelet_convolve"
+    return {ADD: "scenelet_add", MAX_POOL: "scenelet_max_pool"}.get(layer.kind, "scenelet_average_pool")
 
 
 def _pairs(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:

@@ -1,7 +1,7 @@
 /* Answers once a second over the serial line. Where samples come from is for the board to say. */
 #include <scenelet.h>
 
-static scenelet ears;
+static scenelet state;
 static scenelet_answer answer;
 
 /* Up to `most` new samples of the microphone, 16 bits, mono, SCENELET_SAMPLE_RATE a second; returns how many. */
@@ -15,7 +15,7 @@ static uint32_t read_microphone(int16_t *samples, uint32_t most)
 void setup()
 {
     Serial.begin(115200);
-    scenelet_init(&ears, 1);
+    scenelet_init(&state, 1);
 }
 
 void loop()
@@ -23,9 +23,9 @@ void loop()
     static int16_t samples[256];
     uint32_t count = read_microphone(samples, 256), taken = 0;
     while (taken < count) {
-        taken += scenelet_push(&ears, samples + taken, count - taken);
-        if (scenelet_is_complete(&ears)) {
-            int32_t scene = scenelet_classify(&ears, &answer);
+        taken += scenelet_push(&state, samples + taken, count - taken);
+        if (scenelet_is_complete(&state)) {
+            int32_t scene = scenelet_classify(&state, &answer);
             Serial.println(scene < 0 ? "unknown" : scenelet_scenes[scene]);
         }
     }

@@ -6,20 +6,20 @@
 
 #include "scenelet.h"
 
-static scenelet ears;
+static scenelet state;
 
 int main(void)
 {
     uint8_t bytes[2];
     int32_t i;
-    scenelet_init(&ears, 0);
+    scenelet_init(&state, 0);
     while (fread(bytes, 1, 2, stdin) == 2) {
         int32_t value = bytes[0] | bytes[1] << 8;
         int16_t sample = (int16_t)(value < 32768 ? value : value - 65536);
-        scenelet_push(&ears, &sample, 1);
-        if (scenelet_is_complete(&ears)) {
+        scenelet_push(&state, &sample, 1);
+        if (scenelet_is_complete(&state)) {
             scenelet_answer answer;
-            int32_t scene = scenelet_classify(&ears, &answer);
+            int32_t scene = scenelet_classify(&state, &answer);
             unsigned percent = (answer.probabilities[answer.scene] * 100u + SCENELET_ONE / 2) / SCENELET_ONE;
             printf("%s %u%%", scene < 0 ? "unknown" : scenelet_scenes[scene], percent);
             for (i = 0; i < SCENELET_CLASSES; i++) {

@@ -1,13 +1,13 @@
 /* From a microphone's samples to the acoustic scene, in integers alone and without a heap.
  *
- *     static scenelet ears;
+ *     static scenelet state;
  *     scenelet_answer answer;
- *     scenelet_init(&ears, 0);
+ *     scenelet_init(&state, 0);
  *     for (;;) {
  *         const int16_t *samples = ...;                          as many as have come, mono, SCENELET_SAMPLE_RATE Hz
- *         uint32_t taken = scenelet_push(&ears, samples, count);
- *         if (scenelet_is_complete(&ears)) {
- *             int32_t scene = scenelet_classify(&ears, &answer);
+ *         uint32_t taken = scenelet_push(&state, samples, count);
+ *         if (scenelet_is_complete(&state)) {
+ *             int32_t scene = scenelet_classify(&state, &answer);
  *             ... scene < 0 ? "unknown" : scenelet_scenes[scene] ...
  *         }
  *         ... the samples from `taken` on are the first of the next clip ...

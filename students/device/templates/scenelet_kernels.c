@@ -2,7 +2,7 @@
  * summed with 32 bits, and a sum is rescaled with two roundings (gemmlowp: a rounding doubling high multiply, then a
  * rounding shift). Equal in every bit to students/quantize/integer.py.
  *
- * What stands for 0 in a layer's input is folded into its biases: sum(w (x - z)) = sum(w x) - z sum(w). What is added to
+ * The zero point of a layer's input is folded into its biases: sum(w (x - z)) = sum(w x) - z sum(w). What is added to
  * a result after its last shift is added before it, shifted to the left.
  *
  * Numbers of a convolution of all channels, for each pair of output channels (a last one without a pair has weights of
@@ -165,7 +165,7 @@ static void compute_fours(const scenelet_layer *layer, const int8_t *const *rows
     raise_to(to, layer->columns * layer->channels, layer->low);
 }
 
-void scenelet_convolve_by_channel(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+void scenelet_depthwise(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
     int32_t cells = layer->kernel_height * layer->kernel_width, half = 2 + cells + (layer->shifts ? 2 : 6);
     int32_t column, channel, i, j;
@@ -193,10 +193,10 @@ void scenelet_convolve_by_channel(const scenelet_layer *layer, const int8_t *con
     }
 }
 
-/* The second row has the larger scale, by half of which it is multiplied: that is a shift. Numbers: of the first row what
- * stands for 0, negative and times 2^21, a multiplier, half of the last bit that is lost, and the shift; of the second one
- * what stands for 0, negative and times 2^20; of the sum, which is doubled before, multiplier, addend and shift. With
- * equal scales the shift is 0, and both zeros are in the fifth number. */
+/* The second row has the larger scale, by half of which it is multiplied: that is a shift. Numbers: of the first row its
+ * zero point, negative and times 2^21, a multiplier, half of the last bit that is lost, and the shift; of the second one
+ * its zero point, negative and times 2^20; of the sum, which is doubled before, multiplier, addend and shift. With equal
+ * scales the shift is 0, and both zero points are in the fifth number. */
 static int8_t added(const int32_t *n, int32_t first, int32_t second, int32_t low)
 {
     int32_t sum = n[4] + second * (1 << 20);
@@ -238,8 +238,8 @@ static int8_t mean_of(int32_t sum, int32_t count, int32_t low)
     return within((sum + (sum > 0 ? count / 2 : -(count / 2))) / count, low);
 }
 
-/* The integers themselves are averaged, whatever stands for 0; four channels at a time. */
-void scenelet_mean(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+/* The integers themselves are averaged, whatever the zero point; four channels at a time. */
+void scenelet_average_pool(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
     int32_t height = layer->kernel_height, width = layer->kernel_width, step = layer->channels, low = layer->low;
     int32_t count = height * width, column, channel, i, j;
@@ -272,7 +272,7 @@ void scenelet_mean(const scenelet_layer *layer, const int8_t *const *rows, int8_
     }
 }
 
-void scenelet_largest(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+void scenelet_max_pool(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
     int32_t column, channel, i, j;
     (void)strip;

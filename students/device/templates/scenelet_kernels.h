@@ -12,7 +12,7 @@ typedef struct {
     int32_t row;                             /* bytes from one row to the next */
     int32_t before, values, after;           /* bytes of padding, of the row itself, and of padding */
     int32_t height;                          /* rows of the whole map */
-    int8_t zero;                             /* the integer that stands for 0 */
+    int8_t zero;                             /* the zero point */
     const int8_t *blank;                     /* a row of it, or 0 where no row of padding is read */
 } scenelet_map;
 
@@ -45,6 +45,6 @@ struct scenelet_layer {
     int32_t columns, channels;               /* of what is written */
 };
 
-scenelet_kernel scenelet_convolve, scenelet_convolve_by_channel, scenelet_add, scenelet_mean, scenelet_largest;
+scenelet_kernel scenelet_convolve, scenelet_depthwise, scenelet_add, scenelet_average_pool, scenelet_max_pool;
 
 #endif

@@ -17,7 +17,7 @@ typedef struct {
     int16_t rows[SCENELET_LAYERS];           /* computed of each layer */
 } scenelet_network;
 
-/* Fill an input of SCENELET_INPUT bytes with what stands for 0. Value `frame` of band `band` lies at
+/* Fill an input of SCENELET_INPUT bytes with the zero point. Value `frame` of band `band` lies at
  * band * SCENELET_INPUT_ROW + SCENELET_INPUT_BEFORE + frame; what lies beside the frames is padding and stays as it is. */
 void scenelet_network_clear(int8_t *input);
 

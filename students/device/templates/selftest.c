@@ -6,7 +6,7 @@
 #include "scenelet.h"
 #include "vectors.h"
 
-static scenelet ears;
+static scenelet state;
 
 static uint32_t crc(uint32_t found, const int8_t *bytes, int32_t count)
 {
@@ -53,7 +53,7 @@ static int16_t sample_of(const scenelet_vector *vector, uint32_t *seed, int32_t 
     return (int16_t)(value < -32768 ? -32768 : value > 32767 ? 32767 : value);
 }
 
-static void listen(const scenelet_vector *vector)
+static void push_signal(const scenelet_vector *vector)
 {
     static int16_t samples[700];
     uint32_t seed = vector->seed, number = 0, count, taken;
@@ -63,7 +63,7 @@ static void listen(const scenelet_vector *vector)
             samples[count] = sample_of(vector, &seed, &low, number++);
         }
         for (taken = 0; taken < count;) {
-            taken += scenelet_push(&ears, samples + taken, count - taken);
+            taken += scenelet_push(&state, samples + taken, count - taken);
         }
     }
 }
@@ -75,20 +75,20 @@ static int is_equal(int32_t number, const scenelet_vector *vector)
     uint32_t input = 0;
     int32_t i, scene, equal = 1;
     scenelet_answer answer;
-    scenelet_init(&ears, 0);
-    listen(vector);
+    scenelet_init(&state, 0);
+    push_signal(vector);
     for (i = 0; i < SCENELET_MELS; i++) {
-        input = crc(input, ears.input + SCENELET_MAP_FIRST + i * SCENELET_MAP_ROW, SCENELET_FRAMES);
+        input = crc(input, state.input + SCENELET_MAP_FIRST + i * SCENELET_MAP_ROW, SCENELET_FRAMES);
     }
     if (input != vector->input) {
         printf("signal %d: the log-mel differs\n", (int)number);
         equal = 0;
     }
     memset(layers, 0, sizeof layers);
-    scenelet_network_begin(&ears.shared.network);
+    scenelet_network_begin(&state.shared.network);
     for (i = 0; i < SCENELET_STEPS; i++) {
-        int32_t layer = scenelet_network_step(&ears.shared.network, ears.input);
-        const int8_t *row = scenelet_network_row(&ears.shared.network, layer);
+        int32_t layer = scenelet_network_step(&state.shared.network, state.input);
+        const int8_t *row = scenelet_network_row(&state.shared.network, layer);
         layers[layer] = crc(layers[layer], row, scenelet_maps[layer + 1].values);
     }
     for (i = 0; i < SCENELET_LAYERS; i++) {
@@ -97,7 +97,7 @@ static int is_equal(int32_t number, const scenelet_vector *vector)
             equal = 0;
         }
     }
-    scene = scenelet_classify(&ears, &answer);
+    scene = scenelet_classify(&state, &answer);
     if (scene != vector->scene || memcmp(answer.logits, vector->logits, sizeof answer.logits)
         || memcmp(answer.probabilities, vector->probabilities, sizeof answer.probabilities)) {
         printf("signal %d: the answer differs\n", (int)number);
