@@ -69,8 +69,7 @@ def test_library_is_compiled_for_other_processors(processor: str, deployed: Path
 @pytest.mark.parametrize("more", [[], ["-fropi", "-frwpi"], ["-fno-omit-frame-pointer"]])
 def test_library_is_compiled_by_clang(more: list[str], deployed: Path, tmp_path: Path) -> None:
     """Oracle: the compiler's silence: also where it keeps register 9, or one more for the frame, to itself."""
-    if shutil.which("clang") is None:
-        pytest.skip("clang is not installed")
+    need("clang", DEVICE)
     folder = shutil.copytree(deployed, tmp_path / "copy")
     found = subprocess.run([DEVICE, "-print-sysroot"], capture_output=True, text=True, check=True).stdout.strip()
     headers = ["-isystem", f"{found}/include" if found else "/usr/lib/arm-none-eabi/include"]
