@@ -104,10 +104,12 @@ def test_state_has_the_size_that_is_said(deployed: Path, small_model: Path, tmp_
     """Oracle: sizeof, by the compiler of this machine."""
     sources = {name.split("/")[1]: text for name, text in files_of(deployed).items() if name.startswith("src/")}
     main = (
-        '#include <stdio.h>\n#include "scenelet.h"\nint main(void) { printf("%d", (int)sizeof(scenelet)); return 0; }\n'
+        '#include <stdio.h>\n#include "scenelet.h"\n'
+        'int main(void) { printf("%d %d", (int)sizeof(scenelet), SCENELET_ARENA); return 0; }\n'
     )
     program = compiled({**sources, "main.c": main}, tmp_path)
-    said = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    said, constant = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    assert constant == said
     assert int(said) == state_bytes(model_in(small_model)[0])
     ram = json.loads((deployed / "cost.json").read_text())["ram"]
     assert sum(ram.values()) - ram["stack"] == int(said)

@@ -36,6 +36,7 @@ HEADER = """#ifndef SCENELET_TABLES_H
 #define SCENELET_TABLES_H
 
 #define SCENELET_SAMPLE_RATE {rate} /* Hz */
+#define SCENELET_ARENA {arena} /* bytes of all memory but the stack: sizeof(scenelet) */
 
 extern const char *const scenelet_scenes[{scenes}]; /* their names */
 extern const char *const scenelet_layer_names[{layers}];
@@ -103,7 +104,9 @@ def library_files(model: Model, version: str) -> dict[str, str]:
         **answer_files(network, model.confidence),
     }
     sources |= {name: LICENCE + template(name) for name in SOURCES}
-    header = HEADER.format(rate=model.front_end.sample_rate, scenes=len(model.scenes), layers=len(network.layers))
+    header = HEADER.format(
+        rate=model.front_end.sample_rate, arena=state_bytes(model), scenes=len(model.scenes), layers=len(network.layers)
+    )
     names = (
         _names("scenelet_scenes", model.scenes),
         _names("scenelet_layer_names", [layer.name for layer in network.layers]),

@@ -30,7 +30,7 @@ extern "C" {
 
 #define SCENELET_INCOMPLETE (-2) /* the answer to a clip that is not complete */
 
-/* All memory: sizeof(scenelet) bytes, once for each stream of samples. */
+/* All memory: SCENELET_ARENA bytes, once for each stream of samples. */
 typedef struct {
     scenelet_front_end front_end;
     scenelet_average average;
