@@ -134,6 +134,7 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(tried[int(np.argmin(losses))])
 
 
+@pytest.mark.slow  # trains and quantises
 def test_a_temperature_that_chance_may_have_brought_is_left_at_1(
     integers: IntegerNetwork, miniature: ClipSet, miniature_waves: WaveStore, front_end: FrontEnd
 ) -> None:
@@ -266,6 +267,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
             require_valid(own)
 
 
+@pytest.mark.slow  # trains and quantises
 def test_the_command_writes_what_it_says(trained: Path, miniature: ClipSet) -> None:
     """Oracle: the file's own metadata, and the scores; the same command reuses the run, and another threshold, which
     would be another result, is refused."""

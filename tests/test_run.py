@@ -668,7 +668,7 @@ def test_data_that_did_not_change_are_left_alone(tmp_path: Path, miniature: Clip
         again = run(tmp_path, *settings)
         assert again.returncode == 0
         assert "nothing to do" not in again.stdout
-    assert "packing 1 of 520 clips" in again.stdout
+    assert "packed 1 clips" in again.stdout
     assert store.stat().st_mtime_ns > before
     assert "nothing to do" in run(tmp_path, *settings).stdout
     assert "nothing to do" not in run(tmp_path, *settings, "data.validation_fraction=0.4").stdout

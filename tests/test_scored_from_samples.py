@@ -61,6 +61,7 @@ def classified_in_c(network: IntegerNetwork, paths: list[Path], folder: Path) ->
     return softmax(network.output.dequantize(network.run(steps)).numpy())
 
 
+@pytest.mark.slow  # quantises and scores twice
 def test_the_score_is_that_of_samples(trained: Path, miniature: ClipSet, tmp_path: Path) -> None:
     """Oracle: the C of the front end, on the files' own samples, rounded to 16 bits: the same classes and nearly the
     same probabilities, because the store, which scales each clip by its peak, has rounded the loudest samples before;

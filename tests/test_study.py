@@ -266,6 +266,7 @@ def test_rows_know_their_commands_wherever_the_files_lie(monkeypatch: pytest.Mon
     digests._described.cache_clear()
 
 
+@pytest.mark.slow  # composes the commands of a study for each
 @pytest.mark.parametrize(
     ("words", "message"),
     [
