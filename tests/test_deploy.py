@@ -179,6 +179,7 @@ def refused(folder: Path, *words: str) -> str:
     return result.stderr
 
 
+@pytest.mark.slow  # five deploys
 def test_what_has_no_c_is_refused_in_one_message(small_model: Path, tmp_path: Path) -> None:
     """Oracle: the messages; no folder is written."""
     network, metadata = read_tflite(small_model)
@@ -207,6 +208,7 @@ def test_a_finished_folder_is_refused_over_a_smaller_limit(deployed: Path, small
     assert "deploy.ram=100" in result.stderr
 
 
+@pytest.mark.slow  # two deploys
 def test_without_tools_the_folder_is_written_and_says_so(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,6 +124,7 @@ def test_each_reason_has_its_remedy(code: int, remedy: str) -> None:
         assert remedy in said
 
 
+@pytest.mark.slow  # trainings
 def test_a_stage_without_room_is_one_line_and_goes_on_when_there_is_room(trained: Path, miniature: ClipSet) -> None:
     """Oracle: an undisturbed run, byte for byte; the file that the message names is one of the run's."""
     command = ["stage=score", f"data.root={miniature.root}", "tracking=none"]

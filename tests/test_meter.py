@@ -221,6 +221,7 @@ def test_a_file_that_cannot_be_written_costs_the_energy_alone(tmp_path: Path, mo
     assert read_phases(tmp_path) == {}
 
 
+@pytest.mark.slow  # trainings
 def test_a_training_ends_as_if_its_meter_had_not_failed(
     tmp_path: Path, miniature: ClipSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_training_ends_as_if_its_meter_had_not_failed(
     assert "scontrol" in page
 
 
+@pytest.mark.slow  # meters
 def test_the_energy_stage_refuses_where_it_cannot_measure(
     tmp_path: Path, miniature: ClipSet, small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ def command(miniature: ClipSet) -> list[str]:
     return ["stage=student", f"data.root={miniature.root}", "distill=none", *QUICK, "epochs=1"]
 
 
+@pytest.mark.slow  # trainings
 def test_a_page_that_cannot_be_written_does_not_fail_a_finished_run(
     tmp_path: Path, miniature: ClipSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_run_with_a_damaged_record_is_not_thrown_away(trained: Path, miniature
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow  # two trainings in processes of their own
 def test_a_killed_rerun_is_not_mistaken_for_its_predecessor(trained: Path, miniature: ClipSet) -> None:
     """Oracle: a forced teacher killed in its training leaves nothing that the next stage would learn from."""
     shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/killed")
@@ -133,6 +134,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     assert len(histories[0]) == 4
 
 
+@pytest.mark.slow  # four trainings
 def test_logits_are_written_anew_for_whoever_asks_for_others(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
     """Oracle: the checkpoint's time of change, for the teacher is never trained again; three shifts give the mean of
     the logits of clips rolled by hand; the same again reuses the file; without shifts the file is what it was."""
@@ -605,6 +607,7 @@ def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet)
             assert "GRU" in result.stderr
 
 
+@pytest.mark.slow  # two trainings
 def test_limits_may_be_ignored_or_filled(trained: Path, miniature: ClipSet) -> None:
     """Oracle: the warning of a student that limits=error refuses; of the widest, eight channels more than its
     checkpoint's break a limit."""

@@ -466,6 +466,7 @@ def test_metrics_that_are_gone_are_one_line(runs: Path, folder: Path) -> None:
     assert result.stderr.count("runs/quantize/first:") == 1
 
 
+@pytest.mark.slow  # PDFs of many pages
 def test_long_words_and_lists_find_room_in_the_report(folder: Path) -> None:
     """Oracle: pypdf finds the last of a hundred data sets, and a name of 200 wide letters in each of four columns."""
     lineage, about = read_lineage(folder / "runs/quantize/first"), read_about(folder / "about.yaml", 1)

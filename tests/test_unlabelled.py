@@ -184,6 +184,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow  # four trainings
 def test_a_student_learns_from_a_teacher_alone_and_then_from_labels(
     trained: Path, sounds: Path, miniature: ClipSet
 ) -> None:
