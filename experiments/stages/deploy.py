@@ -25,8 +25,9 @@ from experiments.settings.shared import Settings
 from experiments.settings.stages import Deploy
 from experiments.stages.context import model_of, new_run
 from students.complexity import tflite_operators
+from students.device.c_text import template
 from students.device.cost import Cost
-from students.device.library import Model, library_files, state_bytes, template
+from students.device.library import Model, library_files, state_bytes
 from students.device.vectors import COUNT, vectors_text
 from students.quantize.answer import confidence_of
 from students.quantize.read import read_tflite

@@ -5,10 +5,9 @@ every bit.
 """
 
 from collections.abc import Mapping
-from importlib.resources import files
 
 from data.errors import UserError
-from students.device.c_text import LICENCE, Table, table
+from students.device.c_text import Table, licensed, table
 from students.quantize.answer import LARGEST, Confidence, exponentials
 from students.quantize.integer import IntegerNetwork
 
@@ -43,10 +42,7 @@ def answer_files(network: IntegerNetwork, confidence: Confidence) -> dict[str, s
     header = HEADER.format(classes=classes, distances=len(values))
     threshold = f"const {kind} scenelet_threshold = {confidence.least};"
     source = [f'#include "{TABLES}.h"', "", threshold, "", *table(kind, EXPONENTIALS, values)]
-    templates = files(__package__) / "templates"
-    found = {name: (templates / name).read_text() for name in TEMPLATES}
-    found |= {f"{TABLES}.h": header, f"{TABLES}.c": "\n".join(source)}
-    return {name: LICENCE + text for name, text in found.items()}
+    return licensed(TEMPLATES, {f"{TABLES}.h": header, f"{TABLES}.c": "\n".join(source)})
 
 
 def answer_tables(network: IntegerNetwork, confidence: Confidence) -> Mapping[str, Table]:

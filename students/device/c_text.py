@@ -1,11 +1,23 @@
-"""Numbers as the text of C."""
+"""The text of C: templates, and numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 
 LICENCE = "/* SPDX-License-Identifier: Apache-2.0. Written by scenelet. */\n"
 PER_LINE = 16
 Table = tuple[str, Sequence[int]]  # type of C, and values
 BYTES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "uint32_t": 4}
+
+
+def template(name: str) -> str:
+    """The text of a file in templates/."""
+    return (files(__package__) / "templates" / name).read_text()
+
+
+def licensed(templates: Iterable[str], made: Mapping[str, str]) -> dict[str, str]:
+    """Templates, by their names, and texts that were made, each with the licence before it."""
+    texts = {**{name: template(name) for name in templates}, **made}
+    return {name: LICENCE + text for name, text in texts.items()}
 
 
 def table(kind: str, name: str, values: Sequence[int | str], *, static: bool = False) -> list[str]:

@@ -6,7 +6,6 @@ data/front_ends/integer_log_mel.py and integer_fft.py, whose integers, as steps 
 """
 
 from collections.abc import Mapping
-from importlib.resources import files
 
 import torch
 
@@ -14,7 +13,7 @@ from data.errors import UserError
 from data.front_ends.integer_fft import HALF, twiddles
 from data.front_ends.integer_log_mel import EMPHASIS, MOST_SHIFT, IntegerLogMel
 from data.front_ends.integer_steps import Steps, steps_of
-from students.device.c_text import LICENCE, Table, table
+from students.device.c_text import Table, licensed, table
 from students.quantize.integer import Quantity
 
 TEMPLATES = (
@@ -61,10 +60,7 @@ def front_end_files(
     source = [f'#include "{TABLES}.h"', ""]
     for name, (kind, values) in tables.items():
         source += table(kind, name, values)
-    templates = files(__package__) / "templates"
-    found = {name: (templates / name).read_text() for name in TEMPLATES}
-    found |= {f"{TABLES}.h": "\n".join(header), f"{TABLES}.c": "\n".join(source)}
-    return {name: LICENCE + text for name, text in found.items()}
+    return licensed(TEMPLATES, {f"{TABLES}.h": "\n".join(header), f"{TABLES}.c": "\n".join(source)})
 
 
 def front_end_memory(front_end: IntegerLogMel) -> tuple[int, int]:

@@ -7,7 +7,6 @@ every bit.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from data.errors import UserError
 from data.front_ends.integer_log_mel import IntegerLogMel
 from data.front_ends.integer_steps import steps_of
 from students.device.answer import answer_files
-from students.device.c_text import LICENCE
+from students.device.c_text import LICENCE, licensed, template
 from students.device.front_end import front_end_files, front_end_memory
 from students.device.network import memory_of, network_files
 from students.device.plan import planned
@@ -103,7 +102,6 @@ def library_files(model: Model, version: str) -> dict[str, str]:
         **front_end_files(model.front_end, model.samples, network.quantities[INPUT], row=lies.row, first=lies.before),
         **answer_files(network, model.confidence),
     }
-    sources |= {name: LICENCE + template(name) for name in SOURCES}
     header = HEADER.format(
         rate=model.front_end.sample_rate, arena=state_bytes(model), scenes=len(model.scenes), layers=len(network.layers)
     )
@@ -111,18 +109,13 @@ def library_files(model: Model, version: str) -> dict[str, str]:
         _names("scenelet_scenes", model.scenes),
         _names("scenelet_layer_names", [layer.name for layer in network.layers]),
     )
-    sources |= {"scenelet_tables.h": LICENCE + header}
-    sources |= {"scenelet_tables.c": LICENCE + '#include "scenelet_tables.h"\n\n' + "\n".join(names)}
+    source = '#include "scenelet_tables.h"\n\n' + "\n".join(names)
+    sources |= licensed(SOURCES, {"scenelet_tables.h": header, "scenelet_tables.c": source})
     found = {f"src/{name}": text for name, text in sources.items()}
     for name, place in PLACES.items():
         text = template(name)
         found[place] = text if name == "Makefile" else LICENCE + text
     return found | {"library.properties": ARDUINO.format(version=version)}
-
-
-def template(name: str) -> str:
-    """The text of a file in templates/."""
-    return (files(__package__) / "templates" / name).read_text()
 
 
 def state_parts(model: Model) -> dict[str, int]:

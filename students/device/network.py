@@ -6,10 +6,9 @@ plan.py, rows lie (width, channels); the C equals students/quantize/integer.py i
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import files
 
 from data.errors import UserError
-from students.device.c_text import LICENCE, Table, table
+from students.device.c_text import Table, licensed, table
 from students.device.convolution import MOST_CHANNELS, Numbers, addition_numbers, convolution_numbers
 from students.device.plan import Map, Plan, kernel_of, planned
 from students.quantize.integer import IntegerNetwork, lowest
@@ -49,10 +48,7 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
     if len(network.layers) > MOST_LAYERS:
         raise UserError(f"the network has {len(network.layers)} layers, and C on devices is of {MOST_LAYERS} at most")
     plan = planned(network)
-    templates = files(__package__) / "templates"
-    found = {name: (templates / name).read_text() for name in TEMPLATES}
-    found |= {f"{TABLES}.h": _header(network, plan), f"{TABLES}.c": _source(network, plan)}
-    return {name: LICENCE + text for name, text in found.items()}
+    return licensed(TEMPLATES, {f"{TABLES}.h": _header(network, plan), f"{TABLES}.c": _source(network, plan)})
 
 
 def memory_of(network: IntegerNetwork) -> tuple[int, int]:
