@@ -4,8 +4,9 @@ Conventions: a front end is a module of this package that declares a FrontEndEnt
 module's name, all other settings are arguments of the entry's builder. What it builds keeps the contract FrontEnd.
 """
 
+import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -101,6 +102,31 @@ def build_front_end(sample_rate: int, mel: Mapping[str, object]) -> FrontEnd:
     arguments: dict[str, Any] = {"sample_rate": sample_rate, **mel}
     kind = arguments.pop("kind", DEFAULT)
     return build(f"front end {kind}", find("front end", front_ends(), kind).build, arguments)
+
+
+def adapted(mel: Mapping[str, object], given: Collection[str]) -> dict[str, object]:
+    """The settings of a front end of another kind than the one that they were written for, log_mel: what the kind does
+    not take is left out, and what it has another default of than log_mel has that default.
+
+    Args:
+        mel: `kind` and arguments.
+        given: names of arguments that stay as they are.
+    """
+    kinds, kind = front_ends(), str(mel.get("kind", DEFAULT))
+    if kind not in kinds:  # which is said when it is built
+        return dict(mel)
+    ours, theirs = ({p.name: p.default for p in _parameters(kinds[each])} for each in (kind, DEFAULT))
+    found = dict(mel)
+    for name in theirs.keys() & mel.keys() - set(given):
+        if name not in ours:
+            del found[name]
+        elif ours[name] != theirs[name]:
+            found[name] = ours[name]
+    return found
+
+
+def _parameters(entry: FrontEndEntry) -> Collection[inspect.Parameter]:
+    return inspect.signature(entry.build).parameters.values()
 
 
 def band_centres(front_end: FrontEnd) -> np.ndarray:

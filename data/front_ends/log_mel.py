@@ -8,7 +8,6 @@ Source: Koutini et al., "Efficient Training of Audio Transformers with Patchout"
 end), as used by Schmid et al., DCASE 2023 Task 1. Mel bands as in Kaldi (torchaudio.compliance.kaldi).
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -17,14 +16,13 @@ from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.errors import UserError
 from data.front_ends import DECIBEL, FrontEndEntry
+from data.front_ends.band_sums import Bands as BandWeights
+from data.front_ends.band_sums import band_powers, grouped, in_parts, require_transform
 from data.ranges import Bands, Hertz, Rate, Samples
 
 PRE_EMPHASIS = 0.97
 FLOOR = 1e-5
 SHIFT, STRETCH = 4.5, 5.0
-MOST_VALUES = 2**24  # of the spectra of a second, and of the bands
-TOGETHER = 64  # bands whose sums are one matrix product, over those bins alone that one of them has
-CLIPS_IN_CACHE = 4  # at a time: a CPU loses half of its speed on spectra that have to go to memory and back
 JITTER_STEPS = 20  # distinct upper edges that the band-edge jitter chooses from
 
 
@@ -43,8 +41,7 @@ class LogMel(nn.Module):
             (training); all clips of a batch share it.
 
     Raises:
-        UserError: the window is longer than the transform, the transform's length is odd, the bands leave the range of
-            the sample rate, or the spectra are so large or so many that they would not fit into memory.
+        UserError: see require_transform; or the bands leave the range of the sample rate.
     """
 
     padding, decibel = "reflect", DECIBEL / STRETCH
@@ -63,17 +60,11 @@ class LogMel(nn.Module):
         edge_jitter: Hertz = 1000.0,
     ) -> None:
         super().__init__()
-        if not window <= fft or fft % 2:
-            raise UserError(f"window={window} must not be longer than fft={fft}, which must be even")
+        require_transform(window=window, hop=hop, fft=fft, mels=mels, sample_rate=sample_rate)
         if not 0 <= low < high - edge_jitter / 2 <= high + edge_jitter / 2 <= sample_rate / 2:
             raise UserError(
                 f"bands from mel.low={low} to mel.high={high} +- {edge_jitter / 2} Hz (half of mel.edge_jitter) must "
                 f"lie between 0 and half of sample_rate={sample_rate}"
-            )
-        if max(values := fft * sample_rate // hop, mels * fft) > MOST_VALUES:
-            raise UserError(
-                f"fft={fft} every hop={hop} samples at sample_rate={sample_rate} are {values:,} values a second, and "
-                f"mels={mels} bands of as many {mels * fft:,}: at most {MOST_VALUES:,} of each are computed"
             )
         self.sample_rate, self.hop, self.fft, self.mels = sample_rate, hop, fft, mels
         self.low, self.high, self.edge_jitter = low, high, edge_jitter
@@ -93,16 +84,11 @@ class LogMel(nn.Module):
         with torch.autocast(waves.device.type, enabled=False):
             high = self._upper_edge(generator)
             bands = _bands(self.mels, self.fft, self.sample_rate, self.low, high, waves.device)
-            some = CLIPS_IN_CACHE if waves.device.type == "cpu" else max(1, len(waves))
-            return torch.cat([self._spectrogram(part, bands) for part in waves.float().split(some)])
+            return torch.cat([self._spectrogram(part, bands) for part in in_parts(waves)])
 
-    def _spectrogram(self, waves: torch.Tensor, bands: Sequence[tuple[slice, torch.Tensor]]) -> torch.Tensor:
+    def _spectrogram(self, waves: torch.Tensor, bands: BandWeights) -> torch.Tensor:
         waves = waves[:, 1:] - PRE_EMPHASIS * waves[:, :-1]
-        spectrum = torch.stft(waves, self.fft, self.hop, len(self.window), self.window, return_complex=True)
-        # Frame by frame, as the transform leaves it: in the order (bins, frames) all of this would take twice as long.
-        squares = torch.view_as_real(spectrum.mT).square()
-        power = squares[..., 0] + squares[..., 1]
-        mel = torch.cat([power[..., bins] @ weights for bins, weights in bands], dim=-1)
+        mel = band_powers(waves, self.window, hop=self.hop, fft=self.fft, bands=bands)
         return (((mel + FLOOR).log() + SHIFT) / STRETCH).mT[:, None]
 
     def _upper_edge(self, generator: torch.Generator | None) -> float:
@@ -115,18 +101,10 @@ class LogMel(nn.Module):
 
 @lru_cache  # the 21 edges of some front ends
 @torch.inference_mode(False)  # or what is kept could not be used outside of it
-def _bands(
-    mels: int, fft: int, sample_rate: int, low: float, high: float, device: torch.device
-) -> list[tuple[slice, torch.Tensor]]:
-    """Kaldi's triangles, TOGETHER at a time: from the first to the last bin that one of these bands has, and the
-    weights (bins, bands). Nearly all weights of all bins would be zeros."""
+def _bands(mels: int, fft: int, sample_rate: int, low: float, high: float, device: torch.device) -> BandWeights:
+    """Kaldi's triangles."""
     banks, _ = get_mel_banks(mels, fft, float(sample_rate), low, high, 100.0, -500.0, 1.0)  # without the Nyquist bin
-    found = []
-    for some in banks.split(TOGETHER):
-        used = some.any(dim=0).nonzero()[:, 0].tolist() or [0]
-        bins = slice(used[0], used[-1] + 1)
-        found.append((bins, some[:, bins].mT.contiguous().to(device)))
-    return found
+    return grouped(banks, device)
 
 
 LOG_MEL = FrontEndEntry(

@@ -5,25 +5,28 @@ The modules of this folder and run.py are the only ones that see Hydra's config.
 
 import dataclasses
 import errno
+import logging
 import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from data.errors import UserError, together
-from data.ranges import shortened
+from data.ranges import in_words, shortened
 from data.settings import problems_of
 from experiments.command.composition import ROOT, composing, require_stages
-from experiments.settings.shared import Settings
+from experiments.settings.shared import Settings, StudentSettings, TeacherSettings
 from experiments.settings.stages import STAGES
 
 Kind = TypeVar("Kind")
+
+log = logging.getLogger(__name__)
 
 
 def composed(*overrides: str) -> Settings:
@@ -57,7 +60,24 @@ def settings_of(cfg: DictConfig) -> Settings:
     found = _instance(Settings, values, "", problems, steps=steps, own=own, given=given, job=job)
     if found is None or problems:
         raise UserError(together(problems))
-    return found
+    return _with_front_end(_with_front_end(found, "teacher"), "student")
+
+
+def _with_front_end(settings: Settings, network: Literal["teacher", "student"]) -> Settings:
+    """The settings, in which the front end of a network is of the kind that the command line names: what a recipe says
+    of another kind is left out; see data.front_ends.adapted."""
+    group: TeacherSettings | StudentSettings = getattr(settings, network)
+    prefix = f"{network}.mel."
+    if f"{prefix}kind" not in settings.given:
+        return settings
+    from data.front_ends import adapted  # it needs PyTorch: not for what has no such setting
+
+    given = {key.removeprefix(prefix) for key in settings.given if key.startswith(prefix)}
+    mel = adapted(group.mel, given)
+    if changed := [f"{key}={in_words(mel[key])}" for key in mel if mel[key] != group.mel[key]]:
+        log.info("%skind=%s: %s", prefix, mel["kind"], ", ".join(changed))
+    changes: dict[str, Any] = {network: dataclasses.replace(group, mel=mel)}
+    return dataclasses.replace(settings, **changes)
 
 
 def _instance(
