@@ -36,8 +36,9 @@ from experiments.command.completion import candidates, read_line, replies
 from experiments.command.composition import CONF
 from experiments.command.keys import declared_keys, is_read
 from experiments.run import main, resolve
+from experiments.settings.models import Predict
 from experiments.settings.shared import Settings
-from experiments.settings.stages import ALL, STAGES, Predict, Rank, Score, Stage, Validate
+from experiments.settings.stages import ALL, STAGES, Rank, Score, Stage, Validate
 from experiments.stages import context, fitting, training
 
 SCREEN = 30  # lines

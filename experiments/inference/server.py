@@ -1,11 +1,12 @@
 """A page on this machine that classifies a sound, dropped or recorded, second by second.
 
 Conventions: the server is reached from this machine alone, by its own page alone: it is bound to 127.0.0.1, a request
-must name this host (another name that resolves to this address is refused) and come from no other site's page. What
-is sent stays in memory until it is answered. GET / is the page, GET /about the model's scenes, the probability that an
-answer needs (0: any will do) and the limits, POST /classify takes a sound file and answers as `classify_sound` does, or
-with a `message`. Sounds are classified one at a time; AT_ONCE of them may be sent or wait, and what comes on top is
-refused, so that memory has a bound. A sound whose sender is gone is not classified, or not to its end.
+must name this host (another name that resolves to this address is refused) and come from no other site's page. What is
+sent stays in memory until it is answered. GET / is the page, GET /about the model's scenes, the probability that an
+answer needs (0: any will do), the smoothing and the limits, POST /classify takes a sound file and answers as
+`classify_sound` does, or with a `message`. Sounds are classified one at a time; AT_ONCE of them may be sent or wait,
+and what comes on top is refused, so that memory has a bound. A sound whose sender is gone is not classified, or not to
+its end.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import torch
 from aiohttp import web
 
@@ -27,7 +29,7 @@ from data.front_ends import band_centres
 from data.scenes import PART_SECONDS
 from data.sound_files import FORMATS
 from experiments.inference.classifier import Classifier
-from students.quantize.answer import ONE
+from students.quantize.answer import ONE, smoothed
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")  # of this machine, in requests
@@ -58,8 +60,8 @@ class StoppedError(Exception):
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(classifier: Classifier) -> web.Application:
-    """The server of a classifier."""
+def make_app(classifier: Classifier, shift: int = 0) -> web.Application:
+    """The server of a classifier, with a moving average over the seconds of a sound: see `smoothed`."""
     app, turn = web.Application(client_max_size=LARGEST_BYTES, middlewares=[_guard]), asyncio.Lock()
     places, stops = asyncio.Semaphore(AT_ONCE), set[Event]()
 
@@ -69,7 +71,7 @@ def make_app(classifier: Classifier) -> web.Application:
     async def about(_: web.Request) -> web.Response:
         limits = {"bytes": LARGEST_BYTES, "seconds": LONGEST_SECONDS, "formats": list(FORMATS)}
         known = {"scenes": classifier.scenes, "clip_seconds": PART_SECONDS, "limits": limits}
-        return web.json_response({**known, "threshold": classifier.confidence.least / ONE})
+        return web.json_response({**known, "threshold": classifier.confidence.least / ONE, "smoothing": 1 << shift})
 
     async def classify(request: web.Request) -> web.Response:
         if places.locked():
@@ -91,7 +93,9 @@ def make_app(classifier: Classifier) -> web.Application:
     async def answer(sound: bytes) -> str:
         """Of the computation in a thread, which ends when the request is cancelled, before the next one begins."""
         stops.add(stop := Event())
-        work = asyncio.ensure_future(asyncio.to_thread(lambda: json.dumps(classify_sound(classifier, sound, stop))))
+        work = asyncio.ensure_future(
+            asyncio.to_thread(lambda: json.dumps(classify_sound(classifier, sound, stop, shift)))
+        )
         try:
             return await asyncio.shield(work)
         finally:
@@ -137,29 +141,31 @@ def serve(app: web.Application, listener: socket.socket) -> None:
         asyncio.run(answering())
 
 
-def classify_sound(classifier: Classifier, sound: bytes, stop: Event) -> dict[str, Any]:
+def classify_sound(classifier: Classifier, sound: bytes, stop: Event, shift: int = 0) -> dict[str, Any]:
     """The calibrated probabilities of a sound file's content, and its spectrogram as the page draws it.
 
     Args:
         classifier: see load_classifier.
         sound: content of the file.
         stop: is looked at again and again; when it is set, the answer is of no use to anybody.
+        shift: of the moving average, see `smoothed`; 0: none.
 
     Returns:
-        `probabilities`: (clips, classes); `spectrogram`: its `frames`, over all clips, its `bands`, the frequency of
-        each in `hz`, and `cells`, (bands, frames) bytes from its lowest to its highest value, as base64.
+        `probabilities`: (clips, classes); `smoothed`: their moving average, (clips, classes); `spectrogram`: its
+        `frames`, over all clips, its `bands`, the frequency of each in `hz`, and `cells`, (bands, frames) bytes from
+        its lowest to its highest value, as base64.
 
     Raises:
         UserError: it is no sound that is accepted.
         StoppedError: `stop` was set.
     """
-    spectrograms, probabilities = list[torch.Tensor](), list[list[float]]()
+    spectrograms, found = list[torch.Tensor](), list[np.ndarray]()
     for waves in classifier.waves(sound, longest=LONGEST_SECONDS):
         for some in waves.split(CLIPS):
             if stop.is_set():
                 raise StoppedError
             spectrograms.append(classifier.spectrograms(some))
-            probabilities += (classifier.answers(spectrograms[-1]).calibrated / ONE).tolist()
+            found.append(classifier.answers(spectrograms[-1]).calibrated)
     whole = torch.cat(spectrograms)[:, 0].transpose(0, 1).flatten(1)
     low, high = whole.min(), whole.max()
     cells = ((whole - low) / (high - low).clamp_min(1e-6) * 255).round().byte()
@@ -169,7 +175,12 @@ def classify_sound(classifier: Classifier, sound: bytes, stop: Event) -> dict[st
         "hz": band_centres(classifier.front_end).round(1).tolist(),
         "cells": base64.b64encode(cells.numpy().tobytes()).decode(),
     }
-    return {"probabilities": probabilities, "spectrogram": spectrogram}
+    probabilities = np.concatenate(found)
+    return {
+        "probabilities": (probabilities / ONE).tolist(),
+        "smoothed": (smoothed(probabilities, shift) / ONE).tolist(),
+        "spectrogram": spectrogram,
+    }
 
 
 async def _uninvited(_: web.Request) -> None:

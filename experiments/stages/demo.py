@@ -6,8 +6,8 @@ import socket
 from data.errors import UserError
 from experiments.inference.classifier import load_classifier
 from experiments.inference.server import HOST, make_app, serve
+from experiments.settings.models import Demo
 from experiments.settings.shared import Settings
-from experiments.settings.stages import Demo
 from experiments.stages.context import model_of
 
 log = logging.getLogger(__name__)
@@ -19,8 +19,8 @@ def run(settings: Settings) -> None:
     Raises:
         UserError: there is no such model, or the port cannot be had.
     """
-    port = settings.of(Demo).port
-    app = make_app(load_classifier(model_of(settings)))
+    port, shift = settings.of(Demo).port, settings.of(Demo).shift
+    app = make_app(load_classifier(model_of(settings)), shift)
     try:
         listener = socket.create_server((HOST, port))
     except OSError as error:

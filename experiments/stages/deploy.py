@@ -21,8 +21,8 @@ from experiments.report.device import cost_grids, cost_table
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import COST, write_text
 from experiments.runs.reader import read_run
+from experiments.settings.models import Deploy
 from experiments.settings.shared import Settings
-from experiments.settings.stages import Deploy
 from experiments.stages.context import model_of, new_run
 from students.complexity import tflite_operators
 from students.device.c_text import template

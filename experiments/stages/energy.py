@@ -31,8 +31,8 @@ from experiments.runs.energy import meter
 from experiments.runs.layout import ENERGY, write_text
 from experiments.runs.lineage import trainings
 from experiments.runs.reader import read_energy, read_phases
+from experiments.settings.models import Energy
 from experiments.settings.shared import Settings
-from experiments.settings.stages import Energy
 from experiments.stages.context import model_of, new_run
 from students.complexity import tflite_complexity
 from students.quantize.runtime import TFLiteModel

@@ -15,8 +15,8 @@ from experiments.inference.sounds import Classified, classified_text, classify_f
 from experiments.report.terminal import Table
 from experiments.runs.claims import claim
 from experiments.runs.layout import PREDICTIONS
+from experiments.settings.models import Predict
 from experiments.settings.shared import Settings
-from experiments.settings.stages import Predict
 from experiments.stages.context import layout_of, model_of
 from students.quantize.answer import UNKNOWN
 
@@ -61,7 +61,7 @@ def run(settings: Settings) -> None:
         raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
         out.parent.mkdir(parents=True, exist_ok=True)
-        least, shift = classifier.confidence.least, settings.of(Predict).smoothing.bit_length() - 1
+        least, shift = classifier.confidence.least, settings.of(Predict).shift
         write_whole(out, classified_text(found, classifier.scenes, least, shift).encode())
         Console().print(_shown(found, classifier.scenes, least, shift))
         log.info("%g s of sound: %s", PART_SECONDS * sum(len(each.probabilities) for each in found), out)
