@@ -13,7 +13,7 @@ import experiments.device
 from data.errors import UserError
 from experiments.device.binary import sections, symbols
 from experiments.device.emulator import Counts, Program
-from experiments.device.toolchain import DEVICE, device_program, host_program
+from experiments.device.toolchain import DEVICE, NoDeviceError, device_program, host_program
 
 
 def assembly(functions: Mapping[str, str]) -> dict[str, str]:
@@ -247,4 +247,13 @@ def test_without_unicorn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     """Oracle: the extra of pyproject.toml; None in sys.modules hides a package that is there."""
     monkeypatch.setitem(sys.modules, "unicorn", None)
     with pytest.raises(UserError, match=r"unicorn is not installed: pip install '\.\[device\]'"):
+        Program(Path("program.elf"))
+
+
+def test_a_damaged_unicorn_is_a_missing_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Oracle: the message, of a package whose library another system's linker would refuse."""
+    (tmp_path / "unicorn.py").write_text("raise OSError('libunicorn.so.2: invalid ELF header')")
+    monkeypatch.delitem(sys.modules, "unicorn", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NoDeviceError, match=r"unicorn cannot be loaded \(libunicorn.*ELF header\): install it again"):
         Program(Path("program.elf"))

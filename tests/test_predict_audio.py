@@ -288,3 +288,13 @@ def test_a_log_says_how_far_it_is_and_that_it_begins_anew(
     assert result.returncode == 130
     assert "no table is written, and the same command begins anew" in result.stderr
     assert not (tmp_path / "runs/predict/default/predictions.csv").exists()
+
+
+def test_a_run_of_floats_has_no_model_to_use(tmp_path: Path) -> None:
+    """Oracle: the message, for what `quantize.bits=16f` leaves: a finished run without model.tflite."""
+    folder = tmp_path / "quantize" / "half"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    for stage in ("predict", "demo", "deploy", "energy"):
+        with pytest.raises(UserError, match=r"half has no model\.tflite: quantize\.bits=16f stored floats"):
+            model_of(resolve([f"stage={stage}", "name=half", f"runs={tmp_path}"]))

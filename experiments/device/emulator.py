@@ -64,15 +64,17 @@ class Program:
         marker: name of a variable int32_t; without it, all counts are at 0.
 
     Raises:
-        UserError: unicorn or the tools of the compiler are missing, or the file cannot be read.
+        UserError: unicorn or the tools of the compiler are missing or damaged, or the file cannot be read.
     """
 
     def __init__(self, elf: Path, marker: str = MARKER) -> None:
         try:
             require("unicorn", "device")
+            import unicorn
         except UserError as error:
             raise NoDeviceError(str(error)) from error
-        import unicorn
+        except (ImportError, OSError) as error:  # its library is damaged, or of another system
+            raise NoDeviceError(f"the package unicorn cannot be loaded ({error}): install it again") from error
 
         self.symbols: Mapping[str, Symbol] = symbols(elf)
         self._listing = instructions(elf)

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.errors import UserError, listed
 from data.settings import identity_of
-from experiments.runs.layout import FIRST_PHASE, MODEL, Layout
+from experiments.runs.layout import FIRST_PHASE, MODEL, RECORD, Layout
 from experiments.runs.record import Run
 from experiments.settings.parts import Quantize
 from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
@@ -38,8 +38,20 @@ def require_names(settings: Settings, stage: str) -> None:
 
 
 def model_of(settings: Settings) -> Path:
-    """The model.tflite of `model`; without it, of the quantised student of the same name."""
-    return Path(settings.model) if settings.model else layout_of(settings).existing("quantize", MODEL)
+    """The model.tflite of `model`; without it, of the quantised student of the same name.
+
+    Raises:
+        UserError: that run is unfinished, or stored floats.
+    """
+    if settings.model:
+        return Path(settings.model)
+    path = layout_of(settings).existing("quantize", MODEL)
+    if not path.exists() and (path.parent / RECORD).exists():
+        raise UserError(
+            f"{path.parent} has no {MODEL}: quantize.bits=16f stored floats; quantise the student to integers under "
+            "another name, and give that one"
+        )
+    return path
 
 
 def renamed(settings: Settings, ending: str) -> Settings:
