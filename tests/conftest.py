@@ -135,6 +135,19 @@ def shared_cases() -> Path:
 
 
 @pytest.fixture(scope="session")
+def long_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As small_model, of clips of five seconds and 50 classes, with the log-mels of experiments/study/esc50.py."""
+    mel, rate, seconds = {"mels": 128, "hop": 1250}, 32_000, 5.0
+    spectrograms = build_front_end(rate, mel)(torch.randn(4, round(seconds * rate)) / 10)
+    network = randomise_norms(cp_mobile(size="6k", classes=50))
+    with torch.no_grad():
+        integers = calibrate(fold(network, (1, *spectrograms.shape[1:])), [spectrograms])
+    scenes = [f"sound {number}" for number in range(50)]
+    metadata = {"scenes": scenes, "sample_rate": rate, "mel": mel, "clip_seconds": seconds}
+    return write_tflite(integers, tmp_path_factory.mktemp("model") / "long.tflite", metadata)
+
+
+@pytest.fixture(scope="session")
 def small_model(miniature_waves: WaveStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model.tflite of an untrained network whose answers differ, with the metadata that stage=quantize writes."""
     mel = {"mels": 64, "hop": 1000}

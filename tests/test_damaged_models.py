@@ -99,7 +99,8 @@ def executed(path: Path) -> None:
 
 def classified(path: Path) -> None:
     classifier = load_classifier(path)
-    wave = WAVE if classifier.sample_rate == WAVE.shape[1] else torch.zeros(1, classifier.sample_rate)
+    samples = round(classifier.clip_seconds * classifier.sample_rate)
+    wave = WAVE if samples == WAVE.shape[1] else torch.zeros(1, samples)
     classifier.probabilities(classifier.spectrograms(wave))
 
 

@@ -138,6 +138,18 @@ def test_seconds_are_smoothed(address: str, small_model: Path) -> None:
     np.testing.assert_allclose(answer["smoothed"], average, rtol=0, atol=2 / ONE)
 
 
+def test_a_model_of_longer_clips_and_more_classes_is_served(long_model: Path) -> None:
+    """Oracle: by hand: 12 s are two clips of five seconds, of 128 frames each, and a rest that is shorter than half a
+    clip."""
+    with serving(long_model) as address:
+        known = requests.get(f"{address}/about", timeout=60).json()
+        answer = post(address, sound(12, 32_000)).json()
+    assert known["clip_seconds"] == 5
+    assert known["scenes"] == read_tflite(long_model)[1]["scenes"]
+    assert np.shape(answer["probabilities"]) == (2, 50)
+    assert answer["spectrogram"]["frames"] == 2 * 128
+
+
 @pytest.mark.parametrize("mel", [{"kind": "log_mel"}, {"kind": "kaldi_fbank"}])
 def test_the_axis_is_kaldis(mel: dict) -> None:
     """Oracle: the centres that torchaudio's filter banks come with; 0.1 Hz."""

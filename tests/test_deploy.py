@@ -15,11 +15,12 @@ from command import run
 from data.audio import decode
 from data.front_ends.integer_log_mel import as_samples
 from data.waves import to_float
-from experiments.device.measure import Device
+from experiments.device.emulator import RAM_SIZE
+from experiments.device.measure import Device, check_on_host, measured
 from experiments.device.toolchain import DEVICE, HOST
 from experiments.stages.deploy import model_in
-from students.device.library import state_bytes
-from students.device.vectors import signals
+from students.device.library import library_files, state_bytes
+from students.device.vectors import signals, vectors_text
 from students.quantize.read import read_tflite
 from students.quantize.tflite import write_tflite
 
@@ -114,6 +115,19 @@ def test_state_has_the_size_that_is_said(deployed: Path, small_model: Path, tmp_
     ram = json.loads((deployed / "cost.json").read_text())["ram"]
     assert sum(ram.values()) - ram["stack"] == int(said)
     assert f"{int(said):,} bytes" in (deployed / "README.md").read_text()
+
+
+@pytest.mark.slow  # twenty clips of five seconds, and one on an emulated processor
+def test_a_model_of_longer_clips_and_more_classes_is_deployed(long_model: Path) -> None:
+    """Oracle: the selftest's 20 signals of five seconds, with every layer's integers from Python; and, on the emulated
+    Cortex-M4, whose memory a clip's samples alone would fill, the answer of Python (`measured` compares it)."""
+    need(HOST, DEVICE)
+    model, _ = model_in(long_model)
+    assert model.samples == 160_000 > RAM_SIZE // 2
+    files = library_files(model, "0")
+    cost = measured(files, model, [0] * len(model.network.layers))
+    assert cost.ram["log-mel of a clip"] >= 128 * 128
+    check_on_host({**files, "selftest/vectors.h": vectors_text(model)})
 
 
 def test_header_is_cpp_too_and_the_sketch_compiles(deployed: Path, tmp_path: Path) -> None:

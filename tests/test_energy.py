@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from command import run
 from rich.console import Console
@@ -16,7 +18,15 @@ from data.front_ends import build_front_end
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
-from experiments.inference.metering import SHAPE, classifying, is_complete, make_baseline, normalised
+from experiments.inference.metering import (
+    SHAPE,
+    Clips,
+    classifying,
+    is_complete,
+    make_baseline,
+    normalised,
+    of_baseline,
+)
 from experiments.report.energy import energy_table
 from experiments.runs import energy
 from experiments.runs.energy import in_alternation, joined, measured, meter
@@ -135,6 +145,12 @@ def test_normalised_is_above_one_where_less_is_needed() -> None:
             normalised(reading(nothing[0], 1), reading(nothing[1], 1))
 
 
+def clips_of(data: DataModule, count: int) -> Clips:
+    """Some test clips as they are stored."""
+    rows = data.clips.indices("test")[:count]
+    return Clips(torch.from_numpy(data.store.take(rows)), torch.from_numpy(data.store.scale[rows]))
+
+
 @pytest.fixture
 def prepared(miniature: ClipSet, miniature_waves: WaveStore) -> DataModule:
     return DataModule(miniature, miniature_waves, None)
@@ -145,11 +161,11 @@ def test_the_baseline_costs_what_is_published(tmp_path: Path, prepared: DataModu
     (tests/test_baseline.py says why); it is the same file every time."""
     front_end = build_front_end(32_000, BASELINE_MEL)
     assert prepared.spectrogram_shape(front_end) == SHAPE
-    path = make_baseline(tmp_path / "a.tflite", front_end, prepared)
+    path = make_baseline(tmp_path / "a.tflite", front_end, clips_of(prepared, 20), 10)
     cost = tflite_complexity(path)
     assert (cost.parameter_bytes, cost.macs) == (46_512, 29_234_920 + 3_200)
     torch.manual_seed(7)
-    assert make_baseline(tmp_path / "b.tflite", front_end, prepared).read_bytes() == path.read_bytes()
+    assert make_baseline(tmp_path / "b.tflite", front_end, clips_of(prepared, 20), 10).read_bytes() == path.read_bytes()
 
 
 def test_a_pass_is_over_every_clip_once(prepared: DataModule) -> None:
@@ -163,16 +179,33 @@ def test_a_pass_is_over_every_clip_once(prepared: DataModule) -> None:
 
     rows, front_end = prepared.clips.indices("test")[:5], build_front_end(32_000, MEL)
     model = Recorder()
-    store = prepared.store
-    classifying(model, front_end, torch.from_numpy(store.wave[rows]), torch.from_numpy(store.scale[rows]))()
+    classifying(model, front_end, clips_of(prepared, 5))()
     assert [len(spectrograms) for spectrograms in model.given] == [1] * 5
-    torch.testing.assert_close(torch.cat(model.given), front_end(store.read(rows)))
+    torch.testing.assert_close(torch.cat(model.given), front_end(prepared.store.read(rows)))
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "pieces"), [(32_000, 1, 1), (44_100, 1, 1), (32_000, 5, 5), (16_000, 2.5, 3)]
+)
+def test_the_baseline_hears_the_same_sound_in_seconds(rate: int, seconds: float, pieces: int) -> None:
+    """Oracle: by hand: tones of a hundred turns a second at half of full scale are that at the baseline's rate, too,
+    within a hundredth away from the ends, and what lies behind a clip is silence."""
+    time = torch.arange(round(rate * seconds)) / rate
+    tone = 0.5 * torch.sin(2 * torch.pi * 100 * time)
+    given = Clips((tone * 32_767).round().short().repeat(2, 1), torch.full((2,), 1 / 32_767))
+    found = of_baseline(given, rate)
+    assert found.waves.shape == (2 * pieces, 32_000)
+    heard = (found.waves * found.scales[:, None]).reshape(2, -1)
+    length = round(32_000 * seconds)
+    expected = 0.5 * torch.sin(2 * torch.pi * 100 * torch.arange(length) / 32_000)
+    torch.testing.assert_close(heard[:, 100 : length - 100], expected[100:-100].repeat(2, 1), atol=0.01, rtol=0)
+    assert not heard[:, length:].any()
 
 
 def test_the_table_lists_each_training(tmp_path: Path, prepared: DataModule) -> None:
     """Oracle: by hand: 1e-6 kWh of 4 clips are 0.9 J each and twice the other's; each teacher has its line, what is not
     known its reason."""
-    path = make_baseline(tmp_path / "b.tflite", build_front_end(32_000, BASELINE_MEL), prepared)
+    path = make_baseline(tmp_path / "b.tflite", build_front_end(32_000, BASELINE_MEL), clips_of(prepared, 20), 10)
     phases = {
         name: {**reading(kwh, 2.0), "clips": 4, "passes": 3} for name, kwh in (("inference", 1e-6), ("baseline", 2e-6))
     }
@@ -238,6 +271,31 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
     assert f"{scores['energy/normalised']:.3f}" in again.stdout
     assert "settings.kernels: device there, host asked for" in run(tmp_path, *arguments, "energy.kernels=host").stderr
     assert json.loads((folder / "score.json").read_text()) == scores
+
+
+def test_a_model_of_longer_clips_is_metered_on_clips_of_its_own(tmp_path: Path, long_model: Path) -> None:
+    """Oracle: by hand: of a table with the defaults of one second, two test clips of five, which are ten of the
+    baseline's; what is asked for by hand and is not the model's is refused, and nothing is begun."""
+    generator = np.random.default_rng(0)
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", generator.uniform(-0.5, 0.5, 32_000 * 5), 32_000)
+    rows = [f"{number}.wav,{'ab'[number % 2]},{'train' if number < 2 else 'test'}" for number in range(4)]
+    (tmp_path / "clips.csv").write_text("\n".join(["filename,label,split", *rows]) + "\n")
+    arguments = ["stage=energy", "data=folder", f"data.root={tmp_path}", "tracking=none", "energy.seconds=0.01"]
+    arguments += [f"model={long_model}", "data.validation_fraction=0"]
+    wrong = run(tmp_path, *arguments, "data.clip_seconds=1")
+    assert wrong.returncode == 1
+    said = " ".join(wrong.stderr.split())
+    assert f"data.clip_seconds=1: {long_model} takes clips of 5 s at 32000 Hz: leave it out" in said
+    assert not (tmp_path / "runs/energy").exists()
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "runs/energy/default"
+    phases = json.loads((folder / "energy.json").read_text())
+    assert (phases["inference"]["clips"], phases["baseline"]["clips"]) == (2, 10)
+    assert json.loads((folder / "score.json").read_text())["energy/clips"] == 2
+    assert tflite_complexity(folder / "baseline.tflite").macs == 29_234_920 + 3_200 - 100 * 8  # of two classes
+    assert "its multiply-accumulates are of one, and a clip is 5" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(

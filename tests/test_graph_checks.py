@@ -209,7 +209,7 @@ MEL = METADATA["mel"]
         ({"mel": {**MEL, "high": 1e300}}, "high"),
         ({"mel": {**MEL, "new": 1}}, "new"),
         ({"mel": {**MEL, "hop": 500}}, "a clip of 1 s has"),
-        ({"mel": {**MEL, "fft": 65_536, "hop": 16_000}}, "Padding size should be less"),
+        ({"mel": {**MEL, "fft": 65_536}}, "Padding size should be less"),
     ],
 )
 def test_what_a_file_says_of_itself_is_checked(about: dict, said: str, tmp_path: Path) -> None:

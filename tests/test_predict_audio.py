@@ -60,7 +60,7 @@ def test_clips_get_the_probabilities_of_scoring(
     path = miniature.root / names[0]
     for sound in (str(path), path, path.read_bytes()):
         np.testing.assert_array_equal(load_classifier(str(small_model)).classify_file(sound), expected[:1])
-    (tmp_path / "p.csv").write_text(classified_text(found, SCENES))
+    (tmp_path / "p.csv").write_text(classified_text(found, classifier))
     np.testing.assert_allclose(read_predictions(tmp_path / "p.csv", names, SCENES), expected, rtol=1e-15)
 
 
@@ -241,6 +241,48 @@ def test_a_model_of_other_clips_is_a_message(tmp_path: Path, small_model: Path) 
     with pytest.raises(UserError, match=r"\(1, 64, 32\), a clip of 1 s has \(1, 64, 64\)"):
         load_classifier(write_tflite(network, tmp_path / "m.tflite", other))
     assert build_front_end(32_000, other["mel"]).frames(32_000) == 64
+
+
+def test_clips_of_five_seconds_and_fifty_classes_are_classified(tmp_path: Path, long_model: Path) -> None:
+    """Oracle: front end and network called by hand on the pieces of five seconds that soundfile reads, of 13 s: the
+    third is completed with silence; 50 columns in the order of the file."""
+    noise(tmp_path / "in.wav", 13, 32_000)
+    samples, _ = soundfile.read(tmp_path / "in.wav", dtype="int16")
+    waves = np.pad(samples, (0, 2 * 32_000)).reshape(3, 160_000).astype(np.float32)
+    scales = np.abs(waves).max(axis=1, keepdims=True) / 32_767  # each clip is rounded by its own peak
+    spectrograms = build_front_end(32_000, {"mels": 128, "hop": 1250})(
+        torch.from_numpy(np.rint(waves / scales) * (scales / 32_768).astype(np.float32))
+    )
+    network, metadata = read_tflite(long_model)
+    done = run(tmp_path, "stage=predict", "audio=in.wav", f"model={long_model}", "predict.out=p.csv")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "p.csv", sep="\t")
+    assert table["start"].tolist() == [0, 5, 10]
+    assert list(table.columns[3:53]) == metadata["scenes"]
+    np.testing.assert_allclose(table[metadata["scenes"]], softmax(network.logits(spectrograms).numpy()), rtol=1e-5)
+    assert "15 s of sound" in done.stdout
+
+
+def test_the_length_of_a_clip_is_what_the_file_says_or_that_of_its_frames(tmp_path: Path, long_model: Path) -> None:
+    """Oracle: by hand: 128 frames every 1250 samples at 32 kHz are of 158,751 to 160,000 samples, of which whole
+    seconds are five; the messages for what cannot be."""
+    network, metadata = read_tflite(long_model)
+
+    def load(**more: object) -> float:
+        about = {name: value for name, value in metadata.items() if name != "clip_seconds"} | more
+        return load_classifier(write_tflite(network, tmp_path / "m.tflite", about)).clip_seconds
+
+    assert load() == load(clip_seconds=5) == 5
+    assert load(clip_seconds=4.99) == 4.99
+    for seconds, message in (
+        (1.0, r"\(1, 128, 128\), and clip_seconds is 1.0, of which spectrograms have \(1, 128, 26\)"),
+        (0, r"and clip_seconds is 0: "),
+        ("5", r"and clip_seconds is 5: "),
+        (1e9, r"and clip_seconds is 1000000000.0: "),
+        ([5], r"and clip_seconds is \[5\]: "),
+    ):
+        with pytest.raises(UserError, match=rf"m\.tflite: .*{message}.*quantise the student again"):
+            load(clip_seconds=seconds)
 
 
 def test_files_are_computed_together_and_a_broken_one_takes_nothing_along(

@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from data.front_ends import build_front_end
 from data.scenes import SCENES, ClipSet
+from data.tables import read_table
 from data.waves import WaveStore
 from experiments.evaluation.metrics import is_edge
 from experiments.training import checkpoint
@@ -702,6 +703,10 @@ def test_any_data_set_goes_all_the_way(tmp_path: Path, miniature: ClipSet) -> No
     assert "test/accuracy/group/unseen" in scores
     model = TFLiteModel(tmp_path / "runs/quantize/mine/model.tflite")
     assert model.logits(torch.zeros(1, 1, 256, 32)).shape == (1, 3)
+    assert model.metadata["clip_seconds"] == 0.5
+    done = run(tmp_path, "stage=predict", "audio=0.wav", "name=mine", "predict.out=p.csv")
+    assert done.returncode == 0, done.stderr
+    assert list(read_table(tmp_path / "p.csv", ["start", "BUS", "PARK", "TRAM"])["start"]) == ["0"]
 
 
 @pytest.mark.slow  # real clips are packed, and networks of their published size trained on them

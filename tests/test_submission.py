@@ -414,6 +414,18 @@ def test_two_systems_share_a_package(package: Path, folder: Path, tmp_path: Path
             assert archive.read(name) == content(package, ".output.csv")
 
 
+def test_a_model_of_another_task_is_no_entry(folder: Path, runs: Path, long_model: Path, tmp_path: Path) -> None:
+    """Oracle: the rules of the challenge, which the message names: clips of one second, and its ten classes."""
+    shutil.copy(long_model, runs / "quantize/first/model.tflite")
+    given = [f"submit.{name}={folder / path}" for name, path in GIVEN.items()]
+    result = submit(tmp_path, "name=first", f"runs={runs}", *given)
+    assert result.returncode == 1
+    said = " ".join(result.stderr.split())
+    assert "first: its classes are ['sound 0', " in said
+    assert "by the rules of DCASE 2023 Task 1, the classes are airport, bus, metro, " in said
+    assert "first: it takes clips of 5 s; by the rules of DCASE 2023 Task 1, a clip is 1 s" in said
+
+
 def test_runs_that_make_no_package_are_named(folder: Path) -> None:
     """Oracle: the messages: five are too many, one twice is one, one that is not finished is none."""
     first = "runs/quantize/first"

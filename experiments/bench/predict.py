@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
             found, failures = classify_files(classifier, sound_files(sounds)[0].items())
             assert len(found) == count
             assert not failures
-            classified_text(found, SCENES)
+            classified_text(found, classifier)
 
         def compute() -> None:
             for _ in range(count // TOGETHER):

@@ -1,7 +1,8 @@
 """What a library in C costs on a Cortex-M4, and whether it computes there what Python computes.
 
-Conventions: one clip is pushed as a whole and classified; what its layers cost is counted row by row. Sizes are those
-of a program that has the library and three functions that call it; flash holds the start-up code as well.
+Conventions: one clip is pushed, MOST samples at a time, and classified; what its layers cost is counted row by row.
+Sizes are those of a program that has the library and three functions that call it; flash holds the start-up code as
+well.
 """
 
 import importlib.util
@@ -22,6 +23,7 @@ from students.device.library import Model, state_bytes, state_parts
 from students.device.vectors import signals
 
 STACK_ROOM = 4096  # bytes
+MOST = 32_000  # samples: a clip of several seconds alone would fill the memory
 FRONT_END, LAYERS = 1, 2  # values of the marker; from LAYERS on those of the layers
 MAIN = """
 #include "scenelet.h"
@@ -29,7 +31,7 @@ MAIN = """
 volatile int32_t scenelet_measured;
 scenelet state;
 scenelet_answer answer;
-int16_t samples[SCENELET_SAMPLES];
+int16_t samples[SCENELET_SAMPLES < MOST ? SCENELET_SAMPLES : MOST];
 
 void begin(void)
 {
@@ -39,7 +41,7 @@ void begin(void)
 int32_t push(void)
 {
     scenelet_measured = 1;
-    scenelet_push(&state, samples, SCENELET_SAMPLES);
+    scenelet_push(&state, samples, sizeof samples / sizeof samples[0]);
     scenelet_measured = 0;
     return scenelet_is_complete(&state);
 }
@@ -81,14 +83,16 @@ class Device:
             UserError: the compiler or the emulator is missing, or the program is larger than the device's memory.
         """
         sources = {Path(name).name: text for name, text in files.items() if name.startswith("src/")}
-        elf = device_program({**sources, "main.c": MAIN}, folder, CALLED)
+        elf = device_program({**sources, "main.c": f"#define MOST {MOST}\n{MAIN}"}, folder, CALLED)
         self.program, self.sections = Program(elf), sections(elf)
         self.program.call("begin")
 
     def push(self, samples: np.ndarray) -> None:
         """Push a clip, int16 (samples,)."""
-        self.program.write("samples", samples.astype("<i2").tobytes())
-        complete = self.program.call("push")
+        complete = 0
+        for start in range(0, len(samples), MOST):
+            self.program.write("samples", samples[start : start + MOST].astype("<i2").tobytes())
+            complete = self.program.call("push")  # which takes no more than the clip has
         assert complete
 
     def answer(self, classes: int) -> tuple[int, np.ndarray, np.ndarray]:
@@ -111,9 +115,9 @@ def measured(files: Mapping[str, str], model: Model, macs: Sequence[int]) -> Cos
         UserError: see Device.
         AssertionError: the answers differ, which would be a defect of ours.
     """
-    needed = state_bytes(model) + 2 * model.samples
+    needed = state_bytes(model) + 2 * min(model.samples, MOST)
     if needed > RAM_SIZE - STACK_ROOM:
-        raise NoDeviceError(f"it needs {needed:,} bytes with the samples of a clip, and the device has {RAM_SIZE:,}")
+        raise NoDeviceError(f"it needs {needed:,} bytes with samples of a clip, and the device has {RAM_SIZE:,}")
     network, noise = model.network, signals()[-1].samples(model.samples)
     with TemporaryDirectory() as folder:
         device = Device(files, Path(folder))

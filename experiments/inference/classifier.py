@@ -1,6 +1,6 @@
 """A network of integers from its file, with the front end that it was trained with: from sounds to probabilities.
 
-Conventions: waves are float32 (n, samples) in [-1, 1] at the model's rate, a clip of PART_SECONDS a row; spectrograms
+Conventions: waves are float32 (n, samples) in [-1, 1] at the model's rate, a clip a row; spectrograms
 (log-mels) are float32 (n, 1, mels, frames), probabilities float64 (n, classes). The integers are executed in torch,
 which gives what a device's kernels give, to the last bit (the quantize stage checks it for every file), and is quicker.
 A sound is read, resampled, cut and rounded to 16 bits as the wave store does it (data/audio.py), so that it has the
@@ -26,15 +26,18 @@ from data.errors import UserError, listed
 from data.front_ends import DEFAULT, FrontEnd, build_front_end
 from data.front_ends.integer_steps import network_input
 from data.progress import progress
-from data.scenes import PART_SECONDS, check_class_names
+from data.ranges import Seconds, fits, shortened
+from data.scenes import check_class_names
 from data.waves import read_pieces, to_float
 from experiments.evaluation.metrics import softmax
 from students.quantize.answer import UNCALIBRATED, Confidence, confidence_of, exponentials, probabilities
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import INPUT
+from students.quantize.metadata import CLIP_SECONDS
 from students.quantize.read import read_tflite
 
 BATCH = 32  # files that a thread decodes in one go, and whose clips are classified together
+UNSAID = range(1, 61)  # seconds that the clips of a file that does not say their length may have
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Classifier:
         front_end: from waves to spectrograms.
         scenes: the classes, in the order of the probabilities.
         sample_rate: Hz, of the waves.
+        clip_seconds: length of a clip.
         confidence: how sure the answers are.
     """
 
@@ -63,6 +67,7 @@ class Classifier:
     front_end: FrontEnd
     scenes: tuple[str, ...]
     sample_rate: int
+    clip_seconds: float
     confidence: Confidence = UNCALIBRATED
 
     @cached_property
@@ -85,7 +90,7 @@ class Classifier:
         Raises:
             UserError: see data/pieces.py.
         """
-        return read_pieces(sound, self.sample_rate, PART_SECONDS, longest=longest)
+        return read_pieces(sound, self.sample_rate, self.clip_seconds, longest=longest)
 
     @torch.no_grad()
     def spectrograms(self, waves: torch.Tensor) -> torch.Tensor:
@@ -125,7 +130,7 @@ class Classifier:
         found, failures, oddities = [], [], Counter()
 
         def read(some: Sequence[str | Path]) -> tuple[torch.Tensor, list[str], Counter]:
-            decoded = decode(some, self.sample_rate, PART_SECONDS)
+            decoded = decode(some, self.sample_rate, self.clip_seconds)
             # Copied, because the thread overwrites its arrays with the next call.
             wave, scale = torch.from_numpy(decoded.wave.copy()), torch.from_numpy(decoded.scale.copy())
             return to_float(wave, scale), decoded.failures, decoded.oddities
@@ -151,28 +156,25 @@ def load_classifier(path: str | Path) -> Classifier:
     """The classifier of a model.tflite that the quantize stage wrote.
 
     Raises:
-        UserError: the file is missing or damaged, lacks front end or classes, or is of clips of another length.
+        UserError: the file is missing or damaged, or lacks front end or classes, see input_of.
     """
     network, metadata = read_tflite(path)
-    front_end = front_end_of(path, metadata)
+    front_end, seconds = input_of(path, metadata, network.quantities[INPUT].shape)
     scenes = _scenes_of(path, metadata, network.output.shape[0])
-    rate = front_end.sample_rate
-    shape, clip = network.quantities[INPUT].shape, (1, front_end.mels, front_end.frames(round(PART_SECONDS * rate)))
-    if clip != shape:
-        raise UserError(
-            f"{path} takes spectrograms of {shape}, a clip of {PART_SECONDS:g} s has {clip}: "
-            "it was trained with another data.clip_seconds"
-        )
     with explain_damage(path):
         confidence = confidence_of(metadata)
-    return Classifier(network, front_end, scenes, rate, confidence)
+    return Classifier(network, front_end, scenes, front_end.sample_rate, seconds, confidence)
 
 
-def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
-    """The front end that the metadata of a file describe.
+def input_of(path: str | Path, metadata: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[FrontEnd, float]:
+    """The front end that the metadata of a file describe, and the length of a clip, seconds.
+
+    Args:
+        path, metadata: of the file.
+        shape: of the network's input, (1, mels, frames).
 
     Raises:
-        UserError: they do not.
+        UserError: they do not, or those of another network.
     """
     rate, mel = metadata.get("sample_rate"), metadata.get("mel")
     if type(rate) is not int or not isinstance(mel, Mapping) or not isinstance(mel.get("kind", DEFAULT), str):
@@ -182,11 +184,37 @@ def front_end_of(path: str | Path, metadata: Mapping[str, Any]) -> FrontEnd:
         )
     try:
         front_end = build_front_end(rate, mel)
-        front_end(torch.zeros(1, round(PART_SECONDS * rate)))  # some transforms are too long for a clip
+        seconds = _clip_seconds(metadata.get(CLIP_SECONDS), front_end, shape)
+        front_end(torch.zeros(1, round(seconds * rate)))  # some transforms are too long for a clip
     except (UserError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         why, *_ = str(error).splitlines() or [type(error).__name__]
         raise UserError(f"{path}: its front end, {mel}: {why}: quantise the student again") from error
-    return front_end
+    return front_end, seconds
+
+
+def _clip_seconds(said: Any, front_end: FrontEnd, shape: tuple[int, ...]) -> float:
+    """The length of the clips whose spectrograms have a shape: as it is said, or, if it is not, the shortest in whole
+    seconds.
+
+    Raises:
+        UserError: there is none, or what is said cannot be, or is of other spectrograms.
+    """
+
+    def shape_of(seconds: float) -> tuple[int, ...]:
+        return 1, front_end.mels, front_end.frames(round(seconds * front_end.sample_rate))
+
+    if said is None:
+        found = next((float(seconds) for seconds in UNSAID if shape_of(seconds) == shape), None)
+        if found is None:
+            raise UserError(
+                f"the network takes spectrograms of {shape}, a clip of 1 s has {shape_of(1)}, and the file does not "
+                f"say how long its clips are ({CLIP_SECONDS})"
+            )
+        return found
+    if not fits(Seconds, said) or shape_of(said) != shape:
+        other = f", of which spectrograms have {shape_of(said)}" if fits(Seconds, said) else ""
+        raise UserError(f"the network takes spectrograms of {shape}, and {CLIP_SECONDS} is {shortened(said)}{other}")
+    return float(said)
 
 
 def _scenes_of(path: str | Path, metadata: Mapping[str, Any], classes: int) -> tuple[str, ...]:

@@ -26,7 +26,6 @@ from aiohttp import web
 
 from data.errors import UserError
 from data.front_ends import band_centres
-from data.scenes import PART_SECONDS
 from data.sound_files import FORMATS
 from experiments.inference.classifier import Classifier
 from students.quantize.answer import ONE, smoothed
@@ -70,7 +69,7 @@ def make_app(classifier: Classifier, shift: int = 0) -> web.Application:
 
     async def about(_: web.Request) -> web.Response:
         limits = {"bytes": LARGEST_BYTES, "seconds": LONGEST_SECONDS, "formats": list(FORMATS)}
-        known = {"scenes": classifier.scenes, "clip_seconds": PART_SECONDS, "limits": limits}
+        known = {"scenes": classifier.scenes, "clip_seconds": classifier.clip_seconds, "limits": limits}
         return web.json_response({**known, "threshold": classifier.confidence.least / ONE, "smoothing": 1 << shift})
 
     async def classify(request: web.Request) -> web.Response:

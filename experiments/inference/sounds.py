@@ -1,10 +1,9 @@
 """Sound files of any length, named by a path, and their probabilities as a table.
 
-Conventions: the table is that of evaluation/predictions.py with a column `start`, seconds: a row for each clip of
-PART_SECONDS, probabilities with every digit. At its end it has `answer`, a scene or the word for none, and
-`confidence`, the calibrated probability of the most probable scene, in steps of 1 / ONE (students/quantize/answer.py);
-both may be of a moving average over the clips of a file. Of files that are one clip each it is a table that can be
-scored.
+Conventions: the table is that of evaluation/predictions.py with a column `start`, seconds: a row for each clip,
+probabilities with every digit. At its end it has `answer`, a scene or the word for none, and `confidence`, the
+calibrated probability of the most probable scene, in steps of 1 / ONE (students/quantize/answer.py); both may be of a
+moving average over the clips of a file. Of files that are one clip each it is a table that can be scored.
 """
 
 import os
@@ -19,7 +18,6 @@ import torch
 
 from data.errors import UserError
 from data.progress import progress
-from data.scenes import PART_SECONDS
 from data.sound_files import SUFFIXES, list_sounds
 from data.tables import untabular
 from experiments.evaluation.predictions import predictions_text
@@ -160,10 +158,12 @@ def word_for_unknown(scenes: Sequence[str]) -> str:
     return next(word for word in (*WORDS, "") if word not in scenes)
 
 
-def classified_text(found: Sequence[Classified], scenes: Sequence[str], least: int = 0, shift: int = 0) -> str:
-    """The table of some files, at least one; `least` and `shift` are as of Classified.answers."""
+def classified_text(found: Sequence[Classified], classifier: Classifier, shift: int = 0) -> str:
+    """The table of some files, at least one, by the classifier that classified them; `shift` is as of
+    Classified.answers."""
+    scenes, least = classifier.scenes, classifier.confidence.least
     names = [each.name for each in found for _ in each.probabilities]
-    starts = [number * PART_SECONDS for each in found for number in range(len(each.probabilities))]
+    starts = [number * classifier.clip_seconds for each in found for number in range(len(each.probabilities))]
     probabilities = np.concatenate([each.probabilities for each in found])
     answers, confidences = map(np.concatenate, zip(*(each.answers(least, shift) for each in found), strict=True))
     more = {

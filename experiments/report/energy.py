@@ -21,9 +21,12 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
     """
     both = [phases[MODEL], phases[BASELINE]]
     clips, estimated = both[0]["clips"], both[0]["estimated"]
+    pieces = both[1].get("clips", clips) / clips
     notes = [f"not known: {why}" for found in phases.values() for why in found.get("missing", [])]
     if any(found["estimated"] for found in phases.values()):
         notes.append("* an estimate: that machine gave no meter of its processor, and kWh follow the time")
+    if pieces != 1:
+        notes.append(f"the baseline is for clips of 1 s: its multiply-accumulates are of one, and a clip is {pieces:g}")
     title = f"energy of {clips} test clips, {kernels} kernels, one thread{', estimated' * estimated}"
     out = Table(title, caption="\n".join(notes))
     for column in ("", "model", "baseline"):

@@ -13,7 +13,6 @@ from data.damage import explain_damage
 from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends.integer_steps import integer_front_end
-from data.scenes import PART_SECONDS
 from experiments.device.measure import check_on_host, has_tools, measured
 from experiments.device.toolchain import NoDeviceError
 from experiments.inference.classifier import load_classifier
@@ -95,9 +94,9 @@ def model_in(path: Path, device: str | None = None) -> tuple[Model, str]:
         raise UserError(f"deploy.device={device}: {path} has tensors of these devices of its own: {known}")
     with explain_damage(path):
         confidence = confidence_of(metadata)
-    rate = classifier.sample_rate
+    rate, seconds = classifier.sample_rate, classifier.clip_seconds
     front_end = integer_front_end(rate, metadata["mel"])
-    model = Model(general, front_end, round(PART_SECONDS * rate), classifier.scenes, confidence)
+    model = Model(general, front_end, round(seconds * rate), classifier.scenes, confidence)
     return model, str(metadata.get("licence", "of what, its file does not say"))
 
 
@@ -131,7 +130,7 @@ def _readme(name: str, path: Path, sha: str, model: Model, licence: str, cost: C
         version=version("scenelet"),
         model=path.name,
         sha=sha[:16],
-        seconds=PART_SECONDS,
+        seconds=model.samples / model.front_end.sample_rate,
         samples=model.samples,
         rate=model.front_end.sample_rate,
         classes=len(model.scenes),

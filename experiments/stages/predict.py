@@ -9,8 +9,7 @@ from rich.console import Console
 
 from data.errors import UserError, listed
 from data.files import require_replaceable, write_whole
-from data.scenes import PART_SECONDS
-from experiments.inference.classifier import load_classifier
+from experiments.inference.classifier import Classifier, load_classifier
 from experiments.inference.sounds import Classified, classified_text, classify_files, sound_files
 from experiments.report.terminal import Table
 from experiments.runs.claims import claim
@@ -61,10 +60,10 @@ def run(settings: Settings) -> None:
         raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
         out.parent.mkdir(parents=True, exist_ok=True)
-        least, shift = classifier.confidence.least, settings.of(Predict).shift
-        write_whole(out, classified_text(found, classifier.scenes, least, shift).encode())
-        Console().print(_shown(found, classifier.scenes, least, shift))
-        log.info("%g s of sound: %s", PART_SECONDS * sum(len(each.probabilities) for each in found), out)
+        shift = settings.of(Predict).shift
+        write_whole(out, classified_text(found, classifier, shift).encode())
+        Console().print(_shown(found, classifier, shift))
+        log.info("%g s of sound: %s", classifier.clip_seconds * sum(len(each.probabilities) for each in found), out)
     if failures:
         rest = f"the table of the other {len(found)} is written: {out}" if found else "no table is written"
         raise UserError(f"{len(failures)} of {len(files)} files cannot be read; {rest}\n{listed(failures)}")
@@ -82,15 +81,18 @@ def _table(settings: Settings) -> Path:
     return Path(out) if out else layout_of(settings).folder("predict") / PREDICTIONS
 
 
-def _shown(found: Sequence[Classified], scenes: Sequence[str], least: int, shift: int) -> Table:
+def _shown(found: Sequence[Classified], classifier: Classifier, shift: int) -> Table:
     """The mean probabilities of each file, and of how many seconds the answer is not known, if there is a threshold."""
+    scenes, least = classifier.scenes, classifier.confidence.least
     out = Table(box=box.SIMPLE)
     out.add_column("file", overflow="fold")
     for column in ("seconds", "most probable", "on average", *(["seconds unknown"] if least else [])):
         out.add_column(column, justify="left" if column == "most probable" else "right")
     for each in found[:SHOWN]:
         mean, (answers, _) = each.probabilities.mean(axis=0), each.answers(least, shift)
-        seconds, unknown = (f"{count * PART_SECONDS:g}" for count in (len(answers), (answers == UNKNOWN).sum()))
+        seconds, unknown = (
+            f"{count * classifier.clip_seconds:g}" for count in (len(answers), (answers == UNKNOWN).sum())
+        )
         cells = [each.name, seconds, scenes[mean.argmax()], f"{100 * mean.max():.0f} %"]
         out.add_row(*cells, *([unknown] if least else []))
     if len(found) > SHOWN:

@@ -187,7 +187,7 @@ def _make_integers(task: _Task) -> dict[str, float]:
     write_text(folder / LAYERS, json.dumps(layer_rows(integers, sensitivities), indent=1))
     trained_on, digest = task.blueprint.clips, task.run.identity["inputs"]["checkpoint"]
     fitted = fit_confidence(own, integers, task.path, trained_on, held_out, task.front_end, task.settings.seed)
-    metadata = metadata_of(integers, task.blueprint, digest, task.data.clips.name, fitted.described())
+    metadata = metadata_of(integers, task.blueprint, digest, task.data, fitted.described())
     model = write_tflite(integers, folder / MODEL, metadata)
     write_text(folder / OPERATORS, json.dumps([each._asdict() for each in tflite_operators(model)], indent=1))
     probabilities = {FLOAT: float_probabilities(task.data, task.network, task.trained, task.sets)}

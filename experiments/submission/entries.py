@@ -9,7 +9,7 @@ from data.errors import UserError, counted, in_short, listed
 from data.files import file_sha256
 from data.packing import read_stamps
 from data.readers import is_of_challenge
-from data.scenes import SCENES
+from data.scenes import PART_SECONDS, SCENES
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier, load_classifier
 from experiments.runs.reader import is_run
@@ -19,6 +19,8 @@ from experiments.submission.describe import System, description, energy_note
 from experiments.submission.layout import YEAR, label_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.meta import Defect, meta_defects, meta_text
+
+TASK_RULES = f"by the rules of DCASE {YEAR} Task 1"
 
 
 class Entry(NamedTuple):
@@ -50,9 +52,8 @@ def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry
             continue
         if (same := models.setdefault(file_sha256(lineage.model), folder)) is not folder:
             wrong.append(f"{folder}: its model is that of {same}, byte for byte; systems must differ")
-        if classifier.scenes != SCENES:
-            classes = in_short(list(classifier.scenes))
-            wrong.append(f"{folder}: its classes are {classes}, the challenge's are {list(SCENES)}")
+        if off_task := _off_task(classifier):
+            wrong += [f"{folder}: {reason}" for reason in off_task]
             continue
         label = label_of(surname, institute, number)
         try:
@@ -120,6 +121,17 @@ def entry_warnings(entries: Sequence[Entry]) -> list[str]:
                     f"{unlisted}, with which the teacher {teacher.name} began: ask the organisers, or take another "
                     "teacher"
                 )
+    return found
+
+
+def _off_task(classifier: Classifier) -> list[str]:
+    """Why a model solves another task than the challenge's."""
+    found = []
+    if classifier.scenes != SCENES:
+        classes = in_short(list(classifier.scenes))
+        found.append(f"its classes are {classes}; {TASK_RULES}, the classes are {', '.join(SCENES)}")
+    if (seconds := classifier.clip_seconds) != PART_SECONDS:
+        found.append(f"it takes clips of {seconds:g} s; {TASK_RULES}, a clip is {PART_SECONDS:g} s")
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from data.damage import WrongValueError
 
 LONGEST, DEEPEST = 1 << 20, 20  # bytes, brackets within brackets
+CLIP_SECONDS = "clip_seconds"  # the length of a clip; files of earlier versions do not say it
 
 
 def parse_metadata(note: bytes) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-/* Answers once a second over the serial line. Where samples come from is for the board to say. */
+/* Answers to one clip after the other over the serial line. Where samples come from is for the board to say. */
 #include <scenelet.h>
 
 static scenelet state;
