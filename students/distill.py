@@ -8,6 +8,8 @@ The 2023 winner's code also averages the divergence over the ten classes, with h
 textbook's reduction, which is ours.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch.nn import functional as F
 
@@ -15,6 +17,15 @@ from data.errors import UserError
 
 TEMPERATURE = 2.0
 HARD_WEIGHT = 0.169
+
+
+class Distilled(NamedTuple):
+    """A loss, and its parts without their weights: CE(student, labels) and T^2 * KL(teacher / T || student / T). A part
+    that is not computed is None."""
+
+    loss: torch.Tensor
+    hard: torch.Tensor | None
+    soft: torch.Tensor | None
 
 
 def distillation_loss(
@@ -42,8 +53,21 @@ def distillation_loss(
         UserError: a number is out of its range.
     """
     require_in_range(temperature, hard_weight, label_smoothing)
+    return distillation_terms(student, teacher, labels, temperature, hard_weight, label_smoothing).loss
+
+
+def distillation_terms(
+    student: torch.Tensor,
+    teacher: torch.Tensor | None,
+    labels: torch.Tensor,
+    temperature: float,
+    hard_weight: float,
+    label_smoothing: float,
+) -> Distilled:
+    """The same loss, of numbers that are in their ranges, and its parts."""
     if teacher is None:
-        return F.cross_entropy(student, labels, label_smoothing=label_smoothing)
+        hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
+        return Distilled(hard, hard, None)
     soft = F.kl_div(
         F.log_softmax(student / temperature, dim=1),
         F.log_softmax(teacher / temperature, dim=1),
@@ -51,9 +75,10 @@ def distillation_loss(
         log_target=True,
     )
     if not hard_weight:  # labels may be unknown
-        return temperature**2 * soft
+        return Distilled(temperature**2 * soft, None, temperature**2 * soft)
     hard = F.cross_entropy(student, labels, label_smoothing=label_smoothing)
-    return hard_weight * hard + (1 - hard_weight) * temperature**2 * soft
+    loss = hard_weight * hard + (1 - hard_weight) * temperature**2 * soft
+    return Distilled(loss, hard, temperature**2 * soft)
 
 
 def require_in_range(temperature: float, hard_weight: float, label_smoothing: float) -> None:

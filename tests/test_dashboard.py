@@ -10,8 +10,10 @@ from test_report import make_run
 from test_tracking import records, start
 
 from data.scenes import ClipSet
-from experiments.report.dashboard import media_of, tables_of, workspace
+from experiments.report.dashboard import headline, media_of, tables_of, workspace
 from experiments.report.sections import write_report
+from experiments.runs.tracking import recorded
+from experiments.training.state import HELD_OUT, ROW, TERMS
 
 
 @pytest.fixture
@@ -35,7 +37,9 @@ def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) ->
         logged.setdefault(name, {})[about] = json.loads(item.value_json)
     tables = {name: value for name, value in logged.items() if name.startswith("tables/")}
     pictures = {name: value for name, value in logged.items() if name.startswith("figures/")}
-    assert set(tables) == {"tables/test", "tables/confusions", "tables/layers"}
+    assert set(tables) == {"tables/test", "tables/scores", "tables/confusions", "tables/layers"}
+    rows = json.loads((files / tables["tables/scores"]["path"]).read_text())["data"]
+    assert {name: pytest.approx(value) for name, value in rows} == read.scores
     found = json.loads((files / tables["tables/test"]["path"]).read_text())
     by_subset = {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["data"]}
     for subset in ("device/s6", "scene/bus", "group/unseen"):
@@ -51,9 +55,10 @@ def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) ->
 def test_the_workspace_shows_what_runs_record(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: the names in a run's own files: every panel is of one of them."""
     read, section = write_report(make_run(tmp_path / "runs/quantize/a", miniature))
-    rows = {"loss", "validation/log_loss", "validation/accuracy", "learning_rate", "clips_per_second"}
+    row = dict.fromkeys((*ROW, *TERMS, *HELD_OUT), 0.0)
+    rows = set(recorded(row))
     pictures = {f"figures/{plot.title.lower().replace(' ', '_')}" for plot in section.plots}
-    known = {*read.scores, *rows, *pictures, *tables_of(read)}
+    known = {*headline(read.scores), *rows, *pictures, *tables_of(read)}
     shown = set()
     for part in workspace("someone", "project").sections:
         for panel in part.panels:
@@ -61,8 +66,20 @@ def test_the_workspace_shows_what_runs_record(tmp_path: Path, miniature: ClipSet
             names = [n for name in names for n in (name if isinstance(name, list) else [name])]
             shown |= {getattr(name, "name", name) for name in names} | set(getattr(panel, "media_keys", None) or [])
     assert shown - {None, "epoch"} <= known
-    assert {"test/accuracy", "macs", "figures/confusions", "tables/test"} <= shown
+    assert {"test/accuracy", "macs", "train/soft_loss", "figures/confusions", "tables/test"} <= shown
     assert workspace("someone", "project")._to_model().spec.section.panel_bank_config.sections
+
+
+def test_the_summary_is_what_a_person_compares_runs_by(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: by hand: metrics of all clips, of the three groups of devices, costs; no device, scene, threshold or end
+    of an interval; in W&B's own summary, too."""
+    read, _ = write_report(make_run(tmp_path / "runs/quantize/a", miniature))
+    found = headline({**read.scores, "energy/student/kWh": 0.1, "energy/student/seconds": 9.0})
+    expected = {"test/accuracy", "test/log_loss", "test/calibration_error", "macs", "energy/student/kWh"}
+    expected |= {f"test/accuracy/group/{group}" for group in ("real", "seen", "unseen")}
+    assert expected <= set(found)
+    assert not [name for name in found if "device" in name or "scene" in name or name.endswith(("/low", "/high"))]
+    assert len(found) <= 30 < 100 < len(read.scores)
 
 
 def test_without_a_key_the_workspace_is_a_message(tmp_path: Path) -> None:

@@ -34,22 +34,29 @@ def by_hand(logits: torch.Tensor, targets: torch.Tensor, temperature: float, har
 
 def test_the_loss_has_the_terms_of_the_settings(generator: torch.Generator) -> None:
     """Oracle: the terms by hand: divergence at the temperature, labels at their weight, smoothed labels alone without
-    targets, and the similarity of the classifier's inputs at its weight."""
+    targets, and the similarity of the classifier's inputs at its weight; and each term without its weight."""
     network = nn.Sequential(nn.Identity(), nn.Linear(4, 3))
     features, targets = torch.randn(5, 4, generator=generator), torch.randn(5, 3, generator=generator)
     logits = network(features)
     plain = student_loss(Distillation(temperature=3.0, hard_weight=0.25))
-    torch.testing.assert_close(plain(logits, batch_of(targets)), by_hand(logits, targets, 3.0, 0.25))
+    found, hard, soft = (
+        plain(logits, batch_of(targets)),
+        F.cross_entropy(logits, LABELS),
+        by_hand(logits, targets, 3, 0),
+    )
+    torch.testing.assert_close(found.loss, by_hand(logits, targets, 3.0, 0.25))
+    torch.testing.assert_close(found.terms, {"hard_loss": hard, "soft_loss": soft})
     smoothed = student_loss(Distillation(label_smoothing=0.1))
     expected = F.cross_entropy(logits, LABELS, label_smoothing=0.1)
-    torch.testing.assert_close(smoothed(logits, batch_of(None)), expected)
+    torch.testing.assert_close(smoothed(logits, batch_of(None)), (expected, {"hard_loss": expected}))
     similar = student_loss(Distillation(temperature=3.0, hard_weight=0.25, similarity=7.0), network)
     logits = network(features)
-    expected = by_hand(logits, targets, 3.0, 0.25) + 7 * similarity_loss(features, targets)
-    torch.testing.assert_close(similar(logits, batch_of(targets)), expected)
-    torch.testing.assert_close(similar(logits, batch_of(None)), F.cross_entropy(logits, LABELS))
+    found, similarity = similar(logits, batch_of(targets)), similarity_loss(features, targets)
+    torch.testing.assert_close(found.loss, by_hand(logits, targets, 3.0, 0.25) + 7 * similarity)
+    torch.testing.assert_close(found.terms["similarity_loss"], similarity)
+    torch.testing.assert_close(similar(logits, batch_of(None)).loss, F.cross_entropy(logits, LABELS))
     without = student_loss(Distillation(temperature=3.0, hard_weight=0.25, similarity=7.0))  # of a network
-    torch.testing.assert_close(without(logits, batch_of(targets)), by_hand(logits, targets, 3.0, 0.25))
+    torch.testing.assert_close(without(logits, batch_of(targets)).loss, by_hand(logits, targets, 3.0, 0.25))
 
 
 def test_an_imitation_is_compared_with_the_original_on_the_same_spectrograms(generator: torch.Generator) -> None:

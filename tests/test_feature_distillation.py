@@ -73,9 +73,10 @@ def test_the_loss_is_that_of_labels_and_logits_and_the_weighted_difference(gener
     answer = learner.train()(spectrograms)
     pooled = student[2](student[1](student[0](spectrograms))).mean((2, 3))
     projected = pooled @ learner.projection.weight.T + learner.projection.bias
-    expected = plain(student(spectrograms), batch_of(targets, None)) + 3 * ((projected - features) ** 2).mean()
-    torch.testing.assert_close(loss(answer, batch_of(targets, features)), expected)
-    assert torch.equal(loss(answer, batch_of(targets, None)), plain(answer[0], batch_of(targets, None)))
+    found, difference = loss(answer, batch_of(targets, features)), ((projected - features) ** 2).mean()
+    torch.testing.assert_close(found.terms["feature_loss"], difference)
+    torch.testing.assert_close(found.loss, plain(student(spectrograms), batch_of(targets, None)).loss + 3 * difference)
+    assert torch.equal(loss(answer, batch_of(targets, None)).loss, plain(answer[0], batch_of(targets, None)).loss)
     assert torch.equal(learner.eval()(spectrograms), student.eval()(spectrograms))
 
 

@@ -23,7 +23,8 @@ from data.waves import WaveStore
 from experiments.distributed.fabric import compile_mode
 from experiments.inference.network import predict
 from experiments.settings.parts import Recipe
-from experiments.training.loop import NotFiniteError, fit
+from experiments.training.loop import fit
+from experiments.training.losses import NotFiniteError
 from experiments.training.optimization import parameter_groups
 from experiments.training.state import TrainingState, load_state, save_state
 from students import build_student

@@ -61,7 +61,7 @@ def recordings(folder: Path) -> list[list[Record]]:
 def epochs(found: list[Record]) -> list[tuple[int, int, float]]:
     """Step, epoch and loss of each row of a recording."""
     rows = [{i.key or i.nested_key[0]: json.loads(i.value_json) for i in r.history.item} for r in found]
-    return [(row["_step"], row["epoch"], row["loss"]) for row in rows if "epoch" in row]
+    return [(row["_step"], row["epoch"], row["train/loss"]) for row in rows if "epoch" in row]
 
 
 def messages(data: bytes) -> Iterator[bytes]:
@@ -101,20 +101,45 @@ def start(folder: Path, **more: object) -> Tracker:
 
 @pytest.mark.usefixtures("_offline")
 def test_rows_config_and_summary_are_all_there(tmp_path: Path) -> None:
-    """Oracle: what was given."""
+    """Oracle: what was given, rows under the group that they belong to; the epoch is the axis of both groups."""
     folder = tmp_path / "runs/student/a"
-    tracker = start(folder)
-    tracker.log({"epoch": 1, "loss": 2.5, "clips_per_second": 7.0})
-    tracker.log({"epoch": 2, "loss": 1.5, "clips_per_second": 8.0})
+    tracker = start(folder, group="a", tags=("student", "seed=3", "x" * 100))
+    tracker.log({"epoch": 1, "loss": 2.5, "clips_per_second": 7.0, "validation/accuracy": 0.5})
+    tracker.log({"epoch": 2, "loss": 1.5, "clips_per_second": 8.0, "validation/accuracy": 0.25})
     tracker.finish({"test/accuracy/device/a": 0.25, "macs": 12})
     found = records(folder)
     rows = [{".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in r.history.item} for r in found]
-    assert [row["loss"] for row in rows if row] == [2.5, 1.5]
+    named = ("train/loss", "train/clips_per_second", "validation/accuracy")
+    assert [[row[name] for name in named] for row in rows if row] == [[2.5, 7.0, 0.5], [1.5, 8.0, 0.25]]
     config = {u.key: json.loads(u.value_json) for r in found for u in (*r.config.update, *r.run.config.update)}
     assert config["seed"] == 3
     summary = {".".join(u.nested_key) or u.key: json.loads(u.value_json) for r in found for u in r.summary.update}
     assert summary["test/accuracy/device/a"] == 0.25
     assert summary["macs"] == 12
+    (about,) = (r.run for r in found if r.HasField("run"))
+    assert (about.run_group, about.job_type, about.display_name) == ("a", "student", "student/a")
+    assert list(about.tags) == ["student", "seed=3", "x" * 64]
+    metrics = [r.metric for r in found if r.HasField("metric")]
+    assert {(m.glob_name, m.step_metric) for m in metrics if m.glob_name} == {
+        ("train/*", "epoch"),
+        ("validation/*", "epoch"),
+    }
+
+
+@pytest.mark.usefixtures("_offline")
+def test_the_address_of_a_run_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the address that W&B gives of a run that is online; the stand-in answers nothing else."""
+    caplog.set_level("INFO")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    run_there = types.SimpleNamespace(url="https://example.org/me/p/runs/1", offline=False, step=0)
+    run_there.define_metric = run_there.finish = lambda *_, **__: None
+    monkeypatch.setattr("wandb.init", lambda **_: run_there)
+    start(tmp_path / "runs/student/a")
+    assert [record.message for record in caplog.records] == ["W&B: https://example.org/me/p/runs/1"]
+    give_up()
 
 
 @pytest.mark.usefixtures("_offline")
@@ -189,7 +214,9 @@ def test_a_run_that_failed_keeps_its_recording_to_itself(tmp_path: Path) -> None
     after.finish({})
     for name, value in (("a", 1.0), ("b", 2.0)):
         found = records(tmp_path / "runs/student" / name)
-        rows = [json.loads(i.value_json) for r in found for i in r.history.item if "loss" in (i.key, *i.nested_key)]
+        rows = [
+            json.loads(i.value_json) for r in found for i in r.history.item if "train/loss" in (i.key, *i.nested_key)
+        ]
         assert rows == [value]
         assert [r.exit.exit_code for r in found if r.HasField("exit")] == [int(name == "a")]
 

@@ -169,7 +169,7 @@ def test_the_loss_of_the_first_phase_has_no_gradient_from_labels(generator: torc
     expected = 3 * ((logits / 3).softmax(1) - (targets / 3).softmax(1)) / 6
     for labels in (torch.zeros(6, dtype=torch.long), torch.full((6,), -1), torch.rand(6, 3)):
         own = logits.clone().requires_grad_()
-        loss(own, batch_of(targets, labels)).backward()
+        loss(own, batch_of(targets, labels)).loss.backward()
         torch.testing.assert_close(own.grad, expected)
     with pytest.raises((IndexError, RuntimeError)):  # with labels these would be mistakes
         student_loss(Distillation(hard_weight=0.1))(logits, batch_of(targets, torch.full((6,), 20)))

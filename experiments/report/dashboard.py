@@ -1,11 +1,12 @@
 """What Weights & Biases shows of runs: tables and plots of each, and one workspace that lays them all out.
 
-Conventions: names are the same in every stage: rows of training as in history.jsonl, metrics as in score.json, tables
-tables/<kind>, plots figures/<title>. The workspace stage uploads the layout, once for a project; it needs a key.
+Conventions: names are the same in every stage: rows of training as in runs/tracking.py, metrics as in score.json,
+tables tables/<kind>, plots figures/<title>. A run's summary has what a person compares runs by; all metrics are in a
+table. The workspace stage uploads the layout, once for a project; it needs a key.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.report.page import Section
@@ -18,8 +19,22 @@ HEADLINE = ("test/accuracy", "test/log_loss", "test/calibration_error")
 COSTS = ("parameter_bytes", "macs", "peak_bytes")
 GROUPS = ("real", "seen", "unseen")
 PLOTS = ("confusions", "devices", "scenes", "reliability", "coverage_and_accuracy", "layers")
-TABLES = ("test", "confusions", "layers")
-DPI = 110
+TABLES = ("test", "scores", "confusions", "layers")
+TRAINING = ("train/loss", "train/hard_loss", "train/soft_loss", "train/learning_rate", "train/clips_per_second")
+VALIDATION = ("validation/log_loss", "validation/accuracy")
+DPI = 160
+WIDE = 2  # columns of panels whose text is to be read
+
+
+def headline(scores: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of all clips and of groups of devices, costs and energy, without those of single devices, scenes and
+    thresholds, and without intervals."""
+    groups = {f"test/accuracy/group/{group}" for group in GROUPS}
+    return {
+        name: value
+        for name, value in scores.items()
+        if name.count("/") < 2 or name in groups or (name.startswith("energy/") and name.endswith("/kWh"))
+    }
 
 
 def media_of(section: Section, run: RunFiles | None = None) -> dict[str, Any]:
@@ -45,6 +60,8 @@ def tables_of(run: RunFiles) -> dict[str, tuple[list[str], list[list[Any]]]]:
     if rows := [row for subset, row in metric_rows(run.scores).items() if subset != WHOLE]:
         cells = [[row.subset, row.accuracy, *(row.interval or (None, None)), row.log_loss] for row in rows]
         found["tables/test"] = (["subset", "accuracy", "low", "high", "log_loss"], cells)
+    if run.scores:
+        found["tables/scores"] = (["metric", "value"], [[name, value] for name, value in sorted(run.scores.items())])
     if run.counts:
         cells = [
             [truth, predicted, count]
@@ -67,8 +84,12 @@ def workspace(entity: str, project: str) -> Any:
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
-    def section(name: str, panels: Sequence[Any]) -> Any:
-        return ws.Section(name=name, panels=list(panels), is_open=True)
+    def section(name: str, panels: Sequence[Any], columns: int = 3) -> Any:
+        layout = ws.SectionLayoutSettings(columns=columns)
+        return ws.Section(name=name, panels=list(panels), is_open=True, layout_settings=layout)
+
+    def lines(names: Sequence[str]) -> list[Any]:
+        return [wr.LinePlot(title=name, x="epoch", y=[name]) for name in names]
 
     def bars(names: Sequence[str]) -> list[Any]:
         return [wr.BarPlot(title=name, metrics=[wr.SummaryMetric(name)]) for name in names]
@@ -79,7 +100,6 @@ def workspace(entity: str, project: str) -> Any:
         )
         for cost in COSTS[:2]
     ]
-    lines = ("loss", "validation/log_loss", "validation/accuracy", "learning_rate", "clips_per_second")
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -88,8 +108,9 @@ def workspace(entity: str, project: str) -> Any:
             section("Test split", bars(HEADLINE)),
             section("Groups of devices", bars([f"test/accuracy/group/{group}" for group in GROUPS])),
             section("Accuracy over costs", [*trade_off, *bars(COSTS)]),
-            section("Training", [wr.LinePlot(title=name, x="epoch", y=[name]) for name in lines]),
-            section("Plots", [wr.MediaBrowser(media_keys=[f"figures/{name}"]) for name in PLOTS]),
-            section("Tables", [wr.MediaBrowser(media_keys=[f"tables/{name}"]) for name in TABLES]),
+            section("Validation", lines(VALIDATION)),
+            section("Training", lines(TRAINING)),
+            section("Plots", [wr.MediaBrowser(media_keys=[f"figures/{name}"]) for name in PLOTS], WIDE),
+            section("Tables", [wr.MediaBrowser(media_keys=[f"tables/{name}"]) for name in TABLES], WIDE),
         ],
     )

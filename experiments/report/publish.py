@@ -31,7 +31,7 @@ def publish(run: Run, scores: Mapping[str, float]) -> None:
         if run.is_tracked:
             with only_said(f"W&B has no plots and tables of {run.folder}", f"they are in {path}"):
                 media = dashboard.media_of(section, read)
-    run.stop_tracking(scores, media)
+    run.stop_tracking(dashboard.headline(scores), media)
 
 
 @contextmanager

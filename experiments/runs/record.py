@@ -56,6 +56,8 @@ class Run:
         sources: Sequence[Path] = (),
         force: bool = False,
         tracking: Tracking | None = None,
+        group: str | None = None,
+        tags: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """Nothing is written yet.
@@ -67,12 +69,14 @@ class Run:
             sources: those of the files that other stages made.
             force: run again although the results are there.
             tracking: where metrics go besides the folder; None: nowhere.
+            group, tags: by which the run is found there, see Tracker.
             config: all settings, for config.yaml.
         """
         self.folder, self.force = folder, force
         self.identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
         self._sources, self._tracking, self._config = sources, tracking or Tracking(kind="none"), dict(config or {})
         self._tracker: Tracker | None = None
+        self._group, self._tags = group, tags
         self._rows: list[Mapping[str, float]] = []
 
     @property
@@ -99,6 +103,8 @@ class Run:
             sources=before.sources,
             force=self.force,
             tracking=self._tracking,
+            group=self._group,
+            tags=self._tags,
             config=self._config,
         )
 
@@ -158,6 +164,8 @@ class Run:
             entity=self._tracking.entity,
             stage=self.stage,
             name=self.folder.name,
+            group=self._group,
+            tags=self._tags,
             folder=self.folder,
             config={**self._config, "commit": by, **self.identity["inputs"]},
             sources=self._sources,

@@ -2,8 +2,10 @@
 
 Conventions: without a key everything is recorded offline, in the run's own folder, and `wandb sync` sends it later;
 there is never a prompt. A training that was stopped and goes on continues its recording: the step of a row is its
-epoch. Logits, checkpoints and models are artifacts, named stage-run-kind; those that a run used and
-those that it made are recorded, so that W&B links a teacher's checkpoint with an integer network.
+epoch, which is also the axis of its plots. What history.jsonl calls `loss` is `train/loss` there, so that W&B has a
+section of the training and one of the validation. Logits, checkpoints and models are artifacts, named stage-run-kind;
+those that a run used and those that it made are recorded, so that W&B links a teacher's checkpoint with an integer
+network.
 """
 
 import hashlib
@@ -24,6 +26,8 @@ from experiments.runs.recordings import recorded_epochs, recording_id, remove_em
 
 KINDS = ("wandb", "none")
 LONGEST_NAME = 128  # of an artifact, by W&B's rules
+LONGEST_TAG = 64
+BY_EPOCH = ("train/*", "validation/*")  # metrics whose plots have the epoch as axis
 PATIENCE = 3600.0  # seconds for the last uploads; what is not sent then, `wandb sync` sends
 DELAY = 1.0  # seconds until a row is on the disk; what was not, a process that is killed takes with it
 
@@ -45,6 +49,8 @@ class Tracker:
         entity: str | None = None,
         stage: str,
         name: str,
+        group: str | None = None,
+        tags: Sequence[str] = (),
         folder: Path,
         config: Mapping[str, object],
         sources: Sequence[Path] = (),
@@ -56,6 +62,8 @@ class Tracker:
             kind: wandb or none.
             project, entity: where it belongs; the entity (a person or team) is W&B's default if it is None.
             stage, name: what the run is called.
+            group: of runs that belong together; None: by itself.
+            tags: by which runs are found, besides the stage.
             folder: of the run.
             config: all settings.
             sources: files in other runs' folders that this run learns from.
@@ -75,8 +83,13 @@ class Tracker:
         with self._unharmed():
             self._id = recording_id(folder, goes_on=bool(rows))
             remove_empty(folder, self._id)
-            about = {"project": project, "entity": entity, "group": stage, "name": f"{stage}/{name}"}
-            self._run = self._begun({**about, "config": dict(config), "id": self._id, "dir": folder.absolute()}, reason)
+            about = {"project": project, "entity": entity, "name": f"{stage}/{name}", "job_type": stage, "group": group}
+            named = [*dict.fromkeys(tag[:LONGEST_TAG] for tag in (stage, *tags))]
+            own = {"config": dict(config), "tags": named, "id": self._id, "dir": folder.absolute()}
+            self._run = self._begun({**about, **own}, reason)
+            self._run.define_metric("epoch", hidden=True)
+            for names in BY_EPOCH:
+                self._run.define_metric(names, step_metric="epoch")
             _open.append(self._run)
             for path in sources:
                 self._record(path, used=True)
@@ -99,7 +112,9 @@ class Tracker:
         about |= {"resume": "allow", "settings": settings}
         if reason is None:
             try:
-                return wandb.init(**about, mode="online")
+                run = wandb.init(**about, mode="online")
+                log.info("W&B: %s", run.url)
+                return run
             except wandb.errors.Error as error:
                 reason = str(error).splitlines()[0]
         recordings = f"{shlex.quote(str(self._folder))}/wandb/offline-run-*-{self._id}*"
@@ -107,11 +122,11 @@ class Tracker:
         return wandb.init(**about, mode="offline")
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Record one row of metrics, whose step is its epoch."""
+        """Record one row of metrics, whose step is its epoch; see `recorded`."""
         if self._run is not None:
             with self._unharmed():
                 epoch = int(row["epoch"]) if "epoch" in row else None
-                self._run.log(dict(row), step=epoch, commit=True)
+                self._run.log(recorded(row), step=epoch, commit=True)
                 if epoch is not None:
                     self._epochs.add(epoch)
 
@@ -166,6 +181,11 @@ class Tracker:
         # What run.log_artifact and, for a file that W&B has not, run.use_artifact call: but the latter refuses to be
         # offline. The same bytes become one version, whoever sends them first.
         self._run._log_artifact(artifact, is_user_created=True, use_after_commit=used)
+
+
+def recorded(row: Mapping[str, float]) -> dict[str, float]:
+    """A row of history.jsonl under W&B's names: those without a group, but for the epoch, are of the training."""
+    return {name if "/" in name or name == "epoch" else f"train/{name}": value for name, value in row.items()}
 
 
 def give_up() -> None:

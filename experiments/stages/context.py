@@ -94,6 +94,8 @@ def new_run(
         sources=sources,
         force=settings.force,
         tracking=settings.tracking,
+        group=settings.name,
+        tags=(settings.data.kind, f"seed={settings.seed}", *settings.job),
         config=as_mapping(settings),
     )
 

@@ -20,13 +20,13 @@ from data.ranges import fits
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of, updates_of_average
-from experiments.training.state import ROW, TrainingState, damaged, held_out_loss, load_state
+from experiments.training.state import ROW, TERMS, TrainingState, damaged, held_out_loss, load_state
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, beside `step`
 SHOWN = 3  # faults in a message
 CLOSE = 1e-9  # relative, of numbers that are computed anew
 SHARE = ("validation/accuracy",)  # of a row, from 0 to 1
-ANY = ("loss",)  # of a row, of any sign
+ANY = ("loss", "soft_loss")  # of a row, of any sign: a divergence is rounded
 MOVING = {"scale", "_growth_tracker"}  # of fp16's scaler: what changes
 
 
@@ -86,12 +86,12 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
 
 
 def _are_rows(rows: object, epochs: int, names: Collection[str]) -> bool:
-    """Whether they are the rows of so many epochs, with numbers of these names."""
+    """Whether they are the rows of so many epochs, with numbers of these names, and maybe the terms of a loss."""
     if not isinstance(rows, list) or len(rows) != epochs:
         return False
     return all(
         isinstance(row, dict)
-        and row.keys() == set(names)
+        and set(names) <= row.keys() <= {*names, *TERMS}
         and all(fits(float, value) and (value >= 0 or name in ANY) for name, value in row.items())
         and all(row[name] <= 1 for name in SHARE if name in row)
         and row["epoch"] == number

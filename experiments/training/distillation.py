@@ -23,9 +23,10 @@ from experiments.inference.features import Features
 from experiments.inference.network import in_order, logits_of
 from experiments.runs.lineage import CALIBRATION, digests_of
 from experiments.settings.parts import Distillation
-from experiments.training.loop import Loss, Validate
+from experiments.training.loop import Validate
+from experiments.training.losses import Loss, Terms
 from experiments.training.state import DIVERGENCE
-from students.distill import distillation_loss, feature_loss, require_in_range, similarity_loss
+from students.distill import distillation_loss, distillation_terms, feature_loss, require_in_range, similarity_loss
 from teachers.ensemble import fit_temperature
 
 CALIBRATED = "student.distill.temperature=auto"
@@ -128,22 +129,21 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
     temperature, hard_weight = distillation.softness, distillation.hard_weight
     smoothing, similarity, weight = distillation.label_smoothing, distillation.similarity, distillation.features
 
-    def plain(logits: torch.Tensor, targets: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
-        return distillation_loss(
-            logits, targets, labels, temperature=temperature, hard_weight=hard_weight, label_smoothing=smoothing
-        )
-
     require_in_range(temperature, hard_weight, smoothing)  # before the training
     features = Features(network) if similarity and network is not None else None
 
-    def loss(answer: Any, batch: Batch) -> torch.Tensor:
+    def loss(answer: Any, batch: Batch) -> Terms:
         logits, projected = answer if isinstance(answer, tuple) else (answer, None)
-        value = plain(logits, batch.targets, batch.labels)
+        value, *parts = distillation_terms(logits, batch.targets, batch.labels, temperature, hard_weight, smoothing)
+        named = zip(("hard_loss", "soft_loss"), parts, strict=True)
+        terms = {name: part for name, part in named if part is not None}
         if features is not None and batch.targets is not None:
-            value = value + similarity * similarity_loss(features(len(logits)), batch.targets)
+            terms["similarity_loss"] = similarity_loss(features(len(logits)), batch.targets)
+            value = value + similarity * terms["similarity_loss"]
         if projected is not None and batch.features is not None:
-            value = value + weight * feature_loss(projected, batch.features)
-        return value
+            terms["feature_loss"] = feature_loss(projected, batch.features)
+            value = value + weight * terms["feature_loss"]
+        return Terms(value, terms)
 
     return loss
 

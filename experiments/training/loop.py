@@ -10,23 +10,22 @@ that of all together, gradients are averaged, and BatchNorm counts each device's
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from data.augmentation import Augmentation
 from data.augmenter import Augmenter
-from data.batches import Batch, Batches
+from data.batches import Batches
 from data.front_ends import FrontEnd
 from data.progress import progress
-from experiments.distributed.fabric import exchange, in_step
+from experiments.distributed.fabric import in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.inference.network import predict
 from experiments.settings.parts import Recipe
 from experiments.training.inputs import augmented
+from experiments.training.losses import EpochLosses, Loss, NotFiniteError, backward
 from experiments.training.optimization import (
     average_of,
     evaluated,
@@ -37,19 +36,8 @@ from experiments.training.optimization import (
 )
 from experiments.training.state import HELD_OUT, TrainingState, held_out_loss, seed_of
 
-Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
 Validate = Callable[[nn.Module, FrontEnd, Batches, Fabric], Mapping[str, float]]
 Layers = Sequence[Sequence[nn.Parameter]]
-
-RECENT = 100  # steps, at most, over which the loss that is shown within an epoch is the mean
-
-
-class NotFiniteError(Exception):
-    """The loss was no number: the epoch, the step (from 0) and the rows of that step's clips."""
-
-    def __init__(self, epoch: int, step: int, rows: Sequence[int]) -> None:
-        super().__init__(f"the loss is no number in epoch {epoch}, step {step + 1}")
-        self.rows = rows
 
 
 def by_labels(network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric) -> dict[str, float]:
@@ -84,7 +72,7 @@ def fit(
         network: log-mels to logits.
         front_end: waves to log-mels.
         train, validation: batches; the test split never comes here. Without validation nothing is chosen by it.
-        loss: (logits (B, classes), batch) -> scalar.
+        loss: see losses.py; mostly of logits (B, classes).
         recipe, augmentation: how.
         responses: impulse responses (R, L), or None.
         seed: of order and augmentation.
@@ -123,25 +111,23 @@ def fit(
         torch.manual_seed(seed_of(seed, epoch, 1 + fabric.global_rank))
         trained.train()
         rest(network)
-        started, losses, rows = time.perf_counter(), [], []
+        started, losses = time.perf_counter(), EpochLosses()
         batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
-        shown = partial(_recent, losses)
-        with progress(f"epoch {epoch + 1}/{recipe.epochs}", steps, "batches", rate="clips", loss=shown) as line:
+        with progress(f"epoch {epoch + 1}/{recipe.epochs}", steps, "batches", rate="clips", loss=losses.recent) as line:
             for step, batch in enumerate(batches):
                 rate = recipe.learning_rate * learning_rate_factor(epoch + step / steps, recipe)
                 for group in optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 spectrograms, batch = augmented(batch, train, front_end, augmenter, responses, generator)
                 optimizer.zero_grad(set_to_none=True)
-                losses.append(_backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate))
-                rows.append(batch.rows)
+                losses.add(backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate), batch.rows)
                 if recipe.clip:
                     fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
                 optimizer.step()
                 if average is not None and recipe.ema:
                     average.update_parameters(network)
                 line.advance(1, train.batch_size)
-        mean = _mean(fabric, epoch + 1, losses, rows)
+        means = losses.means(fabric, epoch + 1)
         seconds = time.perf_counter() - started
         if average is not None and recipe.average and epoch >= recipe.averaged_from:
             average.update_parameters(network)
@@ -159,7 +145,7 @@ def fit(
         row = {
             "epoch": epoch + 1,
             "learning_rate": rate,
-            "loss": mean,
+            **means,
             "clips_per_second": steps * train.batch_size / seconds,
         }
         if validation is None:
@@ -168,7 +154,7 @@ def fit(
             row |= validate(validated, front_end, validation, fabric)
             is_finite = math.isfinite(held_out_loss(row))
         if not is_finite:  # the last step went wrong
-            raise NotFiniteError(epoch + 1, steps - 1, rows[-1].tolist())
+            raise NotFiniteError(epoch + 1, steps - 1, losses.last_rows)
         if recipe.keep == "best" and held_out_loss(row) < state.best:
             state.best = held_out_loss(row)
             state.kept = {name: value.clone() for name, value in validated.state_dict().items()}
@@ -179,33 +165,3 @@ def fit(
         on_epoch(row, state)
     network.load_state_dict(state.kept or evaluated(network, average).state_dict())
     return network.eval()
-
-
-def _mean(fabric: Fabric, epoch: int, losses: list[torch.Tensor], rows: list[torch.Tensor]) -> float:
-    """Mean loss of an epoch's steps over all processes; the first step that went wrong in any of them is raised."""
-    # Asked once an epoch and not once a step: that would stop the GPU each time.
-    values = torch.stack(losses).cpu()
-    wrong = (~values.isfinite()).nonzero().flatten().tolist()
-    first = exchange(fabric, (wrong[0], rows[wrong[0]].tolist()) if wrong else None)
-    if found := [each for each in first if each is not None]:
-        raise NotFiniteError(epoch, *min(found))
-    return float(np.mean(exchange(fabric, float(values.mean()))))
-
-
-def _recent(losses: Sequence[torch.Tensor]) -> float:
-    """Their mean over this process's last steps."""
-    return float(torch.stack(losses[-RECENT:]).mean())
-
-
-def _backward(
-    fabric: Fabric, network: nn.Module, loss: Loss, spectrograms: torch.Tensor, batch: Batch, parts: int
-) -> torch.Tensor:
-    """Gradients of a batch, computed in some parts one after the other; returns the loss, a scalar."""
-    total = torch.zeros((), device=fabric.device)
-    pairs = zip(spectrograms.tensor_split(parts), batch.split(parts) if parts > 1 else [batch], strict=True)
-    for number, (some, part) in enumerate(pairs):
-        with fabric.no_backward_sync(network, enabled=number < parts - 1):
-            value = loss(network(some), part) * (len(some) / len(spectrograms))
-            fabric.backward(value)
-        total += value.detach()
-    return total

@@ -25,6 +25,7 @@ NEEDED = {IDENTITY, "epoch", "best", "kept", "network", "optimizer", "precision"
 BEGIN_AGAIN = "delete it, or give force=true, to begin again"
 # The metrics of an epoch, and those that it has where clips are held out: with labels, or without.
 ROW = ("epoch", "learning_rate", "loss", "clips_per_second")
+TERMS = ("hard_loss", "soft_loss", "similarity_loss", "feature_loss")  # of a distilled student's loss
 HELD_OUT, DIVERGENCE = ("validation/accuracy", "validation/log_loss"), "validation/divergence"
 
 Weights = dict[str, torch.Tensor]

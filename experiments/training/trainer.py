@@ -25,7 +25,8 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
 from experiments.training.consistency import Beginning, resume
 from experiments.training.features import Frozen, HeadAlone, cached, of_pairs, unchanged
-from experiments.training.loop import Layers, Loss, NotFiniteError, Validate, by_labels, fit
+from experiments.training.loop import Layers, Validate, by_labels, fit
+from experiments.training.losses import Loss, NotFiniteError
 from experiments.training.optimization import parameter_groups
 from experiments.training.state import DIVERGENCE, HELD_OUT, TrainingState, save_state
 
@@ -84,7 +85,7 @@ class Trainer:
             data: clips and their waves.
             network: log-mels (B, 1, mels, frames) to logits (B, classes).
             front_end: waves to log-mels.
-            loss: (logits, batch) -> scalar.
+            loss: see losses.py.
             targets, target_shifts, features: the teachers' logits and features; see Batches.
             validate: see loop.fit; of clips without labels it is given their targets.
             layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
