@@ -27,14 +27,26 @@ class Complexity(NamedTuple):
     parameter_bytes: int
     peak_bytes: int
 
-    def within_limits(self) -> dict[str, bool]:
-        """Whether each limit of the task holds."""
-        return {cost: getattr(self, cost) <= limit for cost, limit in LIMITS.items()}
+    def within_limits(self, *, stored: bool = True) -> dict[str, bool]:
+        """Whether each limit of the task holds; `stored`: see counted."""
+        return {cost: number <= LIMITS[cost] for cost, number in counted(self._asdict(), stored=stored).items()}
 
-    def metrics(self) -> dict[str, float]:
-        """Costs by flat name, as in score.json, and within_limit/<cost>, 1 or 0."""
-        verdicts = {f"within_limit/{cost}": float(holds) for cost, holds in self.within_limits().items()}
+    def metrics(self, *, stored: bool = True) -> dict[str, float]:
+        """Costs by flat name, as in score.json, and within_limit/<cost>, 1 or 0; `stored`: see counted."""
+        verdicts = {f"within_limit/{cost}": float(holds) for cost, holds in self.within_limits(stored=stored).items()}
         return self._asdict() | verdicts
+
+
+def counted(costs: Mapping[str, float], *, stored: bool) -> dict[str, float]:
+    """The numbers that the limits apply to, as far as they are known.
+
+    Args:
+        costs: by the names of Complexity.
+        stored: whether the network is what is handed in. If not, it is a float network that will be stored with 8 bits,
+            and each of its parameters counts one byte.
+    """
+    names = {cost: "parameters" if cost == "parameter_bytes" and not stored else cost for cost in LIMITS}
+    return {cost: costs.get(name, costs[cost]) for cost, name in names.items() if cost in costs}
 
 
 def over_limits(cost: Complexity, limits: Mapping[str, int] = LIMITS) -> list[str]:
@@ -44,10 +56,10 @@ def over_limits(cost: Complexity, limits: Mapping[str, int] = LIMITS) -> list[st
         cost: of the float network.
         limits: as LIMITS.
     """
-    costs = {
-        "macs": (cost.macs, "multiply-accumulates"),
-        "parameter_bytes": (cost.parameters, "parameters, bytes at 8 bits"),
-    }
+    words = {"macs": "multiply-accumulates", "parameter_bytes": "parameters, bytes at 8 bits"}
+    found = counted(cost._asdict(), stored=False)
     return [
-        f"{value:,} {what}, at most {limits[name]:,}" for name, (value, what) in costs.items() if value > limits[name]
+        f"{found[name]:,} {what}, at most {limits[name]:,}"
+        for name, what in words.items()
+        if found[name] > limits[name]
     ]

@@ -77,7 +77,11 @@ def compare(data: DataModule, probabilities: Mapping[str, np.ndarray], folder: P
 def costs(stored: Complexity, whole: Complexity) -> dict[str, float]:
     """The costs of the stored and of the float form, by name."""
     found = {STORED: stored, FLOAT: whole}
-    return {f"{cost_prefix(form)}{name}": value for form in found for name, value in found[form].metrics().items()}
+    return {
+        f"{cost_prefix(form)}{name}": value
+        for form in found
+        for name, value in found[form].metrics(stored=form != FLOAT).items()
+    }
 
 
 def float_probabilities(

@@ -18,7 +18,7 @@ from experiments.report.page import Grid
 from experiments.report.tables import WHOLE, both, device_rows, devices_table, empty_table, layers_table, metric_rows
 from experiments.report.terminal import Table
 from experiments.runs.reader import RunFiles
-from students.limits import LIMITS, Complexity
+from students.limits import LIMITS, Complexity, counted
 
 FORMS = {  # titles of columns
     FLOAT: "float",
@@ -109,5 +109,6 @@ def _cost(scores: Mapping[str, float], prefix: str, cost: str) -> str:
     """A cost, and whether it is within the limit."""
     if (value := scores.get(prefix + cost)) is None:
         return ""
-    holds = scores.get(f"{prefix}within_limit/{cost}")
-    return f"{int(value):,}{'' if holds is None else '  ok' if holds else '  over'}"
+    costs = {name: scores[prefix + name] for name in Complexity._fields if prefix + name in scores}
+    number = counted(costs, stored=prefix != cost_prefix(FLOAT)).get(cost)
+    return f"{int(value):,}{'' if number is None else '  ok' if number <= LIMITS[cost] else '  over'}"

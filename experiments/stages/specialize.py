@@ -107,7 +107,7 @@ def run(settings: Settings) -> None:
         if is_first():
             described = replace(blueprint, devices=tuple(devices))
             checkpoint.save(this.folder / CHECKPOINT, network, described, list(sets.values()))
-        scores = cost.metrics() | _scores(task, sets, this.folder)
+        scores = cost.metrics(stored=False) | _scores(task, sets, this.folder)
         if is_first():
             finish(this, scores)
     if is_first():

@@ -169,7 +169,7 @@ def run(settings: Settings) -> None:
     scores = _evaluated(settings, this, data, network, front_end, targets, validate)
     if is_first():
         estimates = {} if isinstance(on_device, str) else on_device.metrics()
-        finish(this, cost.metrics() | estimates | read_energy(this.folder) | targets.metrics() | scores)
+        finish(this, cost.metrics(stored=False) | estimates | read_energy(this.folder) | targets.metrics() | scores)
     exchange(make_fabric(settings.fabric), None)  # what comes next reads the run
 
 
