@@ -29,6 +29,13 @@ SCENES = (
     "tram",
 )
 
+# The three classes of DCASE 2020 Task 1, subtask B, and the scenes that they consist of.
+SCENE_GROUPS = {
+    "indoor": ("airport", "metro_station", "shopping_mall"),
+    "outdoor": ("park", "public_square", "street_pedestrian", "street_traffic"),
+    "transportation": ("bus", "metro", "tram"),
+}
+
 # DCASE Task 1: a, b, c are real devices; s1-s3 are simulated and in train; s4-s6 are simulated and in test only.
 DEVICE_GROUPS = {"real": ("a", "b", "c"), "seen": ("s1", "s2", "s3"), "unseen": ("s4", "s5", "s6")}
 DEVICES = tuple(device for group in DEVICE_GROUPS.values() for device in group)

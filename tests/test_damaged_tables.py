@@ -31,8 +31,9 @@ from experiments.evaluation.systems import PUBLISHED, read_runs, read_systems
 from experiments.report.summary import summary_grids, summary_of, summary_table
 from experiments.report.tables import metric_rows
 from experiments.runs.lineage import trainings
-from experiments.runs.reader import ancestors, find_record, read_phases, read_run
+from experiments.runs.reader import find_record, read_phases, read_run
 from experiments.runs.record import Run
+from experiments.runs.relatives import ancestors
 from experiments.submission.about import EXAMPLE, About, read_about
 from experiments.submission.builders import features_of, student_of
 from experiments.submission.describe import augmentations, energy_note, external_datasets, network_of

@@ -6,8 +6,11 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from data.scenes import SCENES
 from experiments.evaluation.confidence import Row
 from experiments.report import plots
+from experiments.report.confusions import confusions
+from experiments.report.order import order_of
 from experiments.report.plots import Point
 from experiments.report.render import INK, png, svg
 from students.device.cost import Cost, Part
@@ -25,12 +28,41 @@ def test_bars_and_whiskers_are_the_shares() -> None:
 
 
 def test_a_cell_is_as_dark_as_its_share_of_the_row() -> None:
-    """Oracle: 3 of 4 and 1 of 4 by hand; a class without clips is empty, and no division by zero."""
-    (axis,) = plots.confusions([[3, 1], [0, 0]], ["bus", "tram"]).axes
+    """Oracle: 3 of 4 and 1 of 4 by hand, in the cells, under the pointer and as the recall; a class without clips is
+    empty and has none, and no division by zero."""
+    (axis,) = confusions([[3, 1], [0, 0]], ["bus", "tram"]).axes
     alphas = [square.get_alpha() for square in axis.patches]
     assert alphas[0] == pytest.approx(3 * alphas[1])
     assert alphas[2:] == [0, 0]
-    assert [word.get_text() for word in axis.texts] == ["3", "1"]
+    assert [word.get_text() for word in axis.texts] == ["3", "1", "75 %", "-", "recall"]
+    drawn = svg(confusions([[3, 1], [0, 0]], ["bus", "tram"]), "x")
+    tips = re.findall("<title>(.*?)</title>", drawn)
+    assert tips == ["bus, answered bus: 3 of 4 (75.0 %)", "bus, answered tram: 1 of 4 (25.0 %)"]
+
+
+def test_scenes_that_are_alike_stand_side_by_side() -> None:
+    """Oracle: the three groups of DCASE 2020 Task 1, subtask B, by hand; of other classes the two that are taken for
+    each other are neighbours; without counts their own order."""
+    figure = confusions(np.eye(10, dtype=int).tolist(), SCENES)
+    words = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert words[:3] == ["airport", "metro station", "shopping mall"]
+    assert sorted(words[3:7]) == ["park", "public square", "street pedestrian", "street traffic"]
+    assert words[7:] == ["bus", "metro", "tram"]
+    counts = [[5, 0, 4, 0], [0, 9, 0, 0], [4, 0, 5, 0], [0, 1, 0, 8]]
+    order = order_of(["cat", "rain", "dog", "siren"], counts)
+    assert abs(order.index(0) - order.index(2)) == 1
+    assert sorted(order) == [0, 1, 2, 3]
+    assert order_of(["cat", "rain", "dog"]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 7])
+def test_epochs_are_whole_numbers(epochs: int) -> None:
+    """Oracle: the ticks of both axes; without validation accuracies there is no axis for them."""
+    rows = [{"epoch": e + 1, "loss": 1.0, "validation/accuracy": 0.5} for e in range(epochs)]
+    axes = plots.curves({"run": rows}).axes
+    assert all(float(tick).is_integer() for axis in axes for tick in axis.get_xticks())
+    assert len(axes) == 2
+    assert len(plots.curves({"run": [{"epoch": 1, "loss": 1.0}]}).axes) == 1
 
 
 def test_layers_have_their_bytes_and_their_work() -> None:
@@ -104,7 +136,7 @@ def test_a_curve_goes_through_its_points_and_has_a_ring_at_the_threshold() -> No
 
 def test_names_in_a_plot_are_shown_as_escapes(recwarn: pytest.WarningsRecorder) -> None:
     """Oracle: Python's escapes, by hand; matplotlib warns of characters that no font has."""
-    drawn = svg(plots.confusions([[1, 0], [0, 1]], ["a\x1b[2J", "b\u202e"]), "x")
+    drawn = svg(confusions([[1, 0], [0, 1]], ["a\x1b[2J", "b\u202e"]), "x")
     assert drawn.replace("\n", "").isprintable()
     assert r"a\x1b[2J" in drawn
     assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]

@@ -19,7 +19,8 @@ from experiments.evaluation.evaluate import evaluate_and_save
 from experiments.report.comparison import comparison_of, labels_of
 from experiments.report.numbers import percent
 from experiments.report.sections import section_of, write_report
-from experiments.runs.reader import ancestors, read_run
+from experiments.runs.reader import read_run
+from experiments.runs.relatives import ancestors
 from students.quantize.answer import ONE
 
 PHONE = {"width": 360, "height": 740}
@@ -124,11 +125,11 @@ def test_what_a_page_says_is_what_is_in_the_scores(finished: Path, miniature: Cl
     assert f"right on {100 * scores['test/accuracy']:.1f} % (95 %: {low:.1f} to {high:.1f})" in text
     assert f"Of the {len(miniature.indices('test'))} test clips" in text
     for figure in ("accuracy/device/s6", "accuracy/scene/metro_station", "accuracy/group/unseen"):
-        assert f"<td>{100 * scores[f'test/{figure}']:.1f} %</td>" in text
+        assert f'<td class="number">{100 * scores[f"test/{figure}"]:.1f} %</td>' in text
     threshold = [scores[f"confidence/{name}"] for name in ("coverage", "threshold", "accuracy")]
     cells = [f"{100 * threshold[0]:.1f} %", f"threshold {threshold[1]:.3f}", f"{100 * threshold[2]:.1f} %"]
     first, *rest = cells
-    row = "".join([f'<th scope="row">{first}</th>', *(f"<td>{cell}</td>" for cell in rest)])
+    row = "".join([f'<th scope="row">{first}</th>', *(f'<td class="number">{cell}</td>' for cell in rest)])
     assert row in "".join(line.strip() for line in text.split("\n"))
     assert "calibrated (fitted to 1,080 validation clips)" in text
     assert '<b>4,129,932</b><span class="ok">of 30,000,000, ok' in text
@@ -183,6 +184,30 @@ def test_a_browser_shows_it_at_a_phones_width(finished: Path, browser, scheme: s
     page.close()
 
 
+def test_all_words_can_be_read_at_a_desk_and_a_click_makes_a_plot_larger(finished: Path, browser) -> None:
+    """Oracle: Chromium at 1280 pixels: no text of the page or of a plot below 12; a plot that was clicked is as wide as
+    all of them together, and smaller again after the next click; what lies under the pointer has its words."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(page_of(finished).as_uri())
+    sizes = page.evaluate(
+        """() => [...document.querySelectorAll('body *')].filter(e => [...e.childNodes].some(
+            c => c.nodeType == 3 && c.textContent.trim()) && !['title', 'STYLE'].includes(e.tagName)).map(e => {
+            const svg = e.closest('svg');
+            return parseFloat(getComputedStyle(e).fontSize) * (svg ? svg.getScreenCTM().a : 1) })"""
+    )
+    assert len(sizes) > 100
+    assert min(sizes) >= 12
+    plot = page.locator("figure", has=page.locator("h3", has_text="Reliability"))
+    before = plot.bounding_box()["width"]
+    plot.locator("svg").click()
+    larger = plot.bounding_box()["width"]
+    assert larger > 2 * before
+    plot.locator("svg").click()
+    assert plot.bounding_box()["width"] == before
+    assert "answered" in page.locator("figure svg title").first.text_content()
+    page.close()
+
+
 def contrast(first: str, second: str) -> float:
     """Of two colours "rgb(r, g, b)", by WCAG 2.1."""
 
@@ -212,9 +237,11 @@ def test_runs_are_shown_side_by_side(tmp_path: Path, miniature: ClipSet, browser
     page.goto((tmp_path / "runs/report/both/report.html").as_uri())
     assert page.locator("h1").all_inner_texts() == ["Comparison", "quantize seed_0", "quantize seed_1"]
     tables = page.locator("section").first.locator("table")
-    assert page.locator(page.locator("p.links a").nth(1).get_attribute("href")).locator("h1").inner_text() == (
-        "quantize seed_1"
-    )
+    second = page.locator("details", has=page.locator("#run-2"))
+    assert second.locator("h1").inner_text() == "quantize seed_1"
+    assert not page.locator("#run-2").is_visible()
+    page.locator("p.links a").nth(1).click()
+    assert page.locator("#run-2").is_visible()
     scores = [json.loads((tmp_path / f"runs/quantize/seed_{seed}/score.json").read_text()) for seed in (0, 1)]
     row = tables.nth(0).locator("tr").nth(1).inner_text().split("\t")
     assert row == ["accuracy (macro)", *(f"{100 * s['test/accuracy']:.1f} %" for s in scores)]

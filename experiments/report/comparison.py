@@ -11,10 +11,11 @@ from pathlib import Path
 from experiments.evaluation.systems import PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.confidence import coverage_plots
+from experiments.report.head import COSTS
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section
 from experiments.report.ranking import trade_off_of
-from experiments.report.sections import COSTS, accuracy_plots, fitting, is_rankable, section_of
+from experiments.report.sections import accuracy_plots, fitting, is_rankable, section_of
 from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
 

@@ -3,6 +3,7 @@
 Conventions: a page needs no network: styles and plots are inside.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data.names import escaped
-from experiments.report.render import svg
+from experiments.report.render import WIDTH, svg
 from experiments.runs.layout import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LONGEST_NUMBER = 32  # characters, with its interval
+MOST_ROWS = 12  # of a table that is open at first
+_NUMBER = re.compile(r"[-+]?\d|-$")
 PAGES = Path(__file__).parent.parent / "pages"
 
 
@@ -41,6 +45,11 @@ class Plot(NamedTuple):
         """The plot as SVG for the page."""
         return svg(self.figure, f"{self.of}: {self.title}")
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether it takes the place of two."""
+        return self.figure.get_figwidth() > WIDTH
+
 
 class Grid(NamedTuple):
     """A table of texts; the first column names the row."""
@@ -48,6 +57,17 @@ class Grid(NamedTuple):
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of each column: "text", which begins at the left, or "number", which ends at the right."""
+        columns = [[row[number] for row in self.rows if row[number]] for number in range(1, len(self.columns))]
+        return ["text", *("number" if sum(map(_is_number, cells)) * 2 > len(cells) else "text" for cells in columns)]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a page shows it closed at first."""
+        return len(self.rows) > MOST_ROWS
 
     def markdown(self, names: int = 1) -> str:
         """The table alone; its first columns, so many, are names, the others numbers."""
@@ -76,6 +96,9 @@ class Section(NamedTuple):
     links: Sequence[Link] = ()
     links_are: str = "Made from"
     anchor: str = ""
+    facts: Sequence[tuple[str, str]] = ()  # what it is of: name and value
+    warning: str = ""  # what a reader must know before all numbers
+    files: Sequence[Link] = ()
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
@@ -86,6 +109,10 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:
     environment.trim_blocks = environment.lstrip_blocks = True
     write_text(path, environment.get_template("report.html").render(title=title, sections=sections))
     return path
+
+
+def _is_number(cell: str) -> bool:
+    return bool(_NUMBER.match(cell)) and len(cell) <= LONGEST_NUMBER
 
 
 def _escaped(value: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Plots of results: training curves, confusion matrices, accuracies, calibration, layers, costs.
+"""Plots of results: training curves, accuracies, calibration, layers, costs.
 
-Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH inches wide, so that its
-text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas. Style:
-see render.py. matplotlib, which takes a while to import, is imported when something is drawn.
+Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH or WIDE inches wide, so
+that its text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas.
+Style: see render.py. matplotlib, which takes a while to import, is imported when something is drawn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ import numpy as np
 
 from experiments.evaluation.confidence import Row
 from experiments.evaluation.metrics import metrics_under
-from experiments.report.render import COLOURS, FONT, HEIGHT, INK, WIDTH, colour_of, make_axes, put_legend, styled
+from experiments.report.numbers import word
+from experiments.report.order import order_of
+from experiments.report.render import FONT, HEIGHT, INK, WIDE, WIDTH, colour_of, make_axes, put_legend, put_tip, styled
 from students.device.cost import Cost
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MANY = 20  # classes: with more, their names are smaller, and counts are not written
 
 
 class Point(NamedTuple):
@@ -34,47 +34,35 @@ class Point(NamedTuple):
 
 @styled
 def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
-    """Losses (above) and validation accuracy (below) over epochs; runs by name, each a sequence of rows, maybe none."""
-    figure, (above, below) = make_axes(2, height=1.6 * HEIGHT)
+    """Losses (above) and validation accuracy (below, if there is any) over epochs; runs by name, each a sequence of
+    rows, maybe none."""
+    from matplotlib.ticker import MaxNLocator
+
+    has_accuracy = any("validation/accuracy" in row for rows in histories.values() for row in rows)
+    figure, axes = make_axes(1 + has_accuracy, height=(1.6 if has_accuracy else 1) * HEIGHT)
+    above, *below = np.atleast_1d(axes)
     alone = len(histories) == 1
+    lines = [("loss", ":", above), *((f"validation/{name}", "-", above) for name in ("log_loss", "divergence"))]
+    lines += [("validation/accuracy", "-", axis) for axis in below]
     for number, (name, rows) in enumerate(histories.items()):
-        if not rows:
-            continue
-        colour, epochs = colour_of(number), [row["epoch"] for row in rows]
-        lines = [("loss", ":", "training" if alone else None), ("validation/log_loss", "-", "validation log loss")]
-        lines += [("validation/divergence", "-", "validation divergence")] if "validation/divergence" in rows[0] else []
-        for key, style, word in lines:
-            values = [row.get(key, np.nan) for row in rows]
-            above.plot(epochs, values, style, color=colour, label=word if alone or word is None else name)
-        below.plot(epochs, [100 * row.get("validation/accuracy", np.nan) for row in rows], color=colour)
+        for key, style, axis in lines:
+            if not any(key in row for row in rows):
+                continue
+            title = "training" if key == "loss" else key.replace("/", " ").replace("_", " ")
+            values = [(100 if axis is not above else 1) * row.get(key, np.nan) for row in rows]
+            label = title if alone else name if key == "loss" else None
+            epochs = [row["epoch"] for row in rows]
+            dot = "o" if len(rows) == 1 else None
+            (line,) = axis.plot(epochs, values, style, color=colour_of(number), label=label, marker=dot)
+            put_tip(line, f"{name}, {title}: {word(values[-1], 3)} after epoch {epochs[-1]:g}")
     above.set(ylabel="loss")
-    below.set(xlabel="epoch", ylabel="validation accuracy, %")
+    for axis in below:
+        axis.set(ylabel="accuracy, %")
+    for axis in (above, *below):
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    (*_, last) = (above, *below)
+    last.set(xlabel="epoch")
     put_legend(figure, above)
-    return figure
-
-
-@styled
-def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figure":
-    """The confusion matrix: a row for each true class, a column for each predicted one; a cell is as dark as its share
-    of the row, and has its count in it."""
-    from matplotlib.patches import Rectangle
-
-    table, n = np.asarray(counts, dtype=float), len(scenes)
-    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
-    figure, axis = make_axes(height=0.9 * WIDTH)
-    axis.grid(visible=False)
-    for row in range(n):
-        for column in range(n):
-            square = Rectangle((column - 0.5, row - 0.5), 1, 1)
-            square.set(facecolor=COLOURS[0], alpha=0.85 * shares[row, column], linewidth=0)
-            axis.add_patch(square)
-            if table[row, column] and n <= MANY:
-                axis.text(column, row, f"{int(table[row, column])}", ha="center", va="center", fontsize=6.5)
-    words, size = [scene.replace("_", " ") for scene in scenes], min(FONT, FONT * MANY / max(n, 1))
-    axis.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), xlabel="predicted")
-    axis.set_xticks(range(n), words, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
-    axis.set_yticks(range(n), words, fontsize=size)
-    axis.tick_params(length=0)
     return figure
 
 
@@ -82,15 +70,20 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figur
 def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> "Figure":
     """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
     prefix = f"test/accuracy/{kind}/"
-    found = dict.fromkeys(key for run in scores.values() for key in metrics_under(prefix, run))
+    found = [*dict.fromkeys(key for run in scores.values() for key in metrics_under(prefix, run))]
+    if kind == "scene":
+        found = [found[place] for place in order_of([key.removeprefix(prefix) for key in found])]
     shown = [(number, *pair) for number, pair in enumerate(scores.items()) if metrics_under(prefix, pair[1])]
-    figure, axis = make_axes(height=0.6 + len(found) * (0.14 + 0.07 * len(shown)))
+    figure, axis = make_axes(height=0.7 + len(found) * (0.14 + 0.07 * len(shown)))
     step = 0.8 / max(len(shown), 1)
     for place, (number, name, run) in enumerate(shown):
         places = np.arange(len(found)) + (place - (len(shown) - 1) / 2) * step
         values = 100 * np.array([run.get(key, np.nan) for key in found])
         edges = 100 * np.array([[run.get(f"{key}/{edge}", np.nan) for key in found] for edge in ("low", "high")])
-        axis.barh(places, values, height=0.9 * step, color=colour_of(number), alpha=0.75, label=name)
+        bars = axis.barh(places, values, height=0.9 * step, color=colour_of(number), alpha=0.75, label=name)
+        for bar, key, value, (low, high) in zip(bars, found, values, edges.T, strict=True):
+            within = "" if np.isnan(low) else f" (95 %: {low:.1f} to {high:.1f})"
+            put_tip(bar, f"{name}, {key.removeprefix(prefix).replace('_', ' ')}: {value:.1f} %{within}")
         axis.errorbar(values, places, xerr=np.abs(edges - values), fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
     axis.set_yticks(range(len(found)), [key.removeprefix(prefix).replace("_", " ") for key in found])
     axis.set(xlim=(0, 100), ylim=(len(found) - 0.5, -0.5), xlabel="accuracy, %")
@@ -151,22 +144,26 @@ def layers(rows: Sequence[Mapping[str, float | str]], macs: Mapping[str, int]) -
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    figure, (left, right) = make_axes(1, 2, height=0.6 + 0.15 * max(len(rows), 10))
+    figure, (left, right) = make_axes(1, 2, height=0.7 + 0.18 * max(len(rows), 10), width=WIDE)
     right.sharey(left)
     places = np.arange(len(rows))
     bits = sorted({int(row["bits"]) for row in rows})
     for axis, title, values in (
         (left, "bytes", [row["bytes"] for row in rows]),
-        (right, "multiply-acc.", [macs.get(str(row["layer"]), 0) for row in rows]),
+        (right, "multiply-accumulates", [macs.get(str(row["layer"]), 0) for row in rows]),
     ):
         for number, width in enumerate(bits):
             mine = [i for i, row in enumerate(rows) if row["bits"] == width]
-            axis.barh(mine, [values[i] for i in mine], color=colour_of(number), alpha=0.75, label=f"{width} bits")
+            bars = axis.barh(
+                mine, [values[i] for i in mine], color=colour_of(number), alpha=0.75, label=f"{width} bits"
+            )
+            for bar, i in zip(bars, mine, strict=True):
+                put_tip(bar, f"{rows[i]['layer']}: {values[i]:,} {title}, {width} bits")
         axis.set(title=title)
         axis.grid(visible=False, axis="y")
         axis.xaxis.set_major_locator(MaxNLocator(2))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    left.set_yticks(places, [str(row["layer"]) for row in rows], fontsize=FONT - 1)
+    left.set_yticks(places, [str(row["layer"]) for row in rows], fontsize=FONT)
     left.set_ylim(len(rows) - 0.4, -0.6)
     right.tick_params(labelleft=False)
     put_legend(figure, left)
@@ -179,19 +176,21 @@ def cycles(cost: Cost) -> "Figure":
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     parts = [*([cost.front_end] if cost.front_end else []), *cost.layers]
-    figure, (left, right) = make_axes(1, 2, height=0.6 + 0.15 * max(len(parts), 10))
+    figure, (left, right) = make_axes(1, 2, height=0.6 + 0.18 * max(len(parts), 10), width=WIDE)
     right.sharey(left)
     colours = [colour_of(1 if part is cost.front_end else 0) for part in parts]
     for axis, title, values in (
         (left, "cycles", [part.cycles for part in parts]),
         (right, "cycles a MAC", [part.cycles_per_mac or 0 for part in parts]),
     ):
-        axis.barh(range(len(parts)), values, color=colours, alpha=0.75)
+        bars = axis.barh(range(len(parts)), values, color=colours, alpha=0.75)
+        for bar, part, value in zip(bars, parts, values, strict=True):
+            put_tip(bar, f"{part.name}: {word(value, 2)} {title}")
         axis.set(title=title)
         axis.grid(visible=False, axis="y")
         axis.xaxis.set_major_locator(MaxNLocator(3))
     left.xaxis.set_major_formatter(EngFormatter(sep=""))
-    left.set_yticks(range(len(parts)), [part.name for part in parts], fontsize=FONT - 1)
+    left.set_yticks(range(len(parts)), [part.name for part in parts], fontsize=FONT)
     left.set_ylim(len(parts) - 0.4, -0.6)
     right.tick_params(labelleft=False)
     return figure
@@ -212,7 +211,7 @@ def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
             rings = [1.4 if point.on_front else 0 for point in some]
             axis.scatter(x, y, color=colour_of(number), s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
             for point, along, up in zip(some, x, y, strict=True):
-                axis.annotate(point.name, (along, up), xytext=(4, 3), textcoords="offset points", fontsize=FONT - 1)
+                axis.annotate(point.name, (along, up), xytext=(4, 3), textcoords="offset points", fontsize=FONT)
         axis.axvline(limits[cost], linestyle="--", color=INK, linewidth=0.8, alpha=0.6)
         axis.set(xscale="log", xlabel=title, ylabel="accuracy, %")
         axis.margins(0.2)

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from data.errors import UserError
 from experiments.distributed.processes import is_first
 from experiments.report import dashboard, sections
 from experiments.runs.layout import REPORT, SCORES
 from experiments.runs.lineage import first_phase_by
-from experiments.runs.reader import read_scores
+from experiments.runs.reader import is_run, read_scores
 from experiments.runs.record import Run
 
 CHOSEN_BY = ("accuracy", "log_loss", "divergence")  # of the clips held out, as far as there are labels
@@ -42,6 +43,13 @@ def only_said(what: str, remedy: str) -> Iterator[None]:
     except Exception as error:
         why = " ".join((str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}").split())
         log.warning("the run is finished, but %s (%s): mend that, %s", what, why, remedy)
+
+
+def refresh(folder: Path) -> None:
+    """Write the page of a finished run anew, for it links to what was made from the run since."""
+    if is_first() and is_run(folder):
+        with only_said(f"{folder / REPORT} is not written anew", "then run stage=report"):
+            sections.write_report(folder)
 
 
 def is_done(run: Run, *files: str) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from data.names import escaped
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -24,7 +25,9 @@ P = ParamSpec("P")
 INK = "#35424f"  # on white paper; in a page it becomes the colour of the words around it
 COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8c6bb1", "#7f8c8d", "#c0392b", "#5d8a2f")
 WIDTH, HEIGHT = 3.6, 2.4  # inches
-FONT = 8.0
+WIDE = 2 * WIDTH  # of a plot that takes the place of two
+FONT = 9.0  # the smallest: 12 pixels on a page that is 1280 wide
+TIP = "tip:"  # begins the ids of what has a text to show under the pointer
 STYLE: dict[Any, Any] = {
     "font.size": FONT,
     "text.parse_math": False,
@@ -37,12 +40,12 @@ STYLE: dict[Any, Any] = {
     "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 9,
+    "axes.titlesize": 10,
     "axes.grid": True,
     "grid.color": INK,
     "grid.alpha": 0.15,
     "legend.frameon": False,
-    "legend.fontsize": 7,
+    "legend.fontsize": FONT,
     "figure.constrained_layout.use": True,
 }
 
@@ -60,11 +63,11 @@ def styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
     return drawn
 
 
-def make_axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT) -> tuple["Figure", Any]:
-    """A figure WIDTH wide, and its axes: one, or an array of several."""
+def make_axes(rows: int = 1, columns: int = 1, *, height: float = HEIGHT, width: float = WIDTH) -> tuple["Figure", Any]:
+    """A figure and its axes: one, or an array of several."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(width, height))
     return figure, figure.subplots(rows, columns)
 
 
@@ -73,10 +76,15 @@ def colour_of(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
+def put_tip(artist: "Artist", text: str) -> None:
+    """A text that a page shows while the pointer is on what is drawn."""
+    artist.set_gid(TIP + escaped(text))
+
+
 def put_legend(figure: "Figure", axis: "Axes") -> None:
     """Above all axes, where it hides nothing, in as many columns as there is room for."""
     handles, labels = axis.get_legend_handles_labels()
-    columns = max(1, min(len(labels), int(44 / (max(map(len, labels), default=1) + 6))))
+    columns = max(1, min(len(labels), int(36 / (max(map(len, labels), default=1) + 6))))
     figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
@@ -101,6 +109,7 @@ def svg(figure: "Figure", name: str) -> str:
     text = re.sub(r"<svg .*?>", lambda _: head, text, count=1, flags=re.S)
     # Both would be of the whole page: a style for every element, and names that other plots have too.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>| font-family: [^;]*;", "", text, flags=re.S)
+    text = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", text)
     text = re.sub(r'\bid="', f'id="{salt}-', text)
     return re.sub(r'(?:xlink:)?(href="#|url\(#)', rf"\g<1>{salt}-", text)
 

@@ -12,24 +12,24 @@ from types import MappingProxyType
 from typing import Any
 
 from data.errors import UserError
-from experiments.evaluation.forms import FLOAT, STORED, agreement_name
 from experiments.evaluation.metrics import metrics_under
 from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.confidence import confidence_grids, coverage_plots
+from experiments.report.confusions import confusions
 from experiments.report.device import cost_grids, cost_plots, cost_sentence, cost_tiles
 from experiments.report.forms import forms_grids
+from experiments.report.head import facts_of, files_of, tiles_of, warning_of
 from experiments.report.numbers import interval, nats, percent, word
-from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
+from experiments.report.page import Grid, Link, Plot, Section, write_page
 from experiments.report.ranking import trade_off_of
 from experiments.report.tables import BY_DEVICE, DEVICE_COLUMNS, WHOLE, device_rows, metric_rows
 from experiments.runs.identity import flat
 from experiments.runs.layout import REPORT
-from experiments.runs.reader import RunFiles, ancestors, read_run
-from students.limits import LIMITS
+from experiments.runs.reader import RunFiles, read_run
+from experiments.runs.relatives import ancestors, made_from, settings_of
 
 JOULES = 3.6e6  # in a kWh
-COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
 
 
 def write_report(folder: str | Path) -> tuple[RunFiles, Section]:
@@ -60,18 +60,23 @@ def section_of(run: RunFiles, here: Path, anchors: Mapping[Path, str] = MappingP
     Raises:
         UserError: the run's files do not fit together.
     """
+    before = ancestors(run.folder)
+    deployed = [run.folder] if run.stage == "deploy" else made_from(run.folder, "deploy")
     with fitting(run.folder):
         return Section(
             label_of(run),
             summary_of(run),
-            tiles=tiles_of(run),
+            facts=facts_of(run, [*map(settings_of, reversed(before))]),
+            warning=warning_of(run),
+            files=files_of(run, here, deployed),
+            tiles=[*tiles_of(run), *(cost_tiles(run.cost) if run.cost else [])],
             plots=plots_of(run),
             grids=grids_of(run),
             details=[
                 ("config.yaml: what was asked", run.config),
                 ("what the result depends on", _words({**run.settings, **run.inputs})),
             ],
-            links=[_link(folder, here, anchors) for folder in ancestors(run.folder)],
+            links=[_link(folder, here, anchors) for folder in before],
             anchor=anchors.get(run.folder.resolve(), ""),
         )
 
@@ -108,44 +113,12 @@ def summary_of(run: RunFiles) -> str:
     )
 
 
-def tiles_of(run: RunFiles) -> list[Tile]:
-    """The numbers that stand at the top."""
-    scores, found = run.scores, []
-    if whole := metric_rows(scores).get(WHOLE):
-        accuracy, loss = interval(whole.interval), interval(whole.loss_interval, 1, 3)
-        found.append(Tile("macro accuracy", percent(whole.accuracy), f"95 %: {accuracy}" if accuracy else ""))
-        found.append(Tile("log loss", nats(whole.log_loss), f"95 %: {loss}" if loss else ""))
-        found.append(Tile("calibration error", nats(whole.calibration_error)))
-    if (agreement := scores.get(agreement_name(STORED, FLOAT))) is not None:
-        found.append(Tile("same class as float", percent(agreement)))
-    for cost, words in COSTS.items():
-        if cost in scores:
-            note = f"of {LIMITS[cost]:,}" if cost in LIMITS else ""
-            holds = scores.get(f"within_limit/{cost}")
-            verdict = "" if holds is None else "ok" if holds else "over"
-            found.append(Tile(words, f"{scores[cost]:,.0f}", note, verdict))
-    if "energy/normalised" in scores:
-        found.append(Tile("the baseline's energy over the model's", f"{scores['energy/normalised']:.2f}"))
-    found += cost_tiles(run.cost) if run.cost else []
-    for phase, used in run.energy.items():
-        known = used["kWh"] is not None
-        note = "an estimate from the processor's model" if used.get("estimated") else str(used.get("cpu", ""))
-        found.append(
-            Tile(
-                f"energy, {phase.replace('/', ' ')}",
-                f"{1000 * used['kWh']:.3g} Wh" if known else "not known",
-                note if known else "; ".join(used.get("missing", [])),
-            )
-        )
-    return found
-
-
 def plots_of(run: RunFiles) -> list[Plot]:
     """The plots that the run's files allow."""
     name, found = label_of(run), []
     if run.counts:
-        figure = plots.confusions(run.counts, run.scenes)
-        found.append(Plot("Confusions", "Rows: true scenes; columns: predicted scenes.", figure, name))
+        caption = "Clips of each true scene (rows) by the answer (columns), and the share of right answers."
+        found.append(Plot("Confusions", caption, confusions(run.counts, run.scenes), name))
     found += accuracy_plots({run.name: run.scores}, name)
     if run.reliability:
         caption = "On the dashed line, confidence and accuracy are equal; larger points are more clips."

@@ -109,6 +109,11 @@ class RunFiles:
         return found if isinstance(found, Mapping) else {}
 
     @property
+    def is_stored(self) -> bool:
+        """Whether it is of a network as it is handed in, and not of a float network that will be stored smaller."""
+        return bool(self.layers) or any(name.startswith("float/") for name in self.scores)
+
+    @property
     def is_of_challenge(self) -> bool:
         """Whether the metrics are of the challenge's data, which published ones are of."""
         return is_of_challenge(str(self.data.get("kind")))
@@ -221,22 +226,6 @@ def read_energy(folder: Path) -> dict[str, float]:
         for key in ("kWh", "seconds")
         if found[key] is not None
     }
-
-
-def ancestors(folder: Path) -> list[Path]:
-    """The folders of the finished runs that a run was made from, the eldest first; a record that cannot be read ends a
-    line."""
-    found: dict[Path, None] = {}
-
-    def climb(here: Path, below: frozenset[Path]) -> None:
-        record = find_record(here)
-        for parent in dict.fromkeys(source.parent for source in (record.sources if record else [])):
-            if is_run(parent) and parent.resolve() not in below:
-                climb(parent, below | {parent.resolve()})
-                found.setdefault(parent)
-
-    climb(folder, frozenset({folder.resolve()}))
-    return list(found)
 
 
 def _checked(path: Path, parse: Callable[[Path], Kind]) -> Kind:

@@ -8,6 +8,8 @@ scores are JSON. Of several processes only the first writes; the others' calls d
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +158,9 @@ class Run:
                 (self.folder / name).unlink(missing_ok=True)
         by = commit()
         text = yaml.safe_dump(self._config, sort_keys=False, allow_unicode=True)
-        write_text(self.folder / CONFIG, f"# by scenelet's commit {by or 'unknown'}\n{text}")
+        date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        made = f"# by scenelet {version('scenelet')}, commit {by or 'unknown'}, {date}\n"
+        write_text(self.folder / CONFIG, made + text)
         self._write_history()
         self._tracker = Tracker(
             self._tracking.kind,

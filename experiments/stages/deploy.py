@@ -17,7 +17,7 @@ from experiments.device.measure import check_on_host, has_tools, measured
 from experiments.device.toolchain import NoDeviceError
 from experiments.inference.classifier import load_classifier
 from experiments.report.device import cost_grids, cost_table
-from experiments.report.publish import finish, is_done
+from experiments.report.publish import finish, is_done, refresh
 from experiments.runs.layout import COST, write_text
 from experiments.runs.reader import read_run
 from experiments.settings.models import Deploy
@@ -59,6 +59,7 @@ def run(settings: Settings) -> None:
             write_text(this.folder / COST, json.dumps(cost.described(), indent=1))
             scores |= cost.metrics()
         finish(this, scores)
+        refresh(path.parent)
     if (known := read_run(this.folder).cost) is not None:
         for grid in cost_grids(known):
             Console().print(cost_table(grid))

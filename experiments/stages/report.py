@@ -18,7 +18,7 @@ from experiments.settings.stages import Report
 from experiments.stages.context import layout_of
 
 # The stages whose runs may share a name.
-CHAIN = ("teacher", "ensemble", "student", "specialize", "quantize", "score", "energy")
+CHAIN = ("teacher", "ensemble", "student", "specialize", "quantize", "deploy", "score", "energy")
 
 log = logging.getLogger(__name__)
 

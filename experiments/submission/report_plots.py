@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.report import plots
+from experiments.report.confusions import confusions
 from experiments.report.render import png
 from experiments.submission.describe import System
 
@@ -19,5 +20,5 @@ def plots_of(systems: Sequence[System]) -> list[tuple[str, bytes]]:
     for label, run in runs.items():
         if run.counts:
             caption = f"{label}: true scenes (rows) and predicted scenes (columns)."
-            found.append((caption, plots.confusions(run.counts, run.scenes)))
+            found.append((caption, confusions(run.counts, run.scenes)))
     return [(caption, png(figure)) for caption, figure in found]
