@@ -9,6 +9,7 @@ workshop, section 4. BatchNorm and initial weights are PyTorch's, not Keras', as
 import torch
 from torch import nn
 
+from data import bibliography
 from data.errors import UserError
 from data.ranges import Classes, Dropout
 from students.entry import Student
@@ -52,8 +53,7 @@ def baseline(*, classes: Classes = 10, dropout: Dropout = 0.3) -> nn.Module:
 STUDENT = Student(
     build=baseline,
     family="CNN",
-    citation="I. Martín-Morató et al., Low-complexity acoustic scene classification in DCASE 2022 challenge, "
-    "DCASE 2022.",
+    citation=bibliography.CHALLENGE,
     has_integer_form=True,
 )
 

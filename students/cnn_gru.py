@@ -11,6 +11,7 @@ of its own.
 import torch
 from torch import nn
 
+from data import bibliography
 from data.errors import UserError
 from data.ranges import Channels, Classes
 from students.entry import Student
@@ -50,8 +51,7 @@ def cnn_gru(*, classes: Classes = 10, base_channels: Channels = 16, units: Chann
 STUDENT = Student(
     build=cnn_gru,
     family="CRNN",
-    citation="E. Cakir et al., Convolutional recurrent neural networks for polyphonic sound event detection, IEEE/ACM "
-    "TASLP 2017.",
+    citation=bibliography.CNN_GRU,
     has_integer_form=False,
 )
 

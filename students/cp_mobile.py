@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Depth, Factor, Stride
 from students.entry import Student, Width
@@ -94,7 +95,7 @@ def cp_mobile(
 STUDENT = Student(
     build=cp_mobile,
     family="CNN",
-    citation="F. Schmid et al., Distilling the knowledge of transformers and CNNs with CP-Mobile, DCASE 2023.",
+    citation=bibliography.CP_MOBILE,
     has_integer_form=True,
     sizes=tuple(SIZES),
     width=Width("base_channels", step=8),

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from data import bibliography
 from data.errors import UserError, in_short, require, unknown
 from data.front_ends.kaldi_fbank import normalised
 from data.ranges import Bands, Classes, Depth, Frames, Heads, Stride, Width
@@ -103,7 +104,7 @@ def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
 TEACHER = Teacher(
     build=ast,
     family="transformer",
-    citation="Y. Gong, Y.-A. Chung, J. Glass, AST: audio spectrogram transformer, Interspeech 2021.",
+    citation=bibliography.AST,
     published=_declare_pretraining,
     published_classes=AUDIOSET_CLASSES,
     weights_in_folder=True,

@@ -18,6 +18,7 @@ from typing import Annotated
 import torch
 from torch import nn
 
+from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Depth, Range
 from teachers.entry import Teacher
@@ -118,8 +119,7 @@ def cp_resnet(
 TEACHER = Teacher(
     build=cp_resnet,
     family="CNN",
-    citation="K. Koutini et al., Receptive field regularization techniques for audio classification and tagging with "
-    "deep convolutional neural networks, IEEE/ACM TASLP 2021.",
+    citation=bibliography.CP_RESNET,
     head_is_new=False,
 )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from data import bibliography
 from data.errors import UserError, require, unknown
 from data.ranges import Classes, Dropout
 from data.tensors import Tensors, differences
@@ -104,8 +105,7 @@ def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
 TEACHER = Teacher(
     build=efficientat,
     family="CNN",
-    citation="F. Schmid et al., Efficient large-scale audio tagging via transformer-to-CNN knowledge distillation, "
-    "ICASSP 2023.",
+    citation=bibliography.EFFICIENTAT,
     published=_declare_pretraining,
     published_classes=AUDIOSET_CLASSES,
 )

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from data import bibliography
 from data.errors import UserError, require, unknown
 from data.ranges import Bands, Classes, Depth, Frames, Heads, Patches, Width
 from teachers.entry import AUDIOSET, AUDIOSET_CLASSES, IMAGENET, Dataset, Pretraining, Teacher
@@ -155,7 +156,7 @@ def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
 TEACHER = Teacher(
     build=passt,
     family="transformer",
-    citation="K. Koutini et al., Efficient training of audio transformers with patchout, Interspeech 2022.",
+    citation=bibliography.PASST,
     published=_declare_pretraining,
     published_classes=AUDIOSET_CLASSES,
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from data import bibliography
 from data.errors import UserError, in_short, require
 from data.ranges import Classes, Dropout
 from data.tensors import differences, refuse_unfit, unfit
@@ -149,6 +150,6 @@ def datasets_of_tag(tag: str) -> tuple[tuple[Dataset, ...], bool]:
 TEACHER = Teacher(
     build=timm_cnn,
     family="CNN",
-    citation="R. Wightman, PyTorch Image Models, https://github.com/huggingface/pytorch-image-models.",
+    citation=bibliography.TIMM,
     published=_declare_pretraining,
 )

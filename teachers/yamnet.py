@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from data import bibliography
 from data.errors import UserError
 from data.front_ends.yamnet_mel import MELS, OFFSET, PATCH, PATCH_HOP
 from data.ranges import Classes, Dropout
@@ -132,8 +133,7 @@ class _Convolution(nn.Conv2d):
 TEACHER = Teacher(
     build=yamnet,
     family="CNN",
-    citation="M. Plakal, D. Ellis, YAMNet, https://github.com/tensorflow/models/tree/master/research/audioset/yamnet, "
-    "2019.",
+    citation=bibliography.YAMNET,
     published=_declare_pretraining,
     published_classes=CLASSES,
 )

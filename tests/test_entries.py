@@ -191,7 +191,7 @@ def test_every_builder_is_cited() -> None:
         assert entry.citation in found
         assert {teacher.citation for teacher in list_teachers().values()} <= set(found)
         assert len(found) == len(set(found))
-    assert find_student("baseline").citation == references([System(LABEL, lineage("baseline"), {})])[0]
+    assert references([System(LABEL, lineage("baseline"), {})]).count(find_student("baseline").citation) == 1
 
 
 def test_pretraining_follows_the_settings() -> None:

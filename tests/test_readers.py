@@ -145,7 +145,7 @@ def test_only_the_challenge_s_data_are_the_challenge_s() -> None:
     """Oracle: DCASE Task 1, whose authors ask for two citations."""
     assert [kind for kind, reader in readers().items() if reader.is_challenge] == ["tau22"]
     assert "Heittola" in reader_of("tau22").citation
-    assert "Martin-Morato" in reader_of("tau22").citation
+    assert "Martín-Morató" in reader_of("tau22").citation
 
 
 def test_the_synthetic_set_has_responses_of_its_own(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from data import bibliography
 from data.front_ends import DECIBEL, FrontEndEntry
 from data.front_ends.frames_16k import FFT, RATE, WINDOW, Frames16k
 from data.ranges import Bands, Range, Rate
@@ -73,5 +74,5 @@ def normalised(mel: Values, mean: float = MEAN, std: float = STD) -> Values:
 KALDI_FBANK = FrontEndEntry(
     build=KaldiFbank,
     features="log-mel energies",
-    citation="Gong et al., AST: Audio Spectrogram Transformer, Interspeech 2021, section 2.1",
+    citation=bibliography.AST,
 )

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from data import bibliography
 from data.errors import UserError
 from data.front_ends import DECIBEL, FrontEndEntry
 from data.front_ends.band_sums import Bands as BandWeights
@@ -110,5 +111,5 @@ def _bands(mels: int, fft: int, sample_rate: int, low: float, high: float, devic
 LOG_MEL = FrontEndEntry(
     build=LogMel,
     features="log-mel energies",
-    citation="Koutini et al., Efficient Training of Audio Transformers with Patchout, Interspeech 2022, section 4",
+    citation=bibliography.PASST,
 )

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torchaudio.functional import melscale_fbanks
 
+from data import bibliography
 from data.errors import UserError
 from data.front_ends import DECIBEL, FrontEndEntry
 from data.front_ends.band_sums import Bands as BandWeights
@@ -102,6 +103,5 @@ def _bands(mels: int, fft: int, sample_rate: int, low: float, high: float, devic
 TORCHAUDIO_LOG_MEL = FrontEndEntry(
     build=TorchaudioLogMel,
     features="log-mel energies",
-    citation="F. Schmid et al., Data-efficient low-complexity acoustic scene classification in the DCASE 2024 "
-    "challenge, DCASE 2024",
+    citation=bibliography.BASELINE_2024,
 )

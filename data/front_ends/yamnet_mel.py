@@ -14,6 +14,7 @@ tf.signal.linear_to_mel_weight_matrix: triangles on the scale 1127 ln(1 + f / 70
 import torch
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from data import bibliography
 from data.front_ends import DECIBEL, FrontEndEntry
 from data.front_ends.frames_16k import FFT, RATE, WINDOW, Frames16k
 from data.ranges import Rate
@@ -58,5 +59,5 @@ class YamnetMel(Frames16k):
 YAMNET_MEL = FrontEndEntry(
     build=YamnetMel,
     features="log-mel energies",
-    citation="M. Plakal, D. Ellis, YAMNet, TensorFlow models, 2019",
+    citation=bibliography.YAMNET,
 )

@@ -6,6 +6,7 @@ Source: https://github.com/karolpiczak/ESC-50
 
 from pathlib import Path
 
+from data import bibliography
 from data.clip_sets import HeldOut
 from data.columns import Columns
 from data.published_tables import Published
@@ -44,7 +45,7 @@ def read_esc50(
 ESC50 = Reader(
     title="ESC-50: Dataset for Environmental Sound Classification",
     licence="Creative Commons Attribution-NonCommercial 3.0",
-    citation="K. J. Piczak: ESC: Dataset for Environmental Sound Classification, ACM Multimedia 2015",
+    citation=bibliography.ESC50,
     read=read_esc50,
     default_root=lambda cache, settings: LAYOUT.require_root(),
 )

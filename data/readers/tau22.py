@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from data import bibliography
 from data.errors import UserError
 from data.official_layout import (
     EVALUATION,
@@ -88,12 +89,7 @@ def _lists_of(root: Path, cache: Path | None, subset: int) -> Path | None:
 TAU22 = Reader(
     title="TAU Urban Acoustic Scenes 2022 Mobile, development set",
     licence=TERMS,
-    citation=(
-        "T. Heittola, A. Mesaros, T. Virtanen: Acoustic Scene Classification in DCASE 2020 Challenge: Generalization "
-        "across Devices and Low Complexity Solutions, DCASE Workshop 2020; "
-        "I. Martin-Morato et al.: Low-Complexity Acoustic Scene Classification in DCASE 2022 Challenge, DCASE Workshop "
-        "2022"
-    ),
+    citation=" ".join(bibliography.ASKED_FOR),
     read=read_tau22,
     default_root=lambda cache, settings: cache / TOP,
     fetch=fetch_tau22,

@@ -6,6 +6,7 @@ Source: https://urbansounddataset.weebly.com/urbansound8k.html
 
 from pathlib import Path
 
+from data import bibliography
 from data.clip_sets import HeldOut
 from data.columns import Columns
 from data.published_tables import Published
@@ -44,7 +45,7 @@ def read_urbansound8k(
 URBANSOUND8K = Reader(
     title="UrbanSound8K",
     licence="Creative Commons Attribution-NonCommercial 3.0",
-    citation="J. Salamon, C. Jacoby, J. P. Bello: A Dataset and Taxonomy for Urban Sound Research, ACM Multimedia 2014",
+    citation=bibliography.URBANSOUND8K,
     read=read_urbansound8k,
     default_root=lambda cache, settings: LAYOUT.require_root(),
 )

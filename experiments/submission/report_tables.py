@@ -7,6 +7,7 @@ what was not measured, or does not apply, is a dash.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from data import bibliography
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
 from experiments.report.numbers import nats
 from experiments.report.tables import WHOLE, metric_rows
@@ -19,13 +20,7 @@ from students.limits import LIMITS
 Rows = list[list[str]]
 DASH = "-"
 MEL = "student.mel."
-# What the reader of such a report looks for; the authors add theirs.
-TASK = "I. Martín-Morató et al., Low-complexity acoustic scene classification in DCASE 2022 challenge, DCASE 2022."
-DATA = "T. Heittola, A. Mesaros, T. Virtanen, Acoustic scene classification in DCASE 2020 challenge: generalization across devices and low complexity solutions, DCASE 2020."  # noqa: E501
-CODECARBON = "CodeCarbon: estimate and track carbon emissions from machine learning computing, https://codecarbon.io."
-INTEGERS = "B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, CVPR 2018."  # noqa: E501
 METHODS = {"ptq": "after training", "qat": "in training"}
-DISTILLATION = "G. Hinton, O. Vinyals, J. Dean, Distilling the knowledge in a neural network, arXiv:1503.02531, 2015."
 
 
 def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
@@ -202,15 +197,15 @@ def energy(systems: Sequence[System]) -> Rows:
 
 def references(systems: Sequence[System]) -> list[str]:
     """What the systems are made of, each once."""
-    found = [TASK, DATA]
+    found = [*bibliography.ASKED_FOR]
     for s in systems:
         for dataset in map(dataset_of, [s.lineage.data, *(run.data for run in s.lineage.pretrained)]):
-            found += [dataset.citation] if dataset.citation and not dataset.is_challenge else []  # TASK, DATA are its
+            found += [dataset.citation] if dataset.citation and not dataset.is_challenge else []  # its are there
         found.append(features_of(s.lineage.student).citation)
         found.append(student_of(s.lineage.student).citation)
         found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
-        found += [DISTILLATION] if s.lineage.teachers else []
-    return list(dict.fromkeys([*found, INTEGERS, CODECARBON]))
+        found += [bibliography.DISTILLATION] if s.lineage.teachers else []
+    return list(dict.fromkeys([*found, bibliography.INTEGERS, bibliography.CODECARBON]))
 
 
 def _short(s: System) -> str:
