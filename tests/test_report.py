@@ -221,8 +221,8 @@ def contrast(first: str, second: str) -> float:
 
 
 def test_runs_are_shown_side_by_side(tmp_path: Path, miniature: ClipSet, browser) -> None:
-    """Oracle: W&B's own recording has the pictures and the table; both runs' scores in one row; the settings that
-    differ and no other; each run in full below."""
+    """Oracle: W&B's own recording has the pictures and the table; the settings that differ and no other, first of all;
+    both runs' scores in one row; each run in full below, closed until its link is followed."""
     for seed in (0, 1):
         make_run(tmp_path / f"runs/quantize/seed_{seed}", miniature, seed)
     (tmp_path / "runs/quantize/unfinished").mkdir()
@@ -243,22 +243,26 @@ def test_runs_are_shown_side_by_side(tmp_path: Path, miniature: ClipSet, browser
     page.locator("p.links a").nth(1).click()
     assert page.locator("#run-2").is_visible()
     scores = [json.loads((tmp_path / f"runs/quantize/seed_{seed}/score.json").read_text()) for seed in (0, 1)]
-    row = tables.nth(0).locator("tr").nth(1).inner_text().split("\t")
+    row = tables.nth(1).locator("tr").nth(1).inner_text().split("\t")
     assert row == ["accuracy (macro)", *(f"{100 * s['test/accuracy']:.1f} %" for s in scores)]
-    assert [r.split("\t") for r in tables.nth(1).locator("tbody tr").all_inner_texts()] == [["seed", "0", "1"]]
+    assert [r.split("\t") for r in tables.nth(0).locator("tbody tr").all_inner_texts()] == [["seed", "0", "1"]]
     page.close()
 
 
-def test_long_names_are_letters_and_the_page_says_which(tmp_path: Path, miniature: ClipSet) -> None:
-    """Oracle: names by hand: short and different ones as they are, with their stage where stages differ; else letters
-    with a table; a run of another version lacks figures, and leaves them out."""
+def test_names_are_short_and_the_page_says_which_run_is_meant(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: names by hand: short and different ones as they are, with their stage where stages differ; of long ones
+    what the others do not have; else numbers with a table; a run of another version lacks figures, and leaves them
+    out."""
     short = [read_run(make_run(tmp_path / f"runs/quantize/{name}", miniature)) for name in "ab"]
     assert labels_of(short) == ["a", "b"]
     student = read_run(make_run(tmp_path / "runs/student/a", miniature))
     assert labels_of([short[0], student]) == ["quantize a", "student a"]
     elsewhere = read_run(make_run(tmp_path / "other/quantize/a", miniature))
-    assert labels_of([short[0], elsewhere]) == ["A", "B"]
-    old = make_run(tmp_path / "runs/quantize/from_another_version", miniature)
+    assert labels_of([short[0], elsewhere]) == ["1", "2"]
+    swept = [tmp_path / f"runs/quantize/study-hard_weight_{w}-mixstyle_p_0.4-seed_0" for w in (0.2, 1.0)]
+    runs = [dataclasses.replace(short[0], folder=folder) for folder in swept]
+    assert labels_of(runs) == ["hard_weight_0.2", "hard_weight_1.0"]
+    old = make_run(tmp_path / f"runs/quantize/{'from_another_version' * 3}", miniature)
     (old / "score.json").write_text(json.dumps({"integer/accuracy": 0.5, "loss": 1.0}))
     runs = [short[0], read_run(old)]
     section = comparison_of(runs, {run.folder.resolve(): "x" for run in runs})
@@ -266,7 +270,9 @@ def test_long_names_are_letters_and_the_page_says_which(tmp_path: Path, miniatur
         *("Confusions", "Reliability", "Training", "Layers", "Cycles by layer")
     ]
     key, side_by_side = section.lead
-    assert [row[0] for row in key.rows] == ["A", "B"]
+    assert [row[0] for row in key.rows] == ["1", "2"]
+    assert section.plots[0].title == "Accuracy"
+    assert side_by_side.title == "Side by side"
     assert side_by_side.rows[0] == ["accuracy (macro)", percent(short[0].scores["test/accuracy"]), ""]
 
 

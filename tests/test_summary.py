@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.evaluation.seeds import Result, Setting
+from experiments.report.summary import summary_grids, summary_markdown, summary_of, summary_plots
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -66,7 +69,7 @@ def test_the_stage_prints_and_writes_what_the_runs_say(sweep: Path) -> None:
     assert f"| test log loss | distill.hard_weight=0.2 | 3 | -0.1833 | 0.0764 | {low:+.4f} to {high:+.4f} |" in text
     assert "| test accuracy, unseen devices (%) | distill.hard_weight=1.0 | 3 | 25.00 | 0.00 | 25.00 to 25.00 |" in text
     page = (sweep / "runs/summary/both/report.html").read_text()
-    assert f"<td>{low:+.4f} to {high:+.4f}</td>" in page
+    assert f'<td class="number">{low:+.4f} to {high:+.4f}</td>' in page
     assert "seed_3 is unfinished and left out" in text
     assert "seed_3 is unfinished and left out" in found.stdout
     assert f"{low:+.4f} to {high:+.4f}" in found.stdout
@@ -79,8 +82,25 @@ def test_one_seed_has_a_mean_and_no_interval(sweep: Path) -> None:
     found = run(sweep, f"summary.runs=[{name},{sweep / name}]")
     assert found.returncode == 0, found.stderr
     text = (sweep / "runs/summary/default/summary.md").read_text()
-    assert "| test log loss | s-hard_weight_1.0 | 1 | 2.1000 | - | - |" in text
+    assert "| test log loss | s-hard_weight_1.0 | 1 | 2.1000 | - | too few |" in text
     assert "paired" not in text + found.stdout
+
+
+@pytest.mark.parametrize(("seeds", "interval"), [(2, "too few"), (3, "1.7539 to 2.5128")])
+def test_an_interval_is_shown_of_three_seeds_or_more(seeds: int, interval: str) -> None:
+    """Oracle: by hand, of 2.0, 2.1 and 2.3: 2.1333 and, to both sides, 4.3027 (t with 2 degrees of freedom) times the
+    deviation 0.15275 over the root of 3; of two seeds the words in the table, and no line in the plot."""
+    losses = (2.0, 2.1, 2.3)[:seeds]
+    runs = {n: Result(f"runs/student/a-seed_{n}", n, {}, {}, {"test/log_loss": x}) for n, x in enumerate(losses)}
+    found = summary_of([setting := Setting("a", runs)], setting, ["test/log_loss"])
+    assert summary_grids(found)[0].rows[0][-1] == interval
+    assert summary_markdown(summary_grids(found), []).count("too few") == (seeds < 3)
+    (plot,) = summary_plots(found)
+    (axis,) = plot.figure.axes
+    rings, *_ = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
+    np.testing.assert_allclose(rings.get_xdata(), losses)
+    edges = [line.get_xdata() for line in axis.lines if line.get_marker() == "None"]
+    assert [f"{low:.4f} to {high:.4f}" for low, high in edges] == ([interval] if seeds == 3 else [])
 
 
 @pytest.mark.parametrize(

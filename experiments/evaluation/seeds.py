@@ -18,6 +18,7 @@ from scipy.special import stdtrit
 from data.errors import UserError, listed
 
 LEVEL = 0.95
+FEWEST = 3  # seeds of an interval that is shown: of two, Student's t makes it 18 times as wide as their deviation
 MOST_KEYS = 4  # that differ: with more, the runs' own name is the shorter label
 DATA = ("waves", "clips")  # inputs that must be equal for metrics to be comparable
 OF_HELD_OUT = ("validation", "held_out")  # the latter of a run with refit=true: by its first phase

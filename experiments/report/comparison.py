@@ -1,16 +1,17 @@
 """Several runs side by side, as the first section of a page.
 
-Conventions: those of sections.py. Runs are called by the shortest names that tell them apart; where these are too long
-for a legend or a column, by letters, and a table says which letter is which run.
+Conventions: those of sections.py. Runs are called by names without what all of these have in common, where they are too
+long for a legend; where nothing else tells them apart, by numbers, and a table says which number is which run.
 """
 
-import string
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from experiments.evaluation.systems import PUBLISHED, as_system, read_systems
 from experiments.report import plots
 from experiments.report.confidence import coverage_plots
+from experiments.report.estimates import Estimated, estimates
 from experiments.report.head import COSTS
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section
@@ -20,7 +21,7 @@ from experiments.report.tables import WHOLE, metric_rows
 from experiments.runs.reader import RunFiles
 
 PAGE = "comparison"
-LONGEST = 16  # characters of a run's name in a legend
+LONGEST = 32  # characters of a run's name in a legend
 SHORT = 12  # digits of a fingerprint
 
 
@@ -54,7 +55,7 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
     by_name = all(run.name in label for label, run in named.items())
     keys = [] if by_name else [Grid("Runs", ["", "folder"], [[label, str(run.folder)] for label, run in named.items()])]
     with fitting(", ".join(str(run.folder) for run in runs)):
-        drawn = accuracy_plots({label: run.scores for label, run in named.items()}, PAGE)
+        drawn = [*_overall(named), *accuracy_plots({label: run.scores for label, run in named.items()}, PAGE)]
         if any(run.reliability for run in runs):
             bins = {label: run.reliability for label, run in named.items()}
             drawn.append(Plot("Reliability", "Accuracy over confidence.", plots.reliability(bins), PAGE))
@@ -68,13 +69,17 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
             own = [as_system(label, run.scores) for label, run in integers.items()]
             others = read_systems(PUBLISHED) if all(run.is_of_challenge for run in integers.values()) else []
             drawn.append(trade_off_of([*others, *own], PAGE))
-        different = _differences(runs) if len({run.stage for run in runs}) == 1 else []
+        different = _differences(runs, labels) if len({run.stage for run in runs}) == 1 else []
         return Section(
             "Comparison",
             f"{len(runs)} runs, each in full below.",
-            lead=[*keys, Grid("Side by side", ["", *labels], _side_by_side(runs))],
+            lead=[
+                *keys,
+                *(grid for grid in different if not grid.is_long),
+                Grid("Side by side", ["", *labels], _side_by_side(runs)),
+            ],
             plots=drawn,
-            grids=[Grid("Settings and inputs that differ", ["", *labels], different)] if different else [],
+            grids=[grid for grid in different if grid.is_long],
             links=[
                 Link(label if by_name else f"{label}: {run.stage} {run.name}", f"#{anchors[run.folder.resolve()]}")
                 for label, run in named.items()
@@ -84,13 +89,35 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
 
 
 def labels_of(runs: Sequence[RunFiles]) -> list[str]:
-    """A name for each, in legends and columns: the run's, with its stage if these differ; else letters."""
+    """A name for each, in legends and columns: the run's, with its stage if these differ; long ones without the parts
+    that all have; else numbers."""
     alike = len({run.stage for run in runs}) == 1
     names = [run.name if alike else f"{run.stage} {run.name}" for run in runs]
-    if len(set(names)) == len(names) and max(map(len, names)) <= LONGEST:
-        return names
-    letters = string.ascii_uppercase
-    return [letters[i] if len(runs) <= len(letters) else str(i + 1) for i in range(len(runs))]
+    for labels in (names, _shortened(names)):
+        if len({*labels}) == len(labels) and max(map(len, labels)) <= LONGEST:
+            return labels
+    return [str(number) for number in range(1, len(runs) + 1)]
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    """Names without the parts at both ends that all of them have in common; a sweep joins parts by "-"."""
+    parts = [name.split("-") for name in names]
+    for _ in range(2):  # from the front, then, turned around, from the end, then turned back
+        start = sum(1 for _ in takewhile(lambda same: len({*same}) == 1, zip(*parts, strict=False)))
+        parts = [part[start:][::-1] for part in parts]
+    return ["-".join(part) or name for part, name in zip(parts, names, strict=True)]
+
+
+def _overall(named: Mapping[str, RunFiles]) -> list[Plot]:
+    """The accuracies of all test clips with their intervals, of the runs that have any."""
+    wholes = {label: metric_rows(run.scores).get(WHOLE) for label, run in named.items()}
+    rows = []
+    for label, whole in wholes.items():
+        if whole:
+            edges = (100 * whole.interval[0], 100 * whole.interval[1]) if whole.interval else None
+            rows.append(Estimated(label, 100 * whole.accuracy, edges))
+    caption = "Mean over scenes, of all test clips; lines: 95 % intervals over recordings, where there are any."
+    return [Plot("Accuracy", caption, estimates(rows, "accuracy, %"), PAGE)] if rows else []
 
 
 def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
@@ -116,7 +143,9 @@ def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
     return [row for row in rows if any(row[1:])]
 
 
-def _differences(runs: Sequence[RunFiles]) -> list[list[str]]:
+def _differences(runs: Sequence[RunFiles], labels: Sequence[str]) -> list[Grid]:
+    """A table of the settings and inputs in which runs differ, if there are any."""
     known = [{**run.settings, **{key: str(value)[:SHORT] for key, value in run.inputs.items()}} for run in runs]
     rows = [[key, *(word(one.get(key)) for one in known)] for key in sorted({key for one in known for key in one})]
-    return [row for row in rows if len(set(row[1:])) > 1]
+    different = [row for row in rows if len(set(row[1:])) > 1]
+    return [Grid("Settings and inputs that differ", ["", *labels], different)] if different else []

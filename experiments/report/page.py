@@ -99,6 +99,7 @@ class Section(NamedTuple):
     facts: Sequence[tuple[str, str]] = ()  # what it is of: name and value
     warning: str = ""  # what a reader must know before all numbers
     files: Sequence[Link] = ()
+    remarks: Sequence[str] = ()  # below the summary, one a line
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> Path:

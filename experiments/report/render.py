@@ -27,6 +27,7 @@ COLOURS = ("#0a84c6", "#d55e00", "#009e73", "#cc79a7", "#b38600", "#56b4e9", "#8
 WIDTH, HEIGHT = 3.6, 2.4  # inches
 WIDE = 2 * WIDTH  # of a plot that takes the place of two
 FONT = 9.0  # the smallest: 12 pixels on a page that is 1280 wide
+LINE = 0.19  # inches of a line of a legend
 TIP = "tip:"  # begins the ids of what has a text to show under the pointer
 STYLE: dict[Any, Any] = {
     "font.size": FONT,
@@ -82,10 +83,12 @@ def put_tip(artist: "Artist", text: str) -> None:
 
 
 def put_legend(figure: "Figure", axis: "Axes") -> None:
-    """Above all axes, where it hides nothing, in as many columns as there is room for."""
+    """Above all axes, where it hides nothing, in as many columns as there is room for; the figure becomes so much
+    higher."""
     handles, labels = axis.get_legend_handles_labels()
     columns = max(1, min(len(labels), int(36 / (max(map(len, labels), default=1) + 6))))
     figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+    figure.set_figheight(figure.get_figheight() + LINE * -(-len(labels) // columns))
 
 
 def svg(figure: "Figure", name: str) -> str:

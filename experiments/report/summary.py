@@ -8,11 +8,13 @@ from typing import Any
 
 from rich import box
 
-from experiments.evaluation.seeds import LEVEL, Estimate, Setting, estimate, paired
-from experiments.report.page import Grid
+from experiments.evaluation.seeds import FEWEST, LEVEL, Estimate, Setting, estimate, paired
+from experiments.report.estimates import Estimated, estimates
+from experiments.report.page import Grid, Plot
 from experiments.report.terminal import Table
 
 LABELS = ("metric", "setting")  # the first columns
+TOO_FEW = "too few"  # seeds for an interval
 STATISTICS = ("mean", "deviation", f"{100 * LEVEL:g} % interval")  # the last ones
 
 
@@ -57,6 +59,24 @@ def summary_grids(summary: Mapping[str, Any]) -> list[Grid]:
     title = f"paired differences to the reference: {summary['reference']}"
     grids = [Grid("mean over seeds", [*LABELS, "seeds", *STATISTICS], means)]
     return [*grids, Grid(title, [*LABELS, "pairs", *STATISTICS], differences)] if differences else grids
+
+
+def summary_plots(summary: Mapping[str, Any]) -> list[Plot]:
+    """Accuracy and log loss of the test split, a row for each setting: its seeds, their mean and its interval."""
+    drawn = []
+    for metric, factor, unit, digits in (("test/accuracy", 100, ", %", 1), ("test/log_loss", 1, ", nats", 3)):
+        rows = []
+        for label, setting in summary["settings"].items():
+            found = setting["figures"].get(metric)
+            if found and found["mean"] is not None:
+                edges = (factor * found["low"], factor * found["high"]) if found["n"] >= FEWEST else None
+                samples = [factor * value for value in found["values"].values()]
+                rows.append(Estimated(label, factor * found["mean"], edges, samples))
+        if rows:
+            caption = f"Rings: seeds; diamonds: means; lines: 95 % intervals of the means of {FEWEST} seeds or more."
+            title = title_of(metric).removesuffix(" (%)")
+            drawn.append(Plot(title.capitalize(), caption, estimates(rows, f"{title}{unit}", digits), "summary"))
+    return drawn
 
 
 def summary_table(grid: Grid) -> Table:
@@ -107,5 +127,6 @@ def _cells(found: Estimate, metric: str, sign: str = "") -> list[str]:
     def word(value: float | None, sign: str = "") -> str:
         return "-" if value is None else f"{scale * value:{sign}z.{digits}f}"
 
-    interval = "-" if found.low is None else f"{word(found.low, sign)} to {word(found.high, sign)}"
+    interval = f"{word(found.low, sign)} to {word(found.high, sign)}" if found.n >= FEWEST else TOO_FEW
+    interval = interval if found.n else "-"
     return [str(found.n), word(found.mean, sign), word(found.deviation), interval]

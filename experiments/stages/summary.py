@@ -9,7 +9,14 @@ from data.errors import UserError, listed
 from experiments.evaluation.results import read_results
 from experiments.evaluation.seeds import caveats, group, metrics_of, reference_of
 from experiments.report.page import Section, write_page
-from experiments.report.summary import summary_grids, summary_markdown, summary_of, summary_table, with_titles
+from experiments.report.summary import (
+    summary_grids,
+    summary_markdown,
+    summary_of,
+    summary_plots,
+    summary_table,
+    with_titles,
+)
 from experiments.runs.claims import claim
 from experiments.runs.layout import REPORT, matches, write_text
 from experiments.settings.shared import Settings
@@ -44,8 +51,9 @@ def run(settings: Settings) -> None:
     claim(folder)
     write_text(folder / "summary.json", json.dumps(summary, indent=1))
     write_text(folder / "summary.md", summary_markdown(grids, warnings))
-    title, remarks = f"summary {folder.name}", " ".join(f"{warning}." for warning in warnings)
-    write_page(folder / REPORT, title, [Section(title, remarks, lead=[with_titles(grid) for grid in grids])])
+    title, about = f"summary {folder.name}", f"{len(results)} runs in {len(groups)} settings, averaged over seeds."
+    tables, drawn = [with_titles(grid) for grid in grids], summary_plots(summary)
+    write_page(folder / REPORT, title, [Section(title, about, lead=tables, plots=drawn, remarks=warnings)])
     for grid in grids:
         Console().print(summary_table(grid))
     for warning in warnings:
