@@ -20,7 +20,8 @@ from data.tensors import differences, refuse_unfit, unfit
 from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
 from teachers.weights import needed_names, read_weights
 
-DEFAULT = "tf_efficientnet_b0"
+# With its tag: without one timm takes weights of a noisy student, which learnt from JFT-300M, data that are not public.
+DEFAULT = "tf_efficientnet_b0.in1k"
 COLOURS = 3  # of the images that published weights are for
 IMAGENET_21K = Dataset("ImageNet-21k", IMAGENET.url)
 JFT = Dataset("JFT-300M", "https://arxiv.org/abs/1707.02968")

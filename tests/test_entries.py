@@ -251,14 +251,16 @@ def test_tags_of_timm_say_what_weights_were_trained_on(tag: str, names: list[str
 
 
 def test_timm_is_asked_for_the_tag() -> None:
-    """Oracle: timm's own list of weights: a tag that is named counts, the first one where none is; a name without
-    weights declares nothing, and says that this may not be all."""
+    """Oracle: timm's own list of weights: a tag that is named counts, the first one where none is; the default has
+    one of ImageNet alone, as the rules ask for public data; a name without weights declares nothing, and says that this
+    may not be all."""
     published = find_teacher("timm_cnn").published
     named = published({"model_name": "tf_efficientnet_b0.in1k"})
     assert [dataset.name for dataset in named.datasets] == ["ImageNet"]
-    first = timm.get_pretrained_cfg("tf_efficientnet_b0")
-    assert (first.tag, published({}).licence) == ("ns_jft_in1k", first.license)
-    assert published({}).source.endswith("tf_efficientnet_b0.ns_jft_in1k")
+    assert published({}) == named
+    first, untagged = timm.get_pretrained_cfg("tf_efficientnet_b0"), published({"model_name": "tf_efficientnet_b0"})
+    assert (first.tag, untagged.licence) == ("ns_jft_in1k", first.license)
+    assert untagged.source.endswith("tf_efficientnet_b0.ns_jft_in1k")
     for name in ("resnet18.none", "no_such_network", "nf_resnet26"):
         found = published({"model_name": name})
         assert (found.datasets, found.is_complete) == ((), False)

@@ -203,7 +203,7 @@ def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, runs: Pa
 
 def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -> None:
     """Oracle: a history made by hand: the student learnt from labels, its integers from a pretrained timm network,
-    whose default weights are a noisy student's (timm's tag ns_jft_in1k); energy is the sum of three trainings."""
+    whose default weights learnt from ImageNet alone; energy is the sum of three trainings."""
     edit(runs / "teacher/first", lambda r: r["settings"]["teacher"].update(builder="timm_cnn", pretrained=True))
     edit(runs / "student/first", lambda record: record["inputs"].update(logits=""))
     logits = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
@@ -218,7 +218,7 @@ def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -
     for stage in ("quantize", "student", "teacher"):
         (runs / stage / "first/energy.json").write_text(json.dumps({stage: phase}))
     system = described(runs / "quantize/first", folder)
-    assert [dataset["name"] for dataset in system["external_datasets"]] == ["JFT-300M", "ImageNet"]
+    assert [dataset["name"] for dataset in system["external_datasets"]] == ["ImageNet"]
     assert (
         system["description"]["pipeline"]
         == "pretraining, training, knowledge distillation, quantization aware training"

@@ -19,6 +19,7 @@ from experiments.submission.describe import System, description, energy_note
 from experiments.submission.layout import YEAR, label_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.meta import Defect, meta_defects, meta_text
+from experiments.submission.resources import unlisted_among
 
 TASK_RULES = f"by the rules of DCASE {YEAR} Task 1"
 
@@ -104,6 +105,11 @@ def entry_warnings(entries: Sequence[Entry]) -> list[str]:
     """What the authors must know of their systems: metrics of other data, weights whose data nobody declares."""
     found = []
     for system, _ in entries:
+        for name in unlisted_among(system.meta["system"]["external_datasets"] or []):
+            found.append(
+                f"{system.label}: the list of external resources of {YEAR} does not name {name}: the rules want you to "
+                "inform the organisers, and it had to be public before 1 April 2023"
+            )
         if not is_of_challenge(kind := system.lineage.kind):
             found.append(f"{system.label}: its metrics are of data={kind}, not of the challenge's")
         for run in system.lineage.pretrained:

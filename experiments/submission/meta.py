@@ -15,6 +15,7 @@ import yaml
 
 from data.scenes import DEVICES, SCENES
 from experiments.submission.layout import LABEL_WORDS, team_of
+from experiments.submission.resources import forbidden_among
 from students.limits import LIMITS
 
 ABBREVIATION, NAME, LONGEST = 10, 200, 2000  # characters
@@ -97,10 +98,10 @@ def authors_wanted(value: Any) -> str | None:
 
 
 def datasets_wanted(value: Any) -> str | None:
-    """What external data sets must be, if they are not."""
+    """What external data sets must be, if they are not: of that form, and none that the rules forbid."""
     words = f"null or a list of at most {DATASETS} data sets with name, url and total_audio_length (minutes, or null)"
     right = isinstance(value, list) and len(value) <= DATASETS and all(map(_is_dataset, value))
-    return None if right or value is None else words
+    return words if not right and value is not None else forbidden_among(value or [])
 
 
 def _is_author(value: Any) -> bool:
