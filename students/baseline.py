@@ -26,7 +26,7 @@ def baseline(*, classes: Classes = 10, dropout: Dropout = 0.3) -> nn.Module:
 
     Args:
         classes: number of logits.
-        dropout: probability with which a value behind a pool is set to 0 in training.
+        dropout: probability with which a value behind a pool or the first dense layer is set to 0 in training.
 
     Raises:
         UserError: dropout is not in [0, 1); the network itself raises it for spectrograms that are too small.
@@ -45,7 +45,7 @@ def baseline(*, classes: Classes = 10, dropout: Dropout = 0.3) -> nn.Module:
         nn.Dropout(dropout),
         nn.Flatten(),
         nn.Linear(third * CELLS[0] * CELLS[1], UNITS),
-        nn.ReLU(inplace=True),
+        nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(dropout)),  # as one, so that earlier checkpoints fit
         nn.Linear(UNITS, classes),
     )
 

@@ -39,6 +39,35 @@ def test_each_layer_has_its_published_parameters() -> None:
     assert norms == [64, 64, 128]
 
 
+def test_its_layers_are_those_of_the_task_s_page() -> None:
+    """Oracle: the page's table of the network before quantisation: 17 rows of shape (bands, frames, channels) and
+    parameters, a BatchNorm's with its running statistics. Its row of the second pool has the shape of the pool's input;
+    the row after it has that of the output."""
+    published = """
+        Conv2d 40 51 16 800 | BatchNorm2d 40 51 16 64 | ReLU 40 51 16 0
+        Conv2d 40 51 16 12560 | BatchNorm2d 40 51 16 64 | ReLU 40 51 16 0 | MaxPool 8 10 16 0 | Dropout 8 10 16 0
+        Conv2d 8 10 32 25120 | BatchNorm2d 8 10 32 128 | ReLU 8 10 32 0 | AdaptiveMaxPool2d 2 1 32 0 | Dropout 2 1 32 0
+        Flatten 64 0 | Linear 100 6500 | Dropout 100 0 | Linear 10 1010
+    """
+    found: list[str] = []
+
+    def note(module: nn.Module, _: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        channels, *positions = output.shape[1:]
+        counted = [*module.parameters(), *(b for name, b in module.named_buffers() if name.startswith("running"))]
+        shape = [*positions, channels, sum(each.numel() for each in counted)]
+        found.append(" ".join(map(str, [type(module).__name__, *shape])))
+
+    network = baseline().eval()
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(note)
+    network(torch.zeros(1, 1, 40, 51))
+    dense_relu = found.pop(15)  # Keras has it in the dense layer
+    assert dense_relu == "ReLU 100 0"
+    assert found == [" ".join(row.split()) for line in published.split("\n") for row in line.split("|") if row.strip()]
+    assert len(found) == 17
+
+
 def test_a_second_of_sound_costs_what_is_published() -> None:
     """Oracle: NeSsi's table of the baseline's file, 29,234,920 in all, at the yaml's front end.
 
