@@ -609,7 +609,7 @@ def test_many_commands_run_in_one_process(
 def test_an_old_spelling_is_named_once(tmp_path: Path) -> None:
     """Oracle: one line, also of a sweep of two jobs."""
     table = tmp_path / "systems.csv"
-    table.write_text((ROOT / "experiments/published_2023.csv").read_text())
+    table.write_text((ROOT / "experiments/published_systems.csv").read_text())
     result = run(tmp_path, "-m", "seed=1,2", "stage=rank", f"systems={table}")
     assert result.returncode == 0, result.stderr
     line = "systems= is now called rank.systems=; the old name still works"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from experiments.evaluation.systems import PUBLISHED, as_system, read_systems
+from experiments.evaluation.systems import as_system, published_systems
 from experiments.report import plots
 from experiments.report.confidence import coverage_plots
 from experiments.report.estimates import Estimated, estimates
@@ -67,7 +67,7 @@ def comparison_of(runs: Sequence[RunFiles], anchors: Mapping[Path, str]) -> Sect
         integers = {label: run for label, run in named.items() if is_rankable(run)}
         if integers:
             own = [as_system(label, run.scores) for label, run in integers.items()]
-            others = read_systems(PUBLISHED) if all(run.is_of_challenge for run in integers.values()) else []
+            others = published_systems() if all(run.is_of_challenge for run in integers.values()) else []
             drawn.append(trade_off_of([*others, *own], PAGE))
         different = _differences(runs, labels) if len({run.stage for run in runs}) == 1 else []
         return Section(

@@ -14,23 +14,23 @@ from experiments.report.terminal import Table
 from experiments.runs.layout import REPORT, write_text
 from students.limits import LIMITS
 
+SHORT = {"development": "dev", "evaluation": "eval", "": ""}
 COLUMNS = ("place", "points", *(f"rank_{f}" for f in WEIGHTS), "pareto", *System._fields)
 
 
 def row_of(standing: Standing) -> dict[str, Any]:
     """A line of ranking.csv."""
     system = standing.system._asdict()
-    ranks = {f"rank_{name}": value for name, value in standing.ranks.items()}
+    ranks = {f"rank_{name}": standing.ranks.get(name, "") for name in WEIGHTS}
     return {"place": standing.place, "points": standing.points, **ranks, "pareto": standing.pareto, **system}
 
 
-def ranking_table(standings: Sequence[Standing]) -> Table:
-    """Accuracy and costs with their ranks; own systems are marked >, those on the Pareto front *."""
-    out = Table(
-        "0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates",
-        caption="in brackets: the rank; >: your own; *: nobody is as good in all three and better in one",
-    )
-    for column in ("place", "system", "points", "accuracy", "bytes", "MACs", "front"):
+def ranking_table(standings: Sequence[Standing], rule: str) -> Table:
+    """Accuracy and costs with their ranks, by a rule in words; own systems are marked >, those on the Pareto front *,
+    and accuracies that were chosen by the test split ~."""
+    marks = ">: your own; *: nobody is as good in all three and better in one; ~: chosen by the test split"
+    out = Table(rule, caption=f"in brackets: the rank; {marks}")
+    for column in ("place", "system", "points", "accuracy", "of", "bytes", "MACs", "front"):
         out.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for standing in standings:
         s, ranks = standing.system, standing.ranks
@@ -38,9 +38,10 @@ def ranking_table(standings: Sequence[Standing]) -> Table:
             f"{'> ' if s.own else ''}{standing.place}",
             s.name,
             f"{standing.points:.2f}",
-            f"{100 * s.accuracy:.1f} % ({ranks['accuracy']})",
-            f"{s.parameter_bytes:,} ({ranks['parameter_bytes']})",
-            f"{s.macs:,} ({ranks['macs']})",
+            f"{'~' if s.selected_on else ''}{100 * s.accuracy:.1f} % ({ranks['accuracy']})",
+            SHORT[s.set],
+            _cost(s.parameter_bytes, ranks.get("parameter_bytes")),
+            _cost(s.macs, ranks.get("macs")),
             "*" if standing.pareto else "",
             style="bold" if s.own else None,
         )
@@ -49,14 +50,18 @@ def ranking_table(standings: Sequence[Standing]) -> Table:
 
 def trade_off_of(systems: Sequence[System], page: str) -> Plot:
     """One's own systems among others, over what they cost; the front is of those within the limits."""
+    systems = [system for system in systems if None not in (system.parameter_bytes, system.macs)]
     allowed = [system for system in systems if not over_limits(system)]
     front = {system.name for system, best in zip(allowed, pareto(allowed), strict=True) if best}
     points = []
     for s in sorted(systems, key=lambda system: not system.own):
         name = Path(s.name).name.split(",")[0] if s.own or s.name in front else ""
         group = "own" if s.own else f"published, {s.set or 'unknown'} set"
-        points.append(plots.Point(name, s.accuracy, s.parameter_bytes, s.macs, group, s.name in front))
-    caption = "A ring: no other is as good in all three and better in one. Accuracies of different sets do not compare."
+        points.append(plots.Point(name, s.accuracy, s.parameter_bytes or 0, s.macs or 0, group, s.name in front))
+    caption = (
+        "A ring: no other is as good in all three and better in one. Accuracies of different sets, and of years with "
+        "other train sets, do not compare."
+    )
     return Plot("Accuracy over costs", caption, plots.trade_off(points, LIMITS), page)
 
 
@@ -77,23 +82,29 @@ def write_ranking(
     write_text(folder / "ranking.json", json.dumps(content, indent=1))
 
 
-def write_ranking_page(folder: Path, standings: Sequence[Standing], remarks: Sequence[str]) -> None:
-    """Write report.html: the remarks, a plot of accuracy over costs, and the table."""
+def write_ranking_page(folder: Path, standings: Sequence[Standing], remarks: Sequence[str], rule: str) -> None:
+    """Write report.html: the remarks, a plot of accuracy over costs, and the table, by a rule in words."""
     rows = [
         [
             f"{'> ' if standing.system.own else ''}{standing.place}. {standing.system.name}",
             f"{standing.points:.2f}",
-            percent(standing.system.accuracy),
-            f"{standing.system.parameter_bytes:,}",
-            f"{standing.system.macs:,}",
+            f"{'~' if standing.system.selected_on else ''}{percent(standing.system.accuracy)}",
+            standing.system.set,
+            _cost(standing.system.parameter_bytes),
+            _cost(standing.system.macs),
             "yes" if standing.pareto else "",
             standing.system.source,
         ]
         for standing in standings
     ]
-    columns = ["", "points", "accuracy", "bytes", "multiply-accumulates", "Pareto front", "source"]
+    columns = ["", "points", "accuracy", "of", "bytes", "multiply-accumulates", "Pareto front", "source"]
     title = f"ranking {folder.name}"
     summary = " ".join(f"{remark}." for remark in remarks)
     drawn = [trade_off_of([standing.system for standing in standings], title)] if standings else []
-    grids = [Grid("0.5 rank of accuracy + 0.25 of memory + 0.25 of multiply-accumulates", columns, rows)]
+    grids = [Grid(f"{rule}; ~: chosen by the test split", columns, rows)]
     write_page(folder / REPORT, title, [Section(title, summary, plots=drawn, grids=grids)])
+
+
+def _cost(value: int | None, place: int | None = None) -> str:
+    """A cost, and its rank in brackets."""
+    return "" if value is None else f"{value:,}{'' if place is None else f' ({place})'}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from data.errors import UserError
 from experiments.evaluation.metrics import metrics_under
-from experiments.evaluation.systems import METRICS, PUBLISHED, as_system, read_systems
+from experiments.evaluation.systems import METRICS, as_system, published_systems
 from experiments.report import plots
 from experiments.report.confidence import confidence_grids, coverage_plots
 from experiments.report.confusions import confusions
@@ -128,7 +128,7 @@ def plots_of(run: RunFiles) -> list[Plot]:
         caption = "The training loss is the one that is minimised; a distillation loss is no log loss."
         found.append(Plot("Training", caption, plots.curves({run.name: run.history}), name))
     if is_rankable(run) and run.is_of_challenge:
-        found.append(trade_off_of([*read_systems(PUBLISHED), as_system(run.name, run.scores)], name))
+        found.append(trade_off_of([*published_systems(), as_system(run.name, run.scores)], name))
     if run.layers:
         figure = plots.layers(run.layers, run.macs)
         found.append(Plot("Layers", "Bytes of weights and biases, and multiply-accumulates of one clip.", figure, name))

@@ -81,8 +81,22 @@ class Report:
 class Rank:
     """Which systems are ranked."""
 
-    systems: str | None = setting("a table of systems; null: the published ones of 2023", is_path=True, default=None)
-    runs: Paths = setting("run folders of your own systems; null: runs/quantize/<name>", is_path=True, default=None)
+    year: Literal[2022, 2023, 2024, 2025, "all"] = setting(
+        "the challenge whose rule ranks whose systems; all: those of all years by the formula of 2023",
+        choices=(2022, 2023, 2024, 2025, "all"),
+        default=2023,
+    )
+    set: str | None = setting(
+        "only published accuracies of this set; null: of evaluation where it is known",
+        choices=("development", "evaluation"),
+        default=None,
+    )
+    systems: str | None = setting("a table of systems; null: the published ones", is_path=True, default=None)
+    runs: Paths = setting(
+        "run folders of your own systems (2024: of one, trained on the five subsets); null: runs/quantize/<name>",
+        is_path=True,
+        default=None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +180,7 @@ STAGES: Mapping[str, Stage] = {
     "score": Stage(
         "official metrics of any table of predictions", f"{_S}.score", Score, (*_CLIPS, *_RECORDED), "score.predictions"
     ),
-    "rank": Stage("rank systems by the challenge's formula", f"{_S}.rank", Rank, _NAMED),
+    "rank": Stage("rank systems by the rule of a year's challenge", f"{_S}.rank", Rank, _NAMED),
     "deploy": Stage(
         "write C for devices, from samples to the scene, and its cost",
         f"{_S}.deploy",

@@ -1,6 +1,6 @@
-"""The rank stage: where one's own systems would stand among others, by the challenge's formula.
+"""The rank stage: where one's own systems would stand among others, by the rule of a year's challenge.
 
-Conventions: systems over the limits are named and not ranked, as the organisers do.
+Conventions: systems over the limits, or of which the rule needs what is not known, are named and not ranked.
 """
 
 import logging
@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from data.errors import UserError, listed
-from experiments.evaluation.ranking import over_limits, rank
-from experiments.evaluation.systems import PUBLISHED, caveats, read_runs, read_systems
+from experiments.evaluation.entrants import caveats, entrants, reasons_of, rule_of, weights_of
+from experiments.evaluation.ranking import rank
+from experiments.evaluation.systems import PUBLISHED, read_runs, read_systems
 from experiments.report.ranking import ranking_table, write_ranking, write_ranking_page
 from experiments.runs.claims import claim
 from experiments.runs.layout import SCORES, matches
@@ -36,9 +37,9 @@ def run(settings: Settings) -> None:
     systems = [*read_systems(path), *own]
     if twice := sorted({s.name for s in own} & {s.name for s in systems if not s.own}):
         raise UserError(f"{path} has systems of your runs' names:\n{listed(twice)}\nrename them there")
-    excluded = {s.name: "; ".join(over) for s in systems if (over := over_limits(s))}
-    standings = rank([s for s in systems if s.name not in excluded])
-    warnings = caveats(standings)
+    found, excluded = entrants(systems, asked.year, asked.set)
+    standings, rule = rank(found, weights_of(asked.year)), f"{asked.year}: {rule_of(asked.year)}"
+    warnings = caveats(standings, asked.year)
     if not own:
         warnings.append("no system of your own is ranked: name runs with rank.runs=runs/quantize/NAME")
 
@@ -46,10 +47,11 @@ def run(settings: Settings) -> None:
     claim(folder)
     write_ranking(folder, standings, excluded, warnings)
     places = [f"{s.system.name} would be number {s.place} of {len(standings)}" for s in standings if s.system.own]
-    warnings = [*(f"not ranked: {name} has {why}" for name, why in excluded.items()), *warnings]
-    write_ranking_page(folder, standings, [*places, *(f"{warning[0].upper()}{warning[1:]}" for warning in warnings)])
+    warnings = [*reasons_of(excluded), *warnings]
+    remarks = [*places, *(f"{warning[0].upper()}{warning[1:]}" for warning in warnings)]
+    write_ranking_page(folder, standings, remarks, rule)
     if standings:
-        Console().print(ranking_table(standings))
+        Console().print(ranking_table(standings, rule))
     for warning in warnings:
         log.warning("%s", warning)
     for place in places:
