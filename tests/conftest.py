@@ -157,3 +157,16 @@ def small_model(miniature_waves: WaveStore, tmp_path_factory: pytest.TempPathFac
         integers = calibrate(fold(network), [spectrograms])
     metadata = {"scenes": SCENES, "sample_rate": miniature_waves.sample_rate, "mel": mel}
     return write_tflite(integers, tmp_path_factory.mktemp("model") / "model.tflite", metadata)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium; closed before other modules start their own."""
+    if (path := shutil.which("chromium")) is None:
+        pytest.skip("needs a browser: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

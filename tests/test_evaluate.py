@@ -86,7 +86,8 @@ def test_a_table_is_scored_without_a_run(answers, miniature: ClipSet, tmp_path: 
     scores = evaluate_and_save(miniature, answers[0], tmp_path)
     found = score_table(str(tmp_path / "predictions.csv"), miniature)
     assert found == pytest.approx(scores, rel=1e-6)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion.csv", "predictions.csv", "reliability.csv"]
+    names = ["confusion.csv", "mistakes.json", "predictions.csv", "reliability.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_every_share_lies_in_its_interval(answers, miniature: ClipSet, tmp_path) -> None:

@@ -16,8 +16,8 @@ from command import QUICK, run
 from data.scenes import ClipSet
 from experiments.runs import energy, meter
 from experiments.runs.energy import measured
-from experiments.runs.formats import Metered, joined, not_metered
-from experiments.runs.meter import Meter
+from experiments.runs.formats import Metered, not_metered
+from experiments.runs.meter import Meter, joined
 from experiments.runs.reader import read_energy, read_phases, read_run
 
 Tracker = codecarbon.OfflineEmissionsTracker

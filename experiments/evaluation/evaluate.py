@@ -18,8 +18,9 @@ from data.tables import table_text
 from experiments.evaluation.bootstrap import metric_intervals
 from experiments.evaluation.doubts import REMEDY, doubts
 from experiments.evaluation.metrics import Bin, confusion, evaluate, reliability, softmax, subsets_of
+from experiments.evaluation.mistakes import mistakes, mistakes_text
 from experiments.evaluation.predictions import predictions_text, read_predictions
-from experiments.runs.layout import CONFUSION, DOUBTS, PREDICTIONS, RELIABILITY, write_text
+from experiments.runs.layout import CONFUSION, DOUBTS, MISTAKES, PREDICTIONS, RELIABILITY, write_text
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,8 @@ def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:
 
 
 def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, float]:
-    """Metrics of the test split with their intervals; its predictions, confusion matrix and reliability are written.
-    What speaks against them (doubts.py) is said, and written to doubts.txt.
+    """Metrics of the test split with their intervals; its predictions, confusion matrix, reliability and most confident
+    mistakes are written. What speaks against them (doubts.py) is said, and written to doubts.txt.
 
     Args:
         clips: the data set.
@@ -79,6 +80,7 @@ def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -
     write_text(folder / PREDICTIONS, predictions_text(names, probabilities, clips.scenes))
     write_text(folder / CONFUSION, _confusion_text(confusion(probabilities, clips.labels[rows]), clips.scenes))
     write_text(folder / RELIABILITY, _reliability_text(reliability(probabilities, clips.labels[rows])))
+    write_text(folder / MISTAKES, mistakes_text(mistakes(clips, probabilities, folder)))
     recordings = [clips.clips[row].recording for row in rows]
     if found := doubts(probabilities, clips.labels[rows], recordings, clips.scenes):
         write_text(folder / DOUBTS, "".join(f"{each}\n" for each in found))

@@ -148,4 +148,4 @@ def _short(commit: str) -> str:
 
 
 def _address(path: Path, here: Path) -> str:
-    return quote(Path(os.path.relpath(path, here)).as_posix())
+    return quote(os.fsencode(os.path.relpath(path, here)))

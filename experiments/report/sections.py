@@ -20,6 +20,7 @@ from experiments.report.confusions import confusions
 from experiments.report.device import cost_grids, cost_plots, cost_sentence, cost_tiles
 from experiments.report.forms import forms_grids
 from experiments.report.head import facts_of, files_of, tiles_of, warning_of
+from experiments.report.mistakes import sounds_of
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, write_page
 from experiments.report.ranking import trade_off_of
@@ -72,6 +73,7 @@ def section_of(run: RunFiles, here: Path, anchors: Mapping[Path, str] = MappingP
             tiles=[*tiles_of(run), *(cost_tiles(run.cost) if run.cost else [])],
             plots=plots_of(run),
             grids=grids_of(run),
+            sounds=sounds_of(run),
             details=[
                 ("config.yaml: what was asked", run.config),
                 ("what the result depends on", _words({**run.settings, **run.inputs})),

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from data.errors import UserError
 from experiments.distributed.processes import is_first
-from experiments.runs.formats import Metered, joined, not_metered
+from experiments.runs.formats import Metered, not_metered
 from experiments.runs.layout import ENERGY, write_text
-from experiments.runs.meter import Action, Meter
+from experiments.runs.meter import Action, Meter, joined
 from experiments.runs.reader import read_phases
 
 TURN = 5.0  # seconds; codecarbon samples the load once a second, which is too seldom for shorter computations

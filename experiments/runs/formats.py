@@ -37,16 +37,6 @@ def not_metered(*reasons: str) -> Metered:
     return {"kWh": None, "seconds": None, "estimated": False, "missing": [*reasons]}
 
 
-def joined(before: Metered | None, found: Metered) -> Metered:
-    """Two parts of one computation as one; not known if one is not."""
-    if before is None:
-        return found
-    sums = {key: None if None in (before[key], found[key]) else before[key] + found[key] for key in ("kWh", "seconds")}
-    missing = list(dict.fromkeys([*before.get("missing", []), *found.get("missing", [])]))
-    about = {"estimated": before["estimated"] or found["estimated"], **({"missing": missing} if missing else {})}
-    return {**before, **found, **sums, **about}
-
-
 @dataclass(frozen=True)
 class Record:
     """What run.json says.
@@ -125,6 +115,12 @@ def confusion_in(path: Path) -> tuple[list[str], list[list[int]]]:
     if odd := [text for column in counts for text in column if not COUNT.fullmatch(text)]:
         raise ValueError(f"{odd[0]!r} is no count")
     return scenes, [list(map(int, row)) for row in zip(*counts, strict=True)]
+
+
+def mistakes_in(path: Path) -> list[Row]:
+    """Of mistakes.json: the most confident wrong answers; see evaluation/mistakes.py."""
+    kinds = {"filename": _text, "scene": _text, "answer": _text, "probability": _number, "sound": _path}
+    return [{key: _field(row, key, kind) for key, kind in kinds.items()} for row in _rows_in(path)]
 
 
 def bins_in(path: Path) -> list[dict[str, float]]:

@@ -21,6 +21,7 @@ RESUME = "resume.pt"  # of a training that is not finished
 SCORES, ENERGY, NOT_FINITE = "score.json", "energy.json", "not_finite.txt"
 REPORT, PACKAGE = "report.html", "submission.zip"
 PREDICTIONS, CONFUSION, RELIABILITY = "predictions.csv", "confusion.csv", "reliability.csv"  # of the test split
+MISTAKES = "mistakes.json"  # the most confident ones
 DOUBTS = "doubts.txt"  # what speaks against a result, a sentence a line
 LAYERS, OPERATORS = "layers.json", "operators.json"
 COST = "cost.json"  # of a network on a device
@@ -28,7 +29,7 @@ ONNX, PROGRAM = "model.onnx", "student.pt2"  # on request
 # What is deleted when a run of the same name begins.
 RESULTS = (
     *(RECORD, SCORES, REPORT, NOT_FINITE, CHECKPOINT, LOGITS, MODEL),
-    *(PREDICTIONS, CONFUSION, RELIABILITY, DOUBTS, LAYERS, OPERATORS, COST, ONNX, PROGRAM, PACKAGE),
+    *(PREDICTIONS, CONFUSION, RELIABILITY, MISTAKES, DOUBTS, LAYERS, OPERATORS, COST, ONNX, PROGRAM, PACKAGE),
 )
 
 FIRST_PHASE = ".held_out"  # ends the name of the run that chose the number of steps of a run with refit=true

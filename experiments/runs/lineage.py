@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.files import file_sha256
-from experiments.runs.formats import Metered, Record, joined, not_metered
+from experiments.runs.formats import Metered, Record, not_metered
 from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, first_phase_of
+from experiments.runs.meter import joined
 from experiments.runs.reader import find_record, read_phases
 
 CALIBRATION = "held_out_logits"  # input: first phases' logits that weights or temperatures were fitted to

@@ -161,3 +161,13 @@ def _checked(total: Any, tracker: Any) -> Metered:
         "estimated": bool(modes.intersection(ESTIMATES)),
         "codecarbon": str(total.codecarbon_version),
     }
+
+
+def joined(before: Metered | None, found: Metered) -> Metered:
+    """Two parts of one computation as one; not known if one is not."""
+    if before is None:
+        return found
+    sums = {key: None if None in (before[key], found[key]) else before[key] + found[key] for key in ("kWh", "seconds")}
+    missing = list(dict.fromkeys([*before.get("missing", []), *found.get("missing", [])]))
+    about = {"estimated": before["estimated"] or found["estimated"], **({"missing": missing} if missing else {})}
+    return {**before, **found, **sums, **about}

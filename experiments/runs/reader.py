@@ -26,6 +26,7 @@ from experiments.runs.formats import (
     history_in,
     layers_in,
     mapping_in,
+    mistakes_in,
     operators_in,
     phases_in,
     record_in,
@@ -39,6 +40,7 @@ from experiments.runs.layout import (
     ENERGY,
     HISTORY,
     LAYERS,
+    MISTAKES,
     OPERATORS,
     RECORD,
     RELIABILITY,
@@ -66,6 +68,7 @@ class RunFiles:
         layers, operators: of an integer network.
         scenes, counts: of the confusion matrix, a row for each true class.
         reliability: the bins of confidence.
+        mistakes: the most confident ones.
         cost: on a device; None where it was not measured.
     """
 
@@ -82,6 +85,7 @@ class RunFiles:
     scenes: Sequence[str]
     counts: Sequence[Sequence[int]]
     reliability: Rows
+    mistakes: Rows = ()
     cost: Cost | None = None
 
     @property
@@ -168,6 +172,7 @@ def read_run(folder: str | Path) -> RunFiles:
         scenes=scenes,
         counts=counts,
         reliability=read(RELIABILITY, bins_in, []),
+        mistakes=read(MISTAKES, mistakes_in, []),
         cost=read(COST, cost_in, None),
     )
     if wrong:

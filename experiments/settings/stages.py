@@ -75,6 +75,10 @@ class Report:
     """Which runs are shown side by side."""
 
     runs: Paths = setting("run folders, as summary.runs; null: all runs of this name", is_path=True, default=None)
+    embed: bool = setting(
+        "put the sounds of mistakes into the page, to pass it on: mind the licence of the data",
+        default=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

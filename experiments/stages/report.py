@@ -29,7 +29,7 @@ def run(settings: Settings) -> None:
     here = layout_of(settings).folder("report")
     claim(here)
     sections = sections_of(runs, here)
-    path = write_page(here / REPORT, f"report {here.name}", sections)
+    path = write_page(here / REPORT, f"report {here.name}", sections, embed=settings.of(Report).embed)
     _record(settings, here, [str(run.folder) for run in runs], sections[0])
     log.info("report of %d runs: %s", len(runs), path)
 
