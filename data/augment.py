@@ -4,10 +4,15 @@ Conventions: waves are (B, samples), spectrograms log-mels (B, 1, mels, frames).
 whole batches on whatever device the batch is on; each clip has its own parameters, which augmenter.py draws.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from scipy.fft import next_fast_len
+
+# Of the compressor: usual values for speech and music.
+FRAME_SECONDS, ATTACK_SECONDS, RELEASE_SECONDS = 0.005, 0.01, 0.1
+SILENCE = 1e-12  # power
 
 
 def time_roll(waves: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
@@ -25,6 +30,43 @@ def filter_by(waves: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
     padded = next_fast_len(length + responses.shape[-1] - 1, real=True)
     spectrum = torch.fft.rfft(waves, padded) * torch.fft.rfft(responses, padded)
     return torch.fft.irfft(spectrum, padded)[..., :length]
+
+
+def compress(waves: torch.Tensor, offsets: torch.Tensor, ratios: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """Compress the dynamic range of each wave: what is louder than a threshold exceeds it by 1 / ratio of the decibels
+    that it did; the level of the whole wave stays as it is.
+
+    A feed-forward compressor with a hard knee, whose gain is smoothed in decibels by one time constant where it falls
+    and another where it rises, from frame to frame, and interpolated between the frames' centres. Its level is the root
+    mean square of a frame. It begins in the steady state of the first frame.
+
+    Source: Giannoulis, Massberg, Reiss, "Digital Dynamic Range Compressor Design", JAES 60(6), 2012.
+
+    Args:
+        waves: (B, samples).
+        offsets: (B,) dB, of the threshold above the level of the whole wave.
+        ratios: (B,) from 1 on; 1 changes nothing.
+        sample_rate: Hz.
+    """
+    samples = waves.shape[-1]
+    frame = max(1, round(FRAME_SECONDS * sample_rate))
+    power = torch.nn.functional.avg_pool1d(waves.square()[:, None], frame, ceil_mode=True)[:, 0]
+    level = waves.square().mean(1, keepdim=True)
+    above = (_decibels(power) - _decibels(level) - offsets[:, None]).clamp_min(0)
+    wanted = above * (1 - 1 / ratios)[:, None]
+    falling, rising = (math.exp(-FRAME_SECONDS / seconds) for seconds in (ATTACK_SECONDS, RELEASE_SECONDS))
+    reductions, current = [], wanted[:, 0]
+    for each in wanted.unbind(1):
+        current = each + torch.where(each > current, falling, rising) * (current - each)
+        reductions.append(current)
+    gains = torch.stack(reductions, dim=1)[:, None].neg()
+    between = torch.nn.functional.interpolate(gains, scale_factor=frame, mode="linear")[:, 0, :samples]
+    compressed = waves * 10 ** (between / 20)
+    return compressed * (level / compressed.square().mean(1, keepdim=True).clamp_min(SILENCE)).sqrt()
+
+
+def _decibels(power: torch.Tensor) -> torch.Tensor:
+    return 10 * power.clamp_min(SILENCE).log10()
 
 
 def freq_mixstyle(spectrograms: torch.Tensor, partners: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

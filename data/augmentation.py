@@ -45,6 +45,18 @@ class Augmentation:
         "probability that a clip of the reference device is filtered by an impulse response",
         "device impulse response augmentation",
     )
+    compress_p: Probability = setting(
+        0.0,
+        "probability that a clip filtered by an impulse response (without any: of the reference device) is compressed",
+        "dynamic range compression",
+        newer=True,
+    )
+    compress_ratio: Annotated[float, Range(1, 100)] = setting(
+        5.0, "compression: largest ratio, drawn from 1 on", newer=True
+    )
+    compress_spread: Annotated[float, Range(0, 100)] = setting(
+        10.0, "compression: how far the threshold is from a clip's level, either way at most, dB", newer=True
+    )
     filter_gain: Annotated[float, Range(0, 100)] = setting(
         0.0, "FilterAugment: largest gain of a band, either way, dB", "FilterAugment", newer=True
     )

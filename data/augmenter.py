@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 
-from data.augment import Mixing, filter_augment, filter_by, freq_mixstyle, mask, time_roll
+from data.augment import Mixing, compress, filter_augment, filter_by, freq_mixstyle, mask, time_roll
 from data.augmentation import Augmentation
 from data.errors import UserError
 
@@ -24,12 +24,16 @@ class Sounds:
         from_reference_device: which clips the reference device recorded, bool (B,).
         responses: impulse responses of devices, (R, L), or None.
         shifts: by how many samples each clip was rolled, int64 (B,); None: not at all.
+        filtered: which clips were filtered by a response, bool (B,); None: there are none.
+        sample_rate: Hz; None: not known, and needed by no augmentation that is on.
     """
 
     waves: torch.Tensor
     from_reference_device: torch.Tensor
     responses: torch.Tensor | None = None
     shifts: torch.Tensor | None = None
+    filtered: torch.Tensor | None = None
+    sample_rate: int | None = None
 
 
 class Step:
@@ -84,9 +88,28 @@ class ImpulseResponse(Step):
         # Unchosen clips are not filtered rather than filtered by an impulse: half of the batch costs half of the time.
         rows = chosen.nonzero().flatten()
         if not len(rows):
+            return replace(sounds, filtered=chosen)
+        waves = sounds.waves.index_copy(0, rows, filter_by(sounds.waves[rows], picks[rows]))
+        return replace(sounds, waves=waves, filtered=chosen)
+
+
+class Compression(Step):
+    """Compress the dynamic range of clips that were filtered, as the data set's simulated devices do it, by parameters
+    that are not published (DCASE 2023 Task 1, "Audio dataset"): here they are drawn for each clip."""
+
+    switch, reads = "compress_p", ("compress_p", "compress_ratio", "compress_spread")
+
+    def augment_waves(self, sounds: Sounds, generator: torch.Generator) -> Sounds:
+        assert sounds.sample_rate is not None
+        size = len(sounds.waves)
+        simulated = sounds.from_reference_device if sounds.filtered is None else sounds.filtered
+        chosen = simulated & (_uniform(size, generator) < self.settings.compress_p)
+        ratios = 1 + (self.settings.compress_ratio - 1) * _uniform(size, generator)
+        offsets = (2 * _uniform(size, generator) - 1) * self.settings.compress_spread
+        if not len(rows := chosen.nonzero().flatten()):
             return sounds
-        filtered = filter_by(sounds.waves[rows], picks[rows])
-        return replace(sounds, waves=sounds.waves.index_copy(0, rows, filtered))
+        compressed = compress(sounds.waves[rows], offsets[rows], ratios[rows], sounds.sample_rate)
+        return replace(sounds, waves=sounds.waves.index_copy(0, rows, compressed))
 
 
 class FilterAugment(Step):
@@ -151,7 +174,16 @@ class Mixup(Step):
         return Mixing(_permutation(size, generator), _beta(self.settings.mixup_alpha, size, generator))
 
 
-STEPS: tuple[type[Step], ...] = (Roll, ImpulseResponse, FilterAugment, FreqMixStyle, FrequencyMask, TimeMask, Mixup)
+STEPS: tuple[type[Step], ...] = (
+    Roll,
+    ImpulseResponse,
+    Compression,
+    FilterAugment,
+    FreqMixStyle,
+    FrequencyMask,
+    TimeMask,
+    Mixup,
+)
 
 
 class Augmenter:

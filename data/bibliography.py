@@ -60,6 +60,7 @@ IMPULSES = (
 )
 MIXUP = "H. Zhang et al., mixup: beyond empirical risk minimization, ICLR 2018."
 FILTER_AUGMENT = "H. Nam et al., FilterAugment: an acoustic environmental data augmentation method, ICASSP 2022."
+COMPRESSOR = "D. Giannoulis, M. Massberg, J. D. Reiss, Digital dynamic range compressor design, JAES 60(6), 2012."
 AVERAGED_WEIGHTS = "P. Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI 2018."
 INTEGERS = (
     "B. Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only "

@@ -136,7 +136,8 @@ def _parts(
     plain = build_student(student.builder, size=arguments.size).to(device)
 
     def filtered() -> torch.Tensor:
-        return augment.augment_waves(Sounds(batch.waves, batch.from_reference_device, responses), generator).waves
+        given = Sounds(batch.waves, batch.from_reference_device, responses, sample_rate=front_end.sample_rate)
+        return augment.augment_waves(given, generator).waves
 
     actions: dict[str, Action] = {
         "part: reading, 1 thread": lambda: [None for _ in batches.shuffled(generator)],

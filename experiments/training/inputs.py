@@ -17,7 +17,8 @@ def augmented(
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, Batch]:
     """Augmented log-mels (B, 1, mels, frames) of a batch, and the batch with the labels and targets that fit them."""
-    sounds = augmenter.augment_waves(Sounds(batch.waves, batch.from_reference_device, responses), generator)
+    given = Sounds(batch.waves, batch.from_reference_device, responses, sample_rate=front_end.sample_rate)
+    sounds = augmenter.augment_waves(given, generator)
     if train.target_shifts is not None:
         batch = batch.rolled(sounds.shifts, train.target_shifts)
     spectrograms = augmenter.augment_spectrograms(front_end(sounds.waves, generator), generator)
