@@ -6,6 +6,9 @@ Source: Martín-Morató et al., "Low-Complexity Acoustic Scene Classification in
 workshop, section 4. BatchNorm and initial weights are PyTorch's, not Keras', as are folding and counting.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import nn
 
@@ -34,7 +37,7 @@ def baseline(*, classes: Classes = 10, dropout: Dropout = 0.3) -> nn.Module:
     if not 0 <= dropout < 1:
         raise UserError(f"baseline: dropout={dropout} must be at least 0 and below 1")
     first, second, third = CHANNELS
-    return nn.Sequential(
+    return Baseline(
         *_convolution(1, first),
         *_convolution(first, second),
         MaxPool(POOL),
@@ -56,6 +59,21 @@ STUDENT = Student(
     citation=bibliography.CHALLENGE,
     has_integer_form=True,
 )
+
+
+class Baseline(nn.Sequential):
+    """The layers one after the other.
+
+    Attributes:
+        layer_names: path of a module -> what its layer is called in files and tables.
+    """
+
+    layer_names: Mapping[str, str] = MappingProxyType(
+        {
+            **{"0": "convolution_1", "3": "convolution_2", "6": "pool_1", "8": "convolution_3", "11": "pool_2"},
+            **{"14": "dense", "16": "classifier"},
+        }
+    )
 
 
 class MaxPool(nn.MaxPool2d):

@@ -7,6 +7,7 @@ section 2; without Global Response Normalization it is the baseline of DCASE 202
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from students.entry import Student, Width
 
 STEM_DIVISOR = 4  # the first convolution has base_channels / 4 channels
 BLOCKS = (3, 2, 1)
+PARTS = ("expand", "depthwise", "project")  # the convolutions of a block
 MOST_BLOCKS = 100
 
 # (base_channels, channels_multiplier, expansion_rate, strides) of the published networks, named by their parameters.
@@ -85,7 +87,8 @@ def cp_mobile(
         stages.append(_Block(channels, inner, width, tuple(strides.get(name, (1, 1))), grn=grn))
         channels = width
     stages += [_convolution(channels, classes, 1, relu=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    network = nn.Sequential(*stages)
+    network = CPMobile(*stages)
+    network.layer_names = _layer_names(blocks)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -100,6 +103,25 @@ STUDENT = Student(
     sizes=tuple(SIZES),
     width=Width("base_channels", step=8),
 )
+
+
+class CPMobile(nn.Sequential):
+    """The stages one after the other.
+
+    Attributes:
+        layer_names: path of a module -> what its layer is called in files and tables.
+    """
+
+    layer_names: Mapping[str, str] = MappingProxyType({})
+
+
+def _layer_names(blocks: Sequence[int]) -> dict[str, str]:
+    names = {"0.0": "stem_1", "1.0": "stem_2"}
+    all_blocks = [f"stage{stage}_block{n}" for stage, count in enumerate(blocks, 1) for n in range(1, count + 1)]
+    for place, block in enumerate(all_blocks, 2):
+        names |= {f"{place}.path.{path}.0": f"{block}_{part}" for path, part in enumerate(PARTS)}
+        names |= {str(place): block, f"{place}.pool": f"{block}_pool"}
+    return {**names, f"{len(all_blocks) + 2}.0": "classifier", str(len(all_blocks) + 3): "mean"}
 
 
 def round_channels(width: float) -> int:

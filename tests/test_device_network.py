@@ -211,8 +211,8 @@ def test_every_row_is_there_as_long_as_it_is_read() -> None:
             if name != INPUT:  # what is written does not lie where the step still reads
                 assert set(holds[place(name, row)]) == {(name, row)}
     assert done == {layer.name: network.quantities[layer.name].shape[1] for layer in network.layers}
-    assert [plan.maps[name].rows for name in ("2_path_0_0", "2_path_1_0")] == [3, 1]
-    assert plan.maps["2_path_0_0"].row == (16 + 2) * 32
+    assert [plan.maps[name].rows for name in ("stage1_block1_expand", "stage1_block1_depthwise")] == [3, 1]
+    assert plan.maps["stage1_block1_expand"].row == (16 + 2) * 32
     assert plan.size <= 12_156  # found by this order of the rings; with the opposite one it is larger
 
 

@@ -446,7 +446,7 @@ MISTAKES = {
     ),
     "a layer that there is not": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits={{stem:4}}"],
-        ["4 bits for the weights of stem", "the layers with weights are 0_0, 1_0"],
+        ["4 bits for the weights of stem", "the layers with weights are stem_1, stem_2"],
     ),
     "a budget that nothing keeps": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={student}", "quantize.bits=auto", "quantize.budget=99"],

@@ -14,6 +14,11 @@ def template(name: str) -> str:
     return (files(__package__) / "templates" / name).read_text()
 
 
+def comment(name: str) -> str:
+    """A name from a model file as a comment may have it: letters, digits and underscores, so that it ends none."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+
+
 def licensed(templates: Iterable[str], made: Mapping[str, str]) -> dict[str, str]:
     """Templates, by their names, and texts that were made, each with the licence before it."""
     texts = {**{name: template(name) for name in templates}, **made}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from data.errors import UserError
-from students.device.c_text import Table, licensed, table
+from students.device.c_text import Table, comment, licensed, table
 from students.device.convolution import MOST_CHANNELS, Numbers, addition_numbers, convolution_numbers
 from students.device.plan import Map, Plan, kernel_of, planned
 from students.quantize.integer import IntegerNetwork, lowest
@@ -131,7 +131,7 @@ def _source(network: IntegerNetwork, plan: Plan) -> str:
             f"{{{names.index(inputs[0])}, {names.index(inputs[-1])}}}",
             *map(str, _geometry(network, replace(layer, inputs=inputs), plan, numbers)),
         ]
-        layers.append(f"    {{{', '.join(fields)}}},")
+        layers.append(f"    {{{', '.join(fields)}}}, /* {comment(layer.name)} */")
     blanks = _blanks(network, plan)
     for zero, size in blanks.items():
         constants += table("int8_t", _blank(zero), [zero] * size, static=True)

@@ -60,7 +60,7 @@ def planned(network: IntegerNetwork) -> Plan:
     rows, alive = _alive(network, steps)
     maps = {name: _laid_out(network, name, count) for name, count in rows.items()}
     offsets: dict[str, int] = {}
-    for name in sorted(maps.keys() - {INPUT}, key=lambda name: (-maps[name].size, name)):
+    for name in sorted((layer.name for layer in network.layers), key=lambda name: -maps[name].size):
         beside = sorted(
             (offsets[other], offsets[other] + maps[other].size) for other in offsets if alive[other] & alive[name]
         )

@@ -1,13 +1,14 @@
 """Turn a network into a plain list of layers, each BatchNorm folded into the convolution before it.
 
 Conventions: the kinds of layers are those of layers.py. A dense layer is a convolution over the whole map. Whatever
-has no integer form is refused by name.
+has no integer form is refused by name. A layer has the name of its module, or that of the network's `layer_names`, a
+mapping from modules' paths to names: it stands in TFLite and ONNX files, in C, in tables and in quantize.bits.
 Source of the folding: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -43,6 +44,7 @@ class _Tracer(fx.Tracer):
 class _Folder:
     def __init__(self, network: nn.Module, shape: Sequence[int] | None) -> None:
         self.modules = dict(network.named_modules())
+        self.names: Mapping[str, str] = getattr(network, "layer_names", {})
         self.graph = _Tracer().trace(network)
         if shape is not None:
             weight = next(network.parameters())
@@ -79,7 +81,7 @@ class _Folder:
     def _visit(self, node: fx.Node) -> None:
         module = self.modules[node.target] if node.op == "call_module" else None
         sources = [self.made_by[a] for a in node.args if isinstance(a, fx.Node)]
-        name = (str(node.target) if module is not None else node.name).replace(".", "_")
+        name = self._name(node)
         match module:
             case nn.Conv2d() if _is_plain(module) and name not in self.convolutions:
                 self.convolutions[name] = _copy(module)
@@ -114,6 +116,17 @@ class _Folder:
                 self._relu(node)
             case _:
                 self._refuse(node, type(module).__name__ if module is not None else str(node.target))
+
+    def _name(self, node: fx.Node) -> str:
+        """Of the layer that a node becomes: its module's; of an addition its own, behind the module it is in."""
+        if node.op == "call_module":
+            return self.names.get(str(node.target), str(node.target).replace(".", "_"))
+        inside = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+        owner = self.names.get(inside[-1]) if inside else None
+        if owner is None:
+            return node.name
+        name = f"{owner}_{getattr(node.target, '__name__', node.name)}"
+        return name if name not in self.layers else f"{owner}_{node.name}"
 
     def _map_behind(self, node: fx.Node) -> tuple[int, int, int] | None:
         """(C, H, W) of the map whose flattened values are the input of a dense layer, or of what leads to one; None if
