@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from reportlab.lib.styles import ParagraphStyle
 
 from data.scenes import SCENES
 from experiments.evaluation.confidence import Row
@@ -13,6 +14,7 @@ from experiments.report.confusions import confusions
 from experiments.report.order import order_of
 from experiments.report.plots import Point
 from experiments.report.render import INK, png, svg
+from experiments.submission.technical_report import fonts, gallery
 from students.device.cost import Cost, Part
 
 SCORES = {f"test/accuracy/device/{d}{e}": v for d in "ab" for e, v in (("", 0.5), ("/low", 0.25), ("/high", 0.625))}
@@ -140,3 +142,23 @@ def test_names_in_a_plot_are_shown_as_escapes(recwarn: pytest.WarningsRecorder) 
     assert drawn.replace("\n", "").isprintable()
     assert r"a\x1b[2J" in drawn
     assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_a_wide_plot_has_a_row_of_its_own_in_a_report() -> None:
+    """Oracle: the rows by hand: two side by side, a wide one across both, then one alone; each as wide as its place."""
+    narrow = png(plots.reliability({"run": []}), 50)
+    wide = png(confusions([[1, 0], [0, 1]], ["a", "b"]), 50)
+    fonts()
+    table = gallery([("1", narrow), ("2", narrow), ("3", wide), ("4", narrow)], {"caption": ParagraphStyle("caption")})
+    widths = [[cell[0].drawWidth for cell in row if cell] for row in table._cellvalues]
+    assert [len(row) for row in widths] == [2, 1, 1]
+    assert widths[1][0] > 1.9 * widths[0][0]
+    assert widths[2] == widths[0][:1]
+
+
+def test_names_of_points_do_not_leave_the_plot() -> None:
+    """Oracle: matplotlib's own layout: a name at the right edge ends at its point, one at the left begins there."""
+    points = [Point(name, 0.5, cost, 100 * cost, "own") for name, cost in (("left", 9_000), ("right", 127_000))]
+    figure = plots.trade_off(points, {"parameter_bytes": 128_000, "macs": 30_000_000})
+    for axis in figure.axes:
+        assert {text.get_text(): text.get_ha() for text in axis.texts} == {"left": "left", "right": "right"}

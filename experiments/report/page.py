@@ -68,7 +68,7 @@ class Grid(NamedTuple):
     def kinds(self) -> list[str]:
         """Of each column: "text", which begins at the left, or "number", which ends at the right."""
         columns = [[row[number] for row in self.rows if row[number]] for number in range(1, len(self.columns))]
-        return ["text", *("number" if sum(map(_is_number, cells)) * 2 > len(cells) else "text" for cells in columns)]
+        return ["text", *("number" if sum(map(_is_number, cells)) * 2 >= len(cells) else "text" for cells in columns)]
 
     @property
     def is_long(self) -> bool:

@@ -18,6 +18,7 @@ from experiments.report.render import FONT, HEIGHT, INK, WIDE, WIDTH, colour_of,
 from students.device.cost import Cost
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -210,8 +211,7 @@ def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
             x, y = [getattr(point, cost) for point in some], [100 * point.accuracy for point in some]
             rings = [1.4 if point.on_front else 0 for point in some]
             axis.scatter(x, y, color=colour_of(number), s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
-            for point, along, up in zip(some, x, y, strict=True):
-                axis.annotate(point.name, (along, up), xytext=(4, 3), textcoords="offset points", fontsize=FONT)
+        _put_names(axis, {point: getattr(point, cost) for point in points if point.name}, limits[cost])
         axis.axvline(limits[cost], linestyle="--", color=INK, linewidth=0.8, alpha=0.6)
         axis.set(xscale="log", xlabel=title, ylabel="accuracy, %")
         axis.margins(0.2)
@@ -220,3 +220,13 @@ def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
         axis.xaxis.set_minor_formatter(NullFormatter())
     put_legend(figure, axes[0])
     return figure
+
+
+def _put_names(axis: "Axes", points: Mapping[Point, float], limit: int) -> None:
+    """Names beside their points: in the right half to the left of them, and in turns above and below."""
+    for number, (point, along) in enumerate(sorted(points.items(), key=lambda pair: pair[1])):
+        is_right, is_below = along > limit / 3, number % 2
+        place = -5 if is_right else 5, -9 if is_below else 3
+        side = "right" if is_right else "left"
+        where = along, 100 * point.accuracy
+        axis.annotate(point.name, where, xytext=place, textcoords="offset points", ha=side, fontsize=FONT)

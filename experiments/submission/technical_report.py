@@ -61,7 +61,7 @@ def report_pdf(
     for number, section in enumerate(SECTIONS):
         story += _section(section, number, about, tables.get(section, ()), styles)
         if section == "results" and plots:
-            story.append(_gallery(plots, styles))
+            story.append(gallery(plots, styles))
     story.append(Paragraph("References", styles["heading"]))
     for number, reference in enumerate([*references, *about.references], 1):
         story.append(Paragraph(f"[{number}] {escape(reference)}", styles["reference"]))
@@ -160,12 +160,20 @@ def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
     return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1, splitInRow=1)
 
 
-def _gallery(plots: Sequence[Plot], styles: Mapping[str, ParagraphStyle]) -> Table:
-    """Two side by side, each with its caption below."""
-    width = WIDTH / 2 - 0.2 * cm
-    cells = [[_image(png, width), Paragraph(escape(caption), styles["caption"])] for caption, png in plots]
-    rows = [cells[start : start + 2] + [""] * (2 - len(cells[start : start + 2])) for start in range(0, len(cells), 2)]
-    return Table(rows, [WIDTH / 2] * 2, style=TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP")]))
+def gallery(plots: Sequence[Plot], styles: Mapping[str, ParagraphStyle]) -> Table:
+    """Each with its caption below: two side by side, but for those that were drawn twice as wide as others."""
+    narrow = min(Image(io.BytesIO(png)).imageWidth for _, png in plots)
+    rows: list[list[Any]] = []
+    form: list[tuple[Any, ...]] = [("VALIGN", (0, 0), (-1, -1), "TOP")]
+    for caption, png in plots:
+        is_wide = Image(io.BytesIO(png)).imageWidth > 1.5 * narrow
+        cell = [_image(png, WIDTH / (1 if is_wide else 2) - 0.2 * cm), Paragraph(escape(caption), styles["caption"])]
+        if not is_wide and rows and rows[-1][1] == "":
+            rows[-1][1] = cell
+        else:
+            rows.append([cell, None if is_wide else ""])
+            form += [("SPAN", (0, len(rows) - 1), (1, len(rows) - 1))] * is_wide
+    return Table(rows, [WIDTH / 2] * 2, style=TableStyle(form))
 
 
 def _image(png: bytes, width: float) -> Image:
