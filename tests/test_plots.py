@@ -12,8 +12,8 @@ from experiments.evaluation.confidence import Row
 from experiments.report import plots
 from experiments.report.confusions import confusions
 from experiments.report.order import order_of
-from experiments.report.plots import Point
 from experiments.report.render import INK, png, svg
+from experiments.report.trade_off import Point, trade_off
 from experiments.submission.technical_report import fonts, gallery
 from students.device.cost import Cost, Part
 
@@ -90,9 +90,10 @@ def test_cycles_have_a_bar_each_and_the_front_end_is_the_first() -> None:
 def test_a_plot_in_a_page_is_all_its_own() -> None:
     """Oracle: XML's own parser; two plots share no id, every reference has its target, words are words, and no
     colour of paper or ink is left."""
-    points = [Point("x & <y> $5_{", 0.5, 12_310, 4_354_304, "own", on_front=True)]
+    name = "x & <y> $5_{"
+    points = [Point(name, 0.5, 12_310, 4_354_304, "own", on_front=True, label=name)]
     limits = {"parameter_bytes": 128_000, "macs": 30_000_000}
-    texts = [svg(plots.trade_off(points, limits), name) for name in ('a "quoted" one', "another")]
+    texts = [svg(trade_off(points, limits), title) for title in ('a "quoted" one', "another")]
     ids = []
     for text in texts:
         tree = ET.fromstring(text)
@@ -156,9 +157,24 @@ def test_a_wide_plot_has_a_row_of_its_own_in_a_report() -> None:
     assert widths[2] == widths[0][:1]
 
 
-def test_names_of_points_do_not_leave_the_plot() -> None:
-    """Oracle: matplotlib's own layout: a name at the right edge ends at its point, one at the left begins there."""
-    points = [Point(name, 0.5, cost, 100 * cost, "own") for name, cost in (("left", 9_000), ("right", 127_000))]
-    figure = plots.trade_off(points, {"parameter_bytes": 128_000, "macs": 30_000_000})
-    for axis in figure.axes:
-        assert {text.get_text(): text.get_ha() for text in axis.texts} == {"left": "left", "right": "right"}
+def test_names_of_points_hide_nothing_and_do_not_leave_the_plot() -> None:
+    """Oracle: matplotlib's own layout: the boxes of the words, drawn, are inside the axes, apart from each other, and
+    hold no other point; where there is no room there is no word, and the words under the pointer are there all the
+    same."""
+    crowd = [(0.6 + n / 400, 120_000 + n) for n in range(8)]
+    points = [Point(f"crowd {n}", a, c, 200 * c, "x", label=f"crowd {n}") for n, (a, c) in enumerate(crowd)]
+    points += [Point(name, 0.4, c, 200 * c, "own", label=name) for name, c in (("left", 9_000), ("right", 127_000))]
+    figure = trade_off(points, {"parameter_bytes": 128_000, "macs": 30_000_000})
+    drawn = svg(figure, "x")
+    figure.canvas.draw()
+    for axis, cost in zip(figure.axes, ("parameter_bytes", "macs"), strict=True):
+        boxes = {text.get_text(): text.get_window_extent() for text in axis.texts}
+        assert {"left", "right"} <= boxes.keys()
+        assert len(boxes) < len(points)
+        for name, box in boxes.items():
+            assert axis.bbox.x0 <= box.x0
+            assert box.x1 <= axis.bbox.x1
+            assert not any(box.overlaps(other) for title, other in boxes.items() if title != name)
+            places = [axis.transData.transform((getattr(p, cost), 100 * p.accuracy)) for p in points if p.name != name]
+            assert not any(box.contains(*place) for place in places)
+    assert all(drawn.count(f"<title>{point.name}: ") == 2 for point in points)

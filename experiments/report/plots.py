@@ -1,4 +1,4 @@
-"""Plots of results: training curves, accuracies, calibration, layers, costs.
+"""Plots of results: training curves, accuracies, calibration, layers, cycles.
 
 Conventions: a function takes what the files of runs hold and returns a matplotlib Figure WIDTH or WIDE inches wide, so
 that its text can be read on a phone. A run has one colour, by its place among the runs. Names are text, never formulas.
@@ -6,7 +6,7 @@ Style: see render.py. matplotlib, which takes a while to import, is imported whe
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,19 +18,7 @@ from experiments.report.render import FONT, HEIGHT, INK, WIDE, WIDTH, colour_of,
 from students.device.cost import Cost
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-class Point(NamedTuple):
-    """A system in the plane of costs and accuracy; `name` is written beside it, `group` decides its colour."""
-
-    name: str
-    accuracy: float
-    parameter_bytes: float
-    macs: float
-    group: str
-    on_front: bool = False
 
 
 @styled
@@ -195,38 +183,3 @@ def cycles(cost: Cost) -> "Figure":
     left.set_ylim(len(parts) - 0.4, -0.6)
     right.tick_params(labelleft=False)
     return figure
-
-
-@styled
-def trade_off(points: Sequence[Point], limits: Mapping[str, int]) -> "Figure":
-    """Accuracy over bytes (above) and over multiply-accumulates (below), limits dashed; points on the front have a
-    ring."""
-    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
-
-    figure, axes = make_axes(2, height=1.7 * HEIGHT)
-    groups = list(dict.fromkeys(point.group for point in points))
-    for axis, cost, title in zip(axes, ("parameter_bytes", "macs"), ("bytes", "multiply-accumulates"), strict=True):
-        for number, group in enumerate(groups):
-            some = [point for point in points if point.group == group]
-            x, y = [getattr(point, cost) for point in some], [100 * point.accuracy for point in some]
-            rings = [1.4 if point.on_front else 0 for point in some]
-            axis.scatter(x, y, color=colour_of(number), s=34, edgecolors=INK, linewidths=rings, label=group, zorder=3)
-        _put_names(axis, {point: getattr(point, cost) for point in points if point.name}, limits[cost])
-        axis.axvline(limits[cost], linestyle="--", color=INK, linewidth=0.8, alpha=0.6)
-        axis.set(xscale="log", xlabel=title, ylabel="accuracy, %")
-        axis.margins(0.2)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-    put_legend(figure, axes[0])
-    return figure
-
-
-def _put_names(axis: "Axes", points: Mapping[Point, float], limit: int) -> None:
-    """Names beside their points: in the right half to the left of them, and in turns above and below."""
-    for number, (point, along) in enumerate(sorted(points.items(), key=lambda pair: pair[1])):
-        is_right, is_below = along > limit / 3, number % 2
-        place = -5 if is_right else 5, -9 if is_below else 3
-        side = "right" if is_right else "left"
-        where = along, 100 * point.accuracy
-        axis.annotate(point.name, where, xytext=place, textcoords="offset points", ha=side, fontsize=FONT)

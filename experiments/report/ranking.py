@@ -7,10 +7,10 @@ from typing import Any
 
 from data.tables import write_table
 from experiments.evaluation.ranking import WEIGHTS, Standing, System, over_limits, pareto
-from experiments.report import plots
 from experiments.report.numbers import percent
 from experiments.report.page import Grid, Plot, Section, write_page
 from experiments.report.terminal import Table
+from experiments.report.trade_off import Point, trade_off
 from experiments.runs.layout import REPORT, write_text
 from students.limits import LIMITS
 
@@ -55,14 +55,16 @@ def trade_off_of(systems: Sequence[System], page: str) -> Plot:
     front = {system.name for system, best in zip(allowed, pareto(allowed), strict=True) if best}
     points = []
     for s in sorted(systems, key=lambda system: not system.own):
-        name = Path(s.name).name.split(",")[0] if s.own or s.name in front else ""
+        name = Path(s.name).name.split(",")[0]
+        label = name if s.own or s.name in front else ""
         group = "own" if s.own else f"published, {s.set or 'unknown'} set"
-        points.append(plots.Point(name, s.accuracy, s.parameter_bytes or 0, s.macs or 0, group, s.name in front))
+        costs = s.parameter_bytes or 0, s.macs or 0
+        points.append(Point(name, s.accuracy, *costs, group, s.name in front, label))
     caption = (
         "A ring: no other is as good in all three and better in one. Accuracies of different sets, and of years with "
         "other train sets, do not compare."
     )
-    return Plot("Accuracy over costs", caption, plots.trade_off(points, LIMITS), page)
+    return Plot("Accuracy over costs", caption, trade_off(points, LIMITS), page)
 
 
 def write_ranking(
