@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MANY = 20  # classes: with more, their names are smaller, and counts are not written
-LEAST = 5.5  # points of their names
-PITCH = 0.092  # inches of a row, at least
+MANY = 20  # classes: with more, the plot has the page's width, and counts are not written
+PITCH = FONT / 72 * 1.05  # inches of a row and of a column, at least, so that names do not touch
+NAMES = 1.9  # inches of the names, and of the recalls
 
 
 @styled
@@ -33,19 +33,18 @@ def confusions(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> "Figur
     order, n = order_of(scenes, counts), len(scenes)
     table = np.asarray(counts, dtype=float)[np.ix_(order, order)]
     shares, words = shares_of(table), [scenes[place].replace("_", " ") for place in order]
-    height, size = max(0.75 * WIDE, 1.2 + PITCH * n), max(LEAST, min(FONT, FONT * MANY / max(n, 1)))
-    figure, axis = make_axes(height=height, width=WIDE)
+    width, least = (WIDE, 0.75 * WIDE) if n <= MANY else (1.5 * WIDE, NAMES + PITCH * n)
+    size = min(FONT, FONT * (width - NAMES) / (PITCH * max(n, 1)))
+    figure, axis = make_axes(height=least, width=width)
     axis.grid(visible=False)
-    for row, column in np.ndindex(n, n):
+    for row, column in np.argwhere(table).tolist():
         square = Rectangle((column - 0.5, row - 0.5), 1, 1)
         square.set(facecolor=COLOURS[0], alpha=0.85 * shares[row, column], linewidth=0)
         axis.add_patch(square)
-        if count := int(table[row, column]):
-            total = int(table[row].sum())
-            share = percent(float(shares[row, column]))
-            put_tip(square, f"{words[row]}, answered {words[column]}: {count:,} of {total:,} ({share})")
-            if n <= MANY:
-                axis.text(column, row, f"{count:,}", ha="center", va="center", fontsize=size)
+        count, share = int(table[row, column]), percent(float(shares[row, column]))
+        put_tip(square, f"{words[row]}, answered {words[column]}: {count:,} of {int(table[row].sum()):,} ({share})")
+        if n <= MANY:
+            axis.text(column, row, f"{count:,}", ha="center", va="center", fontsize=size)
     for row, share in enumerate(np.diagonal(shares)):
         known = f"{100 * share:.0f} %" if table[row].any() else "-"
         axis.text(n - 0.3, row, known, ha="left", va="center", fontsize=size)

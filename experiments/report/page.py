@@ -52,9 +52,9 @@ class Plot(NamedTuple):
         return svg(self.figure, f"{self.of}: {self.title}")
 
     @property
-    def is_wide(self) -> bool:
-        """Whether it takes the place of two."""
-        return self.figure.get_figwidth() > WIDTH
+    def places(self) -> str:
+        """Of how many plots it takes the place, as the page's class."""
+        return {2: "two", 3: "three"}.get(round(self.figure.get_figwidth() / WIDTH), "")
 
 
 class Grid(NamedTuple):

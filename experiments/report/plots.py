@@ -13,7 +13,7 @@ import numpy as np
 from experiments.evaluation.confidence import Row
 from experiments.evaluation.metrics import metrics_under
 from experiments.report.numbers import word
-from experiments.report.order import order_of
+from experiments.report.order import is_grouped, order_of
 from experiments.report.render import FONT, HEIGHT, INK, WIDE, WIDTH, colour_of, make_axes, put_legend, put_tip, styled
 from students.device.cost import Cost
 
@@ -57,12 +57,15 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
 
 @styled
 def shares(scores: Mapping[str, Mapping[str, float]], kind: str) -> "Figure":
-    """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name."""
+    """Accuracy by "device", "group" or "scene", with 95 % intervals where there are some; scores of runs by name. The
+    challenge's scenes are in their groups, others sorted by the first run's accuracy."""
     prefix = f"test/accuracy/{kind}/"
     found = [*dict.fromkeys(key for run in scores.values() for key in metrics_under(prefix, run))]
-    if kind == "scene":
-        found = [found[place] for place in order_of([key.removeprefix(prefix) for key in found])]
     shown = [(number, *pair) for number, pair in enumerate(scores.items()) if metrics_under(prefix, pair[1])]
+    if kind == "scene" and is_grouped(names := [key.removeprefix(prefix) for key in found]):
+        found = [found[place] for place in order_of(names)]
+    elif kind == "scene" and shown:
+        found = sorted(found, key=lambda key: -shown[0][2].get(key, 0))
     figure, axis = make_axes(height=0.7 + len(found) * (0.14 + 0.07 * len(shown)))
     step = 0.8 / max(len(shown), 1)
     for place, (number, name, run) in enumerate(shown):
