@@ -159,7 +159,7 @@ def test_a_browser_shows_it_at_a_phones_width(finished: Path, browser, scheme: s
         box = picture.bounding_box()
         assert box["width"] > 250
         assert box["height"] > 90
-    assert page.locator("table").count() == 8
+    assert page.locator("table").count() == 9
     assert page.locator("figure svg text", has_text="metro station").count() >= 2
     paper, ink, label = page.evaluate(
         """() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,

@@ -17,7 +17,15 @@ from data.scenes import ClipSet
 from data.tables import table_text
 from experiments.evaluation.bootstrap import metric_intervals
 from experiments.evaluation.doubts import REMEDY, doubts
-from experiments.evaluation.metrics import Bin, confusion, evaluate, reliability, softmax, subsets_of
+from experiments.evaluation.metrics import (
+    Bin,
+    by_scene_and_device,
+    confusion,
+    evaluate,
+    reliability,
+    softmax,
+    subsets_of,
+)
 from experiments.evaluation.mistakes import mistakes, mistakes_text
 from experiments.evaluation.predictions import predictions_text, read_predictions
 from experiments.runs.layout import CONFUSION, DOUBTS, MISTAKES, PREDICTIONS, RELIABILITY, write_text
@@ -66,8 +74,9 @@ def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:
 
 
 def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, float]:
-    """Metrics of the test split with their intervals; its predictions, confusion matrix, reliability and most confident
-    mistakes are written. What speaks against them (doubts.py) is said, and written to doubts.txt.
+    """Metrics of the test split with their intervals, and by scene and device; its predictions, confusion matrix,
+    reliability and most confident mistakes are written. What speaks against them (doubts.py) is said, and written to
+    doubts.txt.
 
     Args:
         clips: the data set.
@@ -76,6 +85,9 @@ def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -
     """
     rows = clips.indices("test")
     metrics = split_metrics(clips, "test", probabilities, intervals=True)
+    devices = [clips.clips[row].device for row in rows]
+    cells = by_scene_and_device(probabilities, clips.labels[rows], devices, clips.scenes)
+    metrics |= {f"test/{name}": value for name, value in cells.items()}
     names = [clips.clips[row].filename for row in rows]
     write_text(folder / PREDICTIONS, predictions_text(names, probabilities, clips.scenes))
     write_text(folder / CONFUSION, _confusion_text(confusion(probabilities, clips.labels[rows]), clips.scenes))

@@ -144,6 +144,20 @@ def evaluate(
     return scores
 
 
+def by_scene_and_device(
+    probabilities: np.ndarray, labels: np.ndarray, devices: Sequence[str], scenes: Sequence[str]
+) -> dict[str, float]:
+    """Of each scene's items from each device the log loss and their number, by flat name:
+    log_loss/scene/<scene>/device/<device> and clips/scene/<scene>/device/<device>; arguments as of evaluate."""
+    losses, names, found = clip_losses(probabilities, labels), np.asarray(devices), {}
+    for number, scene in enumerate(scenes):
+        for device in np.unique(names[labels == number]).tolist():
+            cell = losses[(labels == number) & (names == device)]
+            found[f"log_loss/scene/{scene}/device/{device}"] = float(cell.mean())
+            found[f"clips/scene/{scene}/device/{device}"] = float(len(cell))
+    return found
+
+
 def is_edge(name: str, scores: Mapping[str, float]) -> bool:
     """Whether a name of score.json is an edge of the interval of another one; a class may be called "low" too."""
     metric, _, edge = name.rpartition("/")

@@ -13,6 +13,7 @@ from typing import Any
 
 from data.errors import UserError
 from experiments.evaluation.metrics import metrics_under
+from experiments.evaluation.official_test import CLIPS, is_whole
 from experiments.evaluation.systems import METRICS, as_system, published_systems
 from experiments.report import plots
 from experiments.report.confidence import confidence_grids, coverage_plots
@@ -24,7 +25,8 @@ from experiments.report.mistakes import sounds_of
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, write_page
 from experiments.report.ranking import trade_off_of
-from experiments.report.tables import BY_DEVICE, DEVICE_COLUMNS, WHOLE, device_rows, metric_rows
+from experiments.report.scene_devices import SCENE_DEVICES, scene_device_rows
+from experiments.report.tables import BASELINE, BY_DEVICE, DEVICE_COLUMNS, WHOLE, beside, device_rows, metric_rows
 from experiments.runs.identity import flat
 from experiments.runs.layout import REPORT
 from experiments.runs.reader import RunFiles, read_run
@@ -108,9 +110,10 @@ def summary_of(run: RunFiles) -> str:
         return cost_sentence(run.cost) if run.cost else f"A run of the {run.stage} stage."
     guess = f"; guessing would be right on {100 / len(run.scenes):.0f} %" if run.scenes else ""
     clips = f"{sum(map(sum, run.counts)):,} " if run.counts else ""
+    part = f", of {CLIPS:,} of the official split," if run.is_of_challenge and clips and not is_whole(scores) else ""
     within = f" (95 %: {interval(whole.interval)})" if whole.interval else ""
     return (
-        f"Of the {clips}test clips it is right on {percent(whole.accuracy)}{within}, the mean over scenes, "
+        f"Of the {clips}test clips{part} it is right on {percent(whole.accuracy)}{within}, the mean over scenes, "
         f"with a log loss of {nats(whole.log_loss)} nats{guess}."
     )
 
@@ -153,10 +156,14 @@ def grids_of(run: RunFiles) -> list[Grid]:
                 percent(row.accuracy),
                 nats(row.log_loss),
                 interval(row.interval),
+                *beside(run.scores, subset),
             ]
             for subset, row in subsets.items()
         ]
-        found.append(Grid("Test split", ["", "accuracy", "log loss", "accuracy, 95 % over recordings"], rows))
+        columns = ["", "accuracy", "log loss", "accuracy, 95 % over recordings"]
+        found.append(Grid("Test split", [*columns, *(BASELINE if beside(run.scores, WHOLE) else [])], rows))
+    if rows := scene_device_rows(run.scores):
+        found.append(Grid(SCENE_DEVICES, rows[0], rows[1:]))
     found += confidence_grids(run.scores)
     if rows := device_rows(run.scores):
         found.append(Grid(BY_DEVICE.capitalize(), DEVICE_COLUMNS, rows))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.evaluation.metrics import metrics_under
+from experiments.evaluation.official_test import baseline_scores, is_whole
 from experiments.report.numbers import interval, nats, percent
 from experiments.report.terminal import Table
 
@@ -16,6 +17,8 @@ WHOLE = ""  # the subset of all clips
 ENSEMBLE = "ensemble"  # its row among the members'
 BY_DEVICE = "test split, by the general student and by the tensors of each device"
 DEVICE_COLUMNS = ("", "accuracy, general", "by device", "gain, points", "log loss, general", "by device", "gain")
+
+BASELINE = ("baseline, published: accuracy", "log loss")
 
 Edges = tuple[float, float]  # of a 95 % interval over recordings
 
@@ -69,18 +72,35 @@ def metric_rows(scores: Mapping[str, float], prefix: str = "test") -> dict[str, 
 
 
 def split_table(scores: Mapping[str, float]) -> Table:
-    """Accuracy and log loss of the test split: of all clips, with intervals, and by scene, device and group."""
-    out = empty_table("test split", ["", "accuracy", "log loss"])
+    """Accuracy and log loss of the test split: of all clips, with intervals, and by scene, device and group; beside
+    them the published baseline."""
+    out = empty_table("test split", ["", "accuracy", "log loss", *(BASELINE if beside(scores, WHOLE) else [])])
     for subset, row in metric_rows(scores).items():
         if subset != WHOLE:
-            out.add_row(subset.replace("/", " "), percent(row.accuracy), nats(row.log_loss))
+            known = beside(scores, subset)
+            out.add_row(subset.replace("/", " "), percent(row.accuracy), nats(row.log_loss), *known)
             continue
-        out.add_row("all (macro)", percent(row.accuracy), nats(row.log_loss))
+        out.add_row("all (macro)", percent(row.accuracy), nats(row.log_loss), *beside(scores, WHOLE))
         if row.interval and row.loss_interval:
             edges = f"{interval(row.interval)} %", interval(row.loss_interval, 1, 3)
             out.add_row("95 % interval over recordings", *edges)
         out.add_row("calibration error", nats(row.calibration_error), "", end_section=True)
     return out
+
+
+def beside(scores: Mapping[str, float], subset: str) -> list[str]:
+    """The published accuracy and log loss of the challenge's baseline on a subset, beside metrics of the whole official
+    test split; beside others nothing: two cells, or none.
+
+    Args:
+        scores: of a score.json.
+        subset: see MetricRow.
+    """
+    if not is_whole(scores):
+        return []
+    name = subset and f"/{subset}"
+    known = baseline_scores()
+    return [percent(known.get(f"test/accuracy{name}")), nats(known.get(f"test/log_loss{name}"))]
 
 
 def device_rows(scores: Mapping[str, float]) -> list[list[str]]:

@@ -58,6 +58,7 @@ class Score:
     predictions: str | None = setting(
         "columns filename and one of probabilities for each class", is_path=True, default=None
     )
+    by_device: bool = setting("whether log losses by scene and device are printed, too", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,6 +87,7 @@ def new_run(
         inputs: name to fingerprint of each file they depend on.
         sources: those of the files that other stages made.
     """
+    config = as_mapping(settings)
     return Run(
         layout_of(settings).folder(stage),
         settings=depends_on,
@@ -95,9 +96,15 @@ def new_run(
         force=settings.force,
         tracking=settings.tracking,
         group=settings.name,
-        tags=(settings.data.kind, f"seed={settings.seed}", *settings.job),
-        config=as_mapping(settings),
+        tags=_tags(stage, config, settings.job),
+        config=config,
     )
+
+
+def _tags(stage: str, config: Mapping[str, Any], job: Sequence[str]) -> list[str]:
+    """Data set and seed, as far as the stage reads them, and what tells a job of a sweep from the others."""
+    known = {"data": config["data"]["kind"], "seed": f"seed={config['seed']}"}
+    return [*(tag for key, tag in known.items() if key in STAGES[stage].reads), *job]
 
 
 def as_mapping(settings: Settings) -> dict[str, Any]:

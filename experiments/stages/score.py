@@ -13,6 +13,7 @@ from experiments.evaluation.evaluate import evaluate_and_save
 from experiments.evaluation.metrics import confusion
 from experiments.evaluation.predictions import read_predictions
 from experiments.report.publish import finish, is_done
+from experiments.report.scene_devices import scene_devices_table
 from experiments.report.tables import confusion_table, split_table
 from experiments.runs.layout import CONFUSION, SCORES
 from experiments.runs.reader import read_scores
@@ -42,7 +43,10 @@ def run(settings: Settings) -> None:
     if not is_done(this, CONFUSION):
         this.start()
         finish(this, evaluate_and_save(clips, probabilities, this.folder))
-    Console().print(split_table(read_scores(this.folder / SCORES)))
+    scores = read_scores(this.folder / SCORES)
+    Console().print(split_table(scores))
+    if settings.of(Score).by_device and (table := scene_devices_table(scores)) is not None:
+        Console().print(table)
     Console().print(confusion_table(confusion(probabilities, clips.labels[rows]).tolist(), clips.scenes))
     log.info("%d clips: %s", len(names), this.folder / SCORES)
 

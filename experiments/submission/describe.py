@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from data.augmentation import descriptions
+from data.readers import is_of_challenge
 from data.scenes import DEVICES, SCENES
+from experiments.evaluation.official_test import extent, is_whole
 from experiments.inference.classifier import Classifier
 from experiments.report.tables import WHOLE, MetricRow, metric_rows
 from experiments.runs.reader import RunFiles
@@ -120,6 +122,13 @@ def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]
     if any(map(_has_responses, [*students, *teachers])) and lineage.data["kind"] != "synthetic":
         found.append(MICIRP)
     return list({dataset["name"]: dataset for dataset in [*found, *about.external_datasets]}.values())
+
+
+def notes(lineage: Lineage) -> str:
+    """What the fields of a description cannot say: of how many clips its metrics are, and what energies are."""
+    scores = lineage.quantized.scores
+    part = extent(scores) if is_of_challenge(lineage.kind) and not is_whole(scores) else None
+    return "; ".join(filter(None, [part and f"results are of {part} of the official test split", energy_note(lineage)]))
 
 
 def energy_note(lineage: Lineage) -> str:

@@ -10,12 +10,13 @@ from data.files import file_sha256
 from data.packing import read_stamps
 from data.readers import is_of_challenge
 from data.scenes import PART_SECONDS, SCENES
+from experiments.evaluation.official_test import extent, is_whole
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier, load_classifier
 from experiments.runs.reader import is_run
 from experiments.submission.about import About
 from experiments.submission.builders import pretraining_of, unlisted_weights
-from experiments.submission.describe import System, description, energy_note
+from experiments.submission.describe import System, description, notes
 from experiments.submission.layout import YEAR, label_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.meta import Defect, meta_defects, meta_text
@@ -71,7 +72,7 @@ def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry
 
 def description_file(system: System) -> bytes:
     """The content of a system's meta.yaml."""
-    return meta_text(system.meta, energy_note(system.lineage)).encode()
+    return meta_text(system.meta, notes(system.lineage)).encode()
 
 
 def predictions_file(entry: Entry, files: Sequence[Path]) -> bytes:
@@ -112,6 +113,11 @@ def entry_warnings(entries: Sequence[Entry]) -> list[str]:
             )
         if not is_of_challenge(kind := system.lineage.kind):
             found.append(f"{system.label}: its metrics are of data={kind}, not of the challenge's")
+        elif not is_whole(scores := system.lineage.quantized.scores):
+            found.append(
+                f"{system.label}: its metrics are of {extent(scores) or 'an unknown part'} of the official test split: "
+                "the rules want those of all of it"
+            )
         for run in system.lineage.pretrained:
             if not is_of_challenge(kind := str(run.data.get("kind"))):
                 found.append(

@@ -47,7 +47,7 @@ class Defect(NamedTuple):
 
 
 def meta_text(meta: Mapping[str, Any], note: str) -> str:
-    """The YAML file; the note is of its energy."""
+    """The YAML file; the note is of its metrics and energy."""
     fields = yaml.dump(dict(meta), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return f"{HEADER}# {note}.\n{fields}"
 

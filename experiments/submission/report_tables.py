@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data import bibliography
+from data.readers import is_of_challenge
 from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
+from experiments.evaluation.official_test import extent, is_whole
 from experiments.report.numbers import nats
-from experiments.report.tables import WHOLE, metric_rows
+from experiments.report.scene_devices import SCENE_DEVICES, scene_device_rows
+from experiments.report.tables import WHOLE, beside, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of, unlisted_weights
 from experiments.submission.describe import System, augmentations, network_of
@@ -29,10 +32,23 @@ def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
     return {
         "system": [("The systems.", overview(systems)), ("How they were trained.", training(systems))],
         "data": [("Which data the systems were trained on.", data(systems))],
-        "results": [("Accuracy (%) and log loss on the development test split.", metrics_by_subset(systems))],
+        "results": [
+            (f"Accuracy (%) and log loss on the development test split{_extent(systems)}.", metrics_by_subset(systems)),
+            *(
+                (f"{SCENE_DEVICES}, {_short(s)}.", scene_device_rows(s.lineage.quantized.scores))
+                for s in systems
+                if scene_device_rows(s.lineage.quantized.scores)
+            ),
+        ],
         "complexity": [("Costs, and the task's limits.", complexity(systems))],
         "energy": [(energies, energy(systems))],
     }
+
+
+def _extent(systems: Sequence[System]) -> str:
+    """Of how many of its clips the metrics are, where it is the challenge's split, and as far as it is known."""
+    found = dict.fromkeys(extent(s.lineage.quantized.scores) for s in systems if is_of_challenge(s.lineage.kind))
+    return "".join(f" ({each})" for each in found if each)
 
 
 def overview(systems: Sequence[System]) -> Rows:
@@ -150,12 +166,16 @@ def metrics_by_subset(systems: Sequence[System]) -> Rows:
     subsets |= {scene: f"scene/{scene}" for scene in SCENES}
     subsets |= {f"device {device}": f"device/{device}" for device in DEVICES}
     subsets |= {f"{group} devices": f"group/{group}" for group in DEVICE_GROUPS}
-    metrics = [metric_rows(s.lineage.quantized.scores) for s in systems]
-    rows = [["", *(cell for s in systems for cell in (f"{_short(s)}: %", "log loss"))]]
+    scores = [s.lineage.quantized.scores for s in systems]
+    metrics = [metric_rows(each) for each in scores]
+    official = next((each for each in scores if is_whole(each)), {})
+    published = ["baseline, published: %", "log loss"] if official else []
+    rows = [["", *(cell for s in systems for cell in (f"{_short(s)}: %", "log loss")), *published]]
     for name, subset in subsets.items():
         found = [row.get(subset) for row in metrics]
         cells = [[f"{100 * row.accuracy:.1f}", nats(row.log_loss) or DASH] if row else [DASH, DASH] for row in found]
-        rows.append([name, *(cell for pair in cells for cell in pair)])
+        known = [cell.removesuffix(" %") or DASH for cell in beside(official, subset)]
+        rows.append([name, *(cell for pair in cells for cell in pair), *known])
     return rows
 
 
