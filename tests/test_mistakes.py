@@ -37,6 +37,7 @@ def test_mistakes_are_the_most_confident_and_of_different_recordings(miniature: 
     assert mistakes(miniature, np.eye(10)[labels], tmp_path) == []
 
 
+@pytest.mark.slow  # a browser that loads thirty sounds
 def test_mistakes_can_be_heard_and_nothing_of_them_is_in_the_page(
     tmp_path: Path,
     miniature: ClipSet,
@@ -44,7 +45,7 @@ def test_mistakes_can_be_heard_and_nothing_of_them_is_in_the_page(
 ) -> None:
     """Oracle: Chromium's own player says how long each sound is; the page has no data but its icon's; a sound that is
     gone, or none, has words instead; with report.embed the page alone, in another folder, still plays them."""
-    folder = make_run(tmp_path / "runs/quantize/a", miniature)
+    folder = make_run(tmp_path / "runs/quantize/a", miniature, mistakes=MOST)
     path = page_of(folder)
     assert "base64" not in path.read_text()
     count = len(read_run(folder).mistakes)

@@ -36,13 +36,16 @@ COST = {
 }
 
 
-def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, ...] = ()) -> Path:
-    """A finished run of stage=quantize with every file that a report reads."""
+def make_run(folder: Path, clips: ClipSet, seed: int = 0, sources: tuple[Path, ...] = (), *, mistakes: int = 1) -> Path:
+    """A finished run of stage=quantize with every file that a report reads; of its mistakes, each of which takes its
+    time to draw, so many."""
     folder.mkdir(parents=True)
     labels = clips.labels[clips.indices("test")]
     p = np.random.default_rng(seed).dirichlet(np.ones(10), size=len(labels))
     p[np.arange(len(labels)), labels] += 0.3
     scores = evaluate_and_save(clips, p / p.sum(1, keepdims=True), folder)
+    wrong = json.loads((folder / "mistakes.json").read_text())
+    (folder / "mistakes.json").write_text(json.dumps(wrong[:mistakes]))
     scores |= {"float/accuracy": 0.5, "float/log_loss": 1.5, "test/agreement_with_float": 0.96}
     sure, right = (p.max(1) / p.sum(1) * ONE).astype(np.uint16), p.argmax(1) == labels
     scores |= curve_scores(sure, right, ONE) | threshold_scores(sure, right, 9_830, ONE, "confidence")
@@ -344,8 +347,6 @@ def test_no_spoilt_file_is_more_than_a_message(finished: Path, data: st.DataObje
             ]
         )
     )
-    mistakes = json.loads((finished / "mistakes.json").read_text())
-    (finished / "mistakes.json").write_text(json.dumps(mistakes[:1]))  # each takes its time to draw
     before = path.read_text()
     at = data.draw(st.integers(0, len(before)))
     until = data.draw(st.integers(at, min(len(before), at + 20)))
