@@ -13,7 +13,7 @@ from data.scenes import DEVICES, SCENES, ClipSet
 from experiments.report.dashboard import tables_of
 from experiments.report.forms import forms_grids, forms_table
 from experiments.report.sections import grids_of
-from experiments.report.tables import WHOLE, MetricRow, ensemble_tables, metric_rows, split_table
+from experiments.report.tables import WHOLE, MetricRow, confusion_table, ensemble_tables, metric_rows, split_table
 from experiments.runs.reader import read_run
 from experiments.submission.report_tables import metrics_by_subset
 
@@ -122,3 +122,14 @@ def test_members_stand_beside_their_ensemble() -> None:
         ["ensemble", "", "", "50.0 %  1.500  0.250", "50.0 %  1.500  0.250"],
     ]
     assert devices == [["", "one [x]", "ensemble"], ["a", "- |  50.0 %", "25.0 % |  75.0 %"]]
+
+
+def test_a_confusion_matrix_has_the_recalls_beside_its_counts() -> None:
+    """Oracle: by hand: 3 of 4 and none; a class without clips has none."""
+    rows = cells(confusion_table([[3, 1, 0], [2, 0, 0], [0, 0, 0]], ["bus", "tram", "x"]))
+    assert rows[0] == ["", "0", "1", "2", "recall"]
+    assert rows[1:] == [
+        ["0 bus", "3", "1", ".", "75 %"],
+        ["1 tram", "2", ".", ".", "0 %"],
+        ["2 x", ".", ".", ".", "-"],
+    ]

@@ -128,10 +128,12 @@ def devices_table(scores: Mapping[str, float]) -> Table:
 
 
 def confusion_table(counts: Sequence[Sequence[int]], scenes: Sequence[str]) -> Table:
-    """How many clips of each scene (rows) were classified as each scene (columns)."""
-    out = empty_table("true scenes (rows) and predicted scenes (columns)", ["", *map(str, range(len(scenes)))])
+    """How many clips of each scene (rows) were classified as each scene (columns), and the recall of each."""
+    columns = ["", *map(str, range(len(scenes))), "recall"]
+    out = empty_table("true scenes (rows) and predicted scenes (columns)", columns)
     for number, (scene, row) in enumerate(zip(scenes, counts, strict=True)):
-        out.add_row(f"{number} {scene}", *(str(count) if count else "." for count in row))
+        recall = f"{100 * row[number] / sum(row):.0f} %" if any(row) else "-"
+        out.add_row(f"{number} {scene}", *(str(count) if count else "." for count in row), recall)
     return out
 
 
