@@ -14,6 +14,7 @@ from c_code import compiled, emulated
 from data.errors import UserError
 from data.front_ends.integer_log_mel import IntegerLogMel, as_samples
 from data.front_ends.integer_steps import steps_of
+from data.front_ends.integer_torchaudio_log_mel import IntegerTorchaudioLogMel
 from students.device.front_end import front_end_files
 from students.quantize.integer import Quantity
 
@@ -22,6 +23,8 @@ SETTINGS = {
     "odd power": ({"fft": 2048, "window": 1024, "hop": 331, "mels": 40, "high": 8_000.0}, 9_001),
     "small": ({"fft": 64, "window": 63, "hop": 20, "mels": 12, "high": 16_000.0}, 1_001),
     "sparse": ({"fft": 128, "window": 20, "hop": 77, "mels": 40, "low": 900.0, "high": 15_000.0}, 67),
+    "torchaudio": ({}, 32_000),
+    "torchaudio, small": ({"fft": 128, "window": 100, "hop": 50, "mels": 20, "low": 90.0, "high": 15_000.0}, 1_000),
 }
 MAIN = """
 #include <stdio.h>
@@ -88,18 +91,21 @@ class Case:
     def maps(self, clips: torch.Tensor) -> np.ndarray:
         """What the C must write, int8 (n, size)."""
         quantity, beside = self.quantity, self.beside
-        steps = steps_of(quantity.scale, quantity.zero_point, quantity.low, quantity.high)
+        shift, stretch = self.front_end.shift, self.front_end.stretch
+        steps = steps_of(quantity.scale, quantity.zero_point, quantity.low, quantity.high, shift, stretch)
         rows = np.pad(steps(self.front_end.integers(clips)).numpy(), ((0, 0), (0, 0), (0, beside)))
         return np.pad(rows.reshape(len(clips), -1), ((0, 0), (3 * beside, 0)))
 
 
 def quantity_of(front_end: IntegerLogMel, samples: int) -> Quantity:
-    return Quantity(float(np.float32(0.0131)), -17, (1, front_end.mels, front_end.frames(samples)))
+    scale = float(np.float32(0.0131 if front_end.shift else 0.0655))
+    return Quantity(scale, -17 if front_end.shift else 30, (1, front_end.mels, front_end.frames(samples)))
 
 
 def case_of(name: str) -> Case:
     settings, samples = SETTINGS[name]
-    front_end = IntegerLogMel(**settings)
+    kind = IntegerTorchaudioLogMel if name.startswith("torchaudio") else IntegerLogMel
+    front_end = kind(**settings)
     return Case(front_end, samples, quantity_of(front_end, samples), len(name) % 2)
 
 
@@ -119,8 +125,8 @@ def clips_of(samples: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_equal_to_the_definition_in_every_bit(name: str, tmp_path: Path) -> None:
-    """Oracle: IntegerLogMel and its steps, whatever the sizes of the pieces that come in, and with what the scratch
-    memory was overwritten in between; on this machine, with sanitizers."""
+    """Oracle: the front end and its steps in PyTorch, whatever the sizes of the pieces that come in, and with what the
+    scratch memory was overwritten in between; on this machine, with sanitizers."""
     case = case_of(name)
     program = compiled({**case.files, "main.c": MAIN}, tmp_path)
     clips = clips_of(case.samples)
@@ -134,7 +140,10 @@ def test_equal_to_the_definition_in_every_bit(name: str, tmp_path: Path) -> None
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize(("name", "some"), [("default", [0, 8]), ("odd power", [1, 4, 9]), ("small", range(10))])
+@pytest.mark.parametrize(
+    ("name", "some"),
+    [("default", [0, 8]), ("odd power", [1, 4, 9]), ("small", range(10)), ("torchaudio, small", range(10))],
+)
 def test_equal_on_an_emulated_microcontroller(name: str, some: Sequence[int], tmp_path: Path) -> None:
     """Oracle: IntegerLogMel and its steps, for the instructions of a Cortex-M4; of the default settings, 64 frames of
     4096 points, 20 million modelled cycles at most, and 16 KiB of scratch memory."""

@@ -8,9 +8,12 @@ import torch
 from torchaudio.transforms import MelSpectrogram
 
 from data.errors import UserError
+from data.front_ends.integer_log_mel import as_samples
 from data.front_ends.integer_steps import integer_front_end
 from data.front_ends.torchaudio_log_mel import TorchaudioLogMel
+from experiments.quantization.checks import deployed_mel
 from experiments.run import resolve
+from experiments.settings.parts import Quantize
 
 SMALL = {"fft": 512, "window": 400, "hop": 160, "mels": 32}
 
@@ -93,7 +96,25 @@ def test_impossible_settings_are_refused(wrong: dict, said: str) -> None:
         TorchaudioLogMel(**wrong)
 
 
-def test_devices_have_no_such_front_end() -> None:
-    """Oracle: the message of what deploys a student, which says what to train it with instead."""
-    with pytest.raises(UserError, match=r"torchaudio_log_mel has no form in integers.* student.mel.kind=log_mel"):
-        integer_front_end(32_000, {"kind": "torchaudio_log_mel"})
+@pytest.mark.parametrize("level", [0, -20, -40, -60])
+@pytest.mark.parametrize("some", [{}, {**SMALL, "low": 50.0, "high": 14_000.0}], ids=["default", "small"])
+def test_its_form_in_integers_has_its_values(level: int, some: dict) -> None:
+    """Oracle: the floats of the same samples, from full scale to -60 dB: at most 0.003 nats apart, a twentieth of a
+    step of 8 bits over the range of a spectrogram, and a tenth of that in the mean."""
+    waves = noise(16_000, 2) * 10 ** (1 + level / 20)
+    waves[1] *= torch.sin(torch.arange(16_000) * 0.02)
+    waves = as_samples(waves) / 32_768
+    found = integer_front_end(32_000, {"kind": "torchaudio_log_mel", **some})
+    difference = (found(waves) - TorchaudioLogMel(**some)(waves)).abs()
+    assert difference.max() < 0.003
+    assert difference.mean() < 0.0003
+
+
+def test_what_integers_cannot_represent_is_refused() -> None:
+    """Oracle: the messages of what deploys a student, and of what would score it as a device does."""
+    with pytest.raises(UserError, match=r"no form in integers, .* fft=3000 must be one of 64, 128"):
+        integer_front_end(32_000, {"kind": "torchaudio_log_mel", "fft": 3000, "window": 3000})
+    with pytest.raises(UserError, match=r"no form in integers, .*'edge_jitter'"):
+        integer_front_end(32_000, {"kind": "torchaudio_log_mel", "edge_jitter": 0.0})
+    with pytest.raises(UserError, match=r"quantize.front_end=integer: .* torchaudio_log_mel yet: leave it out"):
+        deployed_mel(Quantize(front_end="integer"), 32_000, {"kind": "torchaudio_log_mel"})

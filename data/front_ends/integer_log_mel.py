@@ -16,6 +16,7 @@ from data.errors import UserError
 from data.front_ends import DECIBEL, FrontEndEntry, log_mel
 from data.front_ends.integer_fft import ROOM, real_spectrum
 from data.front_ends.log_mel import FLOOR, PRE_EMPHASIS, SHIFT, STRETCH, LogMel
+from data.front_ends.torchaudio_log_mel import TorchaudioLogMel
 from data.ranges import Bands, Hertz, Rate, Samples
 
 FULL_SCALE = 1 << 15
@@ -48,6 +49,8 @@ class IntegerLogMel(nn.Module):
     """
 
     padding, decibel = "reflect", DECIBEL / STRETCH
+    emphasis, lead = EMPHASIS, 0  # Q15; samples of silence that a clip is taken to begin with
+    shift, stretch = SHIFT, STRETCH  # of a natural logarithm, to a value
     window: torch.Tensor
     upper: torch.Tensor
     shares: torch.Tensor
@@ -73,27 +76,37 @@ class IntegerLogMel(nn.Module):
             )
         if fft not in SIZES:
             raise UserError(f"fft={fft} must be one of {', '.join(map(str, SIZES))}: the transform is one in integers")
-        self._as_floats = LogMel(
+        floats = LogMel(
             sample_rate=sample_rate, window=window, hop=hop, fft=fft, mels=mels, low=low, high=high, edge_jitter=0.0
         )
-        self.sample_rate, self.hop, self.fft, self.mels = sample_rate, hop, fft, mels
-        self.low, self.high = low, high
+        # Kaldi's triangles: between the centres of two neighbours, their weights add up to 1.
+        frequencies = torch.arange(fft // 2, dtype=torch.float64) * (sample_rate / fft)
+        lowest, highest = mel_scale_scalar(low), mel_scale_scalar(high)
+        places = (mel_scale(frequencies) - lowest) / (highest - lowest) * (mels + 1)
+        self._fill(floats, torch.hann_window(window, periodic=False, dtype=torch.float64), places)
+
+    def _fill(self, floats: LogMel | TorchaudioLogMel, hann: torch.Tensor, places: torch.Tensor) -> None:
+        """Make the tables.
+
+        Args:
+            floats: the same front end in floats.
+            hann: its window, float64.
+            places: of each bin between the middles of the bands, which are 1, 2, ..., float64.
+        """
+        self._as_floats, fft, window = floats, floats.fft, len(hann)
+        self.sample_rate, self.hop, self.fft, self.mels = floats.sample_rate, floats.hop, fft, floats.mels
+        self.low, self.high = floats.low, floats.high
         # Bits by which log2 of a band's sum is larger than that of its value: samples 15, emphasis 15, window 14 - 16,
         # transform 1 - log2(fft), all of it squared, less 16 bits of each bin's power; weights 15.
         self.offset = 2 * (29 - int(math.log2(fft))) - HALF_WORD + 15
         self.floor = round(FLOOR * 2**self.offset)
-        hann = torch.hann_window(window, periodic=False, dtype=torch.float64)
         before = (fft - window) // 2
         padded = torch.nn.functional.pad((hann * WINDOW_UNIT).round().long(), (before, fft - window - before))
         if not padded.any():
             raise UserError(f"window={window} is too short: it is 0 everywhere in integers")
         self.register_buffer("window", padded, persistent=False)
-        # Kaldi's triangles: between the centres of two neighbours, their weights add up to 1.
-        frequencies = torch.arange(fft // 2, dtype=torch.float64) * (sample_rate / fft)
-        lowest, highest = mel_scale_scalar(low), mel_scale_scalar(high)
-        places = (mel_scale(frequencies) - lowest) / (highest - lowest) * (mels + 1)
         upper = places.floor().long()  # of the two bands
-        self.first, self.last = (int(inside) for inside in (upper.clamp(0, mels) == upper).nonzero()[[0, -1], 0])
+        self.first, self.last = (int(inside) for inside in (upper.clamp(0, self.mels) == upper).nonzero()[[0, -1], 0])
         self.register_buffer("upper", upper[self.first : self.last + 1], persistent=False)
         shares = ((places - upper) * UNIT).round().long()[self.first : self.last + 1]
         self.register_buffer("shares", shares, persistent=False)
@@ -102,17 +115,17 @@ class IntegerLogMel(nn.Module):
         self.register_buffer("logarithms", table, persistent=False)
 
     def frames(self, samples: int) -> int:
-        """Number of frames of a clip of so many samples: 1 + (samples - 1) // hop."""
+        """Number of frames of a clip of so many samples, as of the same front end in floats."""
         return self._as_floats.frames(samples)
 
     def extent(self, frame: int) -> tuple[int, int]:
-        """Samples that a frame depends on: half a window to either side, and one more for the pre-emphasis."""
+        """Samples that a frame depends on, as of the same front end in floats."""
         return self._as_floats.extent(frame)
 
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, mels, frames), float32; nothing here is random."""
         found = self.integers(as_samples(waves))
-        return ((found * (math.log(2) / 2**FRACTION) + SHIFT) / STRETCH).float()[:, None]
+        return ((found * (math.log(2) / 2**FRACTION) + self.shift) / self.stretch).float()[:, None]
 
     def integers(self, samples: torch.Tensor) -> torch.Tensor:
         """log2(mel + FLOOR) as int64 (B, mels, frames), Q16, of int16 samples (B, n)."""
@@ -120,8 +133,8 @@ class IntegerLogMel(nn.Module):
         return torch.cat([self._integers(part) for part in samples.split(some)])
 
     def _integers(self, samples: torch.Tensor) -> torch.Tensor:
-        x = samples.long()
-        emphasised = (x[:, 1:] << 15) - EMPHASIS * x[:, :-1]  # 32 bits
+        x = torch.nn.functional.pad(samples.long(), (self.lead, 0))
+        emphasised = (x[:, 1:] << 15) - self.emphasis * x[:, :-1]  # 32 bits
         half = self.fft // 2
         padded = torch.nn.functional.pad(emphasised.double(), (half, half), mode="reflect").long()  # exact: 32 bits
         frames = padded.unfold(-1, self.fft, self.hop) * self.window >> HALF_WORD  # (B, frames, fft), 29 bits

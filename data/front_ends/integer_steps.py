@@ -7,19 +7,24 @@ but for the error of two constants, which is below 2^-20 of a step for any scale
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from data.errors import UserError
 from data.front_ends import DEFAULT, FrontEnd, build_front_end
 from data.front_ends.integer_log_mel import FRACTION, IntegerLogMel, as_samples
+from data.front_ends.integer_torchaudio_log_mel import IntegerTorchaudioLogMel
 from data.front_ends.log_mel import SHIFT, STRETCH
+from data.registry import build
 
-KIND = "integer_log_mel"
+KIND, UNSCALED = "integer_log_mel", "torchaudio_log_mel"
 WORD = 31  # bits of the multiplier, at most
 MOST_SHIFT = 47  # with which the bias has 56 bits
+
+Built = TypeVar("Built")
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,21 @@ class Steps:
         return found.to(torch.int8 if self.high < 1 << 7 else torch.int16)
 
 
-def steps_of(scale: float, zero_point: int, low: int, high: int) -> Steps:
-    """The constants for a network's input.
+def steps_of(
+    scale: float, zero_point: int, low: int, high: int, offset: float = SHIFT, stretch: float = STRETCH
+) -> Steps:
+    """The constants for a network's input, by default of log_mel; `offset` and `stretch`: see IntegerLogMel.
 
     Raises:
         UserError: the scale is so small that they have no 32 bits.
     """
-    slope = math.log(2) / 2**FRACTION / STRETCH / scale  # steps a unit of the logarithm
+    slope = math.log(2) / 2**FRACTION / stretch / scale  # steps a unit of the logarithm
     mantissa, exponent = math.frexp(slope)
     if exponent > WORD:
         raise UserError(f"an input whose integers are {scale:g} apart is too fine for a log-mel in integers")
     shift = min(WORD - exponent, MOST_SHIFT)
     multiplier = min(round(math.ldexp(mantissa, exponent + shift)), (1 << WORD) - 1)
-    bias = round(math.ldexp(SHIFT / STRETCH / scale + zero_point + 0.5, shift))
+    bias = round(math.ldexp(offset / stretch / scale + zero_point + 0.5, shift))
     return Steps(multiplier, bias, shift, low, high)
 
 
@@ -80,17 +87,25 @@ def integer_front_end(sample_rate: int, mel: Mapping[str, object]) -> IntegerLog
         UserError: there is none with these settings.
     """
     kind = mel.get("kind", DEFAULT)
+    if kind == UNSCALED:
+        arguments = {"sample_rate": sample_rate, **{name: mel[name] for name in mel if name != "kind"}}
+        return _explained(lambda: build(f"front end {kind}", IntegerTorchaudioLogMel, arguments))
     if kind not in (DEFAULT, KIND):
         raise UserError(
             f"front end {kind} has no form in integers, with which devices compute it: train the student with "
-            f"student.mel.kind={DEFAULT} or {KIND}"
+            f"student.mel.kind={DEFAULT}, {UNSCALED} or {KIND}"
         )
-    try:
-        found = build_front_end(sample_rate, in_integers(mel))
-    except UserError as error:
-        raise UserError(f"the front end has no form in integers, with which devices compute it: {error}") from error
+    found = _explained(lambda: build_front_end(sample_rate, in_integers(mel)))
     assert isinstance(found, IntegerLogMel)
     return found
+
+
+def _explained(built: Callable[[], Built]) -> Built:
+    """What is built, with the error of a form in integers."""
+    try:
+        return built()
+    except UserError as error:
+        raise UserError(f"the front end has no form in integers, with which devices compute it: {error}") from error
 
 
 def in_integers(mel: Mapping[str, object]) -> dict[str, object]:

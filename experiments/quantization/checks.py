@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError, require
-from data.front_ends.integer_steps import in_integers, integer_front_end
+from data.front_ends.integer_steps import UNSCALED, in_integers, integer_front_end
 from experiments.quantization.bits import HALF, require_bits
 from experiments.settings.parts import Distillation, Hardware, Quantize
 from students.quantize.bits import BITS, require_budget, stored_bytes
@@ -54,6 +54,8 @@ def deployed_mel(settings: Quantize, sample_rate: int, mel: Mapping[str, object]
     if settings.front_end == "float":
         return mel
     try:
+        if mel.get("kind") == UNSCALED:
+            raise UserError(f"a network is not scored through the integers of {UNSCALED} yet: leave it out")
         integer_front_end(sample_rate, mel)
     except UserError as error:
         raise UserError(f"quantize.front_end={settings.front_end}: {error}") from error

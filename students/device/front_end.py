@@ -11,7 +11,7 @@ import torch
 
 from data.errors import UserError
 from data.front_ends.integer_fft import HALF, twiddles
-from data.front_ends.integer_log_mel import EMPHASIS, MOST_SHIFT, IntegerLogMel
+from data.front_ends.integer_log_mel import MOST_SHIFT, IntegerLogMel
 from data.front_ends.integer_steps import Steps, steps_of
 from students.device.c_text import Table, licensed, table
 from students.quantize.integer import Quantity
@@ -43,11 +43,13 @@ def front_end_files(
     Raises:
         UserError: a clip is too short to be mirrored at its ends, or the input has 16 bits.
     """
-    if samples - 1 <= front_end.fft // 2:
+    if samples + front_end.lead - 1 <= front_end.fft // 2:
         raise UserError(f"clips of {samples} samples are too short: a frame of {front_end.fft} mirrors half of itself")
     if quantity.bits != 8:
         raise UserError("activations of 16 bits have no kernels on devices: quantize with quantize.activations=8")
-    steps = steps_of(quantity.scale, quantity.zero_point, quantity.low, quantity.high)
+    steps = steps_of(
+        *(quantity.scale, quantity.zero_point, quantity.low, quantity.high), front_end.shift, front_end.stretch
+    )
     frames = front_end.frames(samples)
     assert quantity.shape == (1, front_end.mels, frames)
     sizes = _sizes(front_end, samples, steps)
@@ -88,7 +90,8 @@ def _sizes(front_end: IntegerLogMel, samples: int, steps: Steps) -> dict[str, st
         "PAIRS": behind - before,
         "HOP": front_end.hop,
         "RING": 2 * (behind - before) + SPARE,
-        "EMPHASIS": EMPHASIS,
+        "LEAD": front_end.lead,
+        "EMPHASIS": front_end.emphasis,
         "MOST_SHIFT": MOST_SHIFT,
         "OFFSET": front_end.offset,
         "STEP_MULTIPLIER": steps.multiplier,

@@ -76,8 +76,9 @@ class Model:
     def inputs(self, samples: torch.Tensor) -> torch.Tensor:
         """The network's input (n, 1, mels, frames), int8, of int16 samples (n, samples)."""
         read = self.network.quantities[INPUT]
-        steps = steps_of(read.scale, read.zero_point, read.low, read.high)
-        return steps(self.front_end.integers(samples))[:, None]
+        front_end = self.front_end
+        steps = steps_of(read.scale, read.zero_point, read.low, read.high, front_end.shift, front_end.stretch)
+        return steps(front_end.integers(samples))[:, None]
 
     def answers(self, logits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Answers (n,) and probabilities (n, classes), uint16 in 1/32768, of integer logits (n, classes)."""

@@ -17,7 +17,7 @@ uint32_t scenelet_push(scenelet *state, const int16_t *samples, uint32_t count)
 
 int32_t scenelet_is_complete(const scenelet *state)
 {
-    return state->front_end.samples == SCENELET_SAMPLES;
+    return state->front_end.samples == SCENELET_LEAD + SCENELET_SAMPLES;
 }
 
 int32_t scenelet_classify(scenelet *state, scenelet_answer *answer)

@@ -12,7 +12,8 @@
 typedef char scenelet_shifts_are_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
 
 #define HALF (SCENELET_FFT / 2)
-#define LAST ((int32_t)SCENELET_SAMPLES - 2) /* of the emphasised samples */
+#define WHOLE (SCENELET_LEAD + SCENELET_SAMPLES) /* samples, with the silence before them */
+#define LAST ((int32_t)WHOLE - 2) /* of the emphasised samples */
 
 /* Emphasise, window and store pairs of samples, read forwards (step 1) or backwards (step -1) from `at` on; the first
  * is pair `pair` of the window. Returns a number with as many bits as the largest magnitude. */
@@ -178,15 +179,17 @@ static uint32_t needed(uint32_t frame)
 
 void scenelet_front_end_begin(scenelet_front_end *state)
 {
-    state->samples = state->frames = 0;
+    state->samples = SCENELET_LEAD;
+    state->frames = 0;
+    state->ring[0] = 0;
 }
 
 uint32_t scenelet_front_end_push(scenelet_front_end *state, scenelet_front_end_scratch *scratch,
                                  const int16_t *samples, uint32_t count, int8_t *map)
 {
     uint32_t taken = 0;
-    while (taken < count && state->samples < SCENELET_SAMPLES) {
-        uint32_t wanted = state->frames < SCENELET_FRAMES ? needed(state->frames) : SCENELET_SAMPLES;
+    while (taken < count && state->samples < WHOLE) {
+        uint32_t wanted = state->frames < SCENELET_FRAMES ? needed(state->frames) : WHOLE;
         uint32_t place = state->samples % SCENELET_RING, some = wanted - state->samples;
         some = some < count - taken ? some : count - taken;
         some = some < SCENELET_RING - place ? some : SCENELET_RING - place;

@@ -235,7 +235,7 @@ static inline uint32_t scenelet_store_forwards(const int16_t *at, const int32_t 
         "orr %[bits], %[bits], %[t]\n"
         "subs %[twos], %[twos], #1\n"
         "bne 1b\n"
-        : [at] "+r"(at), [window] "+r"(window), [place] "+r"(place), [twos] "+r"(twos), [bits] "+r"(bits),
+        : [at] "+&r"(at), [window] "+&r"(window), [place] "+&r"(place), [twos] "+&r"(twos), [bits] "+&r"(bits),
           [r] "=&r"(r), [s] "=&r"(s), [t] "=&r"(t), [u] "=&r"(u), [w] "=&r"(w)
         : [z] "r"(z), [emphasis] "r"(emphasis), [unused] "I"(32 - SCENELET_BITS)
         : "cc", "memory");
