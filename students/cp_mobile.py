@@ -24,14 +24,14 @@ PARTS = ("expand", "depthwise", "project")  # the convolutions of a block
 MOST_BLOCKS = 100
 
 # (base_channels, channels_multiplier, expansion_rate, strides) of the published networks, named by their parameters.
-_WINNER, _BASELINE = {"b2": (2, 2), "b4": (2, 1)}, {"b3": (1, 2), "b4": (2, 1)}
+WINNER, BASELINE = {"b2": (2, 2), "b4": (2, 1)}, {"b3": (1, 2), "b4": (2, 1)}
 SIZES: dict[str, tuple[int, float, float, Mapping[str, tuple[int, int]]]] = {
-    "6k": (8, 2.0, 2.0, _WINNER),
-    "12k": (16, 1.5, 1.8, _WINNER),
-    "30k": (24, 1.5, 1.9, _WINNER),
-    "54k": (32, 1.7, 1.9, _WINNER),
-    "61k": (32, 1.8, 2.1, _BASELINE),
-    "127k": (32, 2.3, 3.0, _WINNER),
+    "6k": (8, 2.0, 2.0, WINNER),
+    "12k": (16, 1.5, 1.8, WINNER),
+    "30k": (24, 1.5, 1.9, WINNER),
+    "54k": (32, 1.7, 1.9, WINNER),
+    "61k": (32, 1.8, 2.1, BASELINE),
+    "127k": (32, 2.3, 3.0, WINNER),
 }
 
 

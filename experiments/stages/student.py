@@ -15,9 +15,8 @@ from data.logits import convex
 from experiments.datasets.datamodule import DataModule, prepare, require_held_out
 from experiments.distributed.fabric import exchange, make_fabric
 from experiments.distributed.processes import is_first
-from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.inference.features import channels_of
-from experiments.inference.network import predict
+from experiments.inference.student_scores import BATCH, score_student
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import CHECKPOINT, first_phase_of, logits_files
 from experiments.runs.lineage import PRETRAINED, of_first_phases
@@ -50,8 +49,6 @@ from students import build_student
 from students.complexity import torch_complexity
 from students.limits import Complexity
 from students.scale import WIDEST
-
-BATCH = 64  # clips whose logits are computed at once
 
 log = logging.getLogger(__name__)
 
@@ -198,18 +195,7 @@ def _evaluated(
         scores = dict(validate(network, front_end, held_out, fabric))
         log.info("student: %s (%s)", ", ".join(f"{name} {value:.3f}" for name, value in scores.items()), this.folder)
         return scores
-    *validated, tested = (
-        predict(network, front_end, data.batches(split, batch_size=BATCH, device=fabric.device), fabric)[0]
-        for split in clips.scored
-    )
-    if not is_first():
-        return {}
-    scores = evaluate_and_save(clips, tested, this.folder)
-    for probabilities in validated:
-        scores = split_metrics(clips, "validation", probabilities) | scores
-    accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
-    log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, this.folder)
-    return scores
+    return score_student(network, front_end, data, fabric, this.folder)
 
 
 def _weights(settings: Settings) -> Path | None:
