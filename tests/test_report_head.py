@@ -74,6 +74,9 @@ def test_the_date_and_the_commit_are_those_that_a_run_wrote(tmp_path: Path) -> N
     assert dict(facts_of(old))["scenelet"] == "commit 0123456789ab"
     assert warning_of(old) == ""
     assert facts_of(dataclasses.replace(run, config="[", inputs={})) == []
+    assert facts_of(dataclasses.replace(run, config="data: {kind: [1]}")) == [("data", "[1]")]
+    several = dataclasses.replace(run, folder=tmp_path / "ensemble/a", sources=[Path("a"), Path("b")], config="")
+    assert facts_of(several, [{"teacher.builder": "passt"}]) == [("model", "ensemble of 2 teachers")]
 
 
 @pytest.mark.parametrize(

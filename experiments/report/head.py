@@ -111,11 +111,11 @@ def _has_read_clips(run: RunFiles) -> bool:
 
 def _data(run: RunFiles) -> str:
     """The data set's title, and which part of it; nothing of a run that read none."""
-    kind = run.data.get("kind")
-    if kind is None or not _has_read_clips(run):
+    if "kind" not in run.data or not _has_read_clips(run):
         return ""
+    kind = str(run.data["kind"])
     known, root = readers(), run.data.get("root")
-    parts = [known[kind].title if kind in known else str(kind)]
+    parts = [known[kind].title if kind in known else kind]
     if root:
         parts[0] += f" ({Path(str(root)).name})"
     if (subset := run.data.get("subset")) not in (None, 100):
@@ -127,6 +127,8 @@ def _data(run: RunFiles) -> str:
 
 def _model(run: RunFiles, before: Sequence[Mapping[str, Any]]) -> str:
     """Builder and size, of the run or of the nearest that it was made from, and how its weights are stored."""
+    if run.stage == "ensemble":
+        return f"ensemble of {len(run.sources)} teachers"
     for settings in (run.settings, *before):
         for room in ("student", "teacher"):
             if builder := settings.get(f"{room}.builder"):

@@ -101,10 +101,10 @@ def write_ranking_page(folder: Path, standings: Sequence[Standing], remarks: Seq
     ]
     columns = ["", "points", "accuracy", "of", "bytes", "multiply-accumulates", "Pareto front", "source"]
     title = f"ranking {folder.name}"
-    summary = " ".join(f"{remark}." for remark in remarks)
+    summary, *more = remarks or [""]
     drawn = [trade_off_of([standing.system for standing in standings], title)] if standings else []
     grids = [Grid(f"{rule}; ~: chosen by the test split", columns, rows)]
-    write_page(folder / REPORT, title, [Section(title, summary, plots=drawn, grids=grids)])
+    write_page(folder / REPORT, title, [Section(title, summary, plots=drawn, lead=grids, remarks=more)])
 
 
 def _cost(value: int | None, place: int | None = None) -> str:
