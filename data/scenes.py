@@ -45,7 +45,7 @@ PART_SECONDS = 1.0  # of the clips that recordings are cut into
 SPLITS = ("train", "validation", "test", "unused")
 
 # Columns of tables of predictions, beside one for each class (experiments/evaluation/predictions.py).
-PREDICTION_COLUMNS = ("filename", "start", "scene_label", "confidence", "answer")
+PREDICTION_COLUMNS = ("filename", "start", "scene_label", "confidence", "answer", "sure")
 
 _NAME = re.compile(
     r"(?:.*/)?(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<place>\d+)-(?P<segment>\d+)-(?P<part>\d)-(?P<device>[a-z]\d*)\.wav"

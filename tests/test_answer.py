@@ -121,6 +121,14 @@ def test_answers_below_the_threshold_are_unknown() -> None:
     assert Confidence(threshold=1.0).least == ONE
 
 
+def test_what_is_near_chance_is_not_sure() -> None:
+    """Oracle: by hand: the threshold where there is one, and else twice chance: of ten classes 0.2, 6,553.6 steps, and
+    of 50 0.04, 1,310.72; of two classes 0.75, and one class is always sure."""
+    assert [UNCALIBRATED.least_sure(classes) for classes in (50, 10, 3, 2, 1)] == [1311, 6554, 21_845, 24_576, ONE]
+    assert Confidence(threshold=0.6).least_sure(10) == 19_661
+    assert Confidence(threshold=0.0).least_sure(10) == 0
+
+
 def test_what_metadata_say_is_read_back_or_refused(tmp_path: Path) -> None:
     """Oracle: the confidence that was described; without any, temperature 1 and no threshold; the messages."""
     for each in (Confidence(1.7, 0.55), Confidence(0.3), UNCALIBRATED):

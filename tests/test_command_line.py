@@ -703,9 +703,9 @@ def test_the_start_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_was_given_by_hand_is_known() -> None:
-    """Oracle: keys with dots, also of dicts; of a sweep, which ones have several values."""
-    command = read_arguments(["student", "-m", "student.fit={epochs: 3}", "seed=1,2", "data.root=x"])
+    """Oracle: keys of settings, also of dicts, and no groups; of a sweep, which ones have several values."""
+    command = read_arguments(["student", "-m", "student.fit={epochs: 3}", "seed=1,2", "data.root=x", "data=folder"])
     assert command.is_sweep
-    assert command.for_hydra()[-3:] == ["swept=[seed]", "given=[student.fit.epochs,data.root]", "-m"]
+    assert command.for_hydra()[-3:] == ["swept=[seed]", "given=[student.fit.epochs,seed,data.root]", "-m"]
     assert resolve(["student", "student.fit={epochs: 3}"]).given == {"student.fit.epochs"}
     assert resolve(["rank"]).of(Rank).systems is None

@@ -24,9 +24,11 @@ from command import ROOT
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from data.front_ends import band_centres, build_front_end
+from data.scenes import SCENES
 from experiments.inference import server
 from experiments.inference.classifier import Classifier, load_classifier
 from experiments.run import resolve
+from experiments.runs.models import origin_of
 from experiments.stages import demo
 from students.quantize.answer import ONE, Confidence, exponentials, probabilities
 from students.quantize.read import read_tflite
@@ -49,7 +51,8 @@ def as_wav(samples: np.ndarray, rate: int) -> bytes:
 @contextlib.contextmanager
 def serving(model: Path, *, shift: int = 0) -> Iterator[str]:
     """The address of a server in a thread."""
-    loop, runner = asyncio.new_event_loop(), server.make_runner(server.make_app(load_classifier(model), shift))
+    app = server.make_app(load_classifier(model), origin_of(model), shift)
+    loop, runner = asyncio.new_event_loop(), server.make_runner(app)
 
     async def start() -> None:
         await runner.setup()
@@ -136,6 +139,22 @@ def test_seconds_are_smoothed(address: str, small_model: Path) -> None:
         answer = post(smoothing, data).json()
     assert answer["probabilities"] == plain["probabilities"]
     np.testing.assert_allclose(answer["smoothed"], average, rtol=0, atol=2 / ONE)
+
+
+def test_examples_are_sounds_that_are_computed(address: str) -> None:
+    """Oracle: the names that the page is given; soundfile reads ten seconds of them with a peak of 0.3, the same twice
+    and not the same as each other; another name is a message."""
+    names = [each["name"] for each in requests.get(f"{address}/about", timeout=60).json()["examples"]]
+    assert len(set(names)) == 2
+    found = [requests.get(f"{address}/example/{name}", timeout=60).content for name in [*names, names[0]]]
+    assert found[0] == found[2] != found[1]
+    for content in found[:2]:
+        samples, rate = soundfile.read(io.BytesIO(content))
+        assert len(samples) == 10 * rate
+        assert np.abs(samples).max() == pytest.approx(0.3, abs=1e-4)
+    unknown = requests.get(f"{address}/example/rain", timeout=60)
+    assert unknown.status_code == 404
+    assert f"take one of {names[0]}, {names[1]}" in unknown.json()["message"]
 
 
 def test_a_model_of_longer_clips_and_more_classes_is_served(long_model: Path) -> None:
@@ -381,14 +400,15 @@ def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: P
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1100, "light")])
 def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, tmp_path: Path) -> None:
     """Oracle: the server's own answer, in percent, second by second; canvases of many colours; a message for a file
-    that is none; a recording of the browser's beeping microphone; no page wider than the screen, no error in the
-    console."""
+    that is none; an example; the browser's beeping microphone, of which the server's answer to a second and a level are
+    shown while it is recorded; no page wider than the screen, no error in the console."""
     if (chromium := shutil.which("chromium")) is None:
         pytest.skip("needs chromium on the PATH")
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     (tmp_path / "x.wav").write_bytes(sound())
     (tmp_path / "text.wav").write_bytes(b"no sound")
     answer, said = post(address, sound()).json(), []
+    scenes = [scene.replace("_", " ") for scene in SCENES]
     microphone = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *microphone])
@@ -397,6 +417,9 @@ def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, 
         page.on("console", lambda message: said.append(message.text))
         page.goto(address)
         page.wait_for_selector("#limits:has-text('up to 2 minutes and 48 MiB')")
+        assert page.inner_text("#model").startswith("Model model.tflite: its accuracy is not known")
+        page.click("#examples button")
+        page.wait_for_selector("#about:has-text('10 s of clicks in noise, an example')")
         page.set_input_files("#file", tmp_path / "x.wav")
         page.wait_for_selector("#about:has-text('2 s of x.wav')")
         for second, row in enumerate(answer["probabilities"]):
@@ -404,7 +427,8 @@ def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, 
             shares = page.locator("#bars .share").all_inner_texts()
             assert [int(share.removesuffix(" %")) for share in shares] == [int(100 * p + 0.5) for p in row]
         page.locator("#second").press("ArrowLeft")
-        assert page.inner_text("#when") == "From 0 to 1 s"
+        unsure = "" if max(answer["probabilities"][0]) >= 6554 / ONE else ": not sure"  # twice the chance of ten
+        assert page.inner_text("#when") == f"From 0 to 1 s{unsure}"
         for canvas in ("spectrogram", "strip"):
             colours = (
                 "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer))"
@@ -418,10 +442,19 @@ def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, 
         page.set_input_files("#file", tmp_path / "text.wav")
         page.wait_for_selector("#status.wrong:has-text('text.wav: the sound cannot be read as audio')")
         assert "400 (Bad Request)" in said.pop()  # the browser's own note
-        page.click("#record")
-        page.wait_for_selector("#status:has-text('Recording: 1 s')")
+        with page.expect_response("**/classify") as first:
+            page.click("#record")
+        row = first.value.json()["probabilities"][0]
+        page.wait_for_selector("#past li")
+        most, share = int(np.argmax(row)), int(100 * max(row) + 0.5)
+        line = f"1 s: {scenes[most]} {share} %{'' if max(row) >= 6554 / ONE else ', not sure'}"
+        assert page.locator("#past li").last.inner_text() == line
+        page.wait_for_selector("#level[aria-valuenow]:not([aria-valuenow='-60'])")  # it falls slowly
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.inner_text("#status").startswith("Recording: ")
         page.click("#record")
         page.wait_for_selector("#about:has-text('of the recording')")
+        assert page.locator("#live").is_hidden()
         assert page.locator("#bars li").count() == 10
         browser.close()
     assert not said
@@ -459,3 +492,50 @@ def test_a_person_sees_that_the_model_is_not_sure(small_model: Path, tmp_path: P
                 page.locator("#second").fill(str(number))
                 unsure = "" if share >= threshold else ": not sure"
                 assert page.inner_text("#when") == f"From {number} to {number + 1} s{unsure}"
+
+
+@pytest.mark.slow  # six seconds of a microphone
+def test_the_latest_seconds_are_answered_again_and_again(long_model: Path) -> None:
+    """Oracle: the server's answers to five seconds each, one a second from the fifth on, and their moving average by
+    hand; of 50 classes the five most probable."""
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium on the PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    microphone = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with serving(long_model, shift=1) as address, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *microphone])
+        page, answers = browser.new_page(), []
+        page.on("response", lambda response: answers.append(response) if "classify" in response.url else None)
+        page.goto(address)
+        page.wait_for_selector("#limits:has-text('minutes')")
+        page.click("#record")
+        page.wait_for_selector("#past li:nth-child(2)")
+        first, second = (np.array(response.json()["probabilities"][0]) for response in answers[:2])
+        lines = page.locator("#past li").all_inner_texts()[-2:]
+        later, earlier = (int(line.split(" s: ")[0]) for line in lines)
+        assert later > earlier == 5  # the sixth second, or a later one if the machine is slow
+        for line, row in zip(lines, (first + (second - first) / 2, first), strict=True):
+            name, share = f"sound {row.argmax()}", int(100 * row.max() + 0.5)
+            assert line.split(": ")[1] == f"{name} {share} %{'' if row.max() >= 1311 / ONE else ', not sure'}"
+        assert page.locator("#chances li").count() == 5
+        browser.close()
+
+
+@pytest.mark.slow  # a browser of its own
+def test_a_microphone_that_is_refused_is_a_message(address: str) -> None:
+    """Oracle: the message in a browser that allows none, and a page that goes on."""
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium on the PATH")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--use-fake-device-for-media-stream"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#limits:has-text('minutes')")
+        page.click("#record")
+        page.wait_for_selector("#status.wrong:has-text('The microphone may not be used: allow it for this page')")
+        assert page.locator("#live").is_hidden()
+        page.click("#examples button >> nth=1")
+        page.wait_for_selector("#about:has-text('10 s of gliding tones, an example')")
+        browser.close()

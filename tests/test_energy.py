@@ -273,6 +273,7 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
     assert json.loads((folder / "score.json").read_text()) == scores
 
 
+@pytest.mark.slow  # several passes of two models
 def test_a_model_of_longer_clips_is_metered_on_clips_of_its_own(tmp_path: Path, long_model: Path) -> None:
     """Oracle: by hand: of a table with the defaults of one second, two test clips of five, which are ten of the
     baseline's; what is asked for by hand and is not the model's is refused, and nothing is begun."""

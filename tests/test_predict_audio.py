@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,8 @@ from experiments.inference.classifier import load_classifier
 from experiments.inference.sounds import classified_text, classify_files, sound_files, word_for_unknown
 from experiments.quantization.forms import STORED, integer_logits
 from experiments.run import resolve
+from experiments.runs.layout import Layout, as_name
+from experiments.runs.models import origin_of
 from experiments.stages import predict as predict_audio
 from experiments.stages.context import model_of
 from students.cp_mobile import cp_mobile
@@ -81,9 +84,10 @@ def test_a_folder_is_classified_and_what_cannot_be_read_is_named(tmp_path: Path,
     assert "notes.txt" in result.stdout
     assert "Traceback" not in result.stderr + result.stdout
     assert "._a" not in result.stderr + result.stdout
-    table = pd.read_csv(tmp_path / "runs/predict/default/predictions.csv", sep="\t")
-    assert list(table.columns) == ["filename", "start", "scene_label", *SCENES, "answer", "confidence"]
+    table = pd.read_csv(tmp_path / "runs/predict/in/predictions.csv", sep="\t")
+    assert list(table.columns) == ["filename", "start", "scene_label", *SCENES, "answer", "confidence", "sure"]
     assert table["answer"].tolist() == table["scene_label"].tolist()  # of a model without a threshold
+    assert table["sure"].tolist() == ["yes" if share >= 6554 / ONE else "no" for share in table["confidence"]]
     assert table["filename"].tolist() == ["a.WAV"] * 3 + ["deep/b.flac"] * 3
     assert table["start"].tolist() == [0, 1, 2, 0, 1, 2]
     assert table["scene_label"].tolist() == [SCENES[n] for n in table[list(SCENES)].to_numpy().argmax(1)]
@@ -191,8 +195,8 @@ def test_an_answer_is_unknown_below_the_threshold_of_the_model(
     path, plain = tmp_path / "m.tflite", load_classifier(write_tflite(network, tmp_path / "plain.tflite", metadata))
     heard = [torch.cat([*plain.waves(tmp_path / f"in/{name}.wav")]) for name in "ab"]
     expected = [torch.softmax(network.logits(front_end(each)).double() / 1.5, 1).numpy() for each in heard]
-    before = run(tmp_path, "stage=predict", "audio=in", "model=plain.tflite", "predict.out=before.csv")
-    assert "unknown" not in before.stdout
+    run(tmp_path, "stage=predict", "audio=in", "model=plain.tflite", "predict.out=before.csv")
+    assert "unknown" not in (tmp_path / "before.csv").read_text()
     sure = np.sort(np.concatenate(expected).max(axis=1))
     threshold = float(sure[half - 1 : half + 1].mean())
     write_tflite(network, path, {**metadata, "confidence": Confidence(1.5, threshold).described()})
@@ -201,7 +205,7 @@ def test_an_answer_is_unknown_below_the_threshold_of_the_model(
         done = run(tmp_path, "stage=predict", "audio=in", f"model={path}", f"predict.out={name}.csv", *given)
         assert done.returncode == 0, done.stderr
         tables[name] = pd.read_csv(tmp_path / f"{name}.csv", sep="\t")
-        assert "seconds unknown" in done.stdout
+        assert (tables[name]["sure"] == "no").tolist() == (tables[name]["answer"] == "unknown").tolist()
         columns = ["filename", "start", "scene_label", *SCENES]
         same = pd.read_csv(tmp_path / "before.csv", sep="\t")[columns]
         pd.testing.assert_frame_equal(tables[name][columns], same)
@@ -324,12 +328,81 @@ def test_a_log_says_how_far_it_is_and_that_it_begins_anew(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    (tmp_path / "runs/predict/default/predictions.csv").unlink()
+    (tmp_path / "runs/predict/in/predictions.csv").unlink()
     monkeypatch.setattr(predict_audio, "classify_files", stop)
     result = run(tmp_path, *arguments)
     assert result.returncode == 130
     assert "no table is written, and the same command begins anew" in result.stderr
-    assert not (tmp_path / "runs/predict/default/predictions.csv").exists()
+    assert not (tmp_path / "runs/predict/in/predictions.csv").exists()
+
+
+def test_a_table_is_named_after_its_sounds_and_other_sounds_do_not_replace_it(
+    tmp_path: Path, small_model: Path, long_model: Path
+) -> None:
+    """Oracle: where the tables are; the messages for other sounds, another smoothing and another model under a name
+    that is taken, and the table that stays as it was; the same command again is no other one, and with force=true
+    other sounds take its place."""
+    (tmp_path / "other").mkdir()
+    for place, seconds in (("Rain, at night.wav", 1), ("other/x.wav", 2)):
+        noise(tmp_path / place, seconds)
+
+    def predict(audio: str, *more: str) -> str:
+        done = run(tmp_path, "predict", audio, f"model={small_model}", *more)
+        assert done.returncode == ("holds a result of other settings or inputs" in done.stderr), done.stderr
+        return " ".join(done.stderr.split())
+
+    folder = tmp_path / "runs/predict"
+    assert not predict("Rain, at night.wav") + predict("other")
+    assert sorted(path.name for path in folder.iterdir()) == ["Rain-at-night", "other"]
+    before = (folder / "Rain-at-night/predictions.csv").read_bytes()
+    for audio, more, said in (
+        (f"{tmp_path}/other/", [], "settings.audio: Rain, at night.wav there, other asked for"),
+        ("Rain, at night.wav", ["predict.smoothing=4"], "settings.smoothing: 1 there, 4 asked for"),
+        ("Rain, at night.wav", [f"model={long_model}"], "inputs.model: "),
+    ):
+        refused = predict(audio, "name=Rain-at-night", *more)
+        assert said in refused
+        assert refused.endswith("write another table with predict.out=FILE, or replace it with force=true")
+    assert not predict(f"{tmp_path}/Rain, at night.wav")
+    assert (folder / "Rain-at-night/predictions.csv").read_bytes() == before
+    assert not predict("other", "name=Rain-at-night", "force=true")
+    assert (folder / "Rain-at-night/predictions.csv").read_bytes() == (folder / "other/predictions.csv").read_bytes()
+
+
+def test_any_text_makes_a_name_of_a_run() -> None:
+    """Oracle: by hand; what is left is a name that Layout takes."""
+    for text, name in (
+        ("a b.wav", "a-b.wav"),
+        ("..", "default"),
+        ("_x", "x"),
+        ("\u00e4\u00f6", "default"),
+        ("n" * 300, "n" * 200),
+    ):
+        assert Layout(Path(), as_name(text)).name == name
+
+
+def test_the_model_that_answers_is_named_with_its_accuracy(
+    tmp_path: Path, small_model: Path, trained_once: Path
+) -> None:
+    """Oracle: the run's score.json, by hand, and the miniature's title; of a file elsewhere, and of a run that is
+    damaged or not finished, its name alone."""
+    folder = tmp_path / "quantize/first"
+    shutil.copytree(trained_once / "runs/quantize/first", folder)
+    scores = {"test/accuracy": 0.541, "test/accuracy/low": 0.48, "test/accuracy/high": 0.602}
+    (folder / "score.json").write_text(json.dumps(scores))
+    said = "first: accuracy 54.1 % (48.0 to 60.2) on the test clips of Synthetic miniature"
+    assert str(origin_of(folder / "model.tflite")) == said
+    noise(tmp_path / "x.wav", 1)
+    done = run(tmp_path, "predict", "x.wav", f"runs={tmp_path}", f"model={folder}/model.tflite", "predict.out=p.csv")
+    assert f"model {said}" in " ".join(done.stdout.split())
+    assert str(origin_of(small_model)).startswith("model.tflite: its accuracy is not known")
+    (folder / "score.json").write_text("{}")
+    assert origin_of(folder / "model.tflite").name == "first"
+    assert "not known" in str(origin_of(folder / "model.tflite"))
+    (folder / "score.json").write_text("{")
+    assert str(origin_of(folder / "model.tflite")).startswith("model.tflite: its accuracy is not known")
+    (folder / "run.json").unlink()
+    assert str(origin_of(folder / "model.tflite")).startswith("model.tflite: its accuracy is not known")
 
 
 def test_a_run_of_floats_has_no_model_to_use(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ of which some parts are kept; devices as there: a is clean, the others are a fix
 each, s4-s6 in test only. The audio is computed, not recorded: it may be shared freely.
 """
 
+import io
 import logging
 import shutil
 import tempfile
@@ -162,6 +163,13 @@ def record(scene: str, rng: np.random.Generator) -> np.ndarray:
     sound *= 10 ** (decibels / 20)
     level = 10 ** rng.uniform(-2.0, -0.5)
     return sound * level / np.abs(sound).max()
+
+
+def wave_of(scene: str, seed: int = 0, peak: float = 0.3) -> bytes:
+    """A recording of a scene with this peak, as the content of a WAV file; the same for the same seed."""
+    sound, file = record(scene, np.random.default_rng([seed, 4])), io.BytesIO()
+    soundfile.write(file, sound * peak / np.abs(sound).max(), RATE, "PCM_16", format="WAV")
+    return file.getvalue()
 
 
 def _events(texture: Texture, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:

@@ -75,7 +75,8 @@ class Command:
         parsed = self.parsed
         swept = [each.key_or_group for each in parsed if self.is_sweep and each.is_sweep_override()]
         # Groups are no settings; hydra/launcher=ray, which is one, could not stand in a list either.
-        given = [key for each in parsed if "." in each.key_or_group for key in _named_by(each)]
+        settings = [each for each in parsed if "." in each.key_or_group or each.key_or_group in declared_keys()]
+        given = [key for each in settings for key in _named_by(each)]
         named = [f"{key}=[{','.join(found)}]" for key, found in (("swept", swept), ("given", given)) if found]
         return [*self.overrides, *named, *self.flags]
 

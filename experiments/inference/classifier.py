@@ -76,6 +76,11 @@ class Classifier:
         output = self.network.output
         return exponentials(output.scale, self.confidence.temperature, output.bits)
 
+    @property
+    def least_sure(self) -> int:
+        """See Confidence."""
+        return self.confidence.least_sure(len(self.scenes))
+
     def of_device(self, device: str) -> "Classifier":
         """The classifier of sounds that a device recorded: it has the device's own tensors, if the file has some."""
         return replace(self, network=self.network.of_device(device))

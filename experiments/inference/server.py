@@ -2,11 +2,11 @@
 
 Conventions: the server is reached from this machine alone, by its own page alone: it is bound to 127.0.0.1, a request
 must name this host (another name that resolves to this address is refused) and come from no other site's page. What is
-sent stays in memory until it is answered. GET / is the page, GET /about the model's scenes, the probability that an
-answer needs (0: any will do), the smoothing and the limits, POST /classify takes a sound file and answers as
-`classify_sound` does, or with a `message`. Sounds are classified one at a time; AT_ONCE of them may be sent or wait,
-and what comes on top is refused, so that memory has a bound. A sound whose sender is gone is not classified, or not to
-its end.
+sent stays in memory until it is answered. GET / is the page, GET /about the model, its scenes, the probability that an
+answer needs to be sure, the smoothing, the limits and the examples, GET /example/NAME one of their sounds, POST
+/classify takes a sound file and answers as `classify_sound` does, or with a `message`. Sounds are classified one at a
+time; AT_ONCE of them may be sent or wait, and what comes on top is refused, so that memory has a bound. A sound whose
+sender is gone is not classified, or not to its end.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ from data.errors import UserError
 from data.front_ends import band_centres
 from data.sound_files import FORMATS
 from experiments.inference.classifier import Classifier
+from experiments.inference.examples import TITLES, example
+from experiments.runs.models import Origin
 from students.quantize.answer import ONE, smoothed
 
 HOST = "127.0.0.1"
@@ -59,7 +61,7 @@ class StoppedError(Exception):
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(classifier: Classifier, shift: int = 0) -> web.Application:
+def make_app(classifier: Classifier, origin: Origin, shift: int = 0) -> web.Application:
     """The server of a classifier, with a moving average over the seconds of a sound: see `smoothed`."""
     app, turn = web.Application(client_max_size=LARGEST_BYTES, middlewares=[_guard]), asyncio.Lock()
     places, stops = asyncio.Semaphore(AT_ONCE), set[Event]()
@@ -70,7 +72,13 @@ def make_app(classifier: Classifier, shift: int = 0) -> web.Application:
     async def about(_: web.Request) -> web.Response:
         limits = {"bytes": LARGEST_BYTES, "seconds": LONGEST_SECONDS, "formats": list(FORMATS)}
         known = {"scenes": classifier.scenes, "clip_seconds": classifier.clip_seconds, "limits": limits}
-        return web.json_response({**known, "threshold": classifier.confidence.least / ONE, "smoothing": 1 << shift})
+        known |= {"model": origin._asdict(), "examples": [{"name": name, "title": TITLES[name]} for name in TITLES]}
+        return web.json_response({**known, "threshold": classifier.least_sure / ONE, "smoothing": 1 << shift})
+
+    async def give_example(request: web.Request) -> web.Response:
+        if (name := request.match_info["name"]) not in TITLES:
+            raise web.HTTPNotFound(reason=f"there is no such example: take one of {', '.join(TITLES)}")
+        return web.Response(body=await asyncio.to_thread(example, name), content_type="audio/wav")
 
     async def classify(request: web.Request) -> web.Response:
         if places.locked():
@@ -108,7 +116,7 @@ def make_app(classifier: Classifier, shift: int = 0) -> web.Application:
             stop.set()
 
     app.on_shutdown.append(end_computations)
-    app.add_routes([web.get("/", page), web.get("/about", about)])
+    app.add_routes([web.get("/", page), web.get("/about", about), web.get("/example/{name}", give_example)])
     app.router.add_post("/classify", classify, expect_handler=_uninvited)
     return app
 

@@ -2,12 +2,14 @@
 
 Conventions: the table is that of evaluation/predictions.py with a column `start`, seconds: a row for each clip,
 probabilities with every digit. At its end it has `answer`, a scene or the word for none, and `confidence`, the
-calibrated probability of the most probable scene, in steps of 1 / ONE (students/quantize/answer.py); both may be of a
+calibrated probability of the most probable scene, in steps of 1 / ONE (students/quantize/answer.py), and `sure`: no,
+if that is below the threshold, or, of a model without one, near chance (Confidence.least_sure); all three may be of a
 moving average over the clips of a file. Of files that are one clip each it is a table that can be scored.
 """
 
+import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 
 from data.errors import UserError
+from data.packing import read_stamps
 from data.progress import progress
 from data.sound_files import SUFFIXES, list_sounds
 from data.tables import untabular
@@ -28,6 +31,7 @@ BATCH = 64  # clips, at least, that are computed together: a few hundred MB in t
 # Files whose first seconds are read together: the computing threads hold their processors for some milliseconds after
 # they are done, which would be half of the time that 64 files take.
 TOGETHER, TOGETHER_BYTES = 256, 1 << 26
+YES_OR_NO = ("no", "yes")
 WORDS = ("unknown", "not sure", "no scene")  # of an answer that is not known: the first that is no class
 
 
@@ -73,6 +77,12 @@ def sound_files(audio: str | Path) -> tuple[dict[str, Path], list[str]]:
         )
     sounds = {path.relative_to(root).as_posix(): path for path in found.sounds}
     return sounds, [path.relative_to(root).as_posix() for path in found.others]
+
+
+def fingerprint(files: Mapping[str, Path]) -> str:
+    """Of the names, sizes and times of change of some files, by name."""
+    stamps = read_stamps(Path(), [str(file.resolve()) for file in files.values()])
+    return hashlib.sha256("\n".join(files).encode(errors="surrogateescape") + stamps.tobytes()).hexdigest()
 
 
 def classify_files(classifier: Classifier, files: Collection[tuple[str, Path]]) -> tuple[list[Classified], list[str]]:
@@ -169,5 +179,6 @@ def classified_text(found: Sequence[Classified], classifier: Classifier, shift: 
     more = {
         "answer": [word_for_unknown(scenes) if n == UNKNOWN else scenes[n] for n in answers.tolist()],
         "confidence": confidences.tolist(),
+        "sure": [YES_OR_NO[confidence * ONE >= classifier.least_sure] for confidence in confidences.tolist()],
     }
     return predictions_text(names, probabilities, scenes, starts=starts, digits=None, more=more)

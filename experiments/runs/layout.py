@@ -89,6 +89,12 @@ class Layout:
         return path
 
 
+def as_name(text: str) -> str:
+    """A run's name made of any text, such as the name of a file."""
+    found = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-").rstrip("-")
+    return found[:LONGEST] or "default"
+
+
 def first_phase_of(folder: Path) -> Path:
     """The folder of the run that chose the number of steps of a run with refit=true, which is there or not."""
     return folder.with_name(folder.name + FIRST_PHASE)

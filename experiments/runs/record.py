@@ -128,15 +128,28 @@ class Run:
             log.info("%s: %s is gone, running again", self.folder, " or ".join(files))
         return False
 
-    def _is_done(self, files: Sequence[str]) -> bool:
+    def refuse_others(self, instead: str = "choose another name=...") -> None:
+        """Check that no results of other settings or inputs are there, unless they are to be replaced.
+
+        Args:
+            instead: of replacing them, for the message.
+
+        Raises:
+            UserError: see is_done.
+        """
         if self.force or not self.is_finished:
-            return False
+            return
         before = read_record(self.folder)
         if found := differences({"settings": before.settings, "inputs": before.inputs}, self.identity):
             raise UserError(
                 f"{self.folder} holds a result of other settings or inputs:\n{listed(found)}\n"
-                "choose another name=..., or replace it with force=true"
+                f"{instead}, or replace it with force=true"
             )
+
+    def _is_done(self, files: Sequence[str]) -> bool:
+        self.refuse_others()
+        if self.force or not self.is_finished:
+            return False
         if not all((self.folder / name).is_file() for name in files):
             return False
         log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)

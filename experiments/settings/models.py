@@ -40,7 +40,11 @@ class Predict(Smoothed):
     audio: str | None = setting(
         "a sound file of any length, rate and format, or a folder of them", is_path=True, default=None
     )
-    out: str | None = setting("the table; null: runs/predict/<name>/predictions.csv", is_path=True, default=None)
+    out: str | None = setting(
+        "the table; null: predictions.csv in runs/predict/<name>, or <sounds> without name=",
+        is_path=True,
+        default=None,
+    )
     device: str | None = setting(
         "that recorded all sounds, if the model has tensors of devices; null: the general network", default=None
     )

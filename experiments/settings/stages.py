@@ -199,7 +199,7 @@ STAGES: Mapping[str, Stage] = {
     "report": Stage("runs side by side on a page, with plots", f"{_S}.report", Report, (*_NAMED, "tracking")),
     "workspace": Stage("upload a layout for Weights & Biases", f"{_S}.workspace", reads=("tracking",)),
     "predict": Stage(
-        "classify sound files, second by second", f"{_S}.predict", Predict, ("model", *_NAMED), "predict.audio"
+        "classify sound files, second by second", f"{_S}.predict", Predict, ("model", *_NAMED, "force"), "predict.audio"
     ),
     "demo": Stage(
         "a page on this machine that classifies a file or the microphone", f"{_S}.demo", Demo, ("model", *_NAMED)

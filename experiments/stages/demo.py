@@ -6,6 +6,7 @@ import socket
 from data.errors import UserError
 from experiments.inference.classifier import load_classifier
 from experiments.inference.server import HOST, make_app, serve
+from experiments.runs.models import origin_of
 from experiments.settings.models import Demo
 from experiments.settings.shared import Settings
 from experiments.stages.context import model_of
@@ -20,7 +21,8 @@ def run(settings: Settings) -> None:
         UserError: there is no such model, or the port cannot be had.
     """
     port, shift = settings.of(Demo).port, settings.of(Demo).shift
-    app = make_app(load_classifier(model_of(settings)), shift)
+    model = model_of(settings)
+    app = make_app(load_classifier(model), origin_of(model), shift)
     try:
         listener = socket.create_server((HOST, port))
     except OSError as error:
@@ -29,5 +31,6 @@ def run(settings: Settings) -> None:
             "stop it, or choose another port, or 0 for any that is free"
         ) from error
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # tracebacks of malformed requests, not of defects
+    log.info("model %s", origin_of(model))
     log.info("open http://%s:%d in a browser; Ctrl-C ends it", *listener.getsockname())
     serve(app, listener)

@@ -1,22 +1,26 @@
 """The predict stage: the scene in each second of sound files; the table that it writes: see inference/sounds.py."""
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 
 from data.errors import UserError, listed
-from data.files import require_replaceable, write_whole
+from data.files import file_sha256, require_replaceable, write_whole
 from experiments.inference.classifier import Classifier, load_classifier
-from experiments.inference.sounds import Classified, classified_text, classify_files, sound_files
+from experiments.inference.sounds import Classified, classified_text, classify_files, fingerprint, sound_files
 from experiments.report.terminal import Table
 from experiments.runs.claims import claim
-from experiments.runs.layout import PREDICTIONS
+from experiments.runs.layout import PREDICTIONS, as_name
+from experiments.runs.models import origin_of
+from experiments.runs.record import Run
 from experiments.settings.models import Predict
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, model_of
+from experiments.stages.context import as_mapping, layout_of, model_of
 from students.quantize.answer import UNKNOWN
 
 SHOWN = 20  # files in the printed table
@@ -32,21 +36,22 @@ def check(settings: Settings) -> None:
 
 
 def run(settings: Settings) -> None:
-    """Classify the sounds of `predict.audio`; write the table, always anew; print the most probable scene of each file.
+    """Classify the sounds of `predict.audio`; write the table, always anew, but never over that of other sounds or of
+    another model, unless its path is given; print the most probable scene of each file.
 
     Raises:
         UserError: files cannot be read, all of them listed; the table of the others is written before.
     """
-    audio, out = settings.of(Predict).audio, _table(settings)
-    assert audio is not None
-    if settings.of(Predict).out is None:
-        claim(out.parent)
+    own, out = settings.of(Predict), _table(settings)
+    assert own.audio is not None
     classifier = load_classifier(model := model_of(settings))
-    if (device := settings.of(Predict).device) is not None:
+    log.info("model %s", origin_of(model))
+    if (device := own.device) is not None:
         if device not in classifier.network.sets:
             log.warning("%s, the general network answers", _without(model, device, [*classifier.network.sets]))
         classifier = classifier.of_device(device)
-    files, others = sound_files(audio)
+    files, others = sound_files(own.audio)
+    this = None if own.out else _run(settings, model, files)
     if others:
         log.warning("%d files are not named like sounds and left out:\n%s", len(others), listed(others))
     if len(files) > 1:
@@ -59,11 +64,15 @@ def run(settings: Settings) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
+        clips = sum(len(each.probabilities) for each in found)
+        if this is not None:
+            this.start()
         out.parent.mkdir(parents=True, exist_ok=True)
-        shift = settings.of(Predict).shift
-        write_whole(out, classified_text(found, classifier, shift).encode())
-        Console().print(_shown(found, classifier, shift))
-        log.info("%g s of sound: %s", classifier.clip_seconds * sum(len(each.probabilities) for each in found), out)
+        write_whole(out, classified_text(found, classifier, own.shift).encode())
+        if this is not None:
+            this.finish({"files": len(found), "clips": clips})
+        Console().print(_shown(found, classifier, own.shift))
+        log.info("%g s of sound: %s", classifier.clip_seconds * clips, out)
     if failures:
         rest = f"the table of the other {len(found)} is written: {out}" if found else "no table is written"
         raise UserError(f"{len(failures)} of {len(files)} files cannot be read; {rest}\n{listed(failures)}")
@@ -75,26 +84,60 @@ def _without(model: Path, device: str, known: Sequence[str]) -> str:
     return f"predict.device={device}: {model} has no tensors of this device ({which})"
 
 
+def _run(settings: Settings, model: Path, files: Mapping[str, Path]) -> Run:
+    """The run that the table is of, which no other process writes to from now on.
+
+    Raises:
+        UserError: its folder holds the table of other sounds, or of another model.
+    """
+    own, named = settings.of(Predict), _named(settings)
+    assert own.audio is not None
+    this = Run(
+        layout_of(named).folder("predict"),
+        settings={"audio": _path(own.audio).name, "device": own.device, "smoothing": own.smoothing},
+        inputs={"model": file_sha256(model), "audio": fingerprint(files)},
+        sources=[model],
+        force=settings.force,
+        config=as_mapping(named),
+    )
+    claim(this.folder)
+    this.refuse_others("write another table with predict.out=FILE")  # another name may mean another model
+    return this
+
+
 def _table(settings: Settings) -> Path:
     """Where the table goes."""
     out = settings.of(Predict).out
-    return Path(out) if out else layout_of(settings).folder("predict") / PREDICTIONS
+    return Path(out) if out else layout_of(_named(settings)).folder("predict") / PREDICTIONS
+
+
+def _named(settings: Settings) -> Settings:
+    """The same command, named after its sounds if it has no name."""
+    audio = settings.of(Predict).audio
+    if "name" in settings.given or audio is None:
+        return settings
+    path = _path(audio)
+    return replace(settings, name=as_name(path.name if path.is_dir() else path.stem))
+
+
+def _path(audio: str) -> Path:
+    """Of the sounds, with a name also where that is . or .."""
+    return Path(os.path.abspath(audio))
 
 
 def _shown(found: Sequence[Classified], classifier: Classifier, shift: int) -> Table:
-    """The mean probabilities of each file, and of how many seconds the answer is not known, if there is a threshold."""
-    scenes, least = classifier.scenes, classifier.confidence.least
+    """The mean probabilities of each file, and of how many seconds the answer is not sure."""
+    scenes, least = classifier.scenes, classifier.least_sure
     out = Table(box=box.SIMPLE)
     out.add_column("file", overflow="fold")
-    for column in ("seconds", "most probable", "on average", *(["seconds unknown"] if least else [])):
+    for column in ("seconds", "most probable", "on average", "seconds not sure"):
         out.add_column(column, justify="left" if column == "most probable" else "right")
     for each in found[:SHOWN]:
         mean, (answers, _) = each.probabilities.mean(axis=0), each.answers(least, shift)
-        seconds, unknown = (
+        seconds, unsure = (
             f"{count * classifier.clip_seconds:g}" for count in (len(answers), (answers == UNKNOWN).sum())
         )
-        cells = [each.name, seconds, scenes[mean.argmax()], f"{100 * mean.max():.0f} %"]
-        out.add_row(*cells, *([unknown] if least else []))
+        out.add_row(each.name, seconds, scenes[mean.argmax()], f"{100 * mean.max():.0f} %", unsure)
     if len(found) > SHOWN:
         out.add_row(f"... and {len(found) - SHOWN} more", *[""] * (len(out.columns) - 1))
     return out

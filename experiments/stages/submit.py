@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.errors import UserError, counted, listed, require
 from data.files import file_sha256
+from experiments.inference.sounds import fingerprint
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import MODEL, PACKAGE, matches
 from experiments.settings.shared import Settings
@@ -14,7 +15,6 @@ from experiments.submission.about import EXAMPLE, SECTIONS, read_about
 from experiments.submission.entries import (
     description_file,
     entry_warnings,
-    evaluation_fingerprint,
     fingerprints,
     predictions_file,
     read_entries,
@@ -49,7 +49,8 @@ def run(settings: Settings) -> None:
     team = about.team(own.surname, own.institute)
     entries = read_entries(folders, about, team)
     systems = [entry.system for entry in entries]
-    inputs = {"about": file_sha256(about_file), "evaluation": evaluation_fingerprint(files), **fingerprints(entries)}
+    inputs = {"about": file_sha256(about_file), "evaluation": fingerprint({file.name: file for file in files})}
+    inputs |= fingerprints(entries)
     models = [system.lineage.model for system in systems]
     this = new_run(settings, "submit", depends_on={"team": team}, inputs=inputs, sources=models)
     names = [file.name for file in files]

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from data.errors import UserError, counted, in_short, listed
 from data.files import file_sha256
-from data.packing import read_stamps
 from data.readers import is_of_challenge
 from data.scenes import PART_SECONDS, SCENES
 from experiments.evaluation.official_test import extent, is_whole
@@ -93,13 +92,6 @@ def fingerprints(entries: Sequence[Entry]) -> dict[str, str]:
         found[system.label] = file_sha256(system.lineage.model)
         found[f"{system.label} description"] = hashlib.sha256(description_file(system)).hexdigest()
     return found
-
-
-def evaluation_fingerprint(files: Sequence[Path]) -> str:
-    """Of the names, sizes and times of change of the files."""
-    stamps = read_stamps(Path(), [str(file.resolve()) for file in files])
-    names = "\n".join(file.name for file in files)
-    return hashlib.sha256(names.encode() + stamps.tobytes()).hexdigest()
 
 
 def entry_warnings(entries: Sequence[Entry]) -> list[str]:

@@ -45,6 +45,13 @@ class Confidence:
         """The threshold in steps of 1 / ONE, nearest; 0 if there is none."""
         return 0 if self.threshold is None else int(self.threshold * ONE + 0.5)
 
+    def least_sure(self, classes: int) -> int:
+        """The probability that a person may call sure, in steps of 1 / ONE: the threshold, or, without one, twice
+        chance, which is 1 / classes, and of two classes the middle between chance and 1."""
+        if self.threshold is not None:
+            return self.least
+        return int(min(2 / classes, (1 + 1 / classes) / 2) * ONE + 0.5)
+
     def described(self) -> dict[str, float | None]:
         """As metadata have it under NAME."""
         return asdict(self)

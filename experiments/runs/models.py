@@ -1,0 +1,43 @@
+"""Which model a file is: the run that it lies in, and how good that run found it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from data.errors import UserError
+from data.readers import readers
+from experiments.runs.layout import MODEL
+from experiments.runs.reader import is_run, read_run
+
+
+class Origin(NamedTuple):
+    """Of a model.
+
+    Attributes:
+        name: of its run, or of the file if it lies in none.
+        quality: in words.
+    """
+
+    name: str
+    quality: str = "its accuracy is not known, for it lies in no run's folder"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.quality}"
+
+
+def origin_of(model: str | Path) -> Origin:
+    """Of a model file; a run that is not finished, or damaged, says nothing."""
+    path = Path(model).absolute()
+    try:
+        if path.name != MODEL or not is_run(path.parent):
+            return Origin(path.name)
+        run = read_run(path.parent)
+    except UserError:
+        return Origin(path.name)
+    accuracy, low, high = (run.scores.get(f"test/accuracy{edge}") for edge in ("", "/low", "/high"))
+    if accuracy is None:
+        return Origin(run.name)
+    edges = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+    known = readers().get(str(run.data.get("kind")))
+    return Origin(
+        run.name, f"accuracy {100 * accuracy:.1f} %{edges} on the test clips of {known.title if known else 'its data'}"
+    )
