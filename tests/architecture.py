@@ -26,7 +26,9 @@ ONLY_IN = {
 }
 SETTINGS_ONLY_IN = ("experiments.run", "experiments.command")  # of hydra and omegaconf: a module, a package
 IMPORTERS = ("import_module", "__import__")  # functions that import what a string names
-BY_STRING = ("experiments.run", "experiments.bench.__main__", "data.registry")  # that may call them
+BY_STRING = (  # that may call them; the last one imports packages of anybody's
+    *("experiments.run", "experiments.bench.__main__", "data.registry", "experiments.submission.try_inference"),
+)
 TABLES = ("experiments.settings.stages", "experiments.bench.__main__")  # that may name modules in strings
 SETTINGS = "data."  # begins keys of settings too: data.residency is one, and a module
 # Dataclasses that are filled step by step; all others are values, which nobody changes.

@@ -324,6 +324,8 @@ def check_integers_of_all(
     assert [Path(each).name for each in spent["runs"]] == [f"first.device{number}" for number in range(len(TRAINED))]
     with pytest.raises(UserError, match=r"made of .*specialize/first, a student with tensors of devices"):
         read_lineage(folder)
+    lineage = read_lineage(folder, device_is_known=True)
+    assert (lineage.specialized.name, lineage.student.name, lineage.student.stage) == ("first", "first", "student")
 
 
 def with_a_lone_device(folder: Path, miniature: ClipSet, count: int) -> list[str]:

@@ -3,7 +3,6 @@
 import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +14,7 @@ from experiments.report.forms import forms_grids, forms_table
 from experiments.report.sections import grids_of
 from experiments.report.tables import WHOLE, MetricRow, confusion_table, ensemble_tables, metric_rows, split_table
 from experiments.runs.reader import read_run
-from experiments.submission.report_tables import metrics_by_subset
+from experiments.submission.report_results import Measured, metrics_by_subset
 
 
 def cells(*tables: Table) -> list[list[str]]:
@@ -55,8 +54,7 @@ def test_every_table_has_the_numbers_of_the_scores(tmp_path: Path, miniature: Cl
     shown = {row[0]: row[1:] for row in page.rows}
     columns, rows = tables_of(run)["tables/test"]
     recorded = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
-    system = SimpleNamespace(label="x_1", lineage=SimpleNamespace(quantized=run))
-    reported = {row[0]: row[1:] for row in metrics_by_subset([system])}
+    reported = {row[0]: row[1:] for row in metrics_by_subset([Measured("x", scores, is_official=False)])}
     for subset in subsets:
         accuracy, loss = scores[f"test/accuracy/{subset}"], scores[f"test/log_loss/{subset}"]
         edges = [scores.get(f"test/accuracy/{subset}/{edge}") for edge in ("low", "high")]

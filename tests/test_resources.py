@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.submission.meta import datasets_wanted
+from experiments.submission.meta_values import datasets_wanted
 from experiments.submission.resources import resource_of, resources, unlisted_among
 
 

@@ -23,7 +23,7 @@ from packages import CLIPS, LABEL, PDF, description, files, table, zipped
 from data.errors import UserError
 from data.scenes import DEVICES, SCENES
 from experiments.runs.plain_yaml import DEPTH, read_yaml
-from experiments.submission.layout import other_than_official
+from experiments.submission.layout import EDITIONS
 from experiments.submission.meta import meta_defects
 from experiments.submission.package import BYTES, MEMBERS
 from experiments.submission.validate import ROWS, validate
@@ -155,6 +155,7 @@ def test_clips_are_called_as_the_official_ones(tmp_path: Path, name: str) -> Non
 def test_a_list_that_is_not_the_official_one_is_told() -> None:
     """Oracle: the official set, by hand, and two others: one clip short, one called otherwise."""
     names = [f"{number}.wav" for number in range(118_800)]
+    other_than_official = EDITIONS[2023].other_than_official
     assert other_than_official(names) is None
     assert other_than_official(names[1:]).startswith("118,799 clips: the official evaluation set has 118,800")
     assert other_than_official([*names[1:], "x.mp3"]).startswith("118,800 clips, 1 of them with other names: ")

@@ -122,8 +122,21 @@ class Classifier:
         return np.concatenate([self.probabilities(self.spectrograms(waves)) for waves in self.waves(sound)])
 
     def classify_clips(self, paths: Sequence[str | Path], name: str = "classifying") -> np.ndarray:
-        """Probabilities of files that are one clip each; shorter ones are padded with silence, longer ones cut, and a
-        warning says how many.
+        """Probabilities of files that are one clip each.
+
+        Args:
+            paths: of the files.
+            name: of the work, where its progress is shown.
+
+        Raises:
+            UserError: see clips.
+        """
+        found = [self.probabilities(self.spectrograms(waves)) for waves in self.clips(paths, name)]
+        return np.concatenate([np.empty((0, len(self.scenes))), *found])
+
+    def clips(self, paths: Sequence[str | Path], name: str) -> Iterator[torch.Tensor]:
+        """The waves of files that are one clip each, some at a time; shorter ones are padded with silence, longer ones
+        cut, and a warning says how many.
 
         Args:
             paths: of the files.
@@ -132,7 +145,7 @@ class Classifier:
         Raises:
             UserError: files are unreadable; every one is counted and the first are listed.
         """
-        found, failures, oddities = [], [], Counter()
+        failures, oddities = [], Counter()
 
         def read(some: Sequence[str | Path]) -> tuple[torch.Tensor, list[str], Counter]:
             decoded = decode(some, self.sample_rate, self.clip_seconds)
@@ -148,13 +161,12 @@ class Classifier:
                     failures += unreadable
                     oddities += odd
                     if not failures:
-                        found.append(self.probabilities(self.spectrograms(waves)))
+                        yield waves
                 line.advance(sum(map(len, batches[start : start + threads])))
         if failures:
             raise UserError(f"{len(failures)} of {len(paths)} sound files are unreadable:\n{listed(sorted(failures))}")
         for text, count in oddities.items():
             log.warning("%d of %d files %s", count, len(paths), text)
-        return np.concatenate([np.empty((0, len(self.scenes))), *found])
 
 
 def load_classifier(path: str | Path) -> Classifier:

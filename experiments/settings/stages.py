@@ -108,9 +108,12 @@ class Rank:
 class Submit:
     """What goes into a challenge package."""
 
+    year: Literal[2023, 2024, 2025] = setting("whose task it is for", choices=(2023, 2024, 2025), default=2023)
     evaluation: str | None = setting("folder of the sound files without labels", is_path=True, default=None)
     runs: Paths = setting(
-        "one to four quantize runs, the systems; null: runs/quantize/<name>", is_path=True, default=None
+        "one to four quantize runs, the systems (2024: five of each system); null: runs/quantize/<name>",
+        is_path=True,
+        default=None,
     )
     surname: str | None = setting("of the corresponding author, in the package's file names", default=None)
     institute: str | None = setting("abbreviation, in the package's file names", default=None)
@@ -123,7 +126,9 @@ class Submit:
 class Validate:
     """Which package is checked."""
 
-    package: str | None = setting("a challenge package, FILE.zip", is_path=True, default=None)
+    package: str | None = setting(
+        "a challenge package, FILE.zip, or the folder of an inference package", is_path=True, default=None
+    )
 
 
 @dataclass(frozen=True)
@@ -209,7 +214,7 @@ STAGES: Mapping[str, Stage] = {
         "check a challenge package, and list every defect",
         f"{_S}.validate",
         Validate,
-        ("submit.evaluation",),
+        ("submit.evaluation", "submit.year"),
         "validate.package",
     ),
 }

@@ -14,11 +14,13 @@ from data.errors import UserError, counted, listed
 from data.files import read_bounded
 from experiments.runs.plain_yaml import BYTES, read_yaml
 from experiments.submission.layout import LABEL, label_of
-from experiments.submission.meta import authors_wanted, datasets_wanted, system_wanted, text_wanted
+from experiments.submission.meta_values import authors_wanted, datasets_wanted, system_wanted, text_wanted
 
 SECTIONS = ("abstract", "introduction", "system", "data", "results", "complexity", "energy")
 PROSE = 100_000  # characters of a section
-KEYS = ("title", "authors", "systems", "external_datasets", "source_code", "references", *SECTIONS)
+ADAPTATIONS = ("split_adaptations", "system_adaptations")  # of 2024, in words
+TEXTS = ("source_code", "inference_code", *ADAPTATIONS)  # which may be null
+KEYS = ("title", "authors", "systems", "external_datasets", *TEXTS, "references", *SECTIONS)
 PARTS = {  # keys of what stands in lists, and of what stands in that
     "systems": {"name", "abbreviation"},
     "authors": {"lastname", "firstname", "email", "corresponding", "affiliation"},
@@ -34,6 +36,7 @@ systems:             # one a run, in their order; left out: named by what they a
   - {name: CP-Mobile in 8 bits, abbreviation: CPM8}
 external_datasets: []  # beyond those that the runs tell: {name: ..., url: ..., total_audio_length: minutes or null}
 source_code: null      # a URL
+inference_code: null   # 2025: the URL where the inference package will be
 abstract: Two or three sentences.
 """
 
@@ -47,6 +50,9 @@ class About:
     systems: list[Mapping[str, str]] = field(default_factory=list)
     external_datasets: list[Mapping[str, Any]] = field(default_factory=list)
     source_code: str | None = None
+    inference_code: str | None = None
+    split_adaptations: str | None = None
+    system_adaptations: str | None = None
     references: list[str] = field(default_factory=list)
     texts: Mapping[str, str] = field(default_factory=dict)
 
@@ -99,7 +105,7 @@ def _defects(content: Any, runs: int) -> list[str]:
         "authors": authors_wanted(content.get("authors")),
         "external_datasets": datasets_wanted(content.get("external_datasets")),
         "references": _references_wanted(content.get("references")),
-        "source_code": None if content.get("source_code") is None else text_wanted(content["source_code"]),
+        **{key: None if content.get(key) is None else text_wanted(content[key]) for key in TEXTS},
         **{key: text_wanted(content[key], PROSE) for key in SECTIONS if content.get(key) is not None},
     }.items():
         wrong += [] if wanted is None else [f"{key} must be {wanted}"]

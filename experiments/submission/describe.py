@@ -6,36 +6,43 @@ Energy of training is that of the student, of all teachers and of training it as
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from data.augmentation import descriptions
 from data.readers import is_of_challenge
-from data.scenes import DEVICES, SCENES
 from experiments.evaluation.official_test import extent, is_whole
 from experiments.inference.classifier import Classifier
-from experiments.report.tables import WHOLE, MetricRow, metric_rows
+from experiments.report.tables import metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
 from experiments.submission.builders import features_of, is_pretrained, pretraining_of, student_of
 from experiments.submission.lineage import Lineage
-from experiments.submission.meta import ABBREVIATION, NAME
+from experiments.submission.meta_values import ABBREVIATION, NAME
+from experiments.submission.results import results_block
 from students.quantize.integer import IntegerNetwork
 
 MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
 NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see datasets/datamodule.py
-PERCENT_DIGITS, LOSS_DIGITS = 2, 4
 
 
 @dataclass(frozen=True)
 class System:
-    """One of a package: its label, where it comes from, and its description."""
+    """One of a package.
+
+    Attributes:
+        label: of the system.
+        lineage: where it comes from; of several trainings, that on the largest train subset.
+        meta: its description.
+        trainings: where each of several trainings comes from, by percent of the train split.
+    """
 
     label: str
     lineage: Lineage
     meta: Mapping[str, Any]
+    trainings: Mapping[int, Lineage] = field(default_factory=dict)
 
 
 def description(lineage: Lineage, classifier: Classifier, about: About, label: str) -> dict[str, Any]:
@@ -51,7 +58,6 @@ def description(lineage: Lineage, classifier: Classifier, about: About, label: s
         UserError: the builder of the student or of a teacher is not installed.
     """
     scores, datasets = lineage.quantized.scores, external_datasets(lineage, about)
-    metrics = metric_rows(scores)
     named = about.systems[int(label.rsplit("_", 1)[1]) - 1] if about.systems else default_name(lineage)
     return {
         "submission": {"label": label, **named, "authors": about.authors},
@@ -85,11 +91,7 @@ def description(lineage: Lineage, classifier: Classifier, about: About, label: s
             "source_code": about.source_code,
         },
         "results": {
-            "development_dataset": {
-                "overall": _metrics(metrics.get(WHOLE)),
-                "class_wise": {scene: _metrics(metrics.get(f"scene/{scene}")) for scene in SCENES},
-                "device_wise": {device: _metrics(metrics.get(f"device/{device}")) for device in DEVICES},
-            }
+            "development_dataset": results_block(metric_rows(scores)),
         },
     }
 
@@ -124,11 +126,13 @@ def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]
     return list({dataset["name"]: dataset for dataset in [*found, *about.external_datasets]}.values())
 
 
-def notes(lineage: Lineage) -> str:
-    """What the fields of a description cannot say: of how many clips its metrics are, and what energies are."""
+def notes(lineage: Lineage, *, metered: bool = True) -> str:
+    """What the fields of a description cannot say: of how many clips its metrics are, and what energies are, if it has
+    some."""
     scores = lineage.quantized.scores
     part = extent(scores) if is_of_challenge(lineage.kind) and not is_whole(scores) else None
-    return "; ".join(filter(None, [part and f"results are of {part} of the official test split", energy_note(lineage)]))
+    energies = energy_note(lineage) if metered else None
+    return "; ".join(filter(None, [part and f"results are of {part} of the official test split", energies]))
 
 
 def energy_note(lineage: Lineage) -> str:
@@ -144,15 +148,6 @@ def energy_note(lineage: Lineage) -> str:
 def _has_responses(run: RunFiles) -> bool:
     """Whether there were impulse responses to filter with."""
     return run.inputs.get("impulses", NO_RESPONSES) != NO_RESPONSES
-
-
-def _metrics(row: MetricRow | None) -> dict[str, float | None]:
-    """As the organisers want them; None is what the run does not have."""
-    accuracy, loss = (None, None) if row is None else (row.accuracy, row.log_loss)
-    return {
-        "accuracy": None if accuracy is None else round(100 * accuracy, PERCENT_DIGITS),
-        "logloss": None if loss is None else round(loss, LOSS_DIGITS),
-    }
 
 
 def _not_zero(network: IntegerNetwork) -> int:

@@ -1,9 +1,11 @@
 """The systems of a package, from the runs that they are made of: checked, described and applied to the clips."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from data.errors import UserError, counted, in_short, listed
 from data.files import file_sha256
@@ -16,7 +18,9 @@ from experiments.runs.reader import is_run
 from experiments.submission.about import About
 from experiments.submission.builders import pretraining_of, unlisted_weights
 from experiments.submission.describe import System, description, notes
-from experiments.submission.layout import YEAR, label_of
+from experiments.submission.describe_later import as_2024, as_2025
+from experiments.submission.evaluation_set import UNKNOWN
+from experiments.submission.layout import EDITIONS, YEAR, Edition, label_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.meta import Defect, meta_defects, meta_text
 from experiments.submission.resources import unlisted_among
@@ -25,28 +29,36 @@ TASK_RULES = f"by the rules of DCASE {YEAR} Task 1"
 
 
 class Entry(NamedTuple):
-    """A system and its classifier."""
+    """A system and the classifier of each of its tables, by the ending of the table's name."""
 
     system: System
+    classifiers: Mapping[str, Classifier]
+
+
+class _Training(NamedTuple):
+    """A run that is to be submitted."""
+
+    folder: Path
+    lineage: Lineage
     classifier: Classifier
 
 
-def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry]:
+def read_entries(folders: Sequence[Path], about: About, team: str, edition: Edition = EDITIONS[YEAR]) -> list[Entry]:
     """The systems of some runs, numbered in their order.
 
     Args:
-        folders: of runs of the quantize stage.
+        folders: of runs of the quantize stage; of a system of several trainings, see _systems.
         about: what no run knows.
         team: <surname>_<institute>.
+        edition: whose task they are for.
 
     Raises:
         UserError: runs cannot be submitted; every reason is listed.
     """
-    found, wrong, models = [], [], {}
-    surname, institute = team.split("_")
-    for number, folder in enumerate(folders, 1):
+    trainings, wrong, models = [], [], {}
+    for folder in folders:
         try:
-            lineage = read_lineage(folder)
+            lineage = read_lineage(folder, device_is_known=edition.device_is_known)
             classifier = load_classifier(lineage.model)
         except UserError as error:
             wrong.append(str(error))
@@ -56,49 +68,111 @@ def read_entries(folders: Sequence[Path], about: About, team: str) -> list[Entry
         if off_task := _off_task(classifier):
             wrong += [f"{folder}: {reason}" for reason in off_task]
             continue
+        trainings.append(_Training(folder, lineage, classifier))
+    found, (surname, institute) = [], team.split("_")
+    for number, members in enumerate(_systems(trainings, edition, wrong), 1):
         label = label_of(surname, institute, number)
         try:
-            meta = description(lineage, classifier, about, label)
+            entry = _entry(members, about, label, edition)
         except UserError as error:
             wrong.append(str(error))
             continue
-        wrong += [f"{folder}: {reason}" for reason in _reasons(meta_defects(meta, label), lineage)]
-        found.append(Entry(System(label, lineage, meta), classifier))
+        defects = meta_defects(entry.system.meta, label, edition.year)
+        wrong += [f"{members[-1].folder}: {reason}" for reason in _reasons(defects, entry.system.lineage)]
+        found.append(entry)
     if wrong:
         raise UserError(f"these runs cannot be submitted:\n{listed(wrong, shown=len(wrong))}")
     return found
 
 
-def description_file(system: System) -> bytes:
+def _systems(trainings: Sequence[_Training], edition: Edition, wrong: list[str]) -> list[list[_Training]]:
+    """The trainings of each system, by the size of their train subset: the first on each subset are the first system.
+    What is missing is added to the list."""
+    if len(edition.subsets) == 1:
+        return [[each] for each in trainings]
+    if wrong:
+        return []
+    by_subset = {s: [each for each in trainings if each.lineage.data["subset"] == s] for s in edition.subsets}
+    counts = [len(some) for some in by_subset.values()]
+    if sum(counts) == len(trainings) and len(set(counts)) == 1:
+        return [list(some) for some in zip(*by_subset.values(), strict=True)]
+    words = ", ".join(f"{len(some)} on {s} %" for s, some in by_subset.items())
+    others = len(trainings) - sum(counts)
+    words += f", {others} on other shares" if others else ""
+    wrong.append(
+        f"a system of {edition.year} is five trainings (data.subset), one on each subset of the train split, and these "
+        f"are {words}: train the others, quantise them, and name all runs in submit.runs"
+    )
+    return []
+
+
+def _entry(members: Sequence[_Training], about: About, label: str, edition: Edition) -> Entry:
+    """A system of one training, or of several."""
+    classifiers = {ending: each.classifier for ending, each in zip(edition.outputs, members, strict=True)}
+    metas = [description(each.lineage, each.classifier, about, label) for each in members]
+    meta, (_, lineage, classifier) = metas[-1], members[-1]
+    if len(members) > 1:
+        trainings = {s: each.lineage for s, each in zip(edition.subsets, members, strict=True)}
+        meta = as_2024(dict(zip(edition.subsets, metas, strict=True)), trainings, about)
+        return Entry(System(label, lineage, meta, trainings), classifiers)
+    if edition.device_is_known:
+        meta = as_2025(meta, lineage, classifier, about)
+    return Entry(System(label, lineage, meta), classifiers)
+
+
+def description_file(system: System, year: int = YEAR) -> bytes:
     """The content of a system's meta.yaml."""
-    return meta_text(system.meta, notes(system.lineage)).encode()
+    return meta_text(system.meta, notes(system.lineage, metered=EDITIONS[year].asks_energy), year).encode()
 
 
-def predictions_file(entry: Entry, files: Sequence[Path]) -> bytes:
-    """The content of a system's table of predictions.
+def predictions_file(
+    classifier: Classifier, files: Sequence[Path], label: str, devices: Sequence[str] | None = None
+) -> bytes:
+    """The content of a table of predictions.
 
     Args:
-        entry: the system.
+        classifier: of the system.
         files: the clips.
+        label: of the system, where progress is shown.
+        devices: that recorded them; None: that is not known.
     """
-    probabilities = entry.classifier.classify_clips(files, entry.system.label)
+    devices = devices or [UNKNOWN] * len(files)
+    probabilities = np.empty((len(files), len(SCENES)))
+    for device in sorted(set(devices)):
+        rows = [row for row, other in enumerate(devices) if other == device]
+        name = label if len(set(devices)) == 1 else f"{label}, device {device}"
+        probabilities[rows] = classifier.of_device(device).classify_clips([files[row] for row in rows], name)
     return predictions_text([file.name for file in files], probabilities, SCENES).encode()
 
 
-def fingerprints(entries: Sequence[Entry]) -> dict[str, str]:
-    """Of each system's model and description."""
+def fingerprints(entries: Sequence[Entry], year: int = YEAR) -> dict[str, str]:
+    """Of each system's models and description."""
     found = {}
     for system, _ in entries:
-        found[system.label] = file_sha256(system.lineage.model)
-        found[f"{system.label} description"] = hashlib.sha256(description_file(system)).hexdigest()
+        for number, lineage in enumerate(system.trainings.values() or [system.lineage]):
+            found[f"{system.label}{f' {number}' if number else ''}"] = file_sha256(lineage.model)
+        found[f"{system.label} description"] = hashlib.sha256(description_file(system, year)).hexdigest()
     return found
 
 
-def entry_warnings(entries: Sequence[Entry]) -> list[str]:
-    """What the authors must know of their systems: metrics of other data, weights whose data nobody declares."""
+def entry_warnings(entries: Sequence[Entry], edition: Edition = EDITIONS[YEAR]) -> list[str]:
+    """What the authors must know of their systems: metrics of other data, weights whose data nobody declares, other
+    clips than a year's task trains on."""
     found = []
     for system, _ in entries:
-        for name in unlisted_among(system.meta["system"]["external_datasets"] or []):
+        subset, wanted = system.lineage.data["subset"], max(edition.subsets)
+        if subset > wanted and is_of_challenge(system.lineage.kind):
+            found.append(
+                f"{system.label}: its student was trained on {subset} % of the train split; who trains on more than "
+                f"{wanted} % of it (data.subset={wanted}) is disqualified by the rules of {edition.year}"
+            )
+        datasets = system.meta["system"]["external_datasets"] or []
+        if edition.year != YEAR and datasets:
+            names = ", ".join(dataset["name"] for dataset in datasets)
+            found.append(
+                f"{system.label}: look up whether the list of {edition.year} allows {names}: ours is of {YEAR}"
+            )
+        for name in unlisted_among(datasets) if edition.year == YEAR else ():
             found.append(
                 f"{system.label}: the list of external resources of {YEAR} does not name {name}: the rules want you to "
                 "inform the organisers, and it had to be public before 1 April 2023"
@@ -119,7 +193,7 @@ def entry_warnings(entries: Sequence[Entry]) -> list[str]:
             if not (known := pretraining_of(teacher)).is_complete:
                 weights = teacher.settings.get("teacher.weights") or known.source or "published weights"
                 found.append(f"{teacher.name} began with {weights}: name in external_datasets what that learnt from")
-            if (unlisted := unlisted_weights(teacher)) is not None:
+            if edition.year == YEAR and (unlisted := unlisted_weights(teacher)) is not None:
                 found.append(
                     f"{system.label}: the list of external resources of {YEAR} does not name the weights of "
                     f"{unlisted}, with which the teacher {teacher.name} began: ask the organisers, or take another "
@@ -160,4 +234,6 @@ def _help(path: str, lineage: Lineage) -> str:
         stale = is_run(folder.resolve().parent.parent / "energy" / folder.name)
         again = " force=true, as another file was measured under this name" if stale else ""
         return f"; measure it with stage=energy name={folder.name}{again}"
+    if path == "system.inference_code":
+        return ": give in submit.about the URL where you will publish the inference package that this stage writes"
     return ""

@@ -7,14 +7,19 @@ or a plain folder (or its `audio/`) of sound files. A clip's name is the last pa
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import UserError, counted, listed
-from data.names import with_slashes
+from data.names import last_part, with_slashes
 from data.sound_files import describe_missing, list_sounds
 from data.tables import read_table
 
 LIST, AUDIO = Path("evaluation_setup") / "fold1_test.csv", "audio"
+DEVICE, UNKNOWN = (
+    "device_id",
+    "unknown",
+)  # the column of 2025, and what stands there of a device that is in no train set
 
 
 def evaluation_files(folder: str | Path) -> list[Path]:
@@ -50,6 +55,16 @@ def evaluation_files(folder: str | Path) -> list[Path]:
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise UserError(f"submit.evaluation={folder} has files of the same name:\n{listed(twice)}")
     return files
+
+
+def devices_of(folder: str | Path, files: Sequence[Path]) -> list[str]:
+    """The device that recorded each file, as the list of the folder says; UNKNOWN where it does not say it."""
+    path = Path(folder) / LIST
+    table = read_table(path, ["filename"]) if path.is_file() else {}
+    if DEVICE not in table:
+        return [UNKNOWN] * len(files)
+    named = {last_part(name): device.strip() for name, device in zip(table["filename"], table[DEVICE], strict=True)}
+    return [named.get(file.name) or UNKNOWN for file in files]
 
 
 def _natural(path: Path) -> list[int | str]:

@@ -35,6 +35,7 @@ class Lineage:
         data: the settings of `data` that the student was trained with.
         kind: of the data set that the metrics are of.
         pretrained: the students that the student began with, the latest first.
+        specialized: the run that gave the student tensors of devices; None: it has none.
     """
 
     quantized: RunFiles
@@ -44,6 +45,7 @@ class Lineage:
     data: Mapping[str, Any]
     kind: str
     pretrained: tuple[RunFiles, ...] = ()
+    specialized: RunFiles | None = None
 
     @property
     def model(self) -> Path:
@@ -60,8 +62,13 @@ class Lineage:
         return self.energy.get(phase, {}).get("kWh")
 
 
-def read_lineage(folder: Path) -> Lineage:
+def read_lineage(folder: Path, *, device_is_known: bool = False) -> Lineage:
     """Of runs/quantize/<name>.
+
+    Args:
+        folder: the run's.
+        device_is_known: whether the evaluation set says which device recorded a clip; without that a student with
+            tensors of devices cannot be submitted.
 
     Raises:
         UserError: it is no finished quantised run with a model.tflite and its layers.json, its student or a teacher is
@@ -79,12 +86,21 @@ def read_lineage(folder: Path) -> Lineage:
     students, _, unclear = written(runs / "student", CHECKPOINT, [needed(folder, checkpoint)])
     if unclear:
         raise UserError(f"{folder} was made of a student that is there twice, keep one:\n{listed(unclear)}")
+    specialized = None if students else _specialized(folder, runs, checkpoint)
+    if specialized is not None and device_is_known:
+        general = [needed(specialized.folder, str(specialized.inputs.get("checkpoint", "")))]
+        students, *_ = written(runs / "student", CHECKPOINT, general)
+    elif specialized is not None:
+        raise UserError(
+            f"{folder} was made of {specialized.folder}, a student with tensors of devices, and the evaluation set of "
+            "2023 and 2024 names no device: quantise the general student that it goes on from, and submit that"
+        )
     if not students:
-        _refuse_specialised(folder, runs, checkpoint)
         raise UserError(f"{folder} was made of a student that is in none of {runs / 'student'}/*: restore it there")
     student = _run(students[0], "student")
     earlier, gone = pretrained_by(runs, students)
-    teachers, missing = teachers_behind(runs, [folder, *students, *earlier])
+    own = [] if specialized is None else [specialized.folder]
+    teachers, missing = teachers_behind(runs, [folder, *own, *students, *earlier])
     if missing or gone:
         raise UserError(
             f"{folder} learnt from teachers that are gone, or began with students that are, and what they had learnt "
@@ -101,22 +117,20 @@ def read_lineage(folder: Path) -> Lineage:
         _data(student),
         _data(quantized)["kind"],
         pretrained,
+        specialized,
     )
 
 
-def _refuse_specialised(folder: Path, runs: Path, checkpoint: str) -> None:
-    """Refuse a run whose student has tensors of devices.
+def _specialized(folder: Path, runs: Path, checkpoint: str) -> RunFiles | None:
+    """The run of the specialize stage that wrote this checkpoint, or the training of one of its devices.
 
     Raises:
-        UserError: the specialize stage wrote this checkpoint.
+        UserError: there are several.
     """
     found, _, unclear = written(runs / "specialize", CHECKPOINT, [needed(folder, checkpoint)])
-    if found or unclear:
-        where = str(found[0]) if found else f"{runs / 'specialize'}/*"
-        raise UserError(
-            f"{folder} was made of {where}, a student with tensors of devices, and the evaluation set of 2023 names no "
-            "device: quantise the general student that it goes on from, and submit that"
-        )
+    if unclear:
+        raise UserError(f"{folder} was made of a student that is there twice, keep one:\n{listed(unclear)}")
+    return read_run(found[0]) if found else None
 
 
 def _run(folder: Path, stage: str) -> RunFiles:

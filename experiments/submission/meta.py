@@ -1,41 +1,55 @@
 """The description of a submitted system: the fields that the organisers ask for, and the defects they can have.
 
 Conventions: fields are named by their dotted path. Accuracies are in percent, macro over all; log losses natural;
-sizes and memory in bytes, energy in kWh, audio lengths in minutes. A text that does not apply is null.
-Source: the fields are those that the organisers' checker of 2023 requires, see layout.py; their ranges follow from
-the task's rules, and some laws hold between the numbers.
+sizes and memory in bytes, energy in kWh, audio lengths in minutes. A text that does not apply is null. Results are
+blocks of `overall`, `class_wise` and `device_wise`: one in 2023, one a train subset in 2024, one of the answers that
+know the device and one of those that do not in 2025, whose figures may be null.
+Source: the fields are those that the organisers' checkers of 2023 and 2024 require, see layout.py, and those of the
+template of 2025, which https://github.com/wa976/dcase2025_task1_inference has filled in (.yaml); their ranges follow
+from the task's rules, and some laws hold between the numbers.
 """
 
-import re
-import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import yaml
 
 from data.scenes import DEVICES, SCENES
-from experiments.submission.layout import LABEL_WORDS, team_of
-from experiments.submission.resources import forbidden_among
+from experiments.submission.layout import EDITIONS, YEAR
+from experiments.submission.meta_values import (
+    Check,
+    abbreviation_wanted,
+    authors_wanted,
+    count_or_null,
+    datasets_wanted,
+    label_wanted,
+    name_wanted,
+    number_of,
+    one_of,
+    or_null,
+    positive_wanted,
+    rate_wanted,
+    text_or_null,
+    text_wanted,
+)
 from students.limits import LIMITS
 
-ABBREVIATION, NAME, LONGEST = 10, 200, 2000  # characters
-DATASETS = 100  # external ones
-UNPRINTABLE = ("Cc", "Cs")  # control characters and, which YAML writes as "\\ud800", halves of characters
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-RATE = re.compile(r"[0-9]+(\.[0-9]+)? ?k?Hz", re.IGNORECASE)
 LEAST_BITS = 4  # of a stored parameter: the organisers and our files know none below
 LEAST_MACS = 1000  # fewer are millions, or thousands, of them
 ROUNDED = 0.1  # percentage points that a mean and its parts may differ by when each is rounded to a tenth
 LOSS_ROUNDED = 0.01
-HUGE = 1e100  # whole numbers of YAML may be larger than floats go
 
-Check = Callable[[Any], str | None]  # of a value: what it must be, if it is not
+SHARING = ("fully shared", "partially shared", "fully device-specific")
 
 HEADER = """\
 # Description of a system for DCASE Challenge Task 1. Accuracies in percent, log losses natural; total_model_size (all
 # parameters) and memory_use (read as the largest sum of the activations alive at once, which no rule settles) in bytes;
 # macs of one clip of 1 second; energy in kWh by codecarbon, inference and baseline_inference of the same clips on the
 # same machine.
+"""
+LATER_HEADER = """\
+# Description of a system for DCASE Challenge Task 1. Accuracies in percent, log losses natural; total_model_size (all
+# parameters of the largest network that is used at a time) in bytes; macs of one clip of 1 second.
 """
 
 
@@ -46,78 +60,34 @@ class Defect(NamedTuple):
     text: str
 
 
-def meta_text(meta: Mapping[str, Any], note: str) -> str:
-    """The YAML file; the note is of its metrics and energy."""
+def meta_text(meta: Mapping[str, Any], note: str, year: int = YEAR) -> str:
+    """The YAML file; the note is of its metrics and energy, and may be empty."""
     fields = yaml.dump(dict(meta), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return f"{HEADER}# {note}.\n{fields}"
+    header = HEADER if EDITIONS[year].asks_energy else LATER_HEADER
+    return f"{header}{f'# {note}.{chr(10)}' if note else ''}{fields}"
 
 
-def meta_defects(meta: Any, label: str) -> list[Defect]:
-    """What is wrong with the description of the system of that label."""
+def meta_defects(meta: Any, label: str, year: int = YEAR) -> list[Defect]:
+    """What is wrong with the description of the system of that label, by the task of a year."""
     if not isinstance(meta, Mapping):
         return [Defect("", "it is no mapping with the blocks submission, system and results")]
     found, missing = [], {}
-    for path, check in FIELDS.items():
-        gap, value = _follow(meta, path)
+    for path, check in FIELDS[year].items():
+        gap, value = follow(meta, path)
         if gap is not None:
             missing[gap] = Defect(gap, f"{gap} is missing")
         elif (wanted := check(value)) is not None:
             found.append(Defect(path, f"{path} must be {wanted}, not {_short(value)}"))
     found = [*missing.values(), *found]
-    stated = _follow(meta, "submission.label")[1]
+    stated = follow(meta, "submission.label")[1]
     if isinstance(stated, str) and stated != label:
         found.append(Defect("submission.label", f"submission.label is {_short(stated)}, its folder is named {label}"))
-    return found or [Defect("", law) for law in _contradictions(meta)]
+    return found or [Defect("", law) for law in _contradictions(meta, year)]
 
 
-def text_wanted(value: Any, longest: int = LONGEST) -> str | None:
-    """What a text must be, in words, if it is not: not empty, not too long, and without characters that move a
-    terminal's cursor or are no characters."""
-    whole = isinstance(value, str) and value.strip() and len(value) <= longest
-    if whole and not any(unicodedata.category(c) in UNPRINTABLE and c not in "\n\t" for c in value):
-        return None
-    return f"a text of at most {longest} printable characters"
-
-
-def system_wanted(value: Any) -> str | None:
-    """What name and abbreviation of a system must be, if they are not."""
-    wrong = [
-        f"{key} must be {wanted}"
-        for key, check in (("name", _name), ("abbreviation", _abbreviation))
-        if (wanted := check(value.get(key) if isinstance(value, Mapping) else None)) is not None
-    ]
-    return ", ".join(wrong) or None
-
-
-def authors_wanted(value: Any) -> str | None:
-    """What a list of authors must be, if it is not."""
-    words = "a list of authors with lastname, firstname, email and affiliation (institute, abbreviation; department "
-    words += f"and location are texts or null; none longer than {NAME} characters), one of whom has corresponding: true"
-    right = isinstance(value, list) and all(map(_is_author, value))
-    return None if right and sum(author.get("corresponding") is True for author in value) == 1 else words
-
-
-def datasets_wanted(value: Any) -> str | None:
-    """What external data sets must be, if they are not: of that form, and none that the rules forbid."""
-    words = f"null or a list of at most {DATASETS} data sets with name, url and total_audio_length (minutes, or null)"
-    right = isinstance(value, list) and len(value) <= DATASETS and all(map(_is_dataset, value))
-    return words if not right and value is not None else forbidden_among(value or [])
-
-
-def _is_author(value: Any) -> bool:
-    place = value.get("affiliation") if isinstance(value, Mapping) else None
-    if not isinstance(place, Mapping):
-        return False
-    named = [*map(value.get, ("lastname", "firstname", "email")), *map(place.get, ("institute", "abbreviation"))]
-    named += [part for part in map(place.get, ("department", "location")) if part is not None]
-    return all(_name(text) is None for text in named) and bool(EMAIL.fullmatch(value["email"]))
-
-
-def _is_dataset(value: Any) -> bool:
-    if not (isinstance(value, Mapping) and _name(value.get("name")) is None and text_wanted(value.get("url")) is None):
-        return False
-    length = value.get("total_audio_length", -1)
-    return length is None or _number(0)(length) is None
+def results_of(meta: Mapping, year: int) -> dict[str, Any]:
+    """The blocks of results of a description, by their path in it."""
+    return {path: follow(meta, path)[1] for path in BLOCKS[year]}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -127,49 +97,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text_or_null(value: Any) -> str | None:
-    return None if value is None or (wanted := text_wanted(value)) is None else f"{wanted}, or null"
-
-
-def _name(value: Any) -> str | None:
-    return text_wanted(value, NAME)
-
-
-def _label(value: Any) -> str | None:
-    return None if isinstance(value, str) and team_of(value) else LABEL_WORDS
-
-
-def _abbreviation(value: Any) -> str | None:
-    return text_wanted(value, ABBREVIATION)
-
-
-def _rate(value: Any) -> str | None:
-    right = _positive(value) is None or (text_wanted(value) is None and RATE.fullmatch(value))
-    return None if right else "a number, or a text such as 44.1kHz"
-
-
-def _number(low: float, high: float = HUGE, *, whole: bool = False) -> Check:
-    """A finite number, low <= number <= high."""
-    words = f"a {'whole ' if whole else ''}number" + (
-        f" from {low} to {high}" if high < HUGE else f" of at least {low}"
-    )
-
-    def check(value: Any) -> str | None:
-        right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        return None if right and low <= value <= high else words
-
-    return check
-
-
-def _positive(value: Any) -> str | None:
-    return None if _number(0)(value) is None and value > 0 else "a number above 0"
-
-
-def _count_or_null(value: Any) -> str | None:
-    return None if value is None or _number(1, whole=True)(value) is None else "a whole number of at least 1, or null"
-
-
-def _follow(meta: Mapping, path: str) -> tuple[str | None, Any]:
+def follow(meta: Mapping, path: str) -> tuple[str | None, Any]:
     """Where the path ends early (the dotted part that is missing), or None and the value."""
     value, keys = meta, path.split(".")
     for depth, key in enumerate(keys, 1):
@@ -187,53 +115,99 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _contradictions(meta: Mapping) -> list[str]:
+def _contradictions(meta: Mapping, year: int) -> list[str]:
     """The laws that a description with every field breaks."""
-    results, complexity = meta["results"]["development_dataset"], meta["system"]["complexity"]
-    found, overall = [], results["overall"]
-    mean = sum(results["class_wise"][scene]["accuracy"] for scene in SCENES) / len(SCENES)
-    if abs(mean - overall["accuracy"]) > ROUNDED:
-        found.append(f"overall accuracy is {overall['accuracy']}, the mean of the class-wise ones is {mean:.2f}")
-    for part, members in (("class_wise", SCENES), ("device_wise", DEVICES)):
-        losses = [results[part][member]["logloss"] for member in members]
-        if not min(losses) - LOSS_ROUNDED <= overall["logloss"] <= max(losses) + LOSS_ROUNDED:
-            found.append(f"overall logloss, {overall['logloss']}, is not between the least and largest of {part}")
-    if complexity["total_parameters_non_zero"] > complexity["total_parameters"]:
+    complexity, found = meta["system"]["complexity"], []
+    for path, block in results_of(meta, year).items():
+        found += _contradictions_of(block, "" if year == YEAR else f"{path}: ")
+    if complexity.get("total_parameters_non_zero", 0) > complexity["total_parameters"]:
         found.append("system.complexity: there are more parameters that are not zero than parameters")
     if 8 * complexity["total_model_size"] < LEAST_BITS * complexity["total_parameters"]:
         found.append(f"system.complexity: total_model_size is below {LEAST_BITS} bits a parameter; is it in bytes?")
-    if 0 < max(_follow(results, f"{part}.accuracy")[1] for part in _PARTS) <= 1:
-        found.append("no accuracy is above 1: are they in percent?")
     return found
 
 
-_FIGURES = {"accuracy": _number(0, 100), "logloss": _number(0)}
-_PARTS = ["overall", *(f"class_wise.{scene}" for scene in SCENES), *(f"device_wise.{device}" for device in DEVICES)]
-FIELDS: Mapping[str, Check] = {
-    "submission.label": _label,
-    "submission.name": _name,
-    "submission.abbreviation": _abbreviation,
+def _contradictions_of(block: Mapping, at: str) -> list[str]:
+    """Those of a block of results; what is null contradicts nothing."""
+    found, overall = [], block["overall"]
+    accuracies = [block["class_wise"][scene]["accuracy"] for scene in SCENES]
+    if None not in (*accuracies, overall["accuracy"]):
+        mean = sum(accuracies) / len(SCENES)
+        if abs(mean - overall["accuracy"]) > ROUNDED:
+            found.append(
+                f"{at}overall accuracy is {overall['accuracy']}, the mean of the class-wise ones is {mean:.2f}"
+            )
+    for part, members in (("class_wise", SCENES), ("device_wise", DEVICES)):
+        losses = [block[part][member]["logloss"] for member in members]
+        if None in (*losses, overall["logloss"]):
+            continue
+        if not min(losses) - LOSS_ROUNDED <= overall["logloss"] <= max(losses) + LOSS_ROUNDED:
+            found.append(f"{at}overall logloss, {overall['logloss']}, is not between the least and largest of {part}")
+    known = [value for part in PARTS if (value := follow(block, f"{part}.accuracy")[1]) is not None]
+    if known and 0 < max(known) <= 1:
+        found.append(f"{at}no accuracy is above 1: are they in percent?")
+    return found
+
+
+FIGURES = {"accuracy": number_of(0, 100), "logloss": number_of(0)}
+PARTS = ["overall", *(f"class_wise.{scene}" for scene in SCENES), *(f"device_wise.{device}" for device in DEVICES)]
+RESULTS = "results.development_dataset"
+BLOCKS = {  # of results, by year
+    2023: (RESULTS,),
+    2024: tuple(f"{RESULTS}.split_{subset}" for subset in EDITIONS[2024].subsets),
+    2025: (f"{RESULTS}.device_specific", f"{RESULTS}.general"),
+}
+_ALWAYS: Mapping[str, Check] = {
+    "submission.label": label_wanted,
+    "submission.name": name_wanted,
+    "submission.abbreviation": abbreviation_wanted,
     "submission.authors": authors_wanted,
-    "system.description.input_sampling_rate": _rate,
+    "system.description.input_sampling_rate": rate_wanted,
     "system.description.acoustic_features": text_wanted,
-    "system.description.embeddings": _text_or_null,
-    "system.description.data_augmentation": _text_or_null,
+    "system.description.data_augmentation": text_or_null,
     "system.description.machine_learning_method": text_wanted,
-    "system.description.ensemble_method_subsystem_count": _count_or_null,
-    "system.description.decision_making": _text_or_null,
-    "system.description.external_data_usage": _text_or_null,
-    "system.description.complexity_management": _text_or_null,
+    "system.description.external_data_usage": text_or_null,
+    "system.description.complexity_management": text_or_null,
     "system.description.pipeline": text_wanted,
     "system.description.framework": text_wanted,
-    "system.complexity.total_model_size": _number(1, LIMITS["parameter_bytes"]),
-    "system.complexity.total_parameters": _number(1, whole=True),
-    "system.complexity.total_parameters_non_zero": _number(0, whole=True),
-    "system.complexity.memory_use": _number(1),
-    "system.complexity.macs": _number(LEAST_MACS, LIMITS["macs"], whole=True),
-    "system.energy_consumption.training": _positive,
-    "system.energy_consumption.inference": _positive,
-    "system.energy_consumption.baseline_inference": _positive,
+    "system.complexity.total_model_size": number_of(1, LIMITS["parameter_bytes"]),
+    "system.complexity.total_parameters": number_of(1, whole=True),
+    "system.complexity.macs": number_of(LEAST_MACS, LIMITS["macs"], whole=True),
     "system.external_datasets": datasets_wanted,
-    "system.source_code": _text_or_null,
-    **{f"results.development_dataset.{part}.{name}": check for part in _PARTS for name, check in _FIGURES.items()},
+    "system.source_code": text_or_null,
+}
+_OF_YEAR: Mapping[int, Mapping[str, Check]] = {
+    2023: {
+        "system.description.embeddings": text_or_null,
+        "system.description.ensemble_method_subsystem_count": count_or_null,
+        "system.description.decision_making": text_or_null,
+        "system.complexity.total_parameters_non_zero": number_of(0, whole=True),
+        "system.complexity.memory_use": number_of(1),
+        "system.energy_consumption.training": positive_wanted,
+        "system.energy_consumption.inference": positive_wanted,
+        "system.energy_consumption.baseline_inference": positive_wanted,
+    },
+    2024: {
+        "system.description.split_adaptations": text_or_null,
+        "system.description.system_adaptations": text_or_null,
+    },
+    2025: {
+        "system.inference_code": text_wanted,
+        "system.description.device_information": text_or_null,
+        "system.description.num_models_at_inference": number_of(1, whole=True),
+        "system.description.model_weight_sharing": or_null(one_of(*SHARING)),
+    },
+}
+FIELDS: Mapping[int, Mapping[str, Check]] = {
+    year: {
+        **_ALWAYS,
+        **_OF_YEAR[year],
+        **{
+            f"{block}.{part}.{name}": or_null(check) if year == 2025 else check
+            for block in BLOCKS[year]
+            for part in PARTS
+            for name, check in FIGURES.items()
+        },
+    }
+    for year in EDITIONS
 }

@@ -19,6 +19,7 @@ from experiments.submission.layout import (
     REPORT,
     SYSTEMS,
     TASK,
+    Edition,
     meta_path,
     output_path,
     report_path,
@@ -38,7 +39,7 @@ class Package:
     """What was found.
 
     Attributes:
-        systems: label to its files by ending (OUTPUT, META), as far as they could be read.
+        systems: label to its files by ending (META and those of the tables), as far as they could be read.
         report: the technical report; None if it could not be read.
         defects: of the zip, its layout and names, in words.
     """
@@ -48,8 +49,8 @@ class Package:
     defects: list[str] = field(default_factory=list)
 
 
-def read_package(path: Path) -> Package:
-    """Read what belongs to the package, and say what does not.
+def read_package(path: Path, edition: Edition) -> Package:
+    """Read what belongs to the package of a year, and say what does not.
 
     Raises:
         UserError: there is no such file.
@@ -62,13 +63,13 @@ def read_package(path: Path) -> Package:
         return package
     try:
         with zipfile.ZipFile(path) as archive:
-            _read(archive, package)
+            _read(archive, package, edition)
     except Exception as error:  # zipfile raises whatever a wild offset or size leads to
         package.defects.append(f"it is no zip file, or a damaged one ({str(error) or type(error).__name__})")
     return package
 
 
-def _read(archive: zipfile.ZipFile, package: Package) -> None:
+def _read(archive: zipfile.ZipFile, package: Package, edition: Edition) -> None:
     members = archive.infolist()
     if len(members) > MEMBERS:
         package.defects.append(f"it has {len(members):,} members, more than {MEMBERS}; it is not looked into")
@@ -93,9 +94,8 @@ def _read(archive: zipfile.ZipFile, package: Package) -> None:
     if len(teams) > 1:
         package.defects.append(f"its labels are of several teams: {', '.join(teams)}")
 
-    wanted = {
-        path(label): OUTPUT if path is output_path else META for label in labels for path in (output_path, meta_path)
-    }
+    wanted = {output_path(label, ending): ending for label in labels for ending in edition.outputs}
+    wanted |= {meta_path(label): META for label in labels}
     wanted |= {report_path(team): REPORT for team in teams[:1]}
     package.defects += [f"{name} is missing" for name in sorted(wanted.keys() - counts.keys())]
     package.defects += [f"{name!r} does not belong into a package" for name in sorted(counts.keys() - wanted.keys())]
@@ -125,7 +125,7 @@ def _defects_of(member: zipfile.ZipInfo) -> list[str]:
         found.append("is encrypted")
     if member.compress_type not in METHODS:
         found.append(f"is compressed by method {member.compress_type}; only stored and deflated members are read")
-    limit = next((size for ending, size in BYTES.items() if name.endswith(ending)), max(BYTES.values()))
+    limit = next((size for ending, size in BYTES.items() if name.endswith(ending)), BYTES[OUTPUT])
     if member.file_size > limit:
         found.append(f"has {member.file_size} bytes uncompressed, more than {limit}")
     return [f"{name!r} {defect}" for defect in found]
@@ -135,7 +135,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kind: str, defec
     """A member's bytes, at most as many as its checked size; None if they cannot be read."""
     try:
         with archive.open(member) as file:
-            return file.read(BYTES[kind] + 1)
+            return file.read(BYTES.get(kind, BYTES[OUTPUT]) + 1)
     except Exception as error:  # zipfile and zlib raise whatever damaged bytes lead to
         defects.append(f"{member.filename!r} is damaged ({str(error) or type(error).__name__})")
         return None

@@ -9,19 +9,14 @@ from typing import Any
 
 from data import bibliography
 from data.readers import is_of_challenge
-from data.scenes import DEVICE_GROUPS, DEVICES, SCENES
-from experiments.evaluation.official_test import extent, is_whole
-from experiments.report.numbers import nats
-from experiments.report.scene_devices import SCENE_DEVICES, scene_device_rows
-from experiments.report.tables import WHOLE, beside, metric_rows
 from experiments.runs.reader import RunFiles
 from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of, unlisted_weights
 from experiments.submission.describe import System, augmentations, network_of
 from experiments.submission.layout import YEAR
+from experiments.submission.lineage import Lineage
+from experiments.submission.report_results import DASH, Measured, Rows, results
 from students.limits import LIMITS
 
-Rows = list[list[str]]
-DASH = "-"
 MEL = "student.mel."
 METHODS = {"ptq": "after training", "qat": "in training"}
 
@@ -29,26 +24,16 @@ METHODS = {"ptq": "after training", "qat": "in training"}
 def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
     """All tables with their captions, by the section of the report that they belong to."""
     energies = "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter."
+    is_metered = all(s.lineage.kwh(phase) is not None for s in systems for phase in ("inference", "baseline"))
+    trainings = {s.label: [_measured(s, each, f", {n} %") for n, each in s.trainings.items()] for s in systems}
+    measured = [_measured(s, s.lineage) for s in systems]
     return {
         "system": [("The systems.", overview(systems)), ("How they were trained.", training(systems))],
         "data": [("Which data the systems were trained on.", data(systems))],
-        "results": [
-            (f"Accuracy (%) and log loss on the development test split{_extent(systems)}.", metrics_by_subset(systems)),
-            *(
-                (f"{SCENE_DEVICES}, {_short(s)}.", scene_device_rows(s.lineage.quantized.scores))
-                for s in systems
-                if scene_device_rows(s.lineage.quantized.scores)
-            ),
-        ],
+        "results": results(measured, {label: some for label, some in trainings.items() if some}),
         "complexity": [("Costs, and the task's limits.", complexity(systems))],
-        "energy": [(energies, energy(systems))],
+        "energy": [(energies, energy(systems))] if is_metered else [],
     }
-
-
-def _extent(systems: Sequence[System]) -> str:
-    """Of how many of its clips the metrics are, where it is the challenge's split, and as far as it is known."""
-    found = dict.fromkeys(extent(s.lineage.quantized.scores) for s in systems if is_of_challenge(s.lineage.kind))
-    return "".join(f" ({each})" for each in found if each)
 
 
 def overview(systems: Sequence[System]) -> Rows:
@@ -160,25 +145,6 @@ def data(systems: Sequence[System]) -> Rows:
     )
 
 
-def metrics_by_subset(systems: Sequence[System]) -> Rows:
-    """Accuracy and log loss over all and by scene, device and group; two columns a system."""
-    subsets = {"all (macro)": WHOLE}
-    subsets |= {scene: f"scene/{scene}" for scene in SCENES}
-    subsets |= {f"device {device}": f"device/{device}" for device in DEVICES}
-    subsets |= {f"{group} devices": f"group/{group}" for group in DEVICE_GROUPS}
-    scores = [s.lineage.quantized.scores for s in systems]
-    metrics = [metric_rows(each) for each in scores]
-    official = next((each for each in scores if is_whole(each)), {})
-    published = ["baseline, published: %", "log loss"] if official else []
-    rows = [["", *(cell for s in systems for cell in (f"{_short(s)}: %", "log loss")), *published]]
-    for name, subset in subsets.items():
-        found = [row.get(subset) for row in metrics]
-        cells = [[f"{100 * row.accuracy:.1f}", nats(row.log_loss) or DASH] if row else [DASH, DASH] for row in found]
-        known = [cell.removesuffix(" %") or DASH for cell in beside(official, subset)]
-        rows.append([name, *(cell for pair in cells for cell in pair), *known])
-    return rows
-
-
 def complexity(systems: Sequence[System]) -> Rows:
     """Costs and their limits."""
     named = {
@@ -190,7 +156,9 @@ def complexity(systems: Sequence[System]) -> Rows:
     }
     rows = [["", *map(_short, systems), "limit"]]
     for name, (key, limit) in named.items():
-        costs = [s.meta["system"]["complexity"][key] for s in systems]
+        costs = [s.meta["system"]["complexity"][key] for s in systems if key in s.meta["system"]["complexity"]]
+        if not costs:
+            continue
         rows.append([name, *(f"{cost:,}" for cost in costs), DASH if limit is None else f"{limit:,}"])
     return rows
 
@@ -226,6 +194,11 @@ def references(systems: Sequence[System]) -> list[str]:
         found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
         found += [bibliography.DISTILLATION] if s.lineage.teachers else []
     return list(dict.fromkeys([*found, bibliography.INTEGERS, bibliography.CODECARBON]))
+
+
+def _measured(s: System, lineage: Lineage, of: str = "") -> Measured:
+    """The metrics of a system, or of a training of it."""
+    return Measured(f"{_short(s)}{of}", lineage.quantized.scores, is_of_challenge(lineage.kind))
 
 
 def _short(s: System) -> str:

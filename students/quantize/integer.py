@@ -9,7 +9,7 @@ rounding shift.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -114,19 +114,22 @@ class IntegerNetwork:
         tensors = {INPUT: q} if record is None else record
         tensors[INPUT] = q
         for layer in self.layers:
-            inputs = [tensors[name] for name in layer.inputs]
-            read = [self.quantities[name] for name in layer.inputs]
-            wanted = self.quantities[layer.name]
-            if layer.kind == CONVOLUTION:
-                y = _convolve(inputs[0], layer, self.weights[layer.name], read[0], wanted)
-            elif layer.kind == ADD:
-                y = _add(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
-            elif layer.kind == MAX_POOL:
-                y = layer.pooled(inputs[0].float())
-            else:
-                y = _average(inputs[0].long(), layer, read[0])
-            tensors[layer.name] = y.clamp_(lowest(layer, wanted), wanted.high).to(wanted.dtype)
+            tensors[layer.name] = self.compute(layer, [tensors[name] for name in layer.inputs])
         return tensors[self.layers[-1].name].flatten(1)
+
+    def compute(self, layer: Layer, inputs: Sequence[torch.Tensor], weights: Weights | None = None) -> torch.Tensor:
+        """The integers that a layer writes, of those that it reads, (B, C, H, W); `weights` are used instead of the
+        network's."""
+        read, wanted = [self.quantities[name] for name in layer.inputs], self.quantities[layer.name]
+        if layer.kind == CONVOLUTION:
+            y = _convolve(inputs[0], layer, weights or self.weights[layer.name], read[0], wanted)
+        elif layer.kind == ADD:
+            y = _add(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
+        elif layer.kind == MAX_POOL:
+            y = layer.pooled(inputs[0].float())
+        else:
+            y = _average(inputs[0].long(), layer, read[0])
+        return y.clamp_(lowest(layer, wanted), wanted.high).to(wanted.dtype)
 
 
 def fixed_point(multiplier: float) -> tuple[int, int]:
