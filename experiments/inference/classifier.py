@@ -122,15 +122,7 @@ class Classifier:
         return np.concatenate([self.probabilities(self.spectrograms(waves)) for waves in self.waves(sound)])
 
     def classify_clips(self, paths: Sequence[str | Path], name: str = "classifying") -> np.ndarray:
-        """Probabilities of files that are one clip each.
-
-        Args:
-            paths: of the files.
-            name: of the work, where its progress is shown.
-
-        Raises:
-            UserError: see clips.
-        """
+        """Probabilities of files that are one clip each; for arguments and errors see clips."""
         found = [self.probabilities(self.spectrograms(waves)) for waves in self.clips(paths, name)]
         return np.concatenate([np.empty((0, len(self.scenes))), *found])
 
