@@ -167,7 +167,8 @@ def run_stages(settings: Settings) -> None:
     if not gc.get_freeze_count():  # once a process: what the modules hold would be searched for garbage again and again
         gc.freeze()
     with claiming():
-        for folder in [layout.folder(step) for step, stage in stages.items() if "force" in stage.reads]:
+        own = [step for step, stage in stages.items() if "force" in stage.reads and not stage.into]
+        for folder in map(layout.folder, own):
             if settings.force or not (folder / RECORD).is_file():  # a finished run may only be reused, which needs none
                 claim(folder)
         for step, module in modules.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from command import run
 from documentation import (
     DOCS,
@@ -22,6 +23,7 @@ from documentation import (
     read_commands,
     read_pages,
 )
+from public_networks import WIDTHS, lightning, public_tensors, save
 
 from data.errors import UserError
 
@@ -36,7 +38,7 @@ MESSAGE = re.compile(r"^### `([^`]+)`", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACES = (
     *("FOLDER", "IMPULSES", "MY_CLIPS", "CLASSES", "ESC_FOLDER", "URBAN_FOLDER", "SOUNDS", "FILE", "ABOUT"),
-    *("EFFICIENTAT_FILE", "YAMNET_FILE"),
+    *("EFFICIENTAT_FILE", "YAMNET_FILE", "CHECKPOINT", "LOGITS"),
 )
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -232,4 +234,6 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         "ABOUT": folder / "about.yaml",
         "EFFICIENTAT_FILE": shared / "weights/mn04_as.safetensors",
         "YAMNET_FILE": shared / "weights/yamnet.safetensors",
+        "CHECKPOINT": save(folder / "last.ckpt", lightning(public_tensors(*WIDTHS["61k"]))),
+        "LOGITS": save(folder / "logits.pt", torch.randn(200, 10)),
     }

@@ -32,7 +32,6 @@ COLUMN = 36  # where it begins what is said about a setting
 EXAMPLES = """\
   scenelet all name=demo                    the whole path on synthetic clips
   scenelet student -m seed=1,2 data=tau22 data.root=FOLDER name=mine
-  scenelet score FILE data=tau22 data.root=FOLDER
 scenelet STAGE --help    the settings of a stage, with their values
 eval "$(scenelet --completion bash)"    the tab key completes (also: zsh, fish)
 """

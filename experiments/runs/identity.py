@@ -6,6 +6,8 @@ Conventions: a flat name is the dotted path of keys, as on the command line.
 from collections.abc import Mapping
 from typing import Any
 
+IMPORTED = "imported"  # setting of a run that was taken over from others: checkpoint, or logits
+
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value, of mappings in mappings."""

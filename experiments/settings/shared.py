@@ -17,6 +17,7 @@ from data.errors import UserError
 from data.ranges import Fold, Fraction, Range, Rate, Seconds, Seed, Share, require_format
 from data.settings import POOLED, require_valid, setting
 from experiments.settings.parts import AUTO, Distillation, Epochs, Hardware, Paths, Recipe, Tracking
+from experiments.settings.source import Source
 
 SPECIAL = ("steps", "own", "job", "given")  # of Settings: what no key of the command line gives as it is
 
@@ -157,6 +158,7 @@ class Settings:
     student: StudentSettings
     tracking: Tracking
     fabric: Hardware = setting("", default_factory=Hardware)
+    source: Source = setting("", default_factory=Source)
     own: Mapping[type, Any] = setting("", default_factory=dict)
     name: str = setting("the run: results go to runs/<stage>/<name>", default="default")
     seed: Seed = setting("of weights, order and augmentation", default=0)

@@ -142,6 +142,7 @@ class Stage:
         reads: the other settings that it reads: groups (data, fabric), parts of them (student.augment) and single keys.
         input: the setting that a bare word of the command line gives, as in `scenelet score FILE`.
         shared: whether it runs in every process of several, or in the first one only.
+        into: the stages into whose folders of runs it writes, if not into one of its own.
     """
 
     about: str
@@ -150,6 +151,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     input: str | None = None
     shared: bool = False
+    into: tuple[str, ...] = ()
 
 
 _S = "experiments.stages"
@@ -174,6 +176,13 @@ STAGES: Mapping[str, Stage] = {
         reads=("student", *_TRAINING, "refit", "distill", "logits", "limits"),
         shared=True,
     ),
+    "import": Stage(
+        "take over a checkpoint or logits of public code bases",
+        f"{_S}.importing",
+        reads=("source", "student.mel", *_CLIPS, *_RECORDED, "fabric"),
+        input="source.checkpoint",
+        into=("student", "teacher"),
+    ),
     "quantize": Stage(
         "make the student a network of integers and score that file",
         f"{_S}.quantize",
@@ -192,10 +201,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "rank": Stage("rank systems by the rule of a year's challenge", f"{_S}.rank", Rank, _NAMED),
     "deploy": Stage(
-        "write C for devices, from samples to the scene, and its cost",
-        f"{_S}.deploy",
-        Deploy,
-        ("model", *_RECORDED),
+        "write C for devices, from samples to the scene, and its cost", f"{_S}.deploy", Deploy, ("model", *_RECORDED)
     ),
     "energy": Stage(
         "meter inference, the model's and the baseline's", f"{_S}.energy", Energy, ("model", *_CLIPS, *_RECORDED)

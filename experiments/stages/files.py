@@ -22,7 +22,7 @@ def require_named(settings: Settings, layout: Layout) -> None:
     Raises:
         UserError: some are not, or are something else than files; all of them are listed.
     """
-    written = [layout.folder(step).resolve() for step in settings.steps]
+    written = [layout.folder(step).resolve() for step in _written(settings)]
     problems = []
     for key, value in _named(settings):
         for path in map(Path, value if isinstance(value, list) else [value]):
@@ -42,9 +42,14 @@ def require_made(settings: Settings, layout: Layout) -> None:
     problems = []
     for key in _unnamed(settings):
         stage, file = MADE_BY[key]
-        if stage not in settings.steps and not (path := layout.existing(stage, file)).exists():
+        if stage not in _written(settings) and not (path := layout.existing(stage, file)).exists():
             problems.append(f"{path} does not exist: run the {stage} stage under this name first, or give {key}=FILE")
     _refuse(problems)
+
+
+def _written(settings: Settings) -> list[str]:
+    """The stages in whose folders a command writes."""
+    return [name for step in settings.steps for name in (step, *STAGES[step].into)]
 
 
 def _refuse(problems: list[str]) -> None:
@@ -58,7 +63,8 @@ def _problems(key: str, path: Path) -> list[str]:
     if not path.exists():
         return [f"{key}={path} does not exist"]
     if path.is_dir():
-        return [f"{key}={path} is a folder: name a file in it"] if key in {*MADE_BY, "student.weights"} else []
+        is_file = key in {*MADE_BY, "student.weights"} or key.startswith("source.")
+        return [f"{key}={path} is a folder: name a file in it"] if is_file else []
     return [] if path.is_file() else [f"{key}={path} is no regular file: name another"]
 
 
@@ -73,11 +79,12 @@ def _named(settings: Settings) -> Iterator[tuple[str, Any]]:
             yield "student.weights", settings.student.weights
         if "data" in stage.reads and settings.data.impulses:
             yield "data.impulses", settings.data.impulses
-        if stage.own is not None:
-            own = settings.of(stage.own)
-            for each in dataclasses.fields(own):
-                if each.metadata.get("is_path") and each.name != WRITTEN and (value := getattr(own, each.name)):
-                    yield f"{step}.{each.name}", value
+        groups = [(step, settings.of(stage.own))] if stage.own is not None else []
+        groups += [("source", settings.source)] if "source" in stage.reads else []
+        for prefix, group in groups:
+            for each in dataclasses.fields(group):
+                if each.metadata.get("is_path") and each.name != WRITTEN and (value := getattr(group, each.name)):
+                    yield f"{prefix}.{each.name}", value
 
 
 def _unnamed(settings: Settings) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from data.errors import UserError, listed
 from data.files import file_sha256
 from experiments.runs.formats import Metered
+from experiments.runs.identity import IMPORTED
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
 from experiments.runs.lineage import needed, pretrained_by, teachers_behind, trainings, written
 from experiments.runs.reader import RunFiles, find_record, is_run, read_run
@@ -134,8 +135,17 @@ def _specialized(folder: Path, runs: Path, checkpoint: str) -> RunFiles | None:
 
 
 def _run(folder: Path, stage: str) -> RunFiles:
-    """A run with the settings that are needed of one of its stage."""
+    """A run with the settings that are needed of one of its stage.
+
+    Raises:
+        UserError: it lacks some, or was imported.
+    """
     run = read_run(folder)
+    if IMPORTED in run.settings:
+        raise UserError(
+            f"{folder} was taken over from others: what it was trained on is not known here, and a submission must "
+            "declare that; train it here, or write the package by hand"
+        )
     wrong = [key for key, kind in NEEDED[stage].items() if not isinstance(run.settings.get(key), kind)]
     if wrong:
         raise UserError(f"{folder / RECORD} does not say {', '.join(wrong)}: {AGAIN}")

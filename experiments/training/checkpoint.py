@@ -25,7 +25,7 @@ from data.names import is_label
 from data.ranges import RATES
 from data.signatures import misfits
 from data.tensors import Header, differences, read_header, read_safetensors, refuse_unfit, unfit
-from experiments.runs.layout import CONFIG
+from experiments.runs.anew import made_anew
 from students import build_student
 from teachers import build_teacher
 
@@ -113,7 +113,7 @@ def load_with_sets(
         raise UserError(
             f"{path} does not exist: run the stage that trains it first, or name a file with checkpoint=FILE"
         )
-    remedy = _remedy(path)
+    remedy = made_anew(path)
     header = read_header(path, remedy)
     try:
         blueprint, digest = read_blueprint(header.metadata)
@@ -223,17 +223,6 @@ def _does_not_answer(network: nn.Module, front_end: FrontEnd, blueprint: Bluepri
     if logits.shape != (1, len(blueprint.scenes)):
         return f"its network has logits of the shape {tuple(logits.shape)} for {len(blueprint.scenes)} scenes"
     return None if logits.isfinite().all() else "its logits of a second of silence are not finite"
-
-
-def _remedy(path: Path) -> str:
-    """How to come by a checkpoint that is not damaged."""
-    folder = path.resolve().parent
-    if not (folder / CONFIG).is_file():
-        return "train it again"
-    return (
-        f"make it anew with scenelet {folder.parent.name} name={folder.name} force=true and the other settings that "
-        f"stand in {path.parent / CONFIG}"
-    )
 
 
 def _refuse_constant(name: str) -> float:
