@@ -131,6 +131,9 @@ def test_points_are_as_large_as_their_share_of_clips() -> None:
     small, large = points.get_sizes()
     empty = (3 * small - large) / 2
     assert large - empty == pytest.approx(3 * (small - empty))
+    tips = ["run: 1 clips, confidence 30 %, accuracy 20 %", "run: 3 clips, confidence 90 %, accuracy 70 %"]
+    uses = ET.fromstring(svg(axis.figure, "x")).iter("use")
+    assert [use[0].text for use in uses if len(use)] == tips
 
 
 def test_a_curve_goes_through_its_points_and_has_a_ring_at_the_threshold() -> None:

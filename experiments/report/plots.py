@@ -98,7 +98,13 @@ def reliability(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
         if rows:
             x, y, items = (np.array([row[key] for row in rows]) for key in ("confidence", "accuracy", "items"))
             sizes = 8 + 120 * items / items.sum()
-            axis.scatter(100 * x, 100 * y, s=sizes, color=colour_of(number), alpha=0.75, label=name, clip_on=False)
+            form = {"color": colour_of(number), "alpha": 0.75, "label": name, "clip_on": False}
+            dots = axis.scatter(100 * x, 100 * y, s=sizes, **form)
+            bins = zip(items, x, y, strict=True)
+            put_tip(
+                dots,
+                *(f"{name}: {n:,.0f} clips, confidence {100 * a:.0f} %, accuracy {100 * b:.0f} %" for n, a, b in bins),
+            )
     axis.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence, %", ylabel="accuracy, %")
     if len(runs) > 1:
         put_legend(figure, axis)
@@ -116,7 +122,8 @@ def coverage(runs: Mapping[str, tuple[Sequence[Row], Row | None]]) -> "Figure":
     for number, (name, (rows, own)) in enumerate(runs.items()):
         if rows:
             x, y = ([100 * value for value in values] for values in zip(*(row[1:] for row in rows), strict=True))
-            axis.plot(x, y, "-o", color=colour_of(number), markersize=3, label=name)
+            (line,) = axis.plot(x, y, "-o", color=colour_of(number), markersize=3, label=name)
+            put_tip(line, *(f"{name}: {b:.1f} % right of {a:.0f} % answered" for a, b in zip(x, y, strict=True)))
         if own is not None and own.accuracy is not None:
             place = 100 * own.coverage, 100 * own.accuracy
             axis.plot(*place, "o", color=colour_of(number), markersize=9, markerfacecolor="none", clip_on=False)

@@ -77,9 +77,9 @@ def colour_of(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def put_tip(artist: "Artist", text: str) -> None:
-    """A text that a page shows while the pointer is on what is drawn."""
-    artist.set_gid(TIP + escaped(text))
+def put_tip(artist: "Artist", *texts: str) -> None:
+    """A text that a page shows while the pointer is on what is drawn; or one for each of its points."""
+    artist.set_gid(TIP + "\n".join(escaped(text).replace("\n", " ") for text in texts))
 
 
 def put_legend(figure: "Figure", axis: "Axes") -> None:
@@ -112,9 +112,23 @@ def svg(figure: "Figure", name: str) -> str:
     text = re.sub(r"<svg .*?>", lambda _: head, text, count=1, flags=re.S)
     # Both would be of the whole page: a style for every element, and names that other plots have too.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>| font-family: [^;]*;", "", text, flags=re.S)
-    text = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", text)
+    text = _with_tips(text)
     text = re.sub(r'\bid="', f'id="{salt}-', text)
     return re.sub(r'(?:xlink:)?(href="#|url\(#)', rf"\g<1>{salt}-", text)
+
+
+def _with_tips(text: str) -> str:
+    """The SVG in which the texts of put_tip are titles of what they are about."""
+    before, *parts = re.split(rf'<g id="{TIP}([^"]*)">', text)
+    for tips, part in zip(parts[::2], parts[1::2], strict=True):
+        one, *more = tips.split("\n")
+        if not more:
+            before += f"<g><title>{one}</title>{part}"
+            continue
+        for tip in (one, *more):
+            part = re.sub(r"(<use [^>]*)/>", lambda use, tip=tip: f"{use[1]}><title>{tip}</title></use>", part, count=1)
+        before += f"<g>{part}"
+    return before
 
 
 def png(figure: "Figure", dpi: int = 200) -> bytes:
