@@ -87,7 +87,7 @@ class HeadAlone(nn.Module):
 class _Unchanged(nn.Module):
     """In the place of a front end."""
 
-    decibel = None
+    decibel, sample_rate = None, 1  # Hz, of no waves: none are augmented
 
     def forward(self, features: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         return features
