@@ -120,7 +120,7 @@ CHANGED = {
             "        louder = _uniform(len(sounds.waves), generator) < self.settings.gain_p\n"
             "        return replace(sounds, waves=sounds.waves * (1 + louder[:, None].float()))\n\n\n",
         ),
-        ("Roll, ImpulseResponse", "Gain, "),
+        ("    Roll,\n", "    Gain,\n"),
     ],
     "experiments/settings/stages.py": [
         (
