@@ -82,7 +82,9 @@ def test_a_sound_package_of_each_year_passes_and_is_none_of_the_others(tmp_path:
     assert found == []
     assert (system.label, system.accuracy, system.bytes, system.macs) == (LABEL, 50.0, 46512, 29234920)
     for other in {2023, 2024, 2025} - {year}:
-        assert validate(path, packages.CLIPS, other)[0]
+        wrong = "\n".join(validate(path, packages.CLIPS, other)[0])
+        assert wrong
+        assert (f"tables of {year} are called so (submit.year={year})" in wrong) == (year == 2024)
     required = {name.rsplit(".", 1)[1] for name in FIELDS[2024] if name.startswith("system.description")}
     assert required == DESCRIPTION
     assert len(BLOCKS[2024]) == 5
@@ -292,6 +294,6 @@ def test_a_system_of_2024_is_made_of_five_trainings(
     assert passed.label == "Doe_UNIX_task1_1"
     (caption, rows), *_ = tables_of([entry.system])["results"]
     assert "by train subset" in caption
-    assert rows[0][1::2] == [f"system 1, {subset} %: %" for subset in SUBSETS]
+    assert rows[0][1::2] == [f"on {subset} %: %" for subset in SUBSETS]
     with pytest.raises(UserError, match=r"1 on 5 %, 1 on 10 %, 0 on 25 %, 1 on 50 %, 1 on 100 %: train the others"):
         entries.read_entries([run for run in of if of[run] != 25], about, "Doe_UNIX", EDITIONS[2024])

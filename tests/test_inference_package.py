@@ -86,6 +86,7 @@ def alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow  # a process of its own, which imports torch
 def test_each_file_has_the_logits_of_its_devices_network(package: Path, model: Path, tmp_path: Path) -> None:
     """Oracle: our own classifier of each device, bit for bit, called in the organisers' way in a process that imports
     nothing of ours: files of mixed devices in their order, devices that nobody knows with the general network. Files

@@ -12,6 +12,13 @@ from command import ROOT
 
 pytestmark = pytest.mark.slow  # builds a wheel with setuptools from the package index
 
+INFERENCE = """
+import sys
+from pathlib import Path
+from experiments.submission.check_inference import write_inference
+write_inference(Path("inference"), "A_B", {"A_B_task1_1": Path(sys.argv[1])})
+"""
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -34,7 +41,8 @@ def run(installed: Path, folder: Path, *command: str | Path) -> str:
 
 def test_the_wheel_is_complete(installed: Path, tmp_path: Path, small_model: Path) -> None:
     """Oracle: the wheel's own modules are the ones imported; the version is pyproject's; help reads the yaml files; a
-    sound is classified; a page is written from its template and the table of published systems is there."""
+    sound is classified; a page is written from its template and the table of published systems is there; an inference
+    package is made of its modules, in which our validator finds nothing."""
     python, scenelet = sys.executable, installed / "bin" / "scenelet"
     found = run(
         installed, tmp_path, python, "-c", "import experiments, data; print(experiments.__file__, data.__file__)"
@@ -49,3 +57,5 @@ def test_the_wheel_is_complete(installed: Path, tmp_path: Path, small_model: Pat
     assert len((tmp_path / "runs/predict/mine/predictions.csv").read_text().splitlines()) == 2
     assert "CP-Mobile" in run(installed, tmp_path, scenelet, "rank", "name=mine")
     assert (tmp_path / "runs/rank/mine/report.html").read_text().startswith("<!doctype html>")
+    run(installed, tmp_path, python, "-c", INFERENCE, small_model)
+    assert (tmp_path / "inference/A_B_task1/A_B_task1_1.py").is_file()

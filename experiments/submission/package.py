@@ -13,6 +13,7 @@ from pathlib import Path
 
 from data.errors import UserError, counted
 from experiments.submission.layout import (
+    EDITIONS,
     LABEL_WORDS,
     META,
     OUTPUT,
@@ -98,7 +99,12 @@ def _read(archive: zipfile.ZipFile, package: Package, edition: Edition) -> None:
     wanted |= {meta_path(label): META for label in labels}
     wanted |= {report_path(team): REPORT for team in teams[:1]}
     package.defects += [f"{name} is missing" for name in sorted(wanted.keys() - counts.keys())]
-    package.defects += [f"{name!r} does not belong into a package" for name in sorted(counts.keys() - wanted.keys())]
+    for name in sorted(counts.keys() - wanted.keys()):
+        year = next((other.year for other in EDITIONS.values() if name.endswith(other.outputs)), edition.year)
+        hint = (
+            "" if year == edition.year else f" of {edition.year}; tables of {year} are called so (submit.year={year})"
+        )
+        package.defects.append(f"{name!r} does not belong into a package{hint}")
     package.systems = {label: {} for label in labels}
     for name in sorted(wanted.keys() & by_name.keys()):
         if (data := _content(archive, by_name[name], wanted[name], package.defects)) is None:

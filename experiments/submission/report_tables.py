@@ -25,7 +25,7 @@ def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
     """All tables with their captions, by the section of the report that they belong to."""
     energies = "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter."
     is_metered = all(s.lineage.kwh(phase) is not None for s in systems for phase in ("inference", "baseline"))
-    trainings = {s.label: [_measured(s, each, f", {n} %") for n, each in s.trainings.items()] for s in systems}
+    trainings = {s.label: [_measured(s, each, f"on {n} %") for n, each in s.trainings.items()] for s in systems}
     measured = [_measured(s, s.lineage) for s in systems]
     return {
         "system": [("The systems.", overview(systems)), ("How they were trained.", training(systems))],
@@ -198,7 +198,7 @@ def references(systems: Sequence[System]) -> list[str]:
 
 def _measured(s: System, lineage: Lineage, of: str = "") -> Measured:
     """The metrics of a system, or of a training of it."""
-    return Measured(f"{_short(s)}{of}", lineage.quantized.scores, is_of_challenge(lineage.kind))
+    return Measured(of or _short(s), lineage.quantized.scores, is_of_challenge(lineage.kind))
 
 
 def _short(s: System) -> str:
