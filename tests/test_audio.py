@@ -49,6 +49,7 @@ def test_plain_24_bit_files_are_read_as_soundfile_reads_them(tmp_path: Path, cha
         read_audio(tmp_path / "x.wav", 44_100)
 
 
+@pytest.mark.slow  # thousands of damaged files
 def test_spoilt_24_bit_files_are_read_as_soundfile_reads_them_or_not_at_all(tmp_path: Path) -> None:
     """Oracle: soundfile, on 3,000 files with up to three wrong bytes in the header, or with another chunk before it."""
     random = np.random.default_rng(0)

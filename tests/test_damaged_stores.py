@@ -73,6 +73,7 @@ def test_logits_of_another_structure_are_refused(tmp_path: Path) -> None:
     assert survive(reading_logits(tmp_path / "whole.h5"), original, wrong, tmp_path, "logits.h5") == len(wrong)
 
 
+@pytest.mark.slow  # many damaged files, each in a process
 def test_what_logits_say_of_themselves_is_a_text_or_a_number(tmp_path: Path) -> None:
     """Oracle: counted by hand: none, 8 texts and 3 numbers are taken, which is said; the others are refused."""
     original = write_logits(tmp_path / "whole.h5")

@@ -90,6 +90,7 @@ def test_one_changed_number_of_a_table_is_found(deployed: Path, tmp_path: Path, 
     assert re.search(f"table .*{table if 'layer' not in table else 'numbers'} differs", done.stdout)
 
 
+@pytest.mark.slow  # two deploys
 def test_files_are_those_of_the_model_alone(deployed: Path, small_model: Path, tmp_path: Path) -> None:
     """Oracle: a second run's bytes; the words that a device's code does not have; the licence's identifier in each."""
     assert run(tmp_path, "stage=deploy", f"model={small_model}", "name=small", "tracking=none").returncode == 0

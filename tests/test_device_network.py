@@ -139,6 +139,7 @@ def require_equal_maps(network: IntegerNetwork, spectrograms: torch.Tensor, fold
     st.tuples(st.integers(40, 70), st.integers(33, 50)),
     st.integers(0, 1000),
 )
+@pytest.mark.slow  # compiles many networks
 def test_every_map_is_that_of_the_executor(
     tmp_path: Path, base: int, strides: dict, size: tuple[int, int], seed: int
 ) -> None:

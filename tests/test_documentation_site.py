@@ -53,6 +53,7 @@ def test_built_pages_name_nothing_elsewhere_to_load(site: Path) -> None:
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text())
 
 
+@pytest.mark.slow  # builds all pages and opens them
 def test_built_pages_load_nothing_from_elsewhere(site: Path) -> None:
     """Oracle: the requests that a browser makes."""
     if (chromium := shutil.which("chromium")) is None:

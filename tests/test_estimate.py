@@ -51,6 +51,7 @@ def test_estimate_is_near_what_is_measured(build, mel: dict) -> None:
         assert layer_cycles(integers, layer) == pytest.approx(part.cycles, rel=0.25, abs=5_000), layer.name
 
 
+@pytest.mark.slow  # several commands
 def test_a_student_is_refused_over_its_budget(trained: Path, miniature: ClipSet) -> None:
     """Oracle: the messages, before anything is trained; with limits=warn it is trained, and its record does not know of
     the budget."""

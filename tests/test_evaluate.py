@@ -127,7 +127,7 @@ def test_metrics_have_intervals_where_they_are_asked_for(answers, miniature: Cli
     """Oracle: the names: none is an edge of another without them, and the metrics are the same with them."""
     plain = split_metrics(miniature, "test", answers[0])
     assert not any(is_edge(name, plain) for name in plain)
-    assert plain.items() <= split_metrics(miniature, "test", answers[0], intervals=True).items()
+    assert plain.items() <= split_metrics(miniature, "test", answers[0], detailed=True).items()
 
 
 def test_doubts_are_written_beside_the_tables(miniature: ClipSet, tmp_path: Path) -> None:

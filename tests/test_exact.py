@@ -28,6 +28,7 @@ from students.quantize.tflite import write_tflite
     st.tuples(st.integers(40, 70), st.integers(33, 50)),
     st.integers(0, 1000),
 )
+@pytest.mark.slow  # every runtime
 def test_every_runtime_and_float32_agree(
     tmp_path: Path, base: int, multiplier: float, strides: dict, size: tuple[int, int], seed: int
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_stage_without_room_is_one_line_and_goes_on_when_there_is_room(trained
     assert sorted(os.listdir(full)) == sorted(os.listdir(whole))
 
 
+@pytest.mark.slow  # a training
 def test_a_librarys_log_without_room_is_not_told(trained: Path) -> None:
     """Oracle: standard error of a command that succeeds, while a handler as W&B has one writes to a full device."""
     logger, full = logging.getLogger("experiments.run"), logging.FileHandler("/dev/full")

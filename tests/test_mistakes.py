@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchaudio
 from command import run
 from test_report import make_run, page_of
 
 from data.scenes import ClipSet
 from experiments.evaluation.mistakes import MOST, mistakes
-from experiments.report.mistakes import sounds_of
+from experiments.report.mistakes import BANDS, FFT, FLOOR, HOP, RATE, log_mel, sounds_of
 from experiments.runs.reader import read_run
 
 
@@ -85,3 +87,11 @@ def test_a_clip_of_any_length_is_drawn(tmp_path: Path, miniature: ClipSet, secon
     run = dataclasses.replace(run, config=f"data: {{clip_seconds: {seconds}}}", mistakes=run.mistakes[:1])
     (sound,) = sounds_of(run)
     assert sound.picture.startswith(b"\x89PNG")
+
+
+def test_the_picture_is_of_a_log_mel() -> None:
+    """Oracle: torchaudio's MelSpectrogram (HTK, no normalisation), within 1e-3 of its logarithms."""
+    wave = np.random.default_rng(0).normal(size=RATE) / 10 + np.sin(np.arange(RATE) * 0.2)
+    theirs = torchaudio.transforms.MelSpectrogram(RATE, n_fft=FFT, hop_length=HOP, n_mels=BANDS)
+    expected = (theirs(torch.from_numpy(wave).float()) + FLOOR).log()
+    np.testing.assert_allclose(log_mel(wave), expected.numpy(), rtol=0, atol=1e-3)

@@ -54,6 +54,7 @@ def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_pat
         assert run(tmp_path, f"stage={stage}", *arguments[stage])[-2:] == ["loaded:", "drawn: False"]
 
 
+@pytest.mark.slow  # a command for each stage
 def test_stages_of_an_extra_name_it_where_it_is_not_installed(tmp_path: Path) -> None:
     """Oracle: the message, in processes in which the extra's packages cannot be imported."""
     program = f"import sys\nsys.modules |= dict.fromkeys(('pypdf', 'reportlab'))\n{PROGRAM}"

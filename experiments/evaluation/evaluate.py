@@ -33,16 +33,15 @@ from experiments.runs.layout import CONFUSION, DOUBTS, MISTAKES, PREDICTIONS, RE
 log = logging.getLogger(__name__)
 
 
-def split_metrics(
-    clips: ClipSet, split: str, probabilities: np.ndarray, *, intervals: bool = False
-) -> dict[str, float]:
+def split_metrics(clips: ClipSet, split: str, probabilities: np.ndarray, *, detailed: bool = False) -> dict[str, float]:
     """Metrics of a split, each named "<split>/<metric>".
 
     Args:
         clips: the data set.
         split: its name.
         probabilities: (n, classes) of its clips, in their order.
-        intervals: also their edges, "<split>/<metric>/low" and ".../high".
+        detailed: also the edges of their intervals, "<split>/<metric>/low" and ".../high", and log losses and numbers
+            of clips by scene and device.
 
     Raises:
         UserError: probabilities are not finite.
@@ -56,7 +55,8 @@ def split_metrics(
     labels, members = clips.labels[rows], [clips.clips[row] for row in rows]
     devices = [clip.device for clip in members]
     metrics = evaluate(probabilities, labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
-    if intervals:
+    if detailed:
+        metrics |= by_scene_and_device(probabilities, labels, devices, clips.scenes)
         recordings = [clip.recording for clip in members]
         subsets = subsets_of(labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
         for metric, (low, high) in metric_intervals(probabilities, labels, recordings, subsets).items():
@@ -84,10 +84,7 @@ def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -
         folder: of the run.
     """
     rows = clips.indices("test")
-    metrics = split_metrics(clips, "test", probabilities, intervals=True)
-    devices = [clips.clips[row].device for row in rows]
-    cells = by_scene_and_device(probabilities, clips.labels[rows], devices, clips.scenes)
-    metrics |= {f"test/{name}": value for name, value in cells.items()}
+    metrics = split_metrics(clips, "test", probabilities, detailed=True)
     names = [clips.clips[row].filename for row in rows]
     write_text(folder / PREDICTIONS, predictions_text(names, probabilities, clips.scenes))
     write_text(folder / CONFUSION, _confusion_text(confusion(probabilities, clips.labels[rows]), clips.scenes))
@@ -111,7 +108,7 @@ def score_table(path: str | Path, clips: ClipSet) -> dict[str, float]:
         UserError: see read_predictions.
     """
     names = [clips.clips[row].filename for row in clips.indices("test")]
-    return split_metrics(clips, "test", read_predictions(path, names, clips.scenes), intervals=True)
+    return split_metrics(clips, "test", read_predictions(path, names, clips.scenes), detailed=True)
 
 
 def _confusion_text(counts: np.ndarray, scenes: Sequence[str]) -> str:

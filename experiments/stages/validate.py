@@ -9,7 +9,6 @@ from data.errors import UserError, require
 from experiments.report.terminal import Table
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit, Validate
-from experiments.submission.check_inference import require_valid_inference
 from experiments.submission.evaluation_set import evaluation_files
 from experiments.submission.layout import EDITIONS
 from experiments.submission.validate import require_valid
@@ -55,6 +54,8 @@ def run(settings: Settings) -> None:
 
 def _inference(folder: str) -> None:
     """Check the inference package in a folder."""
+    from experiments.submission.check_inference import require_valid_inference  # loads torch, which packages need not
+
     table = Table(folder)
     table.add_column("system", no_wrap=True)
     for column in ("bytes", "MACs"):
