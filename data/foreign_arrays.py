@@ -56,6 +56,8 @@ def read_array(path: Path) -> Found:
         raise UserError(f"{path} cannot be read ({error.strerror}): name another file") from error
     if head.startswith(ARRAY):
         return Found(_checked(path, _array(path)))
+    if path.suffix.lower() == ".npz":
+        raise UserError(f"{path} holds several arrays: save the logits alone with numpy.save")
     if path.suffix.lower() in ENDINGS or head.startswith((ZIP, PICKLE)):
         return _tensors(path)
     return _table(path)

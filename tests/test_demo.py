@@ -27,8 +27,8 @@ from data.front_ends import band_centres, build_front_end
 from data.scenes import SCENES
 from experiments.inference import server
 from experiments.inference.classifier import Classifier, load_classifier
+from experiments.inference.origin import origin_of
 from experiments.run import resolve
-from experiments.runs.models import origin_of
 from experiments.stages import demo
 from students.quantize.answer import ONE, Confidence, exponentials, probabilities
 from students.quantize.read import read_tflite

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from command import run
+from command import ROOT, run
 from packaging.requirements import Requirement
 
 from data.scenes import SCENES
@@ -132,7 +132,7 @@ def test_the_validator_counts_a_devices_network_as_the_file_has_it(package: Path
 def test_what_is_copied_names_no_module_of_ours_and_all_that_it_needs() -> None:
     """Oracle: the standard library's parser: of what the copies import, nothing begins with one of our folders, every
     relative import is a copy too, and of what is no part of Python each has a requirement that pip's own parser reads,
-    in pyproject.toml too."""
+    in pyproject.toml too; our licence goes along."""
     modules, others = runtime_modules(), set()
     for name in modules:
         for node in ast.walk(ast.parse(relative(name))):
@@ -147,7 +147,9 @@ def test_what_is_copied_names_no_module_of_ours_and_all_that_it_needs() -> None:
     texts = requirements_of(modules)
     needed = {Requirement(text).name.replace("-", "_").lower() for text in texts}
     assert others - sys.stdlib_module_names == needed
-    project = tomllib.loads(package_files(TEAM, {})["pyproject.toml"].decode())
+    files = package_files(TEAM, {})
+    assert files[f"{PACKAGE}/runtime/LICENSE"] == (ROOT / "LICENSE").read_bytes()
+    project = tomllib.loads(files["pyproject.toml"].decode())
     assert {*project["project"]["dependencies"]} == texts
     assert "torch" in needed
 
@@ -182,6 +184,9 @@ def predict(file_paths, device_ids, model_file_path=None, use_cuda=False):
     ("body", "message"),
     [
         ("", None),
+        ("print('loading', end='')", None),
+        ('import atexit; atexit.register(print, \'{"defects": [], "devices": {}}\')', "its process named no device"),
+        ('import atexit; atexit.register(print, \'{"defects": [], "devices": [1]}\')', "its process ended with 0"),
         ("del predict", "it has no function predict"),
         ("raise SystemExit(3)", "its process ended with 3"),
         ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),

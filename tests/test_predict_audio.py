@@ -26,11 +26,11 @@ from experiments.evaluation.metrics import softmax
 from experiments.evaluation.predictions import read_predictions
 from experiments.inference import sounds
 from experiments.inference.classifier import load_classifier
+from experiments.inference.origin import origin_of
 from experiments.inference.sounds import classified_text, classify_files, sound_files, word_for_unknown
 from experiments.quantization.forms import STORED, integer_logits
 from experiments.run import resolve
 from experiments.runs.layout import Layout, as_name
-from experiments.runs.models import origin_of
 from experiments.stages import predict as predict_audio
 from experiments.stages.context import model_of
 from students.cp_mobile import cp_mobile
@@ -370,22 +370,42 @@ def test_a_table_is_named_after_its_sounds_and_other_sounds_do_not_replace_it(
 
 
 def test_any_text_makes_a_name_of_a_run() -> None:
-    """Oracle: by hand; what is left is a name that Layout takes."""
-    for text, name in (
-        ("a b.wav", "a-b.wav"),
-        ("..", "default"),
-        ("_x", "x"),
-        ("\u00e4\u00f6", "default"),
-        ("n" * 300, "n" * 200),
-    ):
+    """Oracle: by hand; what is left is a name that Layout takes; texts of which nothing is left differ in theirs."""
+    for text, name in (("a b.wav", "a-b.wav"), ("_x", "x"), ("n" * 300, "n" * 200)):
         assert Layout(Path(), as_name(text)).name == name
+    others = [
+        Layout(Path(), as_name(text)).name
+        for text in ("..", "\u00e4\u00f6", "\u043a\u0443\u0445\u043d\u044f", "\udcff")
+    ]
+    assert len(set(others)) == 4
+
+
+def test_a_table_without_a_record_is_not_replaced(tmp_path: Path, small_model: Path) -> None:
+    """Oracle: the bytes of a table that an earlier version wrote under the name, and the message; with force=true it is
+    another one."""
+    noise(tmp_path / "x.wav", 1)
+    table = tmp_path / "predict/mine/predictions.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("of before")
+    words = [
+        "stage=predict",
+        f"predict.audio={tmp_path / 'x.wav'}",
+        f"model={small_model}",
+        f"runs={tmp_path}",
+        "name=mine",
+    ]
+    with pytest.raises(UserError, match=r"earlier version.*predict\.out=FILE, or replace it with force=true"):
+        predict_audio.run(resolve(words))
+    assert table.read_text() == "of before"
+    predict_audio.run(resolve([*words, "force=true"]))
+    assert len(read_predictions(table, ["x.wav"], SCENES)) == 1
 
 
 def test_the_model_that_answers_is_named_with_its_accuracy(
     tmp_path: Path, small_model: Path, trained_once: Path
 ) -> None:
-    """Oracle: the run's score.json, by hand, and the miniature's title; of a file elsewhere, and of a run that is
-    damaged or not finished, its name alone."""
+    """Oracle: the run's score.json, by hand, and the miniature's title; of a file elsewhere, of a
+    run that is damaged and of one that is not finished, which of them it is."""
     folder = tmp_path / "quantize/first"
     shutil.copytree(trained_once / "runs/quantize/first", folder)
     scores = {"test/accuracy": 0.541, "test/accuracy/low": 0.48, "test/accuracy/high": 0.602}
@@ -400,9 +420,14 @@ def test_the_model_that_answers_is_named_with_its_accuracy(
     assert origin_of(folder / "model.tflite").name == "first"
     assert "not known" in str(origin_of(folder / "model.tflite"))
     (folder / "score.json").write_text("{")
-    assert str(origin_of(folder / "model.tflite")).startswith("model.tflite: its accuracy is not known")
+    assert (
+        str(origin_of(folder / "model.tflite"))
+        == "first: its accuracy is not known, for the files of its run are damaged"
+    )
     (folder / "run.json").unlink()
-    assert str(origin_of(folder / "model.tflite")).startswith("model.tflite: its accuracy is not known")
+    assert str(origin_of(folder / "model.tflite")).startswith(
+        "model.tflite: its accuracy is not known, for it lies in no"
+    )
 
 
 def test_a_run_of_floats_has_no_model_to_use(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from data.errors import UserError
 from experiments.evaluation.entrants import ALL, caveats, entrants, weights_of
 from experiments.evaluation.ranking import RULES, TRAINED_ON, WEIGHTS, System, over_limits, pareto, rank
 from experiments.evaluation.systems import PUBLISHED, published_systems, read_runs, read_systems
+from experiments.report.ranking import trade_off_of
+from experiments.report.trade_off import Point
 from students.limits import LIMITS
 
 HEADER = "name,accuracy,parameter_bytes,macs,set,source\n"
@@ -209,6 +211,20 @@ def test_no_spoilt_table_passes_or_crashes(tmp_path: Path, data: st.DataObject) 
             assert all(1 <= place <= len(found) for place in (standing.place, *standing.ranks.values()))
 
 
+def test_published_systems_are_told_apart_under_the_pointer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the names of the points of the plot: different, and one's own is the run's alone."""
+    drawn: list[Point] = []
+    monkeypatch.setattr("experiments.report.ranking.trade_off", lambda points, limits: drawn.extend(points))
+    own = System("runs/quantize/mine", 0.5, 100, 200, own=True, part="75 of 29,680 clips")
+    plot = trade_off_of([*published_systems(), own], "page")
+    names = [point.name for point in drawn]
+    assert len(set(names)) == len(names) > 10
+    assert "mine" in names
+    assert (
+        "not of the whole official test split, and so not comparable: runs/quantize/mine (75 of" in plot.caption.lower()
+    )
+
+
 def own_run(folder: Path, accuracy: float, parameter_bytes: int, macs: int) -> Path:
     """What stage=quantize leaves of a run, as far as it matters here."""
     folder.mkdir(parents=True)
@@ -222,7 +238,9 @@ def test_a_run_that_cannot_be_ranked_is_named(tmp_path: Path) -> None:
     """Oracle: the messages, of all folders at once; one that can is read, and once only."""
     good = own_run(tmp_path / "good", 0.5, 100, 200)
     assert read_runs([good / ".." / "good", good]) == [
-        System(str(good), 0.5, 100, 200, set="development", source="own run", own=True)
+        System(
+            *(str(good), 0.5, 100, 200), set="development", source="own run", own=True, part="data that are not known"
+        )
     ]
     unfinished = own_run(tmp_path / "unfinished", 0.5, 100, 200)
     (unfinished / "run.json").unlink()
@@ -294,4 +312,4 @@ def test_ones_own_system_is_ranked_among_the_published(tmp_path: Path, named: li
     assert "accuracies of different sets" in result.stdout
     content = json.loads((tmp_path / "runs/rank/default/ranking.json").read_text())
     assert [system["name"] for system in content["systems"]] == list(rows)
-    assert list(content["over_limits"]) == (["runs/quantize/large"] if named else [])
+    assert list(content["not_ranked"]) == (["runs/quantize/large"] if named else [])

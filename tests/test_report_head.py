@@ -106,7 +106,9 @@ def test_a_page_shows_a_toy_in_colour_and_a_column_has_one_alignment(tmp_path: P
     folder = written(tmp_path / "runs/quantize/a", miniature, "data: {kind: synthetic}\n", {})
     text = page_of(folder).read_text()
     assert '<p class="warning">Synthetic toy data' in text
-    for table in re.findall("<table>.*?</table>", text, flags=re.S):
+    tables = re.findall("<table>.*?</table>", text, flags=re.S)
+    assert tables
+    for table in tables:
         rows = [re.findall(r"<t[hd]\b([^>]*)>", row)[1:] for row in re.findall("<tr>.*?</tr>", table, flags=re.S)]
         kinds = {tuple("number" in cell for cell in row) for row in rows}
         assert len(kinds) == 1

@@ -19,7 +19,10 @@ NEARLY_ALL = 0.9  # of the clips of other classes that are answered by one class
 OTHERS = 10  # clips of other classes; fewer say nothing
 FAR = 2.0  # times the log loss of equal probabilities
 RECORDINGS = 5  # whose log losses have a spread to judge by
-REMEDY = "look at the learning rate, the number of epochs and the labels"
+REMEDY = (
+    "look at the learning rate, the number of epochs and the labels, or, of an imported network, at its front end, "
+    "strides and order of classes"
+)
 
 
 def doubts(

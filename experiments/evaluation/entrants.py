@@ -94,11 +94,15 @@ def caveats(standings: Sequence[Standing], year: Year = FORMULA_YEAR) -> list[st
         found.append(
             f"in {year} students were trained on {_percent(TRAINED_ON[int(year)])} of the train split: {words}"
         )
-    if own:
-        found.append(
-            "your accuracies are of the test split that your runs were given, maybe not the whole official one"
-        )
+    if parts := of_parts(own):
+        found.append(parts)
     return found
+
+
+def of_parts(systems: Sequence[System]) -> str:
+    """What is said of one's own systems whose accuracies are not of the whole official test split; "" of none."""
+    parts = [f"{s.name} ({s.part})" for s in systems if s.part]
+    return f"not of the whole official test split, and so not comparable: {in_words(parts)}" if parts else ""
 
 
 def _means(systems: Sequence[System], subsets: Sequence[int]) -> tuple[list[System], dict[str, str]]:

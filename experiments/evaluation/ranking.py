@@ -36,6 +36,7 @@ class System(NamedTuple):
         subset: percent of the train split that it was trained on; None: not known.
         selected_on: "test" if its epoch or weights were chosen by the clips of the test split, so that the accuracy of
             these is an upper bound; else "".
+        part: of one's own: what the accuracy is of, in words, if that is not the whole official test split; else "".
     """
 
     name: str
@@ -48,6 +49,7 @@ class System(NamedTuple):
     year: int | None = None
     subset: int | None = None
     selected_on: str = ""
+    part: str = ""
 
 
 class Standing(NamedTuple):

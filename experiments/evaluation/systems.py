@@ -15,6 +15,7 @@ from pathlib import Path
 from data.errors import UserError, listed
 from data.tables import decimal, read_table
 from experiments.evaluation.entrants import ALL, DEVELOPMENT, SETS, Year, entrants
+from experiments.evaluation.official_test import extent, is_whole
 from experiments.evaluation.ranking import RULES, WEIGHTS, System
 from experiments.runs.layout import RECORD, SCORES
 from experiments.runs.reader import find_record, read_run, read_values
@@ -81,15 +82,18 @@ def read_runs(folders: Sequence[Path]) -> list[System]:
             wrong.append(f"{folder}: its {SCORES} lacks one of {', '.join(METRICS.values())}, or is damaged")
             continue
         accuracy, size, macs = _numbers(texts, str(folder), wrong)
-        subset = None
+        subset, part = None, ""
         if find_record(folder) is None:
             wrong.append(f"{folder}: it is unfinished, or its {RECORD} is damaged")
         else:
             try:
-                subset = read_run(folder).data.get("subset")
+                run = read_run(folder)
+                subset = run.data.get("subset")
+                kind = run.data.get("kind")
+                part = _part(scores) if run.is_of_challenge else f"data={kind}" if kind else "data that are not known"
             except UserError as error:
                 wrong.append(str(error))
-        systems.append(_own_system(str(folder), accuracy, size, macs, subset))
+        systems.append(_own_system(str(folder), accuracy, size, macs, part, subset))
     if wrong:
         raise UserError(
             f"rank.runs must name finished runs of the quantize stage:\n{listed(wrong)}\nquantise the students again"
@@ -105,13 +109,18 @@ def as_system(name: str, scores: Mapping[str, float]) -> System:
         scores: of its score.json; METRICS must be among them.
     """
     accuracy, size, macs = (scores[METRICS[key]] for key in ("accuracy", "parameter_bytes", "macs"))
-    return _own_system(name, accuracy, int(size), int(macs))
+    return _own_system(name, accuracy, int(size), int(macs), _part(scores))
+
+
+def _part(scores: Mapping[str, float]) -> str:
+    return "" if is_whole(scores) else extent(scores) or "an unknown part"
 
 
 def _own_system(
-    name: str, accuracy: float, parameter_bytes: int | None, macs: int | None, subset: int | None = None
+    name: str, accuracy: float, parameter_bytes: int | None, macs: int | None, part: str, subset: int | None = None
 ) -> System:
-    return System(name, accuracy, parameter_bytes, macs, set=DEVELOPMENT, source="own run", own=True, subset=subset)
+    own = {"set": DEVELOPMENT, "source": "own run", "own": True, "subset": subset, "part": part}
+    return System(name, accuracy, parameter_bytes, macs, **own)  # type: ignore[arg-type]
 
 
 def _numbers(texts: Mapping[str, str], at: str, wrong: list[str]) -> tuple[float, int | None, int | None]:

@@ -29,7 +29,7 @@ from data.front_ends import band_centres
 from data.sound_files import FORMATS
 from experiments.inference.classifier import Classifier
 from experiments.inference.examples import TITLES, example
-from experiments.runs.models import Origin
+from experiments.inference.origin import Origin
 from students.quantize.answer import ONE, smoothed
 
 HOST = "127.0.0.1"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.tables import write_table
+from experiments.evaluation.entrants import of_parts
 from experiments.evaluation.ranking import WEIGHTS, Standing, System, over_limits, pareto
 from experiments.report.numbers import percent
 from experiments.report.page import Grid, Plot, Section, write_page
@@ -55,14 +56,15 @@ def trade_off_of(systems: Sequence[System], page: str) -> Plot:
     front = {system.name for system, best in zip(allowed, pareto(allowed), strict=True) if best}
     points = []
     for s in sorted(systems, key=lambda system: not system.own):
-        name = Path(s.name).name.split(",")[0]
-        label = name if s.own or s.name in front else ""
+        name = Path(s.name).name if s.own else s.name
+        label = name.split(",")[0] if s.own or s.name in front else ""
         group = "own" if s.own else f"published, {s.set or 'unknown'} set"
         costs = s.parameter_bytes or 0, s.macs or 0
         points.append(Point(name, s.accuracy, *costs, group, s.name in front, label))
+    parts = of_parts([s for s in systems if s.own])
     caption = (
         "A ring: no other is as good in all three and better in one. Accuracies of different sets, and of years with "
-        "other train sets, do not compare."
+        f"other train sets, do not compare.{f' {parts.capitalize()}.' if parts else ''}"
     )
     return Plot("Accuracy over costs", caption, trade_off(points, LIMITS), page)
 
@@ -75,11 +77,11 @@ def write_ranking(
     Args:
         folder: of the run.
         standings: the ranking.
-        excluded: systems over the limits, and why they are not ranked.
+        excluded: systems that are not ranked, and why.
         warnings: in words.
     """
     rows = [row_of(standing) for standing in standings]
-    content = {"systems": rows, "over_limits": dict(excluded), "warnings": list(warnings)}
+    content = {"systems": rows, "not_ranked": dict(excluded), "warnings": list(warnings)}
     write_table(folder / "ranking.csv", {column: [row[column] for row in rows] for column in COLUMNS}, separator=",")
     write_text(folder / "ranking.json", json.dumps(content, indent=1))
 

@@ -5,6 +5,7 @@ when they are whole.
 """
 
 import glob
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,9 +91,10 @@ class Layout:
 
 
 def as_name(text: str) -> str:
-    """A run's name made of any text, such as the name of a file."""
+    """A run's name made of any text, such as the name of a file: its letters A to Z and digits, or, of a text without
+    any, a digest."""
     found = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-").rstrip("-")
-    return found[:LONGEST] or "default"
+    return found[:LONGEST] or hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def first_phase_of(folder: Path) -> Path:

@@ -5,8 +5,8 @@ import socket
 
 from data.errors import UserError
 from experiments.inference.classifier import load_classifier
+from experiments.inference.origin import origin_of
 from experiments.inference.server import HOST, make_app, serve
-from experiments.runs.models import origin_of
 from experiments.settings.models import Demo
 from experiments.settings.shared import Settings
 from experiments.stages.context import model_of

@@ -48,7 +48,8 @@ def run(settings: Settings) -> None:
     model = TFLiteModel(path, kernels=own.kernels)
     _, mels, frames, _ = model.input_shape
     front_end, clip_seconds = input_of(path, model.metadata, (1, mels, frames))
-    data = prepare(_clips_of(settings, path, front_end.sample_rate, clip_seconds), settings.cache_folder)
+    settings = dataclasses.replace(settings, data=_clips_of(settings, path, front_end.sample_rate, clip_seconds))
+    data = prepare(settings.data, settings.cache_folder)
     front_ends = {MODEL: front_end, BASELINE: build_front_end(RATE, composed("student=baseline").student.mel)}
     inputs = {"model": file_sha256(path), **{key: data.fingerprint[key] for key in ("waves", "clips")}}
     this = new_run(settings, "energy", depends_on=dataclasses.asdict(own), inputs=inputs, sources=[path])

@@ -12,16 +12,16 @@ from rich.console import Console
 from data.errors import UserError, listed
 from data.files import file_sha256, require_replaceable, write_whole
 from experiments.inference.classifier import Classifier, load_classifier
+from experiments.inference.origin import origin_of
 from experiments.inference.sounds import Classified, classified_text, classify_files, fingerprint, sound_files
 from experiments.report.terminal import Table
 from experiments.runs.claims import claim
 from experiments.runs.layout import PREDICTIONS, as_name
-from experiments.runs.models import origin_of
 from experiments.runs.record import Run
 from experiments.settings.models import Predict
 from experiments.settings.shared import Settings
 from experiments.stages.context import as_mapping, layout_of, model_of
-from students.quantize.answer import UNKNOWN
+from students.quantize.answer import ONE, UNKNOWN
 
 SHOWN = 20  # files in the printed table
 
@@ -64,11 +64,11 @@ def run(settings: Settings) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted: no table is written, and the same command begins anew") from None
     if found:
-        clips = sum(len(each.probabilities) for each in found)
+        clips, text = sum(len(each.probabilities) for each in found), classified_text(found, classifier, own.shift)
         if this is not None:
             this.start()
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, classified_text(found, classifier, own.shift).encode())
+        write_whole(out, text.encode())
         if this is not None:
             this.finish({"files": len(found), "clips": clips})
         Console().print(_shown(found, classifier, own.shift))
@@ -101,7 +101,13 @@ def _run(settings: Settings, model: Path, files: Mapping[str, Path]) -> Run:
         config=as_mapping(named),
     )
     claim(this.folder)
-    this.refuse_others("write another table with predict.out=FILE")  # another name may mean another model
+    instead = "write another table with predict.out=FILE"  # another name may mean another model
+    if not (this.is_finished or settings.force) and (table := this.folder / PREDICTIONS).exists():
+        raise UserError(
+            f"{table} is of an earlier version, and of sounds that are not known: {instead}, or replace it "
+            "with force=true"
+        )
+    this.refuse_others(instead)
     return this
 
 
@@ -126,14 +132,15 @@ def _path(audio: str) -> Path:
 
 
 def _shown(found: Sequence[Classified], classifier: Classifier, shift: int) -> Table:
-    """The mean probabilities of each file, and of how many seconds the answer is not sure."""
+    """The mean calibrated probabilities of each file, as the demo page has them, and of how many seconds the answer is
+    not sure."""
     scenes, least = classifier.scenes, classifier.least_sure
     out = Table(box=box.SIMPLE)
     out.add_column("file", overflow="fold")
     for column in ("seconds", "most probable", "on average", "seconds not sure"):
         out.add_column(column, justify="left" if column == "most probable" else "right")
     for each in found[:SHOWN]:
-        mean, (answers, _) = each.probabilities.mean(axis=0), each.answers(least, shift)
+        mean, (answers, _) = each.calibrated.mean(axis=0) / ONE, each.answers(least, shift)
         seconds, unsure = (
             f"{count * classifier.clip_seconds:g}" for count in (len(answers), (answers == UNKNOWN).sum())
         )

@@ -65,7 +65,8 @@ def run(settings: Settings) -> None:
     models, year = [each.model for each in lineages], {} if own.year == YEAR else {"year": own.year}
     this = new_run(settings, "submit", depends_on={"team": team, **year}, inputs=inputs, sources=models)
     names = [file.name for file in files]
-    if not is_done(this, PACKAGE):
+    wanted = [PACKAGE, *([f"{INFERENCE}/pyproject.toml"] if edition.device_is_known else [])]
+    if not is_done(this, *wanted):
         this.start()
         content = {report_path(team): report_pdf(about, tables_of(systems), references(systems), plots_of(systems))}
         content |= {meta_path(system.label): description_file(system, own.year) for system in systems}

@@ -38,7 +38,8 @@ class PassedModule:
 
 
 def write_inference(folder: Path, team: str, models: Mapping[str, Path]) -> None:
-    """Write an inference package of some systems; one that is there is replaced.
+    """Write an inference package of some systems; the modules of one that is there are replaced, and what else lies in
+    the folder, such as a repository, is left alone.
 
     Args:
         folder: that is to be published.
@@ -48,7 +49,8 @@ def write_inference(folder: Path, team: str, models: Mapping[str, Path]) -> None
     Raises:
         UserError: the organisers' scripts would not accept it; every reason is listed.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    for there in folder.glob(f"*_{TASK}"):
+        shutil.rmtree(there)
     for path, content in package_files(team, {label: file.read_bytes() for label, file in models.items()}).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_whole(folder / path, content)
@@ -108,8 +110,11 @@ def _tried(folder: Path, package: str, module: str) -> tuple[list[str], Mapping[
     *_, last = done.stdout.strip().splitlines() or [""]
     try:
         answer = json.loads(last)
-        defects, costs = [*map(str, answer["defects"])], answer["devices"]
-    except (ValueError, TypeError, KeyError):
+        defects = [*map(str, answer["defects"])]
+        costs = {str(device): {cost: int(each[cost]) for cost in COSTS} for device, each in answer["devices"].items()}
+        if not (defects or costs):
+            defects = ["its process named no device"]
+    except (ValueError, TypeError, KeyError, AttributeError):
         *_, why = done.stderr.strip().splitlines() or ["no message"]
         return [f"its process ended with {done.returncode}: {why}"], {}
     for device, each in costs.items():

@@ -98,6 +98,7 @@ def package_files(team: str, models: Mapping[str, bytes]) -> dict[str, bytes]:
             for label in models
         },
         **{f"{package}/{RUNTIME}/{path_of(name)}": relative(name) for name in modules},
+        f"{package}/{RUNTIME}/LICENSE": licence(),
     }
     sounds = {f"{package}/{RESOURCES}/{DUMMY}": dummy()}
     return (
@@ -105,6 +106,14 @@ def package_files(team: str, models: Mapping[str, bytes]) -> dict[str, bytes]:
         | {f"{package}/{MODELS}/{label}.tflite": content for label, content in models.items()}
         | sounds
     )
+
+
+def licence() -> str:
+    """The text of our licence, which goes along with our code: of the repository, or of what was installed."""
+    here = ROOT / "LICENSE"
+    found = here.read_text() if here.is_file() else metadata.distribution("scenelet").read_text("licenses/LICENSE")
+    assert found is not None
+    return found
 
 
 def runtime_modules() -> list[str]:

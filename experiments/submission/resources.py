@@ -2,9 +2,10 @@
 
 Conventions: resources.csv has a row for each: the 17 of the page's "List of external data resources allowed", with
 type, day and link as there, and the data sets that the conditions above it exclude by name. Authors write names in many
-ways; a name or link is taken for a resource if it has all words of one of the resource's alternatives (column `words`,
-separated by semicolons). Words are letters or digits in a row, in small letters, so that TAU2020 has two; `eval` is
-`evaluation`. Of several resources the one with most words counts.
+ways; a name, or the link of a forbidden one, is taken for a resource if it has all words of one of the resource's
+alternatives (column `words`, separated by semicolons), and so is the link of the page. Words are letters or digits in a
+row, in small letters, so that TAU2020 has two; `eval` is `evaluation`. Of several resources the one with most words
+counts.
 """
 
 import re
@@ -57,11 +58,12 @@ def resources() -> tuple[Resource, ...]:
 
 def resource_of(name: str, url: str = "") -> Resource | None:
     """The resource that a name or link is taken for, forbidden ones first; None: it is none of the table."""
+    texts = {True: (name, url), False: (name,)}  # a word of an address is not enough to be listed
     found = [
         (each.is_forbidden, len(words), each)
         for each in resources()
         for words in each.words
-        if any(words <= _words(text) for text in (name, url))
+        if (url and url == each.link) or any(words <= _words(text) for text in texts[each.is_forbidden])
     ]
     return max(found, key=lambda one: one[:2])[2] if found else None
 
@@ -71,7 +73,8 @@ def forbidden_among(datasets: Sequence[Mapping[str, Any]]) -> str | None:
     for dataset in datasets:
         found = resource_of(str(dataset["name"]), str(dataset["url"]))
         if found is not None and found.is_forbidden:
-            return f"without {dataset['name']!r}: by the rules of {YEAR}, {found.rule!r}"
+            taken = f"{dataset['name']!r}, which is taken for {found.name}"
+            return f"without {taken}: by the rules of {YEAR}, {found.rule!r}"
     return None
 
 

@@ -41,7 +41,7 @@ def main(folder: str, package: str, module: str) -> None:
             _predict(api, str(sound), answer["defects"])
     except Exception as error:  # of whatever anybody's code raises
         answer["defects"].append(f"{type(error).__name__}: {error}")
-    print(json.dumps(answer))
+    print(f"\n{json.dumps(answer)}")  # a line of its own, whatever the module printed
 
 
 def _costs(api: ModuleType, sound: str, defects: list[str]) -> dict[str, dict[str, int]]:

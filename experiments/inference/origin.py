@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from data.errors import UserError
 from data.readers import readers
+from experiments.evaluation.official_test import extent, is_whole
 from experiments.runs.layout import MODEL
 from experiments.runs.reader import is_run, read_run
 
@@ -18,26 +19,28 @@ class Origin(NamedTuple):
     """
 
     name: str
-    quality: str = "its accuracy is not known, for it lies in no run's folder"
+    quality: str
 
     def __str__(self) -> str:
         return f"{self.name}: {self.quality}"
 
 
 def origin_of(model: str | Path) -> Origin:
-    """Of a model file; a run that is not finished, or damaged, says nothing."""
+    """Of a model file."""
     path = Path(model).absolute()
+    if path.name != MODEL or not is_run(path.parent):
+        return Origin(path.name, "its accuracy is not known, for it lies in no finished run's folder")
     try:
-        if path.name != MODEL or not is_run(path.parent):
-            return Origin(path.name)
         run = read_run(path.parent)
     except UserError:
-        return Origin(path.name)
+        return Origin(path.parent.name, "its accuracy is not known, for the files of its run are damaged")
     accuracy, low, high = (run.scores.get(f"test/accuracy{edge}") for edge in ("", "/low", "/high"))
     if accuracy is None:
-        return Origin(run.name)
+        return Origin(run.name, "its accuracy is not known, for its run has none of the test split")
     edges = "" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
     known = readers().get(str(run.data.get("kind")))
+    part = extent(run.scores) if run.is_of_challenge and not is_whole(run.scores) else None
+    clips = f"{part} of the test split" if part else "the test clips"
     return Origin(
-        run.name, f"accuracy {100 * accuracy:.1f} %{edges} on the test clips of {known.title if known else 'its data'}"
+        run.name, f"accuracy {100 * accuracy:.1f} %{edges} on {clips} of {known.title if known else 'its data'}"
     )
