@@ -215,14 +215,13 @@ def test_published_systems_are_told_apart_under_the_pointer(monkeypatch: pytest.
     """Oracle: the names of the points of the plot: different, and one's own is the run's alone."""
     drawn: list[Point] = []
     monkeypatch.setattr("experiments.report.ranking.trade_off", lambda points, limits: drawn.extend(points))
-    own = System("runs/quantize/mine", 0.5, 100, 200, own=True, part="75 of 29,680 clips")
+    own = System("runs/quantize/Mine", 0.5, 100, 200, own=True, part="75 of 29,680 clips")
     plot = trade_off_of([*published_systems(), own], "page")
+    said = "runs/quantize/Mine (75 of 29,680 clips)."
     names = [point.name for point in drawn]
     assert len(set(names)) == len(names) > 10
-    assert "mine" in names
-    assert (
-        "not of the whole official test split, and so not comparable: runs/quantize/mine (75 of" in plot.caption.lower()
-    )
+    assert "Mine" in names
+    assert plot.caption.endswith(f" Not of the whole official test split, and so not comparable: {said}")
 
 
 def own_run(folder: Path, accuracy: float, parameter_bytes: int, macs: int) -> Path:

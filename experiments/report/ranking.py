@@ -64,7 +64,7 @@ def trade_off_of(systems: Sequence[System], page: str) -> Plot:
     parts = of_parts([s for s in systems if s.own])
     caption = (
         "A ring: no other is as good in all three and better in one. Accuracies of different sets, and of years with "
-        f"other train sets, do not compare.{f' {parts.capitalize()}.' if parts else ''}"
+        f"other train sets, do not compare.{f' {parts[0].upper()}{parts[1:]}.' if parts else ''}"
     )
     return Plot("Accuracy over costs", caption, trade_off(points, LIMITS), page)
 
