@@ -59,7 +59,9 @@ def start(tmp_path_factory: pytest.TempPathFactory, trained_once: Path, miniatur
 
 def results(folder: Path) -> dict[str, object]:
     """The files of a run: bytes, without what was metered and timed."""
-    found: dict[str, object] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    found: dict[str, object] = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    found["config.yaml"] = found["config.yaml"].partition(b"\n")[2]  # the first line has the date
     for name in ("energy.json", "report.html"):
         found[name] = name in found
     rows = [json.loads(line) for line in found["history.jsonl"].splitlines()]
