@@ -192,6 +192,7 @@ def test_a_checkpoint_whose_sets_are_not_alike_is_refused(tmp_path: Path) -> Non
             checkpoint.load_with_sets(path, build_student)
 
 
+@pytest.mark.slow  # trains a student first
 def test_what_cannot_be_specialised_is_refused_before_a_training(
     trained: Path, miniature: ClipSet, miniature_waves: WaveStore
 ) -> None:

@@ -209,6 +209,7 @@ def contrast(first: str, second: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+@pytest.mark.slow  # many plots
 def test_runs_are_shown_side_by_side(tmp_path: Path, miniature: ClipSet, browser) -> None:
     """Oracle: W&B's own recording has the pictures and the table; the settings that differ and no other, first of all;
     both runs' scores in one row; each run in full below, closed until its link is followed."""

@@ -164,6 +164,7 @@ def test_logits_are_written_anew_for_whoever_asks_for_others(tmp_path: Path, tra
         np.testing.assert_array_equal(file["logits"][:], clean)
 
 
+@pytest.mark.slow  # two trainings
 def test_a_teacher_that_was_trained_on_held_out_clips_is_named(
     tmp_path: Path, trained: Path, miniature: ClipSet
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_teacher_that_was_trained_on_held_out_clips_is_named(
     assert "was trained on other clips or splits" in told.stdout
 
 
+@pytest.mark.slow  # two trainings
 def test_a_teacher_outlives_who_only_asks_for_logits(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
     """Oracle: the bytes of checkpoint, logits and record, while logits of it are asked for in every wrong way."""
     shutil.copytree(trained / "runs", tmp_path / "runs")
@@ -206,6 +208,7 @@ def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: Clip
     assert done == ["first-seed_1", "first-seed_2"]
 
 
+@pytest.mark.slow  # a training
 def test_a_student_learns_from_several_teachers(trained: Path, miniature: ClipSet) -> None:
     """Oracle: the inputs that run.json records."""
     shutil.copytree(trained / "runs/teacher/first", trained / "runs/teacher/second")
@@ -553,6 +556,7 @@ def test_a_student_is_stored_as_halves(trained: Path, miniature: ClipSet) -> Non
     assert {kinds[name] for name in kinds if "running" not in name and "num_" not in name} == {torch.float16}
 
 
+@pytest.mark.slow  # a command and a runtime
 def test_activations_of_16_bits_are_nearly_floats(trained: Path, miniature: ClipSet) -> None:
     """Oracle: the float student's log loss, within 5e-3 nats; the bytes of the table of layers."""
     arguments = [f"data.root={miniature.root}", "checkpoint=runs/student/first/checkpoint.safetensors", *QUICK]
@@ -629,6 +633,7 @@ def test_limits_may_be_ignored_or_filled(trained: Path, miniature: ClipSet) -> N
     assert over_limits(torch_complexity(build_student(blueprint.builder, **wider), (1, 1, 16, 64)))
 
 
+@pytest.mark.slow  # three commands
 def test_an_ensemble_is_compared_and_taught_from(trained: Path, miniature: ClipSet) -> None:
     """Oracle: three teachers by a pattern: the file holds the mean of their logits, the scores those of each one's own
     run, the table every name; and a student learns from it."""
@@ -659,6 +664,7 @@ def test_an_ensemble_is_compared_and_taught_from(trained: Path, miniature: ClipS
     assert taught.returncode == 0, taught.stderr
 
 
+@pytest.mark.slow  # several commands
 def test_data_that_did_not_change_are_left_alone(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: the store's time of change and the message; then a list, a sound file and a setting that did change."""
     root = Path(shutil.copytree(miniature.root, tmp_path / "set"))
@@ -679,6 +685,7 @@ def test_data_that_did_not_change_are_left_alone(tmp_path: Path, miniature: Clip
     assert "nothing to do" not in run(tmp_path, *settings, "data.validation_fraction=0.4").stdout
 
 
+@pytest.mark.slow  # three stages
 def test_any_data_set_goes_all_the_way(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: three classes from a table, in files of several rates, lengths and formats: the scores name them, the
     checkpoint and the file of integers have three outputs, and half-second clips have half of the frames."""

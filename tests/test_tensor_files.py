@@ -266,6 +266,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow  # thousands of damaged files
 @pytest.mark.parametrize("name", KINDS)
 def test_damaged_weights_are_a_message(tmp_path: Path, fuzz: int, name: str) -> None:
     """Oracle: bounds of time and memory, and a message for each damaged copy; the original is read."""

@@ -347,6 +347,7 @@ def spoilt(text: str, data: st.DataObject) -> str:
     )
 
 
+@pytest.mark.slow  # hundreds of packages
 @fuzzed
 @given(st.data())
 def test_no_spoilt_table_passes_or_crashes(tmp_path: Path, data: st.DataObject) -> None:
@@ -400,6 +401,7 @@ JUNK = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow  # hundreds of packages
 @fuzzed
 @given(st.data())
 def test_no_spoilt_description_passes_or_crashes(tmp_path: Path, data: st.DataObject) -> None:
