@@ -22,6 +22,7 @@ from experiments.study.commands import PRETRAINED, Fold, Options, Study, distill
 FOLDS, SEED = 3, 1  # of the locations; the defaults were chosen on folds of the same clips, by another seed
 COLUMNS = {TRAIN: 2, TEST: 2, META: 4}  # of each list, of META_COLUMNS
 REFIT = ("refit=true",)
+COMPRESSED, COMPRESSION = "labels_held_out_compressed", ("refit=false", "student.augment.compress_p=0.5")
 # What the students' recipe was on so few clips in version 0.2: five steps an epoch, at the published rate.
 BEFORE = (
     *("student.fit.batch_size=43", "student.fit.learning_rate=9e-4", "student.fit.epochs=150"),
@@ -53,10 +54,12 @@ def _of_seed(folds: Sequence[Fold]) -> list[Cell]:
 
 
 def _once_each(fold: Fold) -> list[Cell]:
-    """What is computed for one seed only: other teachers, features, a first phase without labels, integers."""
+    """What is computed for one seed only: other teachers, dynamic range compression, features, a first phase without
+    labels, integers."""
     distilled = distilled_cell(fold, "distilled_refit", PRETRAINED, REFIT)
     logits = fold.logits(PRETRAINED, *REFIT)
     found = [distilled_cell(fold, "distilled_refit_from_scratch", ("cp_resnet",), REFIT)]
+    found.append(fold.cell(COMPRESSED, [fold.command("student", COMPRESSED, "distill=none", *COMPRESSION)]))
     learnt = (*REFIT, "student.distill.features=1")
     found.append(distilled_cell(fold, "distilled_refit_features", PRETRAINED, REFIT, *learnt))
     budgets: dict[str, Command] = {"int8": (), "40_kB": ("quantize.bits=auto", "quantize.budget=40000")}
@@ -132,6 +135,7 @@ TAU22 = Study(
         ("labels_refit", "labels_held_out"),
         ("distilled_refit", "distilled_held_out"),
         ("distilled_refit_from_scratch", "labels_refit"),
+        (COMPRESSED, "labels_held_out"),
         ("distilled_refit_features", "distilled_refit"),
         ("labels_refit_first_phase", "labels_refit"),
         ("distilled_refit_first_phase", "distilled_refit"),
