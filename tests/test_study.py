@@ -19,7 +19,7 @@ from experiments.study.__main__ import STUDIES
 from experiments.study.cells import Answers, Cell, read_answers, read_rows, write_rows
 from experiments.study.commands import Options
 from experiments.study.digest import digest_of
-from experiments.study.table import differences_table, methods_table
+from experiments.study.table import devices_table, differences_table, methods_table
 
 TABLES = Path(__file__).parent.parent / "docs/studies"
 
@@ -39,6 +39,7 @@ def answers(method: str, seed: int = 0, fold: int = 0, n: int = 60) -> tuple[Ans
         locations=np.arange(n) // 4,
         answers=p.argmax(1),
         losses=losses,
+        devices=np.array(["a", "s1"])[np.arange(n) % 3 // 2],
     )
     return found, p
 
@@ -56,7 +57,7 @@ def test_a_row_says_after_reading_what_was_written(tmp_path: Path) -> None:
     found = read_rows(path)
     assert list(found) == [("distilled", 2, 3), ("labels", 0, 0)]
     read = found[cell.key]
-    for name in ("labels", "locations", "answers"):
+    for name in ("labels", "locations", "answers", "devices"):
         assert getattr(read, name).tolist() == getattr(cell, name).tolist()
     np.testing.assert_allclose(read.losses, cell.losses, atol=5e-5)
     line = next(line for line in path.read_text().splitlines() if line.startswith("labels"))
@@ -74,6 +75,7 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
     first, second = whole.splitlines()[1:]
     cases = {
         second.rsplit(" ", 1)[0]: "row 2 is damaged",
+        second.replace(f" {cell.losses[-1]:.4f},", ","): "row 2 is damaged",
         second.replace("labels,0,", "labels,0.5,"): "row 2 is damaged",
         second.replace("labels,0,", "labels,,"): "row 2 is damaged",
         first: "row 2 is of a cell that has a row already",
@@ -100,6 +102,17 @@ def test_a_difference_is_that_of_the_pooled_clips_and_its_interval_the_bootstrap
         f"| one - another | {100 * accuracy:+.1f} ({low:+.1f} to {high:+.1f}) | {loss:+.3f} "
         f"({below:+.3f} to {above:+.3f}) | 2 |"
     ]
+
+
+def test_a_difference_of_one_device_is_that_of_its_clips_alone() -> None:
+    """Oracle: the table of the same cells without the clips of the other device; two of three clips are of device a."""
+    pairs, rows = [("one", "another")], [answers(name, fold=fold)[0] for fold in (0, 1) for name in ("one", "another")]
+    lines = devices_table(table_of(*rows), pairs).splitlines()[2:]
+    for line, device, clips in zip(lines, ("a", "s1"), (80, 40), strict=True):
+        alone = table_of(*(cell.of_device(device) for cell in rows))
+        accuracy, loss = differences_table(alone, pairs).splitlines()[2].split(" | ")[1:3]
+        assert line == f"| one - another | {device} | {clips} | {accuracy} | {loss} |"
+    assert devices_table(table_of(*(cell.of_device("a") for cell in rows)), pairs) == ""
 
 
 def test_methods_are_shown_over_all_of_their_cells() -> None:
@@ -135,6 +148,8 @@ def test_answers_are_joined_by_name(tmp_path: Path, miniature) -> None:
     assert one.losses.mean() == pytest.approx(log_loss(p, miniature.labels[rows]), abs=1e-6)
     assert one.right.mean() == pytest.approx((p.argmax(1) == miniature.labels[rows]).mean())
     places = [miniature.clips[row].location for row in sorted(rows, key=lambda row: miniature.filenames[row])]
+    devices = {clip.filename: clip.device for clip in miniature.clips}
+    assert one.devices.tolist() == [devices[name] for name in sorted(names)]
     assert [places[i] == places[0] for i in range(len(rows))] == (one.locations == one.locations[0]).tolist()
 
 
@@ -195,6 +210,7 @@ def test_a_run_folder_is_written_by_one_command(study: str) -> None:
         assert cell.run in (Path("r") / stage / name, Path("r") / stage / f"{name}.held_out")
     compared = {method for pair in STUDIES[study].comparisons for method in pair}
     assert compared == {cell.method for cell in cells}
+    assert set(STUDIES[study].by_device) <= set(STUDIES[study].comparisons)
 
 
 def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(

@@ -26,7 +26,7 @@ from experiments.study.commands import Options, Study
 from experiments.study.digest import digest_of
 from experiments.study.esc50 import ESC50
 from experiments.study.synthetic import SYNTHETIC
-from experiments.study.table import differences_table, in_words, methods_table
+from experiments.study.table import devices_table, differences_table, in_words, methods_table
 from experiments.study.tau22 import TAU22
 
 STUDIES = {"tau22": TAU22, "esc50": ESC50, "synthetic": SYNTHETIC}
@@ -59,7 +59,12 @@ def main() -> None:
         rows = read_rows(path)
         if not rows:
             raise UserError(f"{path} has no finished cell yet: run the study without --table")
-        print(f"{methods_table(rows)}\n\n{differences_table(rows, study.comparisons)}")
+        tables = (
+            methods_table(rows),
+            differences_table(rows, study.comparisons),
+            devices_table(rows, study.by_device),
+        )
+        print("\n\n".join(filter(None, tables)))
         if left := [cell.key for cell in cells if cell.key not in rows]:
             logs = options.runs / "logs"
             raise UserError(

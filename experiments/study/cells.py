@@ -3,11 +3,12 @@
 Conventions: a cell is one method on one fold by one seed. Its row has everything that the tables of a study are made
 of, so that they can be made again without audio, weights or run folders. Numbers of one column are separated by blanks
 and are in the order of the clips' names: labels and answers are class numbers; locations are numbers too, equal where
-two clips were recorded at one place; losses are -ln(probability of the right class), nats.
+two clips were recorded at one place; devices are names, "-" where none is known; losses are -ln(probability of the
+right class), nats.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from experiments.runs.layout import PREDICTIONS
 
 Command = tuple[str, ...]  # the words after `python -m experiments.run`
 LISTS = ("labels", "locations", "answers", "losses")
-COLUMNS = ("method", "fold", "seed", "version", "commands", "accuracy", "log_loss", *LISTS)
+COLUMNS = ("method", "fold", "seed", "version", "commands", "accuracy", "log_loss", *LISTS, "devices")
+NO_DEVICE = "-"
 DIGITS = 4  # decimals of a loss
 
 
@@ -58,6 +60,7 @@ class Answers:
         labels, answers: class numbers (n,).
         locations: numbers (n,).
         losses: nats (n,).
+        devices: names (n,), or NO_DEVICE.
     """
 
     method: str
@@ -69,6 +72,7 @@ class Answers:
     locations: np.ndarray
     answers: np.ndarray
     losses: np.ndarray
+    devices: np.ndarray
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -79,6 +83,12 @@ class Answers:
     def right(self) -> np.ndarray:
         """Which answers are right, float (n,)."""
         return (self.answers == self.labels).astype(float)
+
+    def of_device(self, name: str) -> "Answers":
+        """Those to the clips of one device."""
+        chosen = self.devices == name
+        lists = {each: getattr(self, each)[chosen] for each in (*LISTS, "devices")}
+        return replace(self, **lists)
 
 
 def read_answers(cell: Cell, clips: ClipSet, version: str, commands: str) -> Answers:
@@ -101,6 +111,7 @@ def read_answers(cell: Cell, clips: ClipSet, version: str, commands: str) -> Ans
         locations=np.unique([clips.clips[row].location for row in rows], return_inverse=True)[1],
         answers=probabilities.argmax(1),
         losses=clip_losses(probabilities, labels),
+        devices=np.array([clips.clips[row].device or NO_DEVICE for row in rows]),
     )
 
 
@@ -137,7 +148,7 @@ def write_rows(path: Path, rows: Mapping[tuple[str, int, int], Answers]) -> None
         "log_loss": [f"{row.losses.mean():.4f}" for row in ordered],
         "losses": [" ".join(f"{loss:.{DIGITS}f}" for loss in row.losses) for row in ordered],
     }
-    for name in ("labels", "locations", "answers"):
+    for name in ("labels", "locations", "answers", "devices"):
         columns[name] = [" ".join(map(str, getattr(row, name))) for row in ordered]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table(path, {name: columns[name] for name in COLUMNS}, separator=",")
@@ -152,7 +163,8 @@ def _row(values: Mapping[str, str], where: str) -> Answers:
     lists = {name: np.array([decimal(word) for word in values[name].split()]) for name in LISTS}
     numbers = [decimal(values[name]) for name in ("fold", "seed")]
     whole = np.concatenate([numbers, *(lists[name] for name in LISTS[:-1])])
-    lengths = {len(found) for found in lists.values()}
+    devices = np.array(values["devices"].split())
+    lengths = {len(found) for found in (*lists.values(), devices)}
     if len(lengths) > 1 or 0 in lengths or (whole % 1 != 0).any() or not (lists["losses"] >= 0).all():
         raise UserError(f"{where} is damaged: restore the table, or remove the row to have its cell computed again")
     labels, locations, answers = (lists[name].astype(int) for name in LISTS[:-1])
@@ -167,4 +179,5 @@ def _row(values: Mapping[str, str], where: str) -> Answers:
         locations=locations,
         answers=answers,
         losses=lists["losses"],
+        devices=devices,
     )

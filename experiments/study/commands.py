@@ -45,12 +45,14 @@ class Study:
         cells: of some options, in the order in which they are computed.
         clips: the data set of a fold.
         comparisons: pairs of methods, the second is what the first is compared with.
+        by_device: those that are compared for each recording device, too.
     """
 
     about: str
     cells: Callable[[Options], Sequence[Cell]]
     clips: Callable[[Options, int], ClipSet]
     comparisons: Sequence[tuple[str, str]]
+    by_device: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from experiments.evaluation.metrics import mean_by_class
 from experiments.study.cells import Answers
 
 Rows = Mapping[tuple[str, int, int], Answers]
+CLIPS = ("labels", "locations", "devices")  # which are equal where two cells were tested on the same clips
 
 
 def methods_table(rows: Rows) -> str:
@@ -38,22 +39,59 @@ def differences_table(rows: Rows, comparisons: Sequence[tuple[str, str]]) -> str
     """
     lines = ["| difference | accuracy, points | log loss | cells |", "|---|---|---|---|"]
     for first, second in comparisons:
-        pairs = [
-            (row, rows[second, row.fold, row.seed])
-            for row in rows.values()
-            if row.method == first and (second, row.fold, row.seed) in rows
-        ]
-        if not pairs:
-            continue
-        for one, other in pairs:
-            _require_same_clips(one, other)
-        right, losses = (
-            np.concatenate([getattr(one, name) - getattr(other, name) for one, other in pairs])
-            for name in ("right", "losses")
-        )
-        accuracy, loss = _with_intervals(right, losses, [one for one, _ in pairs], signed=True)
-        lines.append(f"| {first} - {second} | {accuracy} | {loss} | {len(pairs)} |")
+        if pairs := _pairs(rows, first, second):
+            accuracy, loss = _difference(pairs)
+            lines.append(f"| {first} - {second} | {accuracy} | {loss} | {len(pairs)} |")
     return "\n".join(lines)
+
+
+def devices_table(rows: Rows, comparisons: Sequence[tuple[str, str]]) -> str:
+    """A line for each pair of methods and each device: the first minus the second on the clips of this device, as in
+    differences_table; empty where no pair has clips of two devices.
+
+    Raises:
+        UserError: two cells of one fold were tested on other clips.
+    """
+    lines = ["| difference | device | clips | accuracy, points | log loss |", "|---|---|---|---|---|"]
+    for first, second in comparisons:
+        pairs = _pairs(rows, first, second)
+        devices = sorted({name for one, _ in pairs for name in one.devices})
+        for device in devices if len(devices) > 1 else ():
+            own = [(one.of_device(device), other.of_device(device)) for one, other in pairs]
+            own = [pair for pair in own if len(pair[0].labels)]
+            clips = sum({one.fold: len(one.labels) for one, _ in own}.values())
+            accuracy, loss = _difference(own)
+            lines.append(f"| {first} - {second} | {device} | {clips} | {accuracy} | {loss} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _pairs(rows: Rows, first: str, second: str) -> list[tuple[Answers, Answers]]:
+    """The cells of two methods that have the same fold and seed.
+
+    Raises:
+        UserError: two of one fold were tested on other clips.
+    """
+    pairs = [
+        (row, rows[second, row.fold, row.seed])
+        for row in rows.values()
+        if row.method == first and (second, row.fold, row.seed) in rows
+    ]
+    for one, other in pairs:
+        if any(not np.array_equal(getattr(one, name), getattr(other, name)) for name in CLIPS):
+            raise UserError(
+                f"{one.method} and {other.method}, fold {one.fold}, seed {one.seed}, were tested on other clips: "
+                "remove the rows of one of them from the table, and compute its cells again"
+            )
+    return pairs
+
+
+def _difference(pairs: Sequence[tuple[Answers, Answers]]) -> tuple[str, str]:
+    """Accuracy and log loss of the first of each pair minus those of the second, with intervals, in words."""
+    right, losses = (
+        np.concatenate([getattr(one, name) - getattr(other, name) for one, other in pairs])
+        for name in ("right", "losses")
+    )
+    return _with_intervals(right, losses, [one for one, _ in pairs], signed=True)
 
 
 def _with_intervals(
@@ -80,14 +118,6 @@ def _with_intervals(
         f"{texts[0]} ({low:{sign}.1f} to {high:{sign}.1f})",
         f"{texts[1]} ({below:{sign}.3f} to {above:{sign}.3f})",
     )
-
-
-def _require_same_clips(one: Answers, other: Answers) -> None:
-    if any(not np.array_equal(getattr(one, name), getattr(other, name)) for name in ("labels", "locations")):
-        raise UserError(
-            f"{one.method} and {other.method}, fold {one.fold}, seed {one.seed}, were tested on other clips: remove "
-            "the rows of one of them from the table, and compute its cells again"
-        )
 
 
 def in_words(keys: Iterable[tuple[str, int, int]]) -> list[str]:

@@ -142,4 +142,5 @@ TAU22 = Study(
         ("distilled_refit_int8", "distilled_refit"),
         ("distilled_refit_40_kB", "distilled_refit"),
     ),
+    by_device=((COMPRESSED, "labels_held_out"),),
 )
