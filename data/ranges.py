@@ -50,6 +50,7 @@ Classes = Annotated[int, Range(1, 10_000)]
 Bands = Annotated[int, Range(4, 1024)]
 Samples = Annotated[int, Range(1, 65_536)]  # of a window, a hop, a Fourier transform
 Dropout = Annotated[float, Range(0, 1, below=True)]
+Emphasis = Annotated[float, Range(0, 0.99)]  # of a filter that the integers of 16 bits have, too
 Hertz = Annotated[float, Range(0, RATES.high / 2, unit="Hz")]
 Depth = Annotated[int, Range(1, 200)]  # blocks of a network
 Width = Annotated[int, Range(1, 4096)]

@@ -3,7 +3,9 @@
 Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. As published, spectrograms have 40 bands and 51
 frames; other sizes from 5 x 5 on are possible too, because the last pool halves the bands and covers all frames.
 Source: Martín-Morató et al., "Low-Complexity Acoustic Scene Classification in DCASE 2022 Challenge", DCASE 2022
-workshop, section 4. BatchNorm and initial weights are PyTorch's, not Keras', as are folding and counting.
+workshop, section 4. BatchNorm and initial weights are PyTorch's, not Keras', as are folding and counting. Where front
+end and recipe (experiments/conf/published/baseline.yaml) are those of the description, and not of its authors' code,
+docs/students.md says so.
 """
 
 from collections.abc import Mapping

@@ -3,16 +3,24 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import randomise_norms
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional as F
 
+from data.augmentation import Augmentation
 from data.errors import UserError
 from data.front_ends import build_front_end
-from experiments.training.optimization import Recipe, learning_rate_factor
+from data.front_ends.integer_log_mel import as_samples
+from data.front_ends.integer_steps import integer_front_end
+from experiments.command.composition import group_choices
+from experiments.inference.metering import RATE
+from experiments.run import resolve
+from experiments.settings.shared import Settings
+from experiments.training.budget import fitted
+from experiments.training.optimization import learning_rate_factor
 from students.baseline import baseline
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.quantize.calibrate import calibrate
@@ -21,7 +29,11 @@ from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import to_tflite, write_tflite
 
-YAML = OmegaConf.load(Path(__file__).parent.parent / "experiments/conf/student/baseline.yaml")
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    """Those of the baseline."""
+    return resolve(["student", "student=baseline"])
 
 
 def layers(*kinds: type[nn.Module]) -> list[nn.Module]:
@@ -68,7 +80,7 @@ def test_its_layers_are_those_of_the_task_s_page() -> None:
     assert len(found) == 17
 
 
-def test_a_second_of_sound_costs_what_is_published() -> None:
+def test_a_second_of_sound_costs_what_is_published(settings: Settings) -> None:
     """Oracle: NeSsi's table of the baseline's file, 29,234,920 in all, at the yaml's front end.
 
     Its rules: a convolution counts output elements x weights of one of them, a pool output elements x cells under it,
@@ -88,7 +100,8 @@ def test_a_second_of_sound_costs_what_is_published() -> None:
     for module in network:
         if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.AdaptiveMaxPool2d):
             module.register_forward_hook(count)
-    spectrograms = build_front_end(32_000, YAML.mel)(torch.randn(1, 32_000) / 10)
+    rate = settings.data.sample_rate
+    spectrograms = build_front_end(rate, settings.student.mel)(torch.randn(1, rate) / 10)
     network(spectrograms)
     assert found == [1_599_360, 25_589_760, 32_000, 2_007_040, 2_560, 6_400, 1_000]
     assert sum(found) - 3_200 == 29_234_920
@@ -130,10 +143,48 @@ def test_every_second_of_a_longer_clip_counts(generator: torch.Generator) -> Non
         baseline(dropout=1)
 
 
-def test_its_learning_rate_stays() -> None:
-    """Oracle: the published recipe: 200 epochs of 16 clips a batch at 1e-3 throughout, however long it is made."""
-    recipe = Recipe(**YAML.fit)
-    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (200, 16, 1e-3)
+@pytest.mark.parametrize("data", group_choices()["data"])
+def test_front_end_and_recipe_are_those_of_the_task_s_page(data: str) -> None:
+    """Oracle: sentences of the page, on every data set: "Log mel-band energies (40 bands), analysis frame 40 ms (50%
+    hop size)"; "Input shape: 40 * 51 (1 seconds)"; "Audio is provided in a single-channel 44.1kHz 24-bit format";
+    "200 epochs (batch size 16)"; "Adam (learning rate 0.001)"; "Approximately 30% of the original training data is
+    assigned to validation set"; "best performing model is selected". What it does not speak of does not happen."""
+    settings = resolve(["student", "student=baseline", f"data={data}"])
+    student, rate, mel = settings.student, settings.data.sample_rate, settings.student.mel
+    assert rate == RATE == 44_100
+    assert (mel["window"] / rate, mel["hop"] / mel["window"], mel["high"]) == (0.040, 0.5, rate / 2)
+    assert build_front_end(rate, mel)(torch.zeros(1, rate)).shape == (1, 1, 40, 51)
+    assert mel["pre_emphasis"] == mel["edge_jitter"] == 0
+    fit = student.fit
+    assert (fit.epochs, fit.batch_size, fit.optimizer, fit.learning_rate) == (200, 16, "adam", 1e-3)
+    assert (settings.data.validation_fraction, fit.keep, settings.refit) == (0.3, "best", False)
+    assert (fit.least_steps, fit.rate_steps, fit.weight_decay, fit.clip, fit.ema, fit.average) == (None, None, *[0] * 4)
+    assert fitted(fit, 102_150, epochs=None, devices=1, given=()) == fitted(fit, 100, epochs=None, devices=1, given=())
+    assert (student.augment, settings.distill) == (Augmentation(), "none")
+    assert student.arguments == {"dropout": 0.3}
+
+
+def test_its_front_end_has_the_values_of_the_definition(settings: Settings) -> None:
+    """Oracle: by hand in float64: frames of 1,764 samples every 882, mirrored at the ends, a Hann window, the power of
+    each of 40 bands equally far apart on the mel scale up to half of the sample rate, and log(x + 1e-5), of which a
+    network takes (value + 4.5) / 5. Tolerance 1e-4."""
+    wave = np.random.default_rng(0).standard_normal(44_100) * 0.1
+    padded = np.pad(wave, 1024, mode="reflect")
+    hann = np.pad(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1764) / 1763), (2048 - 1764) // 2)
+    power = np.stack([np.abs(np.fft.rfft(padded[i * 882 : i * 882 + 2048] * hann)) ** 2 for i in range(51)], axis=1)
+    bins, mels = (1127 * np.log(1 + np.asarray(hertz) / 700) for hertz in (np.arange(1025) * 44_100 / 2048, 22_050))
+    place = bins[None] / mels * 41 - np.arange(1, 41)[:, None]
+    expected = (np.log(np.maximum(0, 1 - np.abs(place)) @ power + 1e-5) + 4.5) / 5
+    waves = torch.from_numpy(wave).float()[None]
+    found = build_front_end(44_100, settings.student.mel)(waves)[0, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    as_integers = integer_front_end(44_100, settings.student.mel)(as_samples(waves) / 32_768)[0, 0]
+    np.testing.assert_allclose(as_integers, expected, atol=1e-3)
+
+
+def test_its_learning_rate_stays(settings: Settings) -> None:
+    """Oracle: the published recipe: 1e-3 throughout, however long it is made."""
+    recipe = settings.student.fit
     for some in (recipe, recipe.lasting(3)):
         assert {learning_rate_factor(epoch / 7, some) for epoch in range(7 * some.epochs)} == {1.0}
 

@@ -317,7 +317,7 @@ def test_what_an_earlier_stage_writes_need_not_be_there_yet(tmp_path: Path) -> N
     (tmp_path / "student.pt").touch()
     result = run(tmp_path, *words, "data=folder", f"data.root={tmp_path}", "checkpoint=student.pt")
     assert "stage quantize" in result.stdout
-    assert "clips.csv is missing" in result.stderr
+    assert "student.pt is damaged" in result.stderr
 
 
 # Help.

@@ -23,6 +23,7 @@ SETTINGS = {
     "odd power": ({"fft": 2048, "window": 1024, "hop": 331, "mels": 40, "high": 8_000.0}, 9_001),
     "small": ({"fft": 64, "window": 63, "hop": 20, "mels": 12, "high": 16_000.0}, 1_001),
     "sparse": ({"fft": 128, "window": 20, "hop": 77, "mels": 40, "low": 900.0, "high": 15_000.0}, 67),
+    "unfiltered": ({"fft": 2048, "window": 1764, "hop": 882, "mels": 40, "high": 16_000.0, "pre_emphasis": 0.0}, 5_002),
     "torchaudio": ({}, 32_000),
     "torchaudio, small": ({"fft": 128, "window": 100, "hop": 50, "mels": 20, "low": 90.0, "high": 15_000.0}, 1_000),
 }

@@ -107,6 +107,23 @@ def test_a_frame_depends_on_the_samples_of_its_extent() -> None:
     assert (touched[0] - 1, touched[-1] + 2) == (start, end)
 
 
+def test_without_pre_emphasis_no_sample_is_dropped() -> None:
+    """Oracle: x[t] - 0 x[t-1] is x[t]: the front end with the filter on a clip that begins with a sample of silence,
+    filtered back beforehand (y[t] = x[t] + 0.97 y[t-1]), which leaves x itself; 51 frames of 20 ms, by 1 + n // hop."""
+    small = {"sample_rate": 16_000, "fft": 1024, "window": 640, "hop": 320, "mels": 32, "high": 7_000.0}
+    wave = 0.1 * torch.randn(16_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    raised = [0.0]
+    for sample in wave.tolist():
+        raised.append(sample + 0.97 * raised[-1])
+    found = LogMel(**small, pre_emphasis=0.0)(wave.float()[None])
+    assert found.shape[-1] == LogMel(**small, pre_emphasis=0.0).frames(16_000) == 51
+    torch.testing.assert_close(found, LogMel(**small)(torch.tensor([raised])), atol=1e-4, rtol=0)
+    start, end = LogMel(**small, pre_emphasis=0.0).extent(5)
+    assert end - start == 640
+    with pytest.raises(UserError, match=r"pre_emphasis=1\.0 must be from 0 to 0.99"):
+        build_front_end(16_000, {**small, "pre_emphasis": 1.0})
+
+
 def test_nothing_of_it_is_stored_in_checkpoints() -> None:
     """Oracle: its settings rebuild it: no entry."""
     assert not LogMel().state_dict()

@@ -261,7 +261,7 @@ WRONG = {
     "teacher data=unlabelled data.root=.": "labels are needed to train a teacher: give only=logits",
     "teacher data=unlabelled data.root=. only=logits": "teacher.weights=FILE, of ast, efficientat, passt, yamnet",
     "teacher teacher=timm data=unlabelled data.root=. only=logits": "give checkpoint=FILE, or published weights",
-    "student data=unlabelled data.root=. distill=none": "by distill=none: leave it out, and give logits=FILE",
+    "student data=unlabelled data.root=. distill=none": "by distill=none: give distill=kd, and logits=FILE",
     "student data=unlabelled data.root=. student.distill.hard_weight=1": "hard_weight=1: set it to 0",
     "student data=unlabelled data.root=. student.distill.temperature=auto": "by student.distill.temperature=auto: give",
     "all student.distill.temperature=auto data.validation_fraction=0": "temperature=auto needs validation clips",

@@ -17,11 +17,10 @@ from data.front_ends import DECIBEL, FrontEndEntry, log_mel
 from data.front_ends.integer_fft import ROOM, real_spectrum
 from data.front_ends.log_mel import FLOOR, PRE_EMPHASIS, SHIFT, STRETCH, LogMel
 from data.front_ends.torchaudio_log_mel import TorchaudioLogMel
-from data.ranges import Bands, Hertz, Rate, Samples
+from data.ranges import Bands, Emphasis, Hertz, Rate, Samples
 
 FULL_SCALE = 1 << 15
 UNIT = 1 << 15  # 1 in Q15
-EMPHASIS = round(PRE_EMPHASIS * UNIT)  # Q15
 WINDOW_UNIT = 1 << 14  # of the window: Q14
 HALF_WORD = 16  # bits that a product of 32 and 16 bits loses, and each bin's power before it is weighted
 MOST_SHIFT = 16  # left, of a frame: a smallest sample has 13 bits
@@ -43,13 +42,15 @@ class IntegerLogMel(nn.Module):
         low: lower edge of the lowest band, Hz.
         high: upper edge of the highest band, Hz.
         edge_jitter: 0: a device's bands are fixed tables.
+        pre_emphasis: a in x[t] - a x[t-1]; 0: nothing is filtered.
 
     Raises:
         UserError: see LogMel; or the transform is of another length, or the edge is to move.
     """
 
     padding, decibel = "reflect", DECIBEL / STRETCH
-    emphasis, lead = EMPHASIS, 0  # Q15; samples of silence that a clip is taken to begin with
+    emphasis: int  # Q15
+    lead: int  # samples of silence that a clip is taken to begin with: where nothing is filtered, the one to be dropped
     shift, stretch = SHIFT, STRETCH  # of a natural logarithm, to a value
     window: torch.Tensor
     upper: torch.Tensor
@@ -67,6 +68,7 @@ class IntegerLogMel(nn.Module):
         low: Hertz = 0.0,
         high: Hertz = 15_500.0,
         edge_jitter: Hertz = 0.0,
+        pre_emphasis: Emphasis = PRE_EMPHASIS,
     ) -> None:
         super().__init__()
         if edge_jitter:
@@ -77,8 +79,17 @@ class IntegerLogMel(nn.Module):
         if fft not in SIZES:
             raise UserError(f"fft={fft} must be one of {', '.join(map(str, SIZES))}: the transform is one in integers")
         floats = LogMel(
-            sample_rate=sample_rate, window=window, hop=hop, fft=fft, mels=mels, low=low, high=high, edge_jitter=0.0
+            sample_rate=sample_rate,
+            window=window,
+            hop=hop,
+            fft=fft,
+            mels=mels,
+            low=low,
+            high=high,
+            edge_jitter=0.0,
+            pre_emphasis=pre_emphasis,
         )
+        self.emphasis, self.lead = round(pre_emphasis * UNIT), 1 - floats.dropped
         # Kaldi's triangles: between the centres of two neighbours, their weights add up to 1.
         frequencies = torch.arange(fft // 2, dtype=torch.float64) * (sample_rate / fft)
         lowest, highest = mel_scale_scalar(low), mel_scale_scalar(high)

@@ -2,7 +2,7 @@
 
 Conventions: kWh are of one pass over some clips: log-mel and network, clip by clip, by the same kernels for both; waves
 are in memory before. The baseline has its published layers, front end and 8 bits, and random weights, on which energy
-does not depend. It is for clips of 1 s at 32 kHz: of other clips it is given the sound in such pieces. Normalised
+does not depend. It is for clips of 1 s at 44.1 kHz: of other clips it is given the sound in such pieces. Normalised
 energy is the baseline's kWh over the model's, of the same sound: above 1 the model needs less.
 Source: DCASE 2023 Task 1, "Energy consumption"; what is metered, and when it is an estimate: runs/energy.py.
 """
@@ -30,7 +30,7 @@ from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 
 SHAPE = (1, 1, 40, 51)  # of the baseline's spectrograms, as published
-RATE = 32_000  # Hz, of the baseline's clips, which are as many samples long
+RATE = 44_100  # Hz, of the baseline's clips, which are as many samples long
 SEED = 0
 SOME = 16  # clips from which the baseline's scales are taken
 

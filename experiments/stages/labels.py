@@ -29,7 +29,7 @@ def _need(step: str, settings: Settings) -> str | None:
     if step == "teacher" and settings.only is None:
         return f"to train a teacher: give only=logits, with checkpoint=FILE or teacher.weights=FILE, or {LABELLED}"
     if step == "student" and settings.distill == "none":
-        return f"by distill=none: leave it out, and give logits=FILE, or {LABELLED}"
+        return f"by distill=none: give distill=kd, and logits=FILE, or {LABELLED}"
     if step == "student" and (share := settings.student.distill.hard_weight):
         return f"by student.distill.hard_weight={share:g}: set it to 0, or {LABELLED}"
     if step == "student" and settings.student.distill.is_calibrated:

@@ -36,7 +36,7 @@ from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run, trained_identity
 from experiments.stages.fitting import fitted_identity, fitted_recipe, with_fitted_augmentation
-from experiments.stages.same_data import as_trained_on
+from experiments.stages.same_data import as_trained_on, at_rate_of
 from experiments.stages.training import (
     require_trainable,
     spectrogram_shape,
@@ -81,9 +81,11 @@ def check(settings: Settings) -> None:
 def run(settings: Settings) -> None:
     """Quantise a student's checkpoint; write model.tflite, layers.json and score.json; print the tables."""
     settings = without_features(settings)
-    own, first_data = settings.of(Quantize), prepare(settings.data, settings.cache_folder)
+    own = settings.of(Quantize)
     path = Path(settings.checkpoint) if settings.checkpoint else layout_of(settings).existing("student", CHECKPOINT)
     network, blueprint, sets = load_sets(path, own)
+    settings = at_rate_of(blueprint, settings)
+    first_data = prepare(settings.data, settings.cache_folder)
     data = as_trained_on(path, blueprint, first_data)
     settings = with_fitted_augmentation(settings, "student", data)
     targets = _targets(settings, data, first_data)

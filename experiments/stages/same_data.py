@@ -1,10 +1,20 @@
 """Whether a checkpoint and a data set belong together, and which of its clips the network was trained on."""
 
+import dataclasses
 from pathlib import Path
 
 from data.errors import UserError, in_short
 from experiments.datasets.datamodule import DataModule
+from experiments.settings.shared import Settings
 from experiments.training.checkpoint import Blueprint
+
+
+def at_rate_of(blueprint: Blueprint, settings: Settings) -> Settings:
+    """The settings, with clips of the sample rate that a checkpoint's network was trained at, unless another one was
+    asked for."""
+    if "data.sample_rate" in settings.given:
+        return settings
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, sample_rate=blueprint.sample_rate))
 
 
 def as_trained_on(

@@ -37,7 +37,7 @@ from experiments.settings.shared import Settings
 from experiments.settings.stages import Specialize
 from experiments.stages.context import layout_of, new_run, renamed, require_within_limits, trained_identity
 from experiments.stages.fitting import fitted_identity, fitted_recipe, with_fitted_augmentation
-from experiments.stages.same_data import as_trained_on
+from experiments.stages.same_data import as_trained_on, at_rate_of
 from experiments.stages.training import require_trainable, targets_of, trainer_of, without_features
 from experiments.training import checkpoint
 from experiments.training.devices import (
@@ -73,6 +73,7 @@ def run(settings: Settings) -> None:
     settings = without_features(settings)
     path = Path(settings.checkpoint) if settings.checkpoint else layout_of(settings).existing("student", CHECKPOINT)
     network, blueprint = checkpoint.load_student(path)
+    settings = at_rate_of(blueprint, settings)
     first_data = prepare(settings.data, settings.cache_folder)
     data = _trained_on(path, blueprint, first_data)
     settings = with_fitted_augmentation(settings, "student", data)

@@ -146,6 +146,8 @@ def run(settings: Settings) -> None:
         begin_from(weights, network, blueprint, data.before)
     taught_by = [*(["labels"] if clips.is_labelled else []), *map(str, targets.paths)]
     log.info("student %s: %s", student.builder, ", ".join(taught_by))
+    if settings.distill == "none" and "logits" in settings.given and "distill" not in settings.given:
+        log.warning("student %s learns from labels alone, and logits= is not read: give distill=kd", student.builder)
     validate = by_labels if clips.is_labelled else by_targets(student.distill.softness)
     learner = network
     if targets.features is not None:
