@@ -44,6 +44,7 @@ EFFICIENTAT = (
     "F. Schmid et al., Efficient large-scale audio tagging via transformer-to-CNN knowledge distillation, ICASSP 2023."
 )
 YAMNET = "M. Plakal, D. Ellis, YAMNet, https://github.com/tensorflow/models/tree/master/research/audioset/yamnet, 2019."
+VGGISH = "S. Hershey et al., CNN architectures for large-scale audio classification, ICASSP 2017."
 BASELINE_2024 = (
     "F. Schmid et al., Data-efficient low-complexity acoustic scene classification in the DCASE 2024 Challenge, DCASE "
     "2024 Workshop."

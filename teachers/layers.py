@@ -43,9 +43,24 @@ def transformer_layers(network: nn.Module, blocks: nn.Module, *, head: tuple[str
     return [first, *(list(block.parameters()) for block in blocks), last]
 
 
+class Head(nn.Sequential):
+    """From embeddings (B, features) to logits (B, classes): a dense layer, behind a hidden one with ReLU if wanted.
+
+    Args:
+        features: of an embedding.
+        classes: number of logits.
+        hidden: units of the hidden layer; None: there is none.
+        dropout: before the last layer.
+    """
+
+    def __init__(self, features: int, classes: int, *, hidden: int | None = None, dropout: float = 0.0) -> None:
+        first = [] if hidden is None else [nn.Linear(features, hidden), nn.ReLU()]
+        super().__init__(*first, nn.Dropout(dropout), nn.Linear(hidden or features, classes))
+
+
 @torch.no_grad()
-def head_of(network: nn.Module, spectrograms: torch.Tensor) -> nn.Linear:
-    """The last layer of a network: the dense one whose output is the network's.
+def head_of(network: nn.Module, spectrograms: torch.Tensor) -> nn.Module:
+    """The last layer of a network, or its Head: the dense one whose output is the network's.
 
     It is found by applying the network, so that no builder has to name it. The network is in evaluation mode then.
 
@@ -56,19 +71,19 @@ def head_of(network: nn.Module, spectrograms: torch.Tensor) -> nn.Linear:
     Raises:
         UserError: what comes out of the network is not the output of a dense layer that takes features (B, F).
     """
-    outputs: dict[nn.Linear, torch.Tensor] = {}
+    outputs: dict[nn.Module, torch.Tensor] = {}
 
-    def keep(layer: nn.Linear, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+    def keep(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         if inputs[0].ndim == 2:
             outputs[layer] = output
 
-    hooks = [each.register_forward_hook(keep) for each in network.modules() if isinstance(each, nn.Linear)]
+    hooks = [each.register_forward_hook(keep) for each in network.modules() if isinstance(each, nn.Linear | Head)]
     try:
         logits = network.eval()(spectrograms)
     finally:
         for hook in hooks:
             hook.remove()
-    for layer, output in outputs.items():
+    for layer, output in reversed(outputs.items()):  # a Head is behind its own last layer
         if output is logits:
             return layer
     raise UserError(

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from data import bibliography
 from data.errors import UserError
-from data.front_ends.yamnet_mel import MELS, OFFSET, PATCH, PATCH_HOP
+from data.front_ends.patch_mel import MELS, PATCH
+from data.front_ends.yamnet_mel import OFFSET, PATCH_HOP
 from data.ranges import Classes, Dropout
 from teachers.entry import AUDIOSET, Pretraining, Teacher
 from teachers.weights import download_weights, load_weights, needed_names

@@ -21,6 +21,7 @@ NOT_RUN = {
     "demo ": "serves a page until it is interrupted; tests/test_demo.py does that",
     "data data=tau22 #": "downloads the data set",
     "teacher=passt ": "downloads published weights, and needs a GPU",
+    "teacher=vggish_head ": "downloads published weights; tests/test_vggish.py trains from a file of that form",
     "teacher=passt,ast,": "downloads published weights",
 }
 

@@ -16,9 +16,10 @@ from data.front_ends.integer_log_mel import IntegerLogMel
 from data.front_ends.kaldi_fbank import KaldiFbank
 from data.front_ends.log_mel import LogMel
 from data.front_ends.torchaudio_log_mel import TorchaudioLogMel
+from data.front_ends.vggish_mel import VggishMel
 from data.front_ends.yamnet_mel import YamnetMel
 
-KINDS = ("integer_log_mel", "kaldi_fbank", "log_mel", "torchaudio_log_mel", "yamnet_mel")
+KINDS = ("integer_log_mel", "kaldi_fbank", "log_mel", "torchaudio_log_mel", "vggish_mel", "yamnet_mel")
 OF_ANY_RATE = ("integer_log_mel", "log_mel", "torchaudio_log_mel")  # with bands below half of it
 RATES = (16_000, 32_000, 44_100)
 
@@ -84,12 +85,16 @@ def test_a_new_front_end_is_one_module() -> None:
 
 def test_front_ends_go_by_name() -> None:
     """Oracle: the classes, and the messages."""
-    expected = dict(zip(KINDS, (IntegerLogMel, KaldiFbank, LogMel, TorchaudioLogMel, YamnetMel), strict=True))
+    expected = dict(
+        zip(KINDS, (IntegerLogMel, KaldiFbank, LogMel, TorchaudioLogMel, VggishMel, YamnetMel), strict=True)
+    )
     assert {kind: entry.build for kind, entry in front_ends().items()} == expected
     assert all(isinstance(entry, FrontEndEntry) and entry.citation for entry in front_ends().values())
     assert isinstance(build_front_end(32_000, {"kind": "kaldi_fbank"}), KaldiFbank)
     assert build_front_end(32_000, {"mels": 64}).mels == 64
-    with pytest.raises(UserError, match=r"choose one of: integer_log_mel, .*, torchaudio_log_mel, yamnet_mel"):
+    with pytest.raises(
+        UserError, match=r"choose one of: integer_log_mel, .*, torchaudio_log_mel, vggish_mel, yamnet_mel"
+    ):
         build_front_end(32_000, {"kind": "mfcc"})
     with pytest.raises(UserError, match=r"front end kaldi_fbank: .*'hop'.* it takes sample_rate, mels, mean, std"):
         build_front_end(32_000, {"kind": "kaldi_fbank", "hop": 500})
@@ -107,7 +112,7 @@ def test_another_kind_keeps_what_it_shares_with_the_recipe_s() -> None:
     assert found["torchaudio_log_mel"] == {"kind": "torchaudio_log_mel", **shared, "high": None}
     assert found["integer_log_mel"] == {"kind": "integer_log_mel", **recipe, "edge_jitter": 0.0}
     assert found["kaldi_fbank"] == {"kind": "kaldi_fbank", "mels": 128}
-    assert found["yamnet_mel"] == {"kind": "yamnet_mel"}
+    assert [found[kind] for kind in ("vggish_mel", "yamnet_mel")] == [{"kind": "vggish_mel"}, {"kind": "yamnet_mel"}]
     given = {"kind": "torchaudio_log_mel", "high": 9_000.0, "edge_jitter": 3.0, "hop": 320}
     assert adapted(given, ("high", "edge_jitter")) == given  # which is refused when it is built
     assert adapted({"kind": "mfcc", "hop": 1}, ()) == {"kind": "mfcc", "hop": 1}

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from data.errors import UserError
+from data.front_ends.patch_mel import PatchMel
+from data.front_ends.vggish_mel import VggishMel
 from data.front_ends.yamnet_mel import YamnetMel
 from data.hdf5_arrays import read_arrays
 from teachers import build_teacher
@@ -41,9 +43,11 @@ def patches(count: int, frames: int = 96) -> torch.Tensor:
     return torch.randn(count, 1, 64, frames, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_front_end_is_that_of_the_publication() -> None:
+@pytest.mark.parametrize(("front_end", "offset"), [(YamnetMel, 0.001), (VggishMel, 0.01)])
+def test_the_front_end_is_that_of_the_publication(front_end: type[PatchMel], offset: float) -> None:
     """Oracle: transformers' spectrogram with the published settings: periodic Hann windows of 400 samples every 160 in
-    a transform of 512, magnitudes, 64 triangles from 125 to 7500 Hz on the mel scale, log(x + 0.001); within 1e-4."""
+    a transform of 512, magnitudes, 64 triangles from 125 to 7500 Hz on the mel scale, log(x + offset); within 1e-4.
+    VGGish's was compared with torchvggish 0.2 too: 2e-5."""
     wave = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0)) / 10
     banks = mel_filter_bank(257, 64, 125.0, 7500.0, 16_000, mel_scale="kaldi", triangularize_in_mel_space=True)
     window = window_function(400, "hann", periodic=True)
@@ -58,19 +62,22 @@ def test_the_front_end_is_that_of_the_publication() -> None:
         mel_filters=banks,
         mel_floor=0.0,
     )
-    found = YamnetMel(sample_rate=16_000)(wave)[0, 0]
-    np.testing.assert_allclose(found, np.log(expected[:, :96] + 0.001), atol=1e-4)
+    found = front_end(sample_rate=16_000)(wave)[0, 0]
+    np.testing.assert_allclose(found, np.log(expected[:, :96] + offset), atol=1e-4)
 
 
-def test_a_second_is_one_patch_at_any_rate() -> None:
+@pytest.mark.parametrize("kind", [YamnetMel, VggishMel])
+def test_a_second_is_one_patch_at_any_rate(kind: type[PatchMel]) -> None:
     """Oracle: by hand: 16,000 samples have 98 frames, of which 96 are a patch, that of samples 0 to 15,599; 10 s have
-    998, and 1 + (998 - 96) // 48 = 19 patches end at frame 96 + 18 * 48 = 960; half a second has 48 and no patch."""
+    998, and 1 + (998 - 96) // 48 = 19 patches end at frame 96 + 18 * 48 = 960, 998 // 96 = 10 patches at 960; 1.5 s
+    have 148, and two or one; half a second has 48 and no patch."""
+    longer = {YamnetMel: 144, VggishMel: 96}[kind]
     for rate in (16_000, 32_000, 44_100):
-        front_end = YamnetMel(sample_rate=rate)
-        for seconds, frames in ((1, 96), (10, 960), (0.5, 48)):
+        front_end = kind(sample_rate=rate)
+        for seconds, frames in ((1, 96), (10, 960), (1.5, longer), (0.5, 48)):
             samples = round(seconds * rate)
             assert front_end.frames(samples) == front_end(torch.zeros(1, samples)).shape[-1] == frames
-    assert YamnetMel(sample_rate=16_000).extent(95)[1] == 15_600
+    assert kind(sample_rate=16_000).extent(95)[1] == 15_600
 
 
 def test_frames_behind_a_patch_are_not_heard(network: YamNet) -> None:

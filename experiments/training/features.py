@@ -1,4 +1,4 @@
-"""Training of a network's last layer alone, on features that its other layers compute once.
+"""Training of a network's last layer, or head, alone, on features that its other layers compute once.
 
 Conventions: a view of a clip is the clip as it is, or a copy that was augmented once, before the training; mixup, which
 needs pairs of clips, is applied to the features themselves. The other layers are in evaluation mode: their weights and
@@ -38,7 +38,7 @@ class Frozen:
         views: of each train clip, at least 1.
     """
 
-    head: nn.Linear
+    head: nn.Module
     views: int
 
 
@@ -76,7 +76,7 @@ def frozen_backbone(
 class HeadAlone(nn.Module):
     """The last layer as a network of its own, from features (B, F, 1, 1) to logits (B, classes)."""
 
-    def __init__(self, head: nn.Linear) -> None:
+    def __init__(self, head: nn.Module) -> None:
         super().__init__()
         self.head = head
 
