@@ -20,6 +20,13 @@ RECORDINGS = (
 ASKED_FOR = (TAU, CHALLENGE, RECORDINGS)
 
 ESC50 = "K. J. Piczak, ESC: dataset for environmental sound classification, ACM Multimedia 2015."
+DCASE2013 = (
+    "D. Stowell, D. Giannoulis, E. Benetos, M. Lagrange, M. D. Plumbley, Detection and classification of acoustic "
+    "scenes and events, IEEE Transactions on Multimedia, 2015."
+)
+COCHLSCENE = (
+    "I.-Y. Jeong, J. Park, CochlScene: acquisition of acoustic scene data using crowdsourcing, APSIPA ASC 2022."
+)
 URBANSOUND8K = (
     "J. Salamon, C. Jacoby, J. P. Bello, A dataset and taxonomy for urban sound research, ACM Multimedia 2014."
 )

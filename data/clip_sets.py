@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.clip_table import ONE_DEVICE
+from data.cutting import cut_files
 from data.errors import UserError, listed
 from data.scenes import Clip, ClipSet
 from data.splits import hold_out
@@ -44,6 +45,7 @@ def complete_set(
     sources: Sequence[Path],
     held_out: HeldOut,
     reference_device: str | None = None,
+    cut_into: float | None = None,
 ) -> ClipSet:
     """A data set of clips, of which those in the train split may be held out.
 
@@ -54,9 +56,12 @@ def complete_set(
         held_out: what comes to the splits that no clip is in.
         reference_device: whose clips may be given another device's response; by default the device with most train
             clips.
+        cut_into: seconds; the clips given are files, which are cut into clips of this length once their splits are
+            known. None: they are not cut.
 
     Raises:
-        UserError: locations are divided between splits, a class has no train clips, or settings do not fit the clips.
+        UserError: files that are to be cut cannot be read, locations are divided between splits, a class has no train
+            clips, or settings do not fit the clips.
     """
     if shared := _divided(clips):
         raise UserError(f"{of} has {len(shared)} locations in more than one split:\n{listed(shared)}")
@@ -68,6 +73,8 @@ def complete_set(
         clips = hold_out(clips, fraction=own.validation_fraction, folds=own.folds, fold=own.fold, seed=own.seed)
     elif own.folds is not None or own.fold is not None:
         raise UserError(f"{of} names validation clips: data.folds and data.fold do not apply, set them to null")
+    if cut_into is not None:
+        clips = cut_files(clips, root, cut_into)
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
     devices = Counter(clip.device for clip in clips if clip.split == "train")
     if reference_device is None and devices:
@@ -82,6 +89,7 @@ def complete_set(
         device_groups=_groups(clips),
         reference_device=reference_device or ONE_DEVICE,
         sources=tuple(sources),
+        is_cut=cut_into is not None,
     )
     if found.untaught:
         raise UserError(

@@ -19,16 +19,16 @@ TABLES = (".csv", ".tsv")
 
 
 def meant_root(root: str | Path, name: str) -> str:
-    """For the end of a message that `root` has no file `name`: the folders near it that have it, as a remedy; empty if
+    """For the end of a message that `root` has no `name`: the folders near it that have it, as a remedy; empty if
     there are none.
 
     Args:
         root: a folder, which need not exist.
-        name: of a file, relative to the folder of the data set.
+        name: of a file or folder, relative to the folder of the data set.
     """
     root = Path(root)
-    found = [folder for folder, _ in _walk(root) if folder != root and (folder / name).is_file()]
-    found += [folder for folder in root.absolute().parents[:UP] if not found and (folder / name).is_file()]
+    found = [folder for folder, _ in _walk(root) if folder != root and (folder / name).exists()]
+    found += [folder for folder in root.absolute().parents[:UP] if not found and (folder / name).exists()]
     if not found:
         return ""
     left = len(found) - 1

@@ -38,7 +38,7 @@ MESSAGE = re.compile(r"^### `([^`]+)`", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACES = (
     *("FOLDER", "IMPULSES", "MY_CLIPS", "CLASSES", "ESC_FOLDER", "URBAN_FOLDER", "SOUNDS", "FILE", "ABOUT"),
-    *("EFFICIENTAT_FILE", "YAMNET_FILE", "CHECKPOINT", "LOGITS"),
+    *("SCENES_FOLDER", "COCHL_FOLDER", "EFFICIENTAT_FILE", "YAMNET_FILE", "CHECKPOINT", "LOGITS"),
 )
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -183,22 +183,26 @@ def texts_of(room: str) -> Iterator[str]:
 
 
 def make_sets_in_folds(clips: Path, folder: Path) -> dict[str, Path]:
-    """Clips as links to the 60 of two classes in `clips`: in classes' folders, and as ESC-50 and UrbanSound8K lie; and
-    a table of the latter kind beside the clips."""
+    """Clips as links to the 60 of two classes in `clips`: in classes' folders, and as ESC-50, UrbanSound8K, DCASE 2013
+    and CochlScene lie; and a table of the second kind beside the clips."""
     esc, urban = ["filename,fold,target,category,src_file"], ["slice_file_name,fsID,fold,class"]
     places = {"CLASSES": folder / "classes", "ESC_FOLDER": folder / "esc", "URBAN_FOLDER": folder / "urban"}
+    places |= {"SCENES_FOLDER": folder / "scenes", "COCHL_FOLDER": folder / "cochl"}
     for number in range(60):
         fold, label = number % 5 + 1, "quiet" if number % 2 else "loud"
         esc.append(f"{number}.wav,{fold},{number % 2},{label},{number}")
         urban.append(f"{number}.wav,{number},{fold},{label}")
+        scene, split = ("Bus", "Park")[number % 2], ("Train", "Val", "Test")[number % 3]
         for place in (
-            places["CLASSES"] / label,
-            places["ESC_FOLDER"] / "audio",
-            places["URBAN_FOLDER"] / f"audio/fold{fold}",
-            clips / f"audio/fold{fold}",
+            places["CLASSES"] / label / f"{number}.wav",
+            places["ESC_FOLDER"] / f"audio/{number}.wav",
+            places["URBAN_FOLDER"] / f"audio/fold{fold}/{number}.wav",
+            clips / f"audio/fold{fold}/{number}.wav",
+            places["SCENES_FOLDER"] / f"scenes_stereo/{scene.lower()}{number:02}.wav",
+            places["COCHL_FOLDER"] / f"{split}/{scene}/{scene}_user{number:04}_1_000.wav",
         ):
-            place.mkdir(parents=True, exist_ok=True)
-            os.symlink(clips / f"{number}.wav", place / f"{number}.wav")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(clips / f"{number}.wav", place)
     tables = {places["ESC_FOLDER"] / "meta/esc50.csv": esc, places["URBAN_FOLDER"] / "metadata/UrbanSound8K.csv": urban}
     for path, rows in {**tables, clips / "list.csv": urban}.items():
         path.parent.mkdir(exist_ok=True)

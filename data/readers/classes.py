@@ -30,6 +30,8 @@ def read_classes(
     folds: int | None = None,
     fold: int | None = None,
     seed: int = 0,
+    cut: bool = False,
+    clip_seconds: float = 1.0,
 ) -> ClipSet:
     """The sounds of a folder of classes.
 
@@ -37,6 +39,8 @@ def read_classes(
         root: the folder.
         test_fraction, validation_fraction, folds, fold, seed: what is held out where no folder is named like a split;
             see HeldOut.
+        cut: whether each file is cut into clips of `clip_seconds`, and not one clip.
+        clip_seconds: length of a clip.
 
     Raises:
         UserError: there are no sounds, or some in no folder of a class; there are fewer than two classes, or some
@@ -71,7 +75,15 @@ def read_classes(
     )
     # Their times of modification change when a file comes or goes.
     sources = [root, *sorted({root / parent for path in paths for parent in path.parents})]
-    return complete_set(clips, name="classes", root=root, of=root, sources=sources, held_out=held_out)
+    return complete_set(
+        clips,
+        name="classes",
+        root=root,
+        of=root,
+        sources=sources,
+        held_out=held_out,
+        cut_into=clip_seconds if cut else None,
+    )
 
 
 def _require_classes(root: Path, paths: Sequence[Path], depth: int) -> None:

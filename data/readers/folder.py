@@ -32,6 +32,8 @@ def read_folder(
     fold: int | None = None,
     seed: int = 0,
     reference_device: str | None = None,
+    cut: bool = False,
+    clip_seconds: float = 1.0,
 ) -> ClipSet:
     """Read a table of clips.
 
@@ -45,6 +47,8 @@ def read_folder(
             split where the table gives none; see data/splits.py.
         reference_device: whose clips may be given another device's response; by default the device with most train
             clips.
+        cut: whether each file is cut into clips of `clip_seconds`, and not one clip.
+        clip_seconds: length of a clip.
 
     Raises:
         UserError: the table is missing, lacks columns or has bad rows (all of them listed).
@@ -68,6 +72,7 @@ def read_folder(
         sources=(path,),
         held_out=held_out,
         reference_device=reference_device,
+        cut_into=clip_seconds if cut else None,
     )
 
 

@@ -1,16 +1,15 @@
 """Any folder of sound files of any length, without labels: for teachers, and for students that learn from them alone.
 
-Conventions: a file is cut into clips of equal length as prediction cuts it (data/pieces.py); clip n of `a/b.ogg`, from
-0 on, is called `a/b.ogg#n`. A file is one recording and one location: its clips are all trained on, or all held out.
+Conventions: files are cut as data/cutting.py says. A file is one location: its clips are all trained on, or all held
+out.
 """
 
 import logging
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from data.errors import UserError, listed
-from data.pieces import count_pieces
+from data.cutting import cut_files
+from data.errors import UserError
 from data.readers import Reader, Settings
 from data.scenes import Clip, ClipSet
 from data.sound_files import SUFFIXES, list_sounds
@@ -49,19 +48,8 @@ def read_unlabelled(
             f"data.root={root} holds no sound files, also not in folders below it; such names end in "
             f"{', '.join(SUFFIXES)}"
         )
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda path: _count(path, clip_seconds), files))
-    if problems := [each for each in found if isinstance(each, str)]:
-        raise UserError(
-            f"{len(problems)} of {len(files)} sound files below {root} cannot be read:\n{listed(problems)}\n"
-            "mend or replace these files, or take them out"
-        )
     names = [path.relative_to(root).as_posix() for path in files]
-    clips = [
-        Clip(f"{name}#{part}", "", "", name, name, part, DEVICE, "train")
-        for name, count in zip(names, found, strict=True)
-        for part in range(int(count))
-    ]
+    clips = cut_files([Clip(name, "", "", name, name, 0, DEVICE, "train") for name in names], root, clip_seconds)
     if len(files) == 1 and (validation_fraction or folds is not None):
         without = "" if folds is None else "leave data.folds and data.fold out and "
         raise UserError(
@@ -80,17 +68,6 @@ def read_unlabelled(
         is_labelled=False,
         is_cut=True,
     )
-
-
-def _count(path: Path, seconds: float) -> int | str:
-    """The number of a file's clips, or what is wrong with it."""
-    try:
-        str(path).encode()
-        return count_pieces(path, seconds)
-    except UnicodeEncodeError:
-        return f"{path}: its name is no UTF-8: rename it"
-    except UserError as error:
-        return str(error)
 
 
 def _default_root(cache: Path, settings: Settings) -> Path:

@@ -60,6 +60,11 @@ class DataSettings:
     reference_device: str | None = setting("whose clips may be filtered; null: the most frequent", default=None)
     sample_rate: Rate = setting("Hz", default=32000)
     clip_seconds: Seconds = setting("clips are cut or padded to this length", default=1.0)
+    cut: bool = setting(
+        "of data=folder and classes: each file gives as many clips of clip_seconds as it holds; false: one",
+        newer=True,
+        default=False,
+    )
     residency: str = setting(
         "where the waves lie while training", choices=("auto", "device", "memory", "disk"), default="auto"
     )
