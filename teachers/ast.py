@@ -21,8 +21,9 @@ from data import bibliography
 from data.errors import UserError, in_short, require, unknown
 from data.front_ends.kaldi_fbank import normalised
 from data.ranges import Bands, Classes, Depth, Frames, Heads, Stride, Width
+from data.resources import AUDIOSET, IMAGENET, Resource
 from data.tensors import refuse_unfit, unfit
-from teachers.entry import AUDIOSET, AUDIOSET_CLASSES, IMAGENET, Pretraining, Teacher
+from teachers.entry import AUDIOSET_CLASSES, Pretraining, Teacher
 from teachers.layers import transformer_layers
 from teachers.weights import read_weights, weights_files
 
@@ -98,7 +99,8 @@ def ast(
 
 def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
     """AST starts from DeiT's ImageNet weights and is then trained on AudioSet (section 2.2 of the paper)."""
-    return Pretraining(datasets=(AUDIOSET, IMAGENET), source=URL, licence="BSD-3-Clause")
+    model = Resource(f"Audio Spectrogram Transformer {PUBLISHED}", URL, type="model", licence="BSD-3-Clause")
+    return Pretraining((AUDIOSET, IMAGENET), model)
 
 
 TEACHER = Teacher(

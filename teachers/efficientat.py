@@ -17,8 +17,9 @@ from torch import nn
 from data import bibliography
 from data.errors import UserError, require, unknown
 from data.ranges import Classes, Dropout
+from data.resources import AUDIOSET, IMAGENET, Resource
 from data.tensors import Tensors, differences
-from teachers.entry import AUDIOSET, AUDIOSET_CLASSES, IMAGENET, Pretraining, Teacher
+from teachers.entry import AUDIOSET_CLASSES, Pretraining, Teacher
 from teachers.weights import download_weights, load_weights, needed_names, read_weights
 
 RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
@@ -54,6 +55,7 @@ BLOCKS = (
 HIDDEN = 1280  # channels of the classifier at width 1
 EPSILON, MOMENTUM = 0.001, 0.01  # of BatchNorm
 HEAD = ("classifier.5.",)
+MN04 = "b9dcac1e5ce3f0c5c54a56acf99a7cccbd7bc70513ff51047cd54a35776ba95b"
 
 
 def efficientat(
@@ -94,12 +96,12 @@ def efficientat(
 
 def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
     """All were trained on ImageNet, then on AudioSet with the logits of PaSST, which had seen the same data."""
-    return Pretraining(
-        datasets=(AUDIOSET, IMAGENET),
-        source="https://github.com/fschmid56/EfficientAT/releases",
-        licence="MIT",
-        listed_since=2024,
-    )
+    size = str(arguments.get("size", DEFAULT))
+    if size not in SIZES:
+        unknown("EfficientAT size", size, SIZES)
+    link = "https://github.com/fschmid56/EfficientAT/releases"
+    model = Resource(f"EfficientAT {Path(SIZES[size][1]).stem}", link, type="model", licence="MIT")
+    return Pretraining((AUDIOSET, IMAGENET), model)
 
 
 TEACHER = Teacher(
@@ -107,6 +109,7 @@ TEACHER = Teacher(
     family="CNN",
     citation=bibliography.EFFICIENTAT,
     published=_declare_pretraining,
+    known={MN04: {"size": "mn04"}},
     published_classes=AUDIOSET_CLASSES,
 )
 

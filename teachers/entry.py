@@ -5,52 +5,38 @@ does not import torch.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from data.resources import Resource
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A data set beside the challenge's own; the attributes are the fields of the organisers' meta.yaml.
-
-    Attributes:
-        name: as its publishers write it.
-        url: where it is published or described.
-        total_audio_length: minutes; None where it is not known or the data are not audio.
-    """
-
-    name: str
-    url: str
-    total_audio_length: float | None = None
-
-
 AUDIOSET_CLASSES = (527, "audioset")
-AUDIOSET = Dataset("AudioSet", "https://research.google.com/audioset/")
-IMAGENET = Dataset("ImageNet", "https://www.image-net.org")
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What the weights that a training started from were trained on before.
+    """What the weights that a training started from are.
 
     Attributes:
-        datasets: in the order in which a submission names them.
-        source: URL of the weights; None where they have none.
-        licence: of the weights, as their publisher states it; None where nothing is stated.
-        is_complete: False where the weights may have seen other data too, which the user must declare.
-        listed_since: the first year in which the challenge's list of allowed external resources names these weights;
-            None where they are listed in all years that have such a list, or nothing is known.
+        datasets: what they were trained on, in the order in which a submission names them.
+        model: the weights themselves, as they were published; None where they have no name.
+        is_complete: False where the weights may be others, or may have seen other data too, which the user must
+            declare.
     """
 
-    datasets: tuple[Dataset, ...] = ()
-    source: str | None = None
-    licence: str | None = None
+    datasets: tuple[Resource, ...] = ()
+    model: Resource | None = None
     is_complete: bool = True
-    listed_since: int | None = None
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """All that a submission must name."""
+        return (*((self.model,) if self.model else ()), *self.datasets)
 
 
 @dataclass(frozen=True)
@@ -62,8 +48,10 @@ class Teacher:
             `classes`, `pretrained` and `weights`.
         family: of networks, in a word or two.
         citation: of the paper or software, for the references of a report.
-        published: the builder's keyword arguments -> what the weights were trained on that `pretrained=True` downloads;
-            None where nobody publishes weights. Arguments that are left out have the builder's defaults.
+        published: the builder's keyword arguments -> what the weights are that `pretrained=True` downloads; None where
+            nobody publishes weights. Arguments that are left out have the builder's defaults.
+        known: fingerprint of tensors (see weights.py, loaded_digest) -> the builder's arguments whose published weights
+            have it: so are files recognised, whatever they are called.
         published_classes: how many classes the published weights tell apart, and what the names begin with that these
             are given, each followed by its number (AudioSet's 527: audioset_0, ...); None: none that are of sounds. The
             builder of a teacher that has some takes `classes=None` for a network with the published last layer.
@@ -75,25 +63,26 @@ class Teacher:
     family: str
     citation: str
     published: Callable[[Mapping[str, object]], Pretraining] | None = None
+    known: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     published_classes: tuple[int, str] | None = None
     weights_in_folder: bool = False
     head_is_new: bool = True
 
     def pretraining(
-        self, arguments: Mapping[str, object], *, pretrained: bool, weights: str | Path | None
+        self, arguments: Mapping[str, object], *, pretrained: bool, weights: str | Path | None, digest: str = ""
     ) -> Pretraining:
-        """What a network's weights were trained on before its own training started.
+        """What the weights are that a network begins with.
 
-        Only the user knows what weights from a file were trained on. Most likely the file is a copy of the published
-        weights, so their data sets are named, and the result is marked as incomplete.
+        Weights from a file are what their tensors are known as, if they are: else only the user can say what they are.
 
         Args:
             arguments: the builder's keyword arguments beside the following two.
             pretrained, weights: as the builder takes them.
+            digest: fingerprint of the tensors that were loaded.
         """
         if not (pretrained or weights):
             return Pretraining()
-        if self.published is None:
+        found = self.known.get(digest) if weights else arguments
+        if self.published is None or found is None:
             return Pretraining(is_complete=False)
-        found = self.published(arguments)
-        return replace(found, is_complete=found.is_complete and not weights)
+        return self.published(found)

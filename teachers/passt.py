@@ -21,13 +21,12 @@ from torch.utils.checkpoint import checkpoint
 from data import bibliography
 from data.errors import UserError, require, unknown
 from data.ranges import Bands, Classes, Depth, Frames, Heads, Patches, Width
-from teachers.entry import AUDIOSET, AUDIOSET_CLASSES, IMAGENET, Dataset, Pretraining, Teacher
+from data.resources import AUDIOSET, FSD50K, IMAGENET, OPENMIC, Resource
+from teachers.entry import AUDIOSET_CLASSES, Pretraining, Teacher
 from teachers.layers import transformer_layers
 from teachers.weights import download_weights, load_weights, needed_names, read_weights
 
 PATCH = 16
-OPENMIC = Dataset("OpenMIC-2018", "https://zenodo.org/record/1432913")
-FSD50K = Dataset("FSD50K", "https://zenodo.org/record/4060432")
 AUDIOSET_IMAGENET = (AUDIOSET, IMAGENET)  # training on AudioSet started from weights of ImageNet
 
 
@@ -43,7 +42,7 @@ class Architecture:
 
     stride: int
     depth: int = 12
-    datasets: tuple[Dataset, ...] = AUDIOSET_IMAGENET
+    datasets: tuple[Resource, ...] = AUDIOSET_IMAGENET
 
 
 DEFAULT = "passt_s_swa_p16_128_ap476"
@@ -146,11 +145,9 @@ def _find_architecture(arch: str) -> Architecture:
 
 def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
     """What the weights of the arguments' `arch` were trained on."""
-    return Pretraining(
-        datasets=_find_architecture(str(arguments.get("arch", DEFAULT))).datasets,
-        source="https://github.com/kkoutini/PaSST/releases",
-        licence=None,  # the package that downloads them, hear21passt, is under Apache-2.0
-    )
+    arch, link = str(arguments.get("arch", DEFAULT)), "https://github.com/kkoutini/PaSST/releases"
+    # No licence is stated; the package that downloads them, hear21passt, is under Apache-2.0.
+    return Pretraining(_find_architecture(arch).datasets, Resource(f"PaSST {arch}", link, type="model"))
 
 
 TEACHER = Teacher(

@@ -16,15 +16,14 @@ from torch import nn
 from data import bibliography
 from data.errors import UserError, in_short, require
 from data.ranges import Classes, Dropout
+from data.resources import IMAGENET, IMAGENET_21K, JFT, Resource
 from data.tensors import differences, refuse_unfit, unfit
-from teachers.entry import IMAGENET, Dataset, Pretraining, Teacher
+from teachers.entry import Pretraining, Teacher
 from teachers.weights import needed_names, read_weights
 
 # With its tag: without one timm takes weights of a noisy student, which learnt from JFT-300M, data that are not public.
 DEFAULT = "tf_efficientnet_b0.in1k"
 COLOURS = 3  # of the images that published weights are for
-IMAGENET_21K = Dataset("ImageNet-21k", IMAGENET.url)
-JFT = Dataset("JFT-300M", "https://arxiv.org/abs/1707.02968")
 # Words of timm's tags ("augreg_in21k_ft_in1k") that name data. ImageNet-12k is a part of ImageNet-21k.
 WORDS = {"in1k": IMAGENET, "in12k": IMAGENET_21K, "in21k": IMAGENET_21K, "in22k": IMAGENET_21K, "jft": JFT}
 OTHER_DATA = {"swag", "6m", "indomain"}  # that stands beside those words
@@ -129,10 +128,12 @@ def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
         return Pretraining(is_complete=False)
     datasets, is_complete = datasets_of_tag(published.tag or "")
     source = f"https://huggingface.co/{published.hf_hub_id}" if published.hf_hub_id else published.url
-    return Pretraining(datasets, source or None, published.license, is_complete)
+    name = f"timm {published.architecture}.{published.tag}" if published.tag else f"timm {published.architecture}"
+    model = Resource(name, source, type="model", licence=published.license) if source else None
+    return Pretraining(datasets, model, is_complete)
 
 
-def datasets_of_tag(tag: str) -> tuple[tuple[Dataset, ...], bool]:
+def datasets_of_tag(tag: str) -> tuple[tuple[Resource, ...], bool]:
     """The data sets that a tag of timm's weights names, and whether these are all that the weights were trained on.
 
     A tag has the form "..._ft_...", what came first and what it was fine-tuned on. They are all if each part names one.

@@ -3,6 +3,7 @@
 Conventions: those of data/state_dicts.py.
 """
 
+import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from data.errors import UserError
 from data.files import file_sha256
 from data.state_dicts import read_content, state_dict
 from data.tensors import Tensors, differences, refuse_unfit, unfit
+from teachers.layers import layers_of
 
 CONFIG, STORED = "config.json", ("model.safetensors", "pytorch_model.bin")  # of a folder of transformers
+COUNTER = "num_batches_tracked"
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,28 @@ def weights_digest(files: Sequence[Path]) -> str:
         return " ".join(map(file_sha256, files))
     except OSError as error:
         raise UserError(f"teacher.weights={files[-1]} cannot be read: {error.strerror}") from error
+
+
+def loaded_digest(network: nn.Module) -> str:
+    """Fingerprint of the weights that a network begins with, whatever file they came in.
+
+    It is the SHA-256 of all tensors but those of the last layer, which is most often new, and the counters of
+    BatchNorm, in the order of their names: of each the name, the shape (numbers with blanks between them) and the
+    values, float32 with the lowest byte first, each followed by a zero byte.
+
+    Args:
+        network: as its builder returns it.
+    """
+    last = {id(parameter) for layer in layers_of(network)[-1:] for parameter in layer}
+    layers = {name.rpartition(".")[0] for name, each in network.named_parameters() if id(each) in last}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        layer, _, own = name.rpartition(".")
+        if layer not in layers and own != COUNTER:
+            values = tensor.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes()
+            for part in (name.encode(), " ".join(map(str, tensor.shape)).encode(), values):
+                digest.update(part + b"\0")
+    return digest.hexdigest()
 
 
 def weights_files(path: str | Path, *, in_folder: bool = False) -> list[Path]:

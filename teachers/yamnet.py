@@ -21,7 +21,8 @@ from data.errors import UserError
 from data.front_ends.patch_mel import MELS, PATCH
 from data.front_ends.yamnet_mel import OFFSET, PATCH_HOP
 from data.ranges import Classes, Dropout
-from teachers.entry import AUDIOSET, Pretraining, Teacher
+from data.resources import AUDIOSET, Resource
+from teachers.entry import Pretraining, Teacher
 from teachers.weights import download_weights, load_weights, needed_names
 from teachers.yamnet_files import read_yamnet
 
@@ -30,6 +31,8 @@ STEM = 32  # channels
 # Stride and channels of each depthwise separable convolution.
 BLOCKS = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))
 HEAD = ("head.",)
+# Of google/yamnet/1, from its TFLite file with weights of 8 bits.
+TF_HUB = "44ae9cf7d72e32f9c7cf1ea2ce0a79581f392df721753008c487b2b073b252c4"
 CLASSES = (521, "yamnet")  # those of AudioSet but six, and in another order
 
 
@@ -61,11 +64,8 @@ def yamnet(
 
 
 def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
-    return Pretraining(
-        datasets=(AUDIOSET,),
-        source="https://github.com/tensorflow/models/tree/master/research/audioset/yamnet",
-        licence="Apache-2.0",
-    )
+    link = "https://github.com/tensorflow/models/tree/master/research/audioset/yamnet"
+    return Pretraining((AUDIOSET,), Resource("YAMNet", link, type="model", licence="Apache-2.0"))
 
 
 class YamNet(nn.Module):
@@ -136,5 +136,6 @@ TEACHER = Teacher(
     family="CNN",
     citation=bibliography.YAMNET,
     published=_declare_pretraining,
+    known={TF_HUB: {}},
     published_classes=CLASSES,
 )

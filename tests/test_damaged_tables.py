@@ -34,9 +34,10 @@ from experiments.runs.lineage import trainings
 from experiments.runs.reader import find_record, read_phases, read_run
 from experiments.runs.record import Run
 from experiments.runs.relatives import ancestors
-from experiments.submission.about import EXAMPLE, About, read_about
+from experiments.submission.about import EXAMPLE, read_about
 from experiments.submission.builders import features_of, student_of
-from experiments.submission.describe import augmentations, energy_note, external_datasets, network_of
+from experiments.submission.declared import declared
+from experiments.submission.describe import augmentations, energy_note, network_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.validate import validate
 
@@ -192,7 +193,7 @@ def _summarise(settings: Sequence[Setting]) -> None:
 
 
 def _describe(lineage: Lineage) -> None:
-    for part in (augmentations, network_of, energy_note, lambda each: external_datasets(each, About("", []))):
+    for part in (augmentations, network_of, energy_note, lambda each: declared([each], [])):
         part(lineage)
     metric_rows(lineage.quantized.scores)
     features_of(lineage.student)

@@ -19,24 +19,27 @@ import teachers
 from data.errors import UserError
 from data.readers import readers
 from data.registry import discover
+from data.resources import AUDIOSET, IMAGENET, WEIGHTS, Use
 from experiments.inference.classifier import load_classifier
 from experiments.runs.reader import RunFiles
 from experiments.submission.about import EXAMPLE, About, read_about
+from experiments.submission.declared import declared, unnamed
 from experiments.submission.describe import System, description
 from experiments.submission.entries import Entry, entry_warnings
 from experiments.submission.lineage import Lineage
-from experiments.submission.report_tables import data, overview, references, training
+from experiments.submission.report_tables import external_resources, overview, references, training
 from students import build_student, find_student, list_students
 from students.quantize.fold import fold
 from teachers import build_teacher, find_teacher, list_teachers
-from teachers.entry import AUDIOSET, IMAGENET, Pretraining
+from teachers.entry import Pretraining
 from teachers.passt import ARCHITECTURES
 from teachers.timm_cnn import datasets_of_tag
 
 LABEL = "Doe_UNIX_task1_1"
 TEACHER = """
 from torch import nn
-from teachers.entry import Dataset, Pretraining, Teacher
+from data.resources import Resource
+from teachers.entry import Pretraining, Teacher
 
 def slim(*, classes=10, pretrained=True, weights=None, hours=1):
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, classes))
@@ -45,7 +48,7 @@ TEACHER = Teacher(
     build=slim,
     family="linear model",
     citation="J. Doe, Slim teachers, 2025.",
-    published=lambda arguments: Pretraining((Dataset("Birdsong", "https://example.org", 60 * arguments["hours"]),)),
+    published=lambda arguments: Pretraining((Resource("Birdsong", "https://example.org", 60 * arguments["hours"]),)),
 )
 """
 STUDENT = """
@@ -76,9 +79,20 @@ def throw_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         vars(package).pop(name, None)
 
 
-def run_files(folder: str, settings: dict[str, object], layers: tuple = ()) -> RunFiles:
-    """A run that says no more than its settings."""
-    return RunFiles(Path("runs") / folder, {}, [], settings, {}, [], "", {}, layers, [], [], [], [])
+def run_files(folder: str, settings: dict[str, object], layers: tuple = (), external: tuple[Use, ...] = ()) -> RunFiles:
+    """A run that says no more than its settings, and what it used."""
+    empty = ("", {}, layers, [], [], [], [])
+    return RunFiles(Path("runs") / folder, {}, [], settings, {}, [], *empty, external=external)
+
+
+def teacher_files(number: int, settings: dict[str, object]) -> RunFiles:
+    """A teacher's run, which began with what its builder declares."""
+    arguments = {k.removeprefix("teacher.arguments."): v for k, v in settings.items()}
+    began, external = bool(settings["teacher.pretrained"]), ()
+    if began and settings["teacher.builder"] in list_teachers():
+        found = find_teacher(str(settings["teacher.builder"])).pretraining(arguments, pretrained=True, weights=None)
+        external = (Use(WEIGHTS, "published", "0" * 64, found.resources, found.is_complete),)
+    return run_files(f"teacher/{number}", settings, external=external)
 
 
 def lineage(student: str, *members: dict[str, object]) -> Lineage:
@@ -88,7 +102,7 @@ def lineage(student: str, *members: dict[str, object]) -> Lineage:
         student=run_files(
             "student/a", {"student.builder": student, **{f"student.mel.{k}": 1 for k in ("mels", "window", "hop")}}
         ),
-        teachers=tuple(run_files(f"teacher/{number}", settings) for number, settings in enumerate(members)),
+        teachers=tuple(teacher_files(number, settings) for number, settings in enumerate(members)),
         energy={},
         data={"kind": "tau22", "subset": 100, "validation_fraction": 0.1},
         kind="tau22",
@@ -115,7 +129,7 @@ def test_what_new_modules_declare_is_in_the_submission(throw_away: None, small_m
     """Oracle: the modules' text, in the description, in the report's table of systems and in its references."""
     settings = {"teacher.builder": "slim", "teacher.pretrained": True, "teacher.arguments.hours": 2}
     history = lineage("slender", settings)
-    meta = description(history, load_classifier(small_model), about, LABEL)
+    meta = description(history, load_classifier(small_model), about, LABEL, declared([history], []))
     assert meta["system"]["external_datasets"] == [
         {"name": "Birdsong", "url": "https://example.org", "total_audio_length": 120}
     ]
@@ -128,12 +142,12 @@ def test_what_new_modules_declare_is_in_the_submission(throw_away: None, small_m
 
 def test_what_a_student_began_with_is_declared(small_model: Path, about: About) -> None:
     """Oracle: by hand: the run's name and its data set's title, in the report and the description; data that are not
-    the challenge's are to be declared by the authors; runs without numbers of clips are of an unknown part."""
+    the challenge's must be named by the authors; runs without numbers of clips are of an unknown part."""
     plain = lineage("cp_mobile")
     earlier = replace(run_files("student/before", {}), config="data: {kind: folder}")
     history = replace(plain, pretrained=(earlier,))
     classifier = load_classifier(small_model)
-    systems = [System(LABEL, each, description(each, classifier, about, LABEL)) for each in (plain, history)]
+    systems = [System(LABEL, each, description(each, classifier, about, LABEL, [])) for each in (plain, history)]
     title = readers()["folder"].title
     assert {row[0]: row[1:] for row in training(systems)}["begins with"] == [
         "random weights",
@@ -142,16 +156,18 @@ def test_what_a_student_began_with_is_declared(small_model: Path, about: About) 
     taught = replace(
         lineage("cp_mobile", {"teacher.builder": "yamnet", "teacher.pretrained": True}), pretrained=(earlier,)
     )
-    systems.append(System(LABEL, taught, description(taught, classifier, about, LABEL)))
+    systems.append(System(LABEL, taught, description(taught, classifier, about, LABEL, [])))
     pipelines = [system.meta["system"]["description"]["pipeline"] for system in systems]
     assert pipelines == [
         "training, weight quantization",
         "pretraining, training, weight quantization",
         "pretraining, knowledge distillation, training, weight quantization",
     ]
-    *parts, warning = entry_warnings([Entry(system, classifier) for system in systems[:2]])
+    parts = entry_warnings([Entry(system, classifier) for system in systems[:2]])
     assert all("metrics are of an unknown part of the official test split" in part for part in parts)
-    assert warning.startswith("before, with which the student began, learnt from data=folder: name it")
+    assert unnamed([plain], about.external_datasets) == []
+    (asked,) = unnamed([history], about.external_datasets)
+    assert asked.startswith("runs/student/before was trained on data that are not the challenge's: folder")
 
 
 def test_the_report_states_the_recipe_as_it_was_used() -> None:
@@ -177,9 +193,9 @@ def test_a_builder_that_is_not_installed_is_an_error(small_model: Path, about: A
     classifier = load_classifier(small_model)
     gone = {"teacher.builder": "slim", "teacher.pretrained": True}
     with pytest.raises(UserError, match=r"runs/teacher/0 .*unknown teacher 'slim'"):
-        description(lineage("baseline", gone), classifier, about, LABEL)
+        references([System(LABEL, lineage("baseline", gone), {})])
     with pytest.raises(UserError, match=r"runs/student/a .*unknown student 'slender'"):
-        description(lineage("slender"), classifier, about, LABEL)
+        description(lineage("slender"), classifier, about, LABEL, [])
     with pytest.raises(UserError, match="unknown student 'slender'"):
         references([System(LABEL, lineage("slender"), {})])
 
@@ -196,29 +212,39 @@ def test_every_builder_is_cited() -> None:
 
 
 def test_pretraining_follows_the_settings() -> None:
-    """Oracle: by hand: random weights know no other data; published ones those that are declared; of a file nobody
-    knows, and the answer says so; a builder without published weights has only that."""
+    """Oracle: by hand: random weights know no other data; published ones those that are declared; of a file nothing is
+    known, whatever the builder is, and the answer says so."""
     passt, cp_resnet = find_teacher("passt"), find_teacher("cp_resnet")
     assert passt.pretraining({}, pretrained=False, weights=None) == Pretraining()
     published = passt.pretraining({}, pretrained=True, weights=None)
     assert (published.datasets, published.is_complete) == ((AUDIOSET, IMAGENET), True)
     for pretrained in (True, False):
         own = passt.pretraining({}, pretrained=pretrained, weights="w.pt")
-        assert (own.datasets, own.is_complete) == ((AUDIOSET, IMAGENET), False)
+        assert (own.resources, own.is_complete) == ((), False)
     assert not cp_resnet.pretraining({}, pretrained=False, weights="w.pt").is_complete
     assert cp_resnet.pretraining({}, pretrained=False, weights=None).is_complete
 
 
-def test_weights_that_are_not_on_the_list_are_said_in_the_report() -> None:
-    """Oracle: by hand: of three teachers the one that the list of 2023 does not name, once; random weights need no
-    list; without it a dash."""
+def test_weights_that_are_not_on_the_list_are_said_in_the_report(about: About) -> None:
+    """Oracle: by hand: "The used external resource is clearly referenced": of three teachers each resource is a row,
+    with the runs that used it, and the one that the list of 2023 does not have says so; random weights are none."""
     mn04 = {"teacher.builder": "efficientat", "teacher.pretrained": True}
     listed = {"teacher.builder": "yamnet", "teacher.pretrained": True}
     fresh = {"teacher.builder": "efficientat", "teacher.pretrained": False}
-    row = "weights not on the task's list of 2023"
-    meta = {"system": {"external_datasets": None}}
-    for members, word in (((mn04, listed, mn04), "efficientat (listed from 2024 on)"), ((listed, fresh), "-")):
-        assert dict(data([System(LABEL, lineage("baseline", *members), meta)]))[row] == word
+
+    def shown(*members: dict[str, object]) -> list[list[str]]:
+        history = lineage("baseline", *members)
+        return external_resources([System(LABEL, history, {}, external=declared([history], about.external_datasets))])
+
+    head, *rows = shown(mn04, listed, mn04)
+    assert head == ["name", "type", "link", "licence", "used by"]
+    assert [(row[0], row[1], row[3], row[4]) for row in rows] == [
+        ("EfficientAT mn04_as_mAP_432 (not on the list of 2023)", "model", "MIT", "teacher/0, teacher/2"),
+        ("AudioSet", "audio, video", "CC BY 4.0 (labels)", "teacher/0, teacher/1, teacher/2"),
+        ("ImageNet", "image", "non-commercial research and education", "teacher/0, teacher/2"),
+        ("YAMNet", "model", "Apache-2.0", "teacher/1"),
+    ]
+    assert shown(fresh) == [head, ["none", *"----"]]
 
 
 def test_each_passt_declares_what_its_name_says() -> None:
@@ -260,11 +286,12 @@ def test_timm_is_asked_for_the_tag() -> None:
     assert [dataset.name for dataset in named.datasets] == ["ImageNet"]
     assert published({}) == named
     first, untagged = timm.get_pretrained_cfg("tf_efficientnet_b0"), published({"model_name": "tf_efficientnet_b0"})
-    assert (first.tag, untagged.licence) == ("ns_jft_in1k", first.license)
-    assert untagged.source.endswith("tf_efficientnet_b0.ns_jft_in1k")
+    assert (first.tag, untagged.model.licence) == ("ns_jft_in1k", first.license)
+    assert untagged.model.name == "timm tf_efficientnet_b0.ns_jft_in1k"
+    assert untagged.model.url.endswith("tf_efficientnet_b0.ns_jft_in1k")
     for name in ("resnet18.none", "no_such_network", "nf_resnet26"):
         found = published({"model_name": name})
-        assert (found.datasets, found.is_complete) == ((), False)
+        assert (found.resources, found.is_complete) == ((), False)
 
 
 def test_entries_say_the_truth_about_their_builders() -> None:

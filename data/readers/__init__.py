@@ -14,6 +14,7 @@ from typing import Any
 from data.errors import UserError
 from data.ranges import in_words
 from data.registry import discover, find
+from data.resources import Resource
 from data.scenes import ClipSet, check_class_names
 
 COMMON = ("kind", "root", "impulses", "download", "sample_rate", "clip_seconds", "residency")
@@ -38,6 +39,9 @@ class Reader:
         impulses: the folder below root with the data set's own impulse responses; None: it has none.
         is_labelled: whether its clips have classes; without them there is no test split either.
         is_split_by_settings: whether only the settings hold validation clips out, and no table may name some.
+        resource: as what a submission must declare it; None: whoever trains on it must say what it is, unless it is the
+            challenge's or computed.
+        is_computed: whether its sounds are computed here, and nobody's.
     """
 
     title: str
@@ -50,6 +54,8 @@ class Reader:
     impulses: str | None = None
     is_labelled: bool = True
     is_split_by_settings: bool = False
+    resource: Resource | None = None
+    is_computed: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:

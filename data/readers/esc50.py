@@ -12,6 +12,7 @@ from data.columns import Columns
 from data.published_tables import Published
 from data.ranges import Fold
 from data.readers import Reader
+from data.resources import Resource
 from data.scenes import ClipSet
 
 LAYOUT = Published(
@@ -42,10 +43,14 @@ def read_esc50(
     return LAYOUT.read(root, test_fold=test_fold, validation_fold=validation_fold, held_out=held_out)
 
 
+MINUTES = 2000 * 5 / 60
+LICENCE = "Creative Commons Attribution-NonCommercial 3.0"
+
 ESC50 = Reader(
     title="ESC-50: Dataset for Environmental Sound Classification",
-    licence="Creative Commons Attribution-NonCommercial 3.0",
+    licence=LICENCE,
     citation=bibliography.ESC50,
     read=read_esc50,
     default_root=lambda cache, settings: LAYOUT.require_root(),
+    resource=Resource("ESC-50", "https://github.com/karolpiczak/ESC-50", MINUTES, licence=LICENCE),
 )

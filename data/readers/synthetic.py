@@ -235,4 +235,5 @@ SYNTHETIC = Reader(
     default_root=_default_root,
     impulses=IMPULSE_FOLDER,
     is_split_by_settings=True,
+    is_computed=True,
 )

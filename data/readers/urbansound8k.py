@@ -12,6 +12,7 @@ from data.columns import Columns
 from data.published_tables import Published
 from data.ranges import Fold
 from data.readers import Reader
+from data.resources import Resource
 from data.scenes import ClipSet
 
 LAYOUT = Published(
@@ -42,10 +43,13 @@ def read_urbansound8k(
     return LAYOUT.read(root, test_fold=test_fold, validation_fold=validation_fold, held_out=held_out)
 
 
+LICENCE = "Creative Commons Attribution-NonCommercial 3.0"
+
 URBANSOUND8K = Reader(
     title="UrbanSound8K",
-    licence="Creative Commons Attribution-NonCommercial 3.0",
+    licence=LICENCE,
     citation=bibliography.URBANSOUND8K,
     read=read_urbansound8k,
     default_root=lambda cache, settings: LAYOUT.require_root(),
+    resource=Resource("UrbanSound8K", "https://urbansounddataset.weebly.com/urbansound8k.html", licence=LICENCE),
 )

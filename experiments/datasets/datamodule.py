@@ -17,6 +17,7 @@ from data.logits import read_several
 from data.logits_file import read_identity
 from data.readers import reader_of
 from data.recordings import Recordings
+from data.resources import Use
 from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.reading import read_and_pack
@@ -37,12 +38,14 @@ class DataModule:
         store: their waves.
         responses: impulse responses, float32 (R, L), or None.
         before: fingerprint of the clips with the splits that they had before those held out were trained on, or None.
+        external: what the responses are, as far as others measured them.
     """
 
     clips: ClipSet
     store: WaveStore
     responses: torch.Tensor | None
     before: str | None = None
+    external: tuple[Use, ...] = ()
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -61,7 +64,7 @@ class DataModule:
         if not self.clips.has_validation:
             return self
         clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in self.clips.clips]
-        return DataModule(replace(self.clips, clips=clips), self.store, self.responses, self.fingerprint["clips"])
+        return replace(self, clips=replace(self.clips, clips=clips), before=self.fingerprint["clips"])
 
     def with_classes(self, scenes: Sequence[str]) -> "DataModule":
         """The same clips, whose labels are not known, for networks that answer in these classes."""
@@ -73,12 +76,12 @@ class DataModule:
             clip._replace(split="unused") if clip.split == "train" and clip.location in locations else clip
             for clip in self.clips.clips
         ]
-        return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
+        return replace(self, clips=replace(self.clips, clips=clips), before=None)
 
     def of_device(self, device: str) -> "DataModule":
         """The same clips, of which those of one device are used."""
         clips = [clip if clip.device == device else clip._replace(split="unused") for clip in self.clips.clips]
-        return DataModule(replace(self.clips, clips=clips), self.store, self.responses)
+        return replace(self, clips=replace(self.clips, clips=clips), before=None)
 
     def batches(
         self,
@@ -197,7 +200,7 @@ def prepare(settings: DataSettings, cache: Path) -> DataModule:
     if untaught := packed.clips.untaught:
         raise UserError(f"{packed.clips.root} has no train clip of these classes:\n{listed(untaught)}\ncheck its lists")
     responses = None if packed.responses is None else torch.from_numpy(packed.responses)
-    return DataModule(packed.clips, store, responses)
+    return DataModule(packed.clips, store, responses, external=packed.external)
 
 
 def warn_of_leaks(paths: Sequence[str | Path], data: DataModule) -> None:

@@ -16,8 +16,9 @@ import numpy as np
 from data import readers
 from data.errors import UserError
 from data.files import write_whole
-from data.impulse import read_impulses
+from data.impulse import read_impulses, uses_of_impulses
 from data.packing import alone, is_current, pack, source_of
+from data.resources import Use
 from data.scenes import ClipSet
 from data.settings import identity_of
 from data.sound_files import list_sounds
@@ -30,11 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Packed:
-    """A data set whose waves are packed; `responses` are impulse responses, float32 (R, L), or None."""
+    """A data set whose waves are packed; `responses` are impulse responses, float32 (R, L), or None, and `external`
+    what those are that others measured."""
 
     clips: ClipSet
     waves: Path
     responses: np.ndarray | None
+    external: tuple[Use, ...] = ()
 
 
 def read_and_pack(settings: DataSettings, cache: Path) -> Packed:
@@ -48,7 +51,8 @@ def read_and_pack(settings: DataSettings, cache: Path) -> Packed:
         sample_rate=settings.sample_rate,
         clip_seconds=settings.clip_seconds,
     )
-    return Packed(clips, waves, responses)
+    external = uses_of_impulses(settings.impulses) if settings.impulses else []
+    return Packed(clips, waves, responses, tuple(external))
 
 
 def read_clips(settings: DataSettings, cache: Path) -> ClipSet:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from data.errors import UserError
 from data.files import read_bounded
+from data.resources import Use, uses_in
 from data.tables import decimal, read_table
 from students.device.cost import Cost, Part
 
@@ -45,11 +46,13 @@ class Record:
         settings: those that the result depends on, mappings in mappings.
         inputs: the files that it depends on: name to fingerprint.
         sources: those of them that other runs wrote.
+        external: what others made; None where it is not said, as by version 0.1.0.
     """
 
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     sources: Sequence[Path]
+    external: Sequence[Use] | None = None
 
 
 def record_in(path: Path) -> Record:
@@ -61,6 +64,7 @@ def record_in(path: Path) -> Record:
         _field(content, "settings", _mapping),
         {name: _text(value, f"inputs: {name}") for name, value in inputs.items()},
         [_path(source, "sources") for source in sources],
+        uses_in(content["external"]) if "external" in content else None,
     )
 
 

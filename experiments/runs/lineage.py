@@ -8,12 +8,13 @@ words). Nothing is guessed: a run that is not found, or that metered nothing, is
 with which a teacher began, is not counted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.files import file_sha256
+from data.resources import WEIGHTS
 from experiments.runs.formats import Metered, Record, not_metered
 from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, first_phase_of
@@ -26,7 +27,7 @@ SHORT = 12  # digits of a fingerprint that are shown
 
 FIRST = "first_phase"  # input of a run with refit=true: the checkpoint of its first phase
 SETS = "sets"  # input of a student with tensors of devices: the checkpoints of the devices' own trainings
-PRETRAINED = "weights"  # input of a student that began with the checkpoint of another one
+PRETRAINED = "weights"  # input of a student that began with the checkpoint of another one, and of a teacher
 
 
 class Needed(NamedTuple):
@@ -37,7 +38,9 @@ class Needed(NamedTuple):
     name: str
 
 
-def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | None = None) -> dict[str, Metered]:
+def trainings(
+    model: Path, metadata: Mapping[str, Any], runs: Path, name: str | None = None, foreign: Collection[str] = ()
+) -> dict[str, Metered]:
     """The phases training/quantize (if it trained), training/specialize (of devices' tensors), training/student and
     training/teacher (if there was one), and training/all, their sum.
 
@@ -46,6 +49,7 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | 
         metadata: that of the file.
         runs: the folder of all runs.
         name: of the runs that are preferred where nothing else tells; None: that of the model's folder.
+        foreign: see pretrained_by; like published weights, their cost is not counted.
     """
     found: dict[str, Metered] = {}
     model = model.resolve()
@@ -64,7 +68,7 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | 
         devices = [*(folder for folder in devices if SETS not in _record(folder).inputs), *parts]
         found["training/specialize"] = _entry("specialize", devices, [*missing, *gone])
     students, missing = _all_written(runs / "student", CHECKPOINT, others)
-    earlier, gone = pretrained_by(runs, students)
+    earlier, gone = pretrained_by(runs, students, foreign)
     found["training/student"] = _entry("student", [*students, *earlier], [*missing, *gone])
     teachers, missing = teachers_behind(runs, [*trained, *devices, *students, *earlier])
     if not students:
@@ -74,21 +78,23 @@ def trainings(model: Path, metadata: Mapping[str, Any], runs: Path, name: str | 
     return {**found, "training/all": _sum(list(found.values()))}
 
 
-def pretrained_by(runs: Path, students: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The runs whose checkpoints some students began with, those that these began with, and so on; and in words what
-    was not found.
+def pretrained_by(
+    runs: Path, latest: Sequence[Path], foreign: Collection[str] = (), stage: str = "student"
+) -> tuple[list[Path], list[str]]:
+    """The runs whose checkpoints some students or teachers began with, those that these began with, and so on; and in
+    words what was not found.
 
     Args:
         runs: the folder of all runs.
-        students: their folders.
+        latest: the folders of the runs to begin with, of a stage.
+        foreign: fingerprints of checkpoints that are known to be of no run, and are not looked for.
+        stage: student or teacher.
     """
     found: dict[Path, Path] = {}
     missing: list[str] = []
-    latest = list(students)
     while latest:
-        folders, gone = _all_written(
-            runs / "student", CHECKPOINT, [each for folder in latest for each in _inputs(folder, PRETRAINED)]
-        )
+        begun = [each for folder in latest for each in _begun(folder) if each.digest not in foreign]
+        folders, gone = _all_written(runs / stage, CHECKPOINT, begun)
         missing += gone
         latest = [folder for folder in folders if folder.resolve() not in found]
         found |= {folder.resolve(): folder for folder in latest}
@@ -98,7 +104,7 @@ def pretrained_by(runs: Path, students: Sequence[Path]) -> tuple[list[Path], lis
 def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The runs that trained the teachers of some runs, also those of an ensemble's members and of runs with
     `only=logits`, which use the checkpoint of another run, or else published weights: these runs are named themselves,
-    and cost nothing; and in words what was not found.
+    and cost nothing; and those whose checkpoints these teachers began with; and in words what was not found.
 
     Args:
         runs: the folder of all runs.
@@ -114,6 +120,8 @@ def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], lis
     trained, gone = _all_written(runs / "teacher", CHECKPOINT, checkpoints)
     own = [f for f in folders if f not in untrained or "checkpoint" not in _record(f).inputs]  # of published weights
     found = {folder.resolve(): folder for folder in [*own, *trained]}
+    earlier, _ = pretrained_by(runs, list(found.values()), stage="teacher")  # other files are somebody's
+    found |= {folder.resolve(): folder for folder in earlier}
     return list(found.values()), [*unclear, *missing, *gone]
 
 
@@ -189,6 +197,12 @@ def _all_written(stage: Path, file: str, wanted: Iterable[Needed]) -> tuple[list
 def _inputs(folder: Path, name: str) -> list[Needed]:
     """The files of an input of a run, which may be several, separated by spaces."""
     return [needed(folder, digest) for digest in _record(folder).inputs.get(name, "").split()]
+
+
+def _begun(folder: Path) -> list[Needed]:
+    """The file that a run began with, unless it is known as somebody's."""
+    uses = [use for use in _record(folder).external or [] if use.what == WEIGHTS]
+    return [] if uses and all(use.is_known for use in uses) else _inputs(folder, PRETRAINED)
 
 
 def _member(folder: Path, name: str) -> list[Needed]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from data.errors import UserError, listed
 from data.readers import is_of_challenge
+from data.resources import Use
 from experiments.runs.formats import (
     DAMAGE,
     Metered,
@@ -63,6 +64,7 @@ class RunFiles:
         history: a row an epoch.
         settings, inputs: what the result depends on; dotted name to value, and name to fingerprint.
         sources: the files of other runs that it was made from.
+        external: what others made that it was trained with; None where the record does not say.
         config: the resolved config, as text.
         energy: by phase; kWh of what is not known are None.
         layers, operators: of an integer network.
@@ -87,6 +89,7 @@ class RunFiles:
     reliability: Rows
     mistakes: Rows = ()
     cost: Cost | None = None
+    external: Sequence[Use] | None = None
 
     @property
     def stage(self) -> str:
@@ -174,6 +177,7 @@ def read_run(folder: str | Path) -> RunFiles:
         reliability=read(RELIABILITY, bins_in, []),
         mistakes=read(MISTAKES, mistakes_in, []),
         cost=read(COST, cost_in, None),
+        external=record.external,
     )
     if wrong:
         raise UserError(f"files of {folder} are damaged:\n{listed(wrong)}\nrun the stage again with force=true")

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from data.errors import UserError, listed
+from data.resources import Use, as_rows
 from experiments.distributed.processes import is_first
 from experiments.runs.claims import claim, tidy
 from experiments.runs.identity import differences
@@ -47,6 +48,7 @@ class Run:
         folder: runs/<stage>/<name>.
         identity: settings and inputs.
         force: whether results that are there are replaced.
+        external: what others made that the result depends on; None: not known. Whoever trains sets it.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Run:
         self.folder, self.force = folder, force
         self.identity = {"settings": json.loads(json.dumps(settings)), "inputs": dict(inputs)}
         self._sources, self._tracking, self._config = sources, tracking or Tracking(kind="none"), dict(config or {})
+        self.external: Sequence[Use] | None = None
         self._tracker: Tracker | None = None
         self._group, self._tags = group, tags
         self._rows: list[Mapping[str, float]] = []
@@ -98,7 +101,7 @@ class Run:
             UserError: its record is damaged.
         """
         before = read_record(self.folder)
-        return Run(
+        again = Run(
             self.folder,
             settings=before.settings,
             inputs=before.inputs,
@@ -109,6 +112,8 @@ class Run:
             tags=self._tags,
             config=self._config,
         )
+        again.external = before.external
+        return again
 
     def is_done(self, *files: str) -> bool:
         """Whether the results are there already; if not, the run is this process's alone from now on.
@@ -152,6 +157,7 @@ class Run:
             return False
         if not all((self.folder / name).is_file() for name in files):
             return False
+        self.external = read_record(self.folder).external
         log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)
         return True
 
@@ -206,7 +212,9 @@ class Run:
         if is_first():
             write_text(self.folder / SCORES, json.dumps(scores, indent=1))
             sources = [str(path) for path in self._sources]
-            write_text(self.folder / RECORD, json.dumps({**self.identity, "sources": sources}, indent=1))
+            external = {} if self.external is None else {"external": as_rows(self.external)}
+            record = {**self.identity, "sources": sources, **external}
+            write_text(self.folder / RECORD, json.dumps(record, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
 
     @property

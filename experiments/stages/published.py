@@ -14,11 +14,11 @@ from experiments.distributed.processes import is_first
 from experiments.report.publish import is_done
 from experiments.runs.layout import CHECKPOINT, RESUME
 from experiments.runs.record import Run
-from experiments.settings.shared import Settings, TeacherSettings
+from experiments.settings.shared import Settings
 from experiments.stages.context import new_run
+from experiments.stages.external import input_of_weights, uses_of_weights
 from experiments.training import checkpoint
 from teachers import build_teacher, find_teacher, list_teachers
-from teachers.weights import weights_digest, weights_files
 
 APPLIED = ("builder", "pretrained", "weights", "arguments", "mel")  # settings that a teacher without training has
 NOT_OURS = "published"  # stands where a checkpoint tells the clips that its network was trained on
@@ -53,10 +53,8 @@ def published_before(settings: Settings, data: DataModule) -> tuple[DataModule, 
         UserError: see require_published; or the weights cannot be fetched, or the run's folder holds another result.
     """
     teacher = settings.teacher
-    entry, inputs = find_teacher(teacher.builder), dict(data.fingerprint)
+    entry, inputs = find_teacher(teacher.builder), {**data.fingerprint, **input_of_weights(teacher)}
     assert entry.published_classes is not None
-    if teacher.weights:
-        inputs["weights"] = weights_digest(files_of_weights(teacher))
     depends_on = {
         "only": settings.only,
         "shifts": teacher.shifts,
@@ -75,6 +73,7 @@ def published_before(settings: Settings, data: DataModule) -> tuple[DataModule, 
         pretrained=teacher.pretrained,
         weights=teacher.weights,
     )
+    this.external = uses_of_weights(teacher, teacher.arguments, network, inputs)
     this.start()
     blueprint = checkpoint.Blueprint(
         teacher.builder,
@@ -90,12 +89,3 @@ def published_before(settings: Settings, data: DataModule) -> tuple[DataModule, 
     launch(fabric)
     exchange(fabric, None)  # the others wait for the file
     return data, this, path
-
-
-def files_of_weights(teacher: TeacherSettings) -> list[Path]:
-    """The files of `teacher.weights`.
-
-    Raises:
-        UserError: they are not there.
-    """
-    return weights_files(str(teacher.weights), in_folder=find_teacher(teacher.builder).weights_in_folder)

@@ -35,6 +35,7 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run, trained_identity
+from experiments.stages.external import uses_of_responses
 from experiments.stages.fitting import fitted_identity, fitted_recipe, with_fitted_augmentation
 from experiments.stages.same_data import as_trained_on, at_rate_of
 from experiments.stages.training import (
@@ -103,6 +104,7 @@ def run(settings: Settings) -> None:
     this = new_run(settings, "quantize", depends_on=depends_on, inputs=inputs, sources=sources)
     task = _Task(settings, data, first_data, path, network, sets, blueprint, trained, front_end, targets, recipe, this)
     if not is_done(this, *([CHECKPOINT] if own.bits == HALF else [MODEL, LAYERS])):
+        this.external = [] if targets is None else uses_of_responses(data, settings.student.augment)
         scores = _halve(task) if own.bits == HALF else _make_integers(task)
         finish(this, scores | read_energy(this.folder))
     export_missing(own.export, this.folder, network, task.shape)

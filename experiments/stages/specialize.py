@@ -103,6 +103,7 @@ def run(settings: Settings) -> None:
     inputs = {**task.inputs, SETS: digests_of(made)}
     this = new_run(settings, "specialize", depends_on=task.depends_on(), inputs=inputs, sources=[*task.sources, *made])
     if not is_done(this, CHECKPOINT):
+        this.external = []
         launch(make_fabric(settings.fabric))  # unless a device's training has done so
         this.start()
         if is_first():
@@ -194,6 +195,7 @@ def _set_of_device(task: _Task, number: int, device: str) -> Weights:
     if is_done(this, CHECKPOINT):
         return set_of(checkpoint.load_student(path)[0], task.names)
     log.info("device %s: %d train clips, %s", device, len(part.clips.indices("train")), this.folder)
+    this.external = []  # no impulse responses, see _augmentation
     torch.manual_seed(settings.seed)
     network = copy.deepcopy(task.network)
     train_only(network, task.names)

@@ -26,6 +26,7 @@ from experiments.settings.parts import Paths
 from experiments.settings.shared import Budget, Settings
 from experiments.stages.budget import estimate_of, require_within_budget
 from experiments.stages.context import layout_of, new_run, require_names, require_within_limits, trained_identity
+from experiments.stages.external import uses_of_responses
 from experiments.stages.fitting import (
     first_phase_inputs,
     training_identity,
@@ -125,6 +126,7 @@ def run(settings: Settings) -> None:
     )
     if is_done(this, CHECKPOINT):
         return
+    this.external = uses_of_responses(data, student.augment)
 
     front_end = build_front_end(settings.data.sample_rate, student.mel)
     shape = data.spectrogram_shape(front_end)

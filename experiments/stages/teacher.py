@@ -28,13 +28,14 @@ from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of, new_run, require_names, trained_identity
 from experiments.stages.cross_fitting import cross_fit
+from experiments.stages.external import files_of_weights, input_of_weights, uses_of_responses, uses_of_weights
 from experiments.stages.fitting import (
     first_phase_inputs,
     training_identity,
     what_is_trained,
     with_fitted_augmentation,
 )
-from experiments.stages.published import answers_as_published, files_of_weights, published_before, require_published
+from experiments.stages.published import answers_as_published, published_before, require_published
 from experiments.stages.same_data import as_trained_on
 from experiments.stages.training import require_trainable, spectrogram_shape, trainer_of
 from experiments.training import checkpoint
@@ -42,7 +43,7 @@ from experiments.training.features import Frozen, frozen_backbone
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher, find_teacher
 from teachers.layers import layers_of
-from teachers.weights import read_weights, weights_digest
+from teachers.weights import read_weights
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +101,8 @@ def _longest(settings: Settings, samples: int) -> int:
 
 def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run, Path]:
     """The run and its checkpoint, trained now if it is not there."""
-    teacher, inputs = settings.teacher, {**data.fingerprint, **first_phase_inputs(settings, "teacher")}
-    if teacher.weights:
-        inputs["weights"] = weights_digest(files_of_weights(teacher))
+    teacher = settings.teacher
+    inputs = {**data.fingerprint, **first_phase_inputs(settings, "teacher"), **input_of_weights(teacher)}
     asked = trained_identity(dataclasses.replace(teacher, features=None))
     del asked["shifts"]  # which, like features, only the logits depend on
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
@@ -114,6 +114,7 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
     torch.manual_seed(settings.seed)
     arguments = {"classes": len(data.clips.scenes), **teacher.arguments}
     network = build_teacher(teacher.builder, **arguments, pretrained=teacher.pretrained, weights=teacher.weights)
+    this.external = uses_of_weights(teacher, arguments, network, inputs) + uses_of_responses(data, teacher.augment)
     front_end = build_front_end(settings.data.sample_rate, teacher.mel)
     require_room(arguments, front_end, _longest(settings, data.store.samples))
 

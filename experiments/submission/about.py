@@ -14,7 +14,7 @@ from data.errors import UserError, counted, listed
 from data.files import read_bounded
 from experiments.runs.plain_yaml import BYTES, read_yaml
 from experiments.submission.layout import LABEL, label_of
-from experiments.submission.meta_values import authors_wanted, datasets_wanted, system_wanted, text_wanted
+from experiments.submission.meta_values import authors_wanted, datasets_wanted, name_wanted, system_wanted, text_wanted
 
 SECTIONS = ("abstract", "introduction", "system", "data", "results", "complexity", "energy")
 PROSE = 100_000  # characters of a section
@@ -25,7 +25,7 @@ PARTS = {  # keys of what stands in lists, and of what stands in that
     "systems": {"name", "abbreviation"},
     "authors": {"lastname", "firstname", "email", "corresponding", "affiliation"},
     "affiliation": {"institute", "abbreviation", "department", "location"},
-    "external_datasets": {"name", "url", "total_audio_length"},
+    "external_datasets": {"name", "url", "total_audio_length", "type", "licence", "of"},
 }
 EXAMPLE = """\
 title: A small network that learnt from large ones
@@ -34,7 +34,8 @@ authors:
      affiliation: {institute: University of X, abbreviation: UNIX, department: Acoustics, location: "X, Y"}}
 systems:             # one a run, in their order; left out: named by what they are
   - {name: CP-Mobile in 8 bits, abbreviation: CPM8}
-external_datasets: []  # beyond those that the runs tell: {name: ..., url: ..., total_audio_length: minutes or null}
+external_datasets: []  # beyond those that the runs tell: {name: ..., url: ..., total_audio_length: minutes or null,
+                       # type: audio, licence: ..., of: fingerprint}; a fingerprint is what submit asks about
 source_code: null      # a URL
 inference_code: null   # 2025: the URL where the inference package will be
 abstract: Two or three sentences.
@@ -112,7 +113,18 @@ def _defects(content: Any, runs: int) -> list[str]:
     wrong += _defects_of_systems(content.get("systems"), runs)
     for key in ("systems", "authors", "external_datasets"):
         wrong += _strange(key, content.get(key))
-    return wrong
+    return wrong + _defects_of_datasets(content.get("external_datasets"))
+
+
+def _defects_of_datasets(datasets: Any) -> list[str]:
+    """Those of what only the authors say of a data set; of files that nobody else can name they must say it all."""
+    found = []
+    for entry in datasets if isinstance(datasets, list) else []:
+        for key in ("type", "licence", "of") if isinstance(entry, Mapping) else ():
+            wanted = name_wanted(entry.get(key))
+            if wanted is not None and (key in entry or entry.get("of") is not None):
+                found.append(f"external_datasets: of {entry.get('name')!r}, {key} must be {wanted}")
+    return found
 
 
 def _references_wanted(value: Any) -> str | None:

@@ -4,6 +4,7 @@ Conventions: a builder is found by the name in a run's settings; one that is not
 is left out of a description silently.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,13 +12,13 @@ from data.errors import UserError
 from data.front_ends import DEFAULT, FrontEndEntry, front_ends
 from data.readers import Reader, reader_of
 from experiments.runs.reader import RunFiles
-from experiments.submission.layout import YEAR
 from students import find_student
 from students.entry import Student
 from teachers import find_teacher
-from teachers.entry import Pretraining, Teacher
+from teachers.entry import Teacher
 
-ARGUMENTS = "teacher.arguments."
+AUGMENTS = {"teacher": "teacher.augment.", "student": "student.augment.", "quantize": "augment."}  # by stage
+NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see datasets/datamodule.py
 
 Entry = TypeVar("Entry")
 
@@ -61,29 +62,10 @@ def dataset_of(data: Mapping[str, Any]) -> Reader:
     return reader_of(str(data["kind"]))
 
 
-def pretraining_of(run: RunFiles) -> Pretraining:
-    """What the weights were trained on that a run's teacher started from.
-
-    Raises:
-        UserError: there is no such teacher.
-    """
-    settings = run.settings.items()
-    arguments = {key.removeprefix(ARGUMENTS): value for key, value in settings if key.startswith(ARGUMENTS)}
-    pretrained, weights = run.settings["teacher.pretrained"], run.settings.get("teacher.weights")
-    return teacher_of(run).pretraining(arguments, pretrained=pretrained, weights=weights)
-
-
-def unlisted_weights(run: RunFiles) -> str | None:
-    """What is to be said of weights that the challenge's list of allowed external resources does not name; None: of a
-    run's teacher there is nothing to be said.
-
-    Raises:
-        UserError: there is no such teacher.
-    """
-    since = pretraining_of(run).listed_since
-    if since is None or since <= YEAR:
-        return None
-    return f"{run.settings['teacher.builder']} (listed from {since} on)"
+def has_responses(run: RunFiles) -> bool:
+    """Whether a run's clips were filtered with impulse responses, of whomever."""
+    probability = run.settings.get(f"{AUGMENTS.get(run.stage, '')}impulse_p")
+    return bool(probability) and run.inputs.get("impulses", NO_RESPONSES) != NO_RESPONSES
 
 
 def is_pretrained(run: RunFiles) -> bool:

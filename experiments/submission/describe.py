@@ -4,28 +4,25 @@ Conventions: those of meta.py. What the runs know is taken from them; who submit
 Energy of training is that of the student, of all teachers and of training it as integers; not known if a part is not.
 """
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from data.augmentation import descriptions
 from data.readers import is_of_challenge
+from data.resources import DATA, RESPONSES
 from experiments.evaluation.official_test import extent, is_whole
 from experiments.inference.classifier import Classifier
 from experiments.report.tables import metric_rows
-from experiments.runs.reader import RunFiles
 from experiments.submission.about import About
-from experiments.submission.builders import features_of, is_pretrained, pretraining_of, student_of
+from experiments.submission.builders import features_of, has_responses, is_pretrained, student_of
 from experiments.submission.lineage import Lineage
 from experiments.submission.meta_values import ABBREVIATION, NAME
+from experiments.submission.resources import Declared
 from experiments.submission.results import results_block
 from students.quantize.integer import IntegerNetwork
-
-MICIRP = {"name": "MicIRP", "url": "http://micirp.blogspot.com", "total_audio_length": None}
-NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see datasets/datamodule.py
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,19 @@ class System:
         lineage: where it comes from; of several trainings, that on the largest train subset.
         meta: its description.
         trainings: where each of several trainings comes from, by percent of the train split.
+        external: what others made that it was made with.
     """
 
     label: str
     lineage: Lineage
     meta: Mapping[str, Any]
     trainings: Mapping[int, Lineage] = field(default_factory=dict)
+    external: Sequence[Declared] = ()
 
 
-def description(lineage: Lineage, classifier: Classifier, about: About, label: str) -> dict[str, Any]:
+def description(
+    lineage: Lineage, classifier: Classifier, about: About, label: str, external: Sequence[Declared]
+) -> dict[str, Any]:
     """The content of the meta.yaml; a number that the runs lack is None.
 
     Args:
@@ -53,11 +54,12 @@ def description(lineage: Lineage, classifier: Classifier, about: About, label: s
         classifier: of its file.
         about: what no run knows.
         label: of the system; its last part is its number among `about.systems`.
+        external: what others made that the system was made with.
 
     Raises:
         UserError: the builder of the student or of a teacher is not installed.
     """
-    scores, datasets = lineage.quantized.scores, external_datasets(lineage, about)
+    scores = lineage.quantized.scores
     named = about.systems[int(label.rsplit("_", 1)[1]) - 1] if about.systems else default_name(lineage)
     return {
         "submission": {"label": label, **named, "authors": about.authors},
@@ -70,7 +72,7 @@ def description(lineage: Lineage, classifier: Classifier, about: About, label: s
                 "machine_learning_method": student_of(lineage.student).family,
                 "ensemble_method_subsystem_count": None,  # of the system; its teachers are not part of it
                 "decision_making": None,
-                "external_data_usage": _usage(lineage, datasets),
+                "external_data_usage": _usage(lineage, external),
                 "complexity_management": ", ".join(_management(lineage)),
                 "pipeline": ", ".join(_pipeline(lineage)),
                 "framework": "pytorch",
@@ -87,7 +89,7 @@ def description(lineage: Lineage, classifier: Classifier, about: About, label: s
                 "inference": lineage.kwh("inference"),
                 "baseline_inference": lineage.kwh("baseline"),
             },
-            "external_datasets": datasets or None,
+            "external_datasets": external_datasets(external) or None,
             "source_code": about.source_code,
         },
         "results": {
@@ -111,19 +113,14 @@ def network_of(lineage: Lineage) -> str:
 def augmentations(lineage: Lineage) -> list[str]:
     """What the student's training clips went through, in words; impulse responses only where there were some."""
     settings, prefix = dict(lineage.student.settings), "student.augment."
-    if not _has_responses(lineage.student):
+    if not has_responses(lineage.student):
         settings.pop(f"{prefix}impulse_p", None)
     return descriptions(settings, prefix=prefix)
 
 
-def external_datasets(lineage: Lineage, about: About) -> list[Mapping[str, Any]]:
-    """Of pretrained teachers and impulse responses, and those that the authors name; each name once."""
-    found = [asdict(dataset) for teacher in lineage.teachers for dataset in pretraining_of(teacher).datasets]
-    students = [lineage.student] if lineage.student.settings.get("student.augment.impulse_p") else []
-    teachers = [teacher for teacher in lineage.teachers if teacher.settings.get("teacher.augment.impulse_p")]
-    if any(map(_has_responses, [*students, *teachers])) and lineage.data["kind"] != "synthetic":
-        found.append(MICIRP)
-    return list({dataset["name"]: dataset for dataset in [*found, *about.external_datasets]}.values())
+def external_datasets(external: Sequence[Declared]) -> list[dict[str, Any]]:
+    """As the organisers' template lists them: models and impulse responses among the data sets."""
+    return [{key: getattr(each.resource, key) for key in ("name", "url", "total_audio_length")} for each in external]
 
 
 def notes(lineage: Lineage, *, metered: bool = True) -> str:
@@ -145,19 +142,15 @@ def energy_note(lineage: Lineage) -> str:
     return f"{of}; {how if estimated else 'all energies are metered'}"
 
 
-def _has_responses(run: RunFiles) -> bool:
-    """Whether there were impulse responses to filter with."""
-    return run.inputs.get("impulses", NO_RESPONSES) != NO_RESPONSES
-
-
 def _not_zero(network: IntegerNetwork) -> int:
     weights = network.weights.values()
     return sum(int(np.count_nonzero(part)) for layer in weights for part in (layer.weight, layer.bias))
 
 
-def _usage(lineage: Lineage, datasets: list[Mapping[str, Any]]) -> str | None:
+def _usage(lineage: Lineage, external: Sequence[Declared]) -> str | None:
     words = ["pre-trained model"] if _is_pretrained(lineage) else []
-    return ", ".join([*words, *(["directly"] if MICIRP in datasets else [])]) or ("directly" if datasets else None)
+    directly = any({RESPONSES, DATA} & {*each.whats} for each in external) or (external and not words)
+    return ", ".join([*words, *(["directly"] if directly else [])]) or None
 
 
 def _is_pretrained(lineage: Lineage) -> bool:

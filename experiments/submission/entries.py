@@ -16,7 +16,7 @@ from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import Classifier, load_classifier
 from experiments.runs.reader import is_run
 from experiments.submission.about import About
-from experiments.submission.builders import pretraining_of, unlisted_weights
+from experiments.submission.declared import declared, unnamed
 from experiments.submission.describe import System, description, notes
 from experiments.submission.describe_later import as_2024, as_2025
 from experiments.submission.evaluation_set import UNKNOWN
@@ -56,9 +56,10 @@ def read_entries(folders: Sequence[Path], about: About, team: str, edition: Edit
         UserError: runs cannot be submitted; every reason is listed.
     """
     trainings, wrong, models = [], [], {}
+    foreign = {str(entry.get("of")) for entry in about.external_datasets}
     for folder in folders:
         try:
-            lineage = read_lineage(folder, device_is_known=edition.device_is_known)
+            lineage = read_lineage(folder, device_is_known=edition.device_is_known, foreign=foreign)
             classifier = load_classifier(lineage.model)
         except UserError as error:
             wrong.append(str(error))
@@ -69,6 +70,7 @@ def read_entries(folders: Sequence[Path], about: About, team: str, edition: Edit
             wrong += [f"{folder}: {reason}" for reason in off_task]
             continue
         trainings.append(_Training(folder, lineage, classifier))
+    wrong += unnamed([each.lineage for each in trainings], about.external_datasets)
     found, (surname, institute) = [], team.split("_")
     for number, members in enumerate(_systems(trainings, edition, wrong), 1):
         label = label_of(surname, institute, number)
@@ -109,15 +111,16 @@ def _systems(trainings: Sequence[_Training], edition: Edition, wrong: list[str])
 def _entry(members: Sequence[_Training], about: About, label: str, edition: Edition) -> Entry:
     """A system of one training, or of several."""
     classifiers = {ending: each.classifier for ending, each in zip(edition.outputs, members, strict=True)}
-    metas = [description(each.lineage, each.classifier, about, label) for each in members]
+    external = declared([each.lineage for each in members], about.external_datasets)
+    metas = [description(each.lineage, each.classifier, about, label, external) for each in members]
     meta, (_, lineage, classifier) = metas[-1], members[-1]
     if len(members) > 1:
         trainings = {s: each.lineage for s, each in zip(edition.subsets, members, strict=True)}
         meta = as_2024(dict(zip(edition.subsets, metas, strict=True)), trainings, about)
-        return Entry(System(label, lineage, meta, trainings), classifiers)
+        return Entry(System(label, lineage, meta, trainings, external), classifiers)
     if edition.device_is_known:
         meta = as_2025(meta, lineage, classifier, about)
-    return Entry(System(label, lineage, meta), classifiers)
+    return Entry(System(label, lineage, meta, external=external), classifiers)
 
 
 def description_file(system: System, year: int = YEAR) -> bytes:
@@ -156,8 +159,8 @@ def fingerprints(entries: Sequence[Entry], year: int = YEAR) -> dict[str, str]:
 
 
 def entry_warnings(entries: Sequence[Entry], edition: Edition = EDITIONS[YEAR]) -> list[str]:
-    """What the authors must know of their systems: metrics of other data, weights whose data nobody declares, other
-    clips than a year's task trains on."""
+    """What the authors must know of their systems: metrics of other data, resources that the task's list does not
+    name, other clips than a year's task trains on."""
     found = []
     for system, _ in entries:
         subset, wanted = system.lineage.data["subset"], max(edition.subsets)
@@ -184,21 +187,6 @@ def entry_warnings(entries: Sequence[Entry], edition: Edition = EDITIONS[YEAR]) 
                 f"{system.label}: its metrics are of {extent(scores) or 'an unknown part'} of the official test split: "
                 "the rules want those of all of it"
             )
-        for run in system.lineage.pretrained:
-            if not is_of_challenge(kind := str(run.data.get("kind"))):
-                found.append(
-                    f"{run.name}, with which the student began, learnt from data={kind}: name it in external_datasets"
-                )
-        for teacher in system.lineage.teachers:
-            if not (known := pretraining_of(teacher)).is_complete:
-                weights = teacher.settings.get("teacher.weights") or known.source or "published weights"
-                found.append(f"{teacher.name} began with {weights}: name in external_datasets what that learnt from")
-            if edition.year == YEAR and (unlisted := unlisted_weights(teacher)) is not None:
-                found.append(
-                    f"{system.label}: the list of external resources of {YEAR} does not name the weights of "
-                    f"{unlisted}, with which the teacher {teacher.name} began: ask the organisers, or take another "
-                    "teacher"
-                )
     return found
 
 

@@ -3,7 +3,7 @@
 Conventions: they are found by fingerprints, as in runs/lineage.py. Nothing is guessed: what is not found is an error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from data.files import file_sha256
 from experiments.runs.formats import Metered
 from experiments.runs.identity import IMPORTED
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
-from experiments.runs.lineage import needed, pretrained_by, teachers_behind, trainings, written
+from experiments.runs.lineage import first_phase, needed, pretrained_by, teachers_behind, trainings, written
 from experiments.runs.reader import RunFiles, find_record, is_run, read_run
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
@@ -37,6 +37,7 @@ class Lineage:
         kind: of the data set that the metrics are of.
         pretrained: the students that the student began with, the latest first.
         specialized: the run that gave the student tensors of devices; None: it has none.
+        first_phases: those that chose the number of steps of the others (refit=true).
     """
 
     quantized: RunFiles
@@ -47,6 +48,13 @@ class Lineage:
     kind: str
     pretrained: tuple[RunFiles, ...] = ()
     specialized: RunFiles | None = None
+    first_phases: tuple[RunFiles, ...] = ()
+
+    @property
+    def runs(self) -> tuple[RunFiles, ...]:
+        """All of them, the latest first."""
+        special = () if self.specialized is None else (self.specialized,)
+        return (self.quantized, *special, self.student, *self.pretrained, *self.teachers, *self.first_phases)
 
     @property
     def model(self) -> Path:
@@ -63,13 +71,15 @@ class Lineage:
         return self.energy.get(phase, {}).get("kWh")
 
 
-def read_lineage(folder: Path, *, device_is_known: bool = False) -> Lineage:
+def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collection[str] = ()) -> Lineage:
     """Of runs/quantize/<name>.
 
     Args:
         folder: the run's.
         device_is_known: whether the evaluation set says which device recorded a clip; without that a student with
             tensors of devices cannot be submitted.
+        foreign: fingerprints of checkpoints of others, of which the user says what they are; like those of published
+            weights, their costs are not counted.
 
     Raises:
         UserError: it is no finished quantised run with a model.tflite and its layers.json, its student or a teacher is
@@ -99,27 +109,30 @@ def read_lineage(folder: Path, *, device_is_known: bool = False) -> Lineage:
     if not students:
         raise UserError(f"{folder} was made of a student that is in none of {runs / 'student'}/*: restore it there")
     student = _run(students[0], "student")
-    earlier, gone = pretrained_by(runs, students)
+    earlier, _ = pretrained_by(runs, students)  # what is not found must be named, see declared.py
     own = [] if specialized is None else [specialized.folder]
     teachers, missing = teachers_behind(runs, [folder, *own, *students, *earlier])
-    if missing or gone:
+    if missing:
         raise UserError(
-            f"{folder} learnt from teachers that are gone, or began with students that are, and what they had learnt "
-            f"from must be declared; restore them:\n{listed([*missing, *gone])}"
+            f"{folder} learnt from teachers that are gone, and what they had learnt from must be declared; restore "
+            f"them:\n{listed(missing)}"
         )
     pretrained = tuple(_run(each, "student") for each in earlier)
-    for each in pretrained:
-        _data(each)  # which the report names
-    return Lineage(
+    first_phases = list(filter(None, map(first_phase, [*students, *earlier, *teachers])))
+    found = Lineage(
         quantized,
         student,
         tuple(_run(teacher, "teacher") for teacher in teachers),
-        _inference(folder) | trainings(folder / MODEL, {"checkpoint_sha256": checkpoint}, runs),
+        _inference(folder) | trainings(folder / MODEL, {"checkpoint_sha256": checkpoint}, runs, foreign=foreign),
         _data(student),
         _data(quantized)["kind"],
         pretrained,
         specialized,
+        tuple(map(read_run, first_phases)),
     )
+    for each in found.runs:
+        _data(each)  # which must be declared
+    return found
 
 
 def _specialized(folder: Path, runs: Path, checkpoint: str) -> RunFiles | None:

@@ -4,17 +4,19 @@ Conventions: the first row is the header. Metrics are those of the descriptions 
 what was not measured, or does not apply, is a dash.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from data import bibliography
 from data.readers import is_of_challenge
+from experiments.runs.layout import FIRST_PHASE
 from experiments.runs.reader import RunFiles
-from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of, unlisted_weights
+from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
 from experiments.submission.layout import YEAR
 from experiments.submission.lineage import Lineage
 from experiments.submission.report_results import DASH, Measured, Rows, results
+from experiments.submission.resources import resource_of
 from students.limits import LIMITS
 
 MEL = "student.mel."
@@ -29,7 +31,10 @@ def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
     measured = [_measured(s, s.lineage) for s in systems]
     return {
         "system": [("The systems.", overview(systems)), ("How they were trained.", training(systems))],
-        "data": [("Which data the systems were trained on.", data(systems))],
+        "data": [
+            ("Which data the systems were trained on.", data(systems)),
+            ("External resources.", external_resources(systems)),
+        ],
         "results": results(measured, {label: some for label, some in trainings.items() if some}),
         "complexity": [("Costs, and the task's limits.", complexity(systems))],
         "energy": [(energies, energy(systems))] if is_metered else [],
@@ -122,15 +127,9 @@ def data(systems: Sequence[System]) -> Rows:
     def of(key: str) -> Callable[[System], str]:
         return lambda s: _word(s.lineage.data[key])
 
-    def beyond(s: System) -> str:
-        return ", ".join(dataset["name"] for dataset in s.meta["system"]["external_datasets"] or []) or DASH
-
     def held_out(s: System) -> str:
         share = of("validation_fraction")(s)
         return f"{share} to choose the steps, then none" if s.lineage.student.settings.get("refit") else share
-
-    def unlisted(s: System) -> str:
-        return ", ".join(dict.fromkeys(filter(None, map(unlisted_weights, s.lineage.teachers)))) or DASH
 
     return _rows(
         systems,
@@ -138,11 +137,21 @@ def data(systems: Sequence[System]) -> Rows:
             "data set": lambda s: dataset_of(s.lineage.data).title,
             "train subset (%)": of("subset"),
             "share of locations held out": held_out,
-            "beyond it": beyond,
-            f"weights not on the task's list of {YEAR}": unlisted,
             "augmentation": lambda s: ", ".join(augmentations(s.lineage)) or DASH,
         },
     )
+
+
+def external_resources(systems: Sequence[System]) -> Rows:
+    """What others made: a row a resource, with the runs that used it."""
+    rows, runs = dict[str, list[str]](), dict[str, dict[str, None]]()
+    for name, each in ((each.resource.name, each) for s in systems for each in s.external):
+        listed = resource_of(name, each.resource.url) is not None
+        shown = name if listed else f"{name} (not on the list of {YEAR})"
+        rows[name] = [shown, each.resource.type, each.resource.url, each.resource.licence or "none stated"]
+        runs.setdefault(name, {}).update(dict.fromkeys(each.runs))
+    found = [[*row, ", ".join(_without_phases(runs[name])) or "as the authors say"] for name, row in rows.items()]
+    return [["name", "type", "link", "licence", "used by"], *(found or [["none", *[DASH] * 4]])]
 
 
 def complexity(systems: Sequence[System]) -> Rows:
@@ -194,6 +203,11 @@ def references(systems: Sequence[System]) -> list[str]:
         found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
         found += [bibliography.DISTILLATION] if s.lineage.teachers else []
     return list(dict.fromkeys([*found, bibliography.INTEGERS, bibliography.CODECARBON]))
+
+
+def _without_phases(runs: Collection[str]) -> list[str]:
+    """Some runs without the first phases of those that are among them."""
+    return [run for run in runs if not (run.endswith(FIRST_PHASE) and run.removesuffix(FIRST_PHASE) in runs)]
 
 
 def _measured(s: System, lineage: Lineage, of: str = "") -> Measured:

@@ -1,25 +1,27 @@
 """External resources: those that the task's page of 2023 lists, and those that its rules forbid.
 
 Conventions: resources.csv has a row for each: the 17 of the page's "List of external data resources allowed", with
-type, day and link as there, and the data sets that the conditions above it exclude by name. Authors write names in many
-ways; a name, or the link of a forbidden one, is taken for a resource if it has all words of one of the resource's
-alternatives (column `words`, separated by semicolons), and so is the link of the page. Words are letters or digits in a
-row, in small letters, so that TAU2020 has two; `eval` is `evaluation`. Of several resources the one with most words
-counts.
+type, day and link as there; the data sets that the conditions above it exclude by name; and, as private, data that
+published networks learnt from and that nobody can have. Authors write names in many ways; a name, or the link of a
+forbidden one, is taken for a resource if it has all words of one of the resource's alternatives (column `words`,
+separated by semicolons), and so is the link of the page. Words are letters or digits in a row, in small letters, so
+that TAU2020 has two; `eval` is `evaluation`. Of several resources the one with most words counts.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data.resources import Resource as External
 from data.tables import read_table
 from experiments.submission.layout import YEAR
 
 TABLE = Path(__file__).parent / "resources.csv"
 COLUMNS = ("status", "name", "type", "added", "link", "words")
-FORBIDDEN = "forbidden"
+ALLOWED = "allowed"
 # As on the task's page, "External data resources".
 RULES = {
     False: "It is not allowed to use TUT Urban Acoustic Scenes 2018, TUT Urban Acoustic Scenes 2018 Mobile, TAU Urban "
@@ -27,7 +29,8 @@ RULES = {
     "Acoustic Scenes 2020 3Class.",
     True: "It is not allowed to use previous DCASE Challenge task 1 evaluation sets (2016-2022).",
 }
-EVALUATION = "evaluation"
+PUBLIC = "The data must be public and freely available before 1st of April 2023."
+EVALUATION, PRIVATE = "evaluation", "private"
 
 
 class Resource(NamedTuple):
@@ -39,11 +42,27 @@ class Resource(NamedTuple):
     added: str
     link: str
     words: tuple[frozenset[str], ...]
+    is_private: bool = False
 
     @property
     def rule(self) -> str:
         """The sentence of the task's page that forbids it."""
-        return RULES[EVALUATION in self.name]
+        return PUBLIC if self.is_private else RULES[EVALUATION in self.name]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Something of others that a submission names.
+
+    Attributes:
+        resource: what it is.
+        runs: that used it, as stage/name; none where only the authors know.
+        whats: how they did, see data.resources.Use.
+    """
+
+    resource: External
+    runs: tuple[str, ...] = ()
+    whats: tuple[str, ...] = ()
 
 
 @lru_cache
@@ -51,7 +70,7 @@ def resources() -> tuple[Resource, ...]:
     """All rows of the table."""
     columns = read_table(TABLE, COLUMNS)
     return tuple(
-        Resource(status == FORBIDDEN, name, kind, added, link, tuple(map(_words, words.split(";"))))
+        Resource(status != ALLOWED, name, kind, added, link, tuple(map(_words, words.split(";"))), status == PRIVATE)
         for status, name, kind, added, link, words in zip(*(columns[name] for name in COLUMNS), strict=True)
     )
 

@@ -1,0 +1,115 @@
+"""What a system's trainings used that others made, and what a submission must declare of it: inherited from every run
+that the system was made from, as the runs' records say it, and from what the authors say.
+
+Conventions: what no module here knows must be named by the authors in `external_datasets`, by entries whose `of` is its
+fingerprint; nothing is guessed from the name of a file or of a builder. Runs of version 0.1.0 do not say what they
+used: then their settings tell that there was something, and the authors what it was.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.files import file_sha256
+from data.resources import DATA, RESPONSES, WEIGHTS, Resource, Use
+from experiments.runs.layout import CHECKPOINT
+from experiments.runs.lineage import PRETRAINED
+from experiments.runs.reader import RunFiles
+from experiments.submission.builders import dataset_of, has_responses
+from experiments.submission.lineage import Lineage
+from experiments.submission.resources import Declared, resource_of
+
+ASKED = {  # what is said of a use that is not known, by what it is
+    WEIGHTS: "began with weights that are not known here",
+    RESPONSES: "was trained with impulse responses that are not known here",
+    DATA: "was trained on data that are not the challenge's",
+}
+Datasets = Sequence[Mapping[str, Any]]  # `external_datasets` of About
+ENTRY = '  - {name: NAME, url: LINK, total_audio_length: null, type: TYPE, licence: LICENCE, of: "%s"}'
+
+
+def uses_of(lineage: Lineage) -> Iterator[tuple[RunFiles, Use]]:
+    """What each run used that others made; but not what another of these runs made."""
+    made = [run.folder / CHECKPOINT for run in (*lineage.pretrained, *lineage.teachers)]
+    ours = {file_sha256(path) for path in made if path.is_file()}
+    for run in lineage.runs:
+        for use in [*_began(run), *(_settled(run) if run.external is None else run.external), *_data(run)]:
+            if use.is_known or use.fingerprint not in ours:
+                yield run, use
+
+
+def declared(lineages: Sequence[Lineage], named: Datasets) -> list[Declared]:
+    """What a submission must name: of each resource of some systems' runs, and of each that the authors name, one."""
+    found: dict[str, Declared] = {}
+    of: dict[str, Declared] = {}  # fingerprint -> what used it
+
+    def add(into: dict[str, Declared], key: str, resource: Resource, runs: Iterable[str], whats: Iterable[str]) -> None:
+        before = into.get(key, Declared(resource))
+        together = dict.fromkeys([*before.runs, *runs]), dict.fromkeys([*before.whats, *whats])
+        into[key] = Declared(resource, *map(tuple, together))
+
+    for run, use in (each for lineage in lineages for each in uses_of(lineage)):
+        by = [f"{run.stage}/{run.name}"], [use.what]
+        for resource in use.resources:
+            add(found, resource.name, resource, *by)
+        add(of, use.fingerprint, Resource("", ""), *by)
+    for entry in named:
+        users = of.get(str(entry.get("of")), Declared(Resource("", "")))
+        add(found, entry["name"], _as_named(entry), users.runs, users.whats)
+    return list(found.values())
+
+
+def unnamed(lineages: Sequence[Lineage], named: Datasets) -> list[str]:
+    """Why a package cannot be made yet, in words: what nobody has named, and what was named that no run used."""
+    of = {str(entry["of"]) for entry in named if entry.get("of") is not None}
+    found, used = {}, set()
+    for run, use in (each for lineage in lineages for each in uses_of(lineage)):
+        used.add(use.fingerprint)
+        if not use.is_known and use.fingerprint not in of:
+            old = "" if run.external is not None else "; a run of this version says what it used, so run it again, or"
+            found[use.fingerprint] = (
+                f"{run.folder} {ASKED[use.what]}: {use.name}{old or '.'} Say in submit.about what they are, and what "
+                f"is in them, each as an entry of external_datasets:\n{ENTRY % use.fingerprint}"
+            )
+    odd = sorted(of - used)
+    return [*found.values(), *(f"external_datasets: nothing that these runs used has of: {each}" for each in odd)]
+
+
+def _as_named(entry: Mapping[str, Any]) -> Resource:
+    """What the authors name; its type is that of the task's list if they do not say it."""
+    listed = resource_of(entry["name"], entry["url"])
+    kind = entry.get("type") or (listed.type if listed else "not stated")
+    return Resource(entry["name"], entry["url"], entry["total_audio_length"], kind, entry.get("licence"))
+
+
+def _began(run: RunFiles) -> list[Use]:
+    """The checkpoint that a student began with."""
+    digest = run.inputs.get(PRETRAINED)
+    if run.stage != "student" or digest is None:
+        return []
+    return [Use(WEIGHTS, Path(str(run.settings.get("student.weights"))).name, digest, is_known=False)]
+
+
+def _settled(run: RunFiles) -> list[Use]:
+    """What a run used whose record does not say it."""
+    found, weights = [], run.settings.get("teacher.weights")
+    if run.stage == "teacher" and (weights or run.settings.get("teacher.pretrained")):
+        name = Path(str(weights)).name if weights else f"published weights of {run.settings['teacher.builder']}"
+        digest = run.inputs.get("weights", "").split()[-1:] if weights else []
+        found.append(Use(WEIGHTS, name, (digest or [f"{run.stage}/{run.name}"])[0], is_known=False))
+    own = run.data.get("impulses") is None and run.data.get("kind") is not None and dataset_of(run.data).is_computed
+    if has_responses(run) and not own:
+        found.append(Use(RESPONSES, str(run.data.get("impulses")), run.inputs["impulses"], is_known=False))
+    return found
+
+
+def _data(run: RunFiles) -> list[Use]:
+    """The data set of a run, if it is somebody else's."""
+    if "kind" not in run.data:
+        return []
+    reader = dataset_of(run.data)
+    if reader.is_challenge or reader.is_computed:
+        return []
+    name = str(run.data.get("csv") or run.data.get("root") or run.data["kind"])
+    resources = () if reader.resource is None else (reader.resource,)
+    return [Use(DATA, Path(name).name, run.inputs.get("waves", ""), resources, is_known=bool(resources))]
