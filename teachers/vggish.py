@@ -20,8 +20,9 @@ from data import bibliography
 from data.front_ends.patch_mel import MELS, PATCH
 from data.front_ends.vggish_mel import OFFSET, PATCH_HOP
 from data.ranges import Classes, Dropout, Width
+from data.resources import Resource
 from teachers.embedding import EmbeddingNetwork, Patches
-from teachers.entry import Dataset, Pretraining, Teacher
+from teachers.entry import Pretraining, Teacher
 from teachers.layers import Head
 from teachers.vggish_files import read_vggish
 from teachers.weights import download_weights, load_weights, needed_names
@@ -30,7 +31,9 @@ URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-
 CHANNELS = ((64,), (128,), (256, 256), (512, 512))  # of the convolutions; each group ends with a max-pool
 DENSE, FEATURES = 4096, 128
 PATCHES = Patches("vggish_mel", MELS, PATCH, PATCH_HOP, silence=math.log(OFFSET))
-YOUTUBE_8M = Dataset("YouTube-8M (a preliminary version)", "https://research.google.com/youtube8m")
+YOUTUBE_8M = Resource(
+    "YouTube-8M (a preliminary version)", "https://research.google.com/youtube8m", type="audio, video"
+)
 
 
 def vggish(
@@ -63,11 +66,8 @@ def vggish(
 def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
     """README of TensorFlow models, research/audioset/vggish: "a large YouTube dataset (a preliminary version of what
     later became YouTube-8M)"; the network itself is on the challenge's lists, of 2023 too."""
-    return Pretraining(
-        datasets=(YOUTUBE_8M,),
-        source="https://github.com/tensorflow/models/tree/master/research/audioset/vggish",
-        licence="Apache-2.0",
-    )
+    link = "https://github.com/tensorflow/models/tree/master/research/audioset/vggish"
+    return Pretraining((YOUTUBE_8M,), Resource("VGGish", link, type="model", licence="Apache-2.0"))
 
 
 class VGGish(nn.Module):

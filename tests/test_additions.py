@@ -33,7 +33,7 @@ NEW = {
             citation="T. Oyset, Recordings of nowhere, 1999.",
             read=read,
             default_root=lambda cache, settings: cache / "toy",
-            resource=Resource("Toy recordings", "https://example.org/recordings", licence="none"),
+            resources=(Resource("Toy recordings", "https://example.org/recordings", licence="none"),),
         )
         ''',
     "experiments/conf/data/toy.yaml": """

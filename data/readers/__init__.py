@@ -39,8 +39,8 @@ class Reader:
         impulses: the folder below root with the data set's own impulse responses; None: it has none.
         is_labelled: whether its clips have classes; without them there is no test split either.
         is_split_by_settings: whether only the settings hold validation clips out, and no table may name some.
-        resource: as what a submission must declare it; None: whoever trains on it must say what it is, unless it is the
-            challenge's or computed.
+        resources: as what a submission must declare it; none: whoever trains on it must say what it is, unless it is
+            the challenge's or computed.
         is_computed: whether its sounds are computed here, and nobody's.
     """
 
@@ -54,7 +54,7 @@ class Reader:
     impulses: str | None = None
     is_labelled: bool = True
     is_split_by_settings: bool = False
-    resource: Resource | None = None
+    resources: tuple[Resource, ...] = ()
     is_computed: bool = False
 
     @property

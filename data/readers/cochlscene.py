@@ -14,6 +14,7 @@ from data.errors import UserError
 from data.named_files import read_names
 from data.named_splits import split_named
 from data.readers import Reader, Settings
+from data.resources import Resource
 from data.scenes import ClipSet
 from data.whereabouts import meant_root
 
@@ -65,10 +66,14 @@ def _default_root(cache: Path, settings: Settings) -> Path:
     raise UserError(f"data=cochlscene needs data.root=FOLDER, the folder with {', '.join(FOLDERS)}")
 
 
+LINK = "https://zenodo.org/records/7080122"
+LICENCE = f"as stated at {LINK}"
+
 COCHLSCENE = Reader(
     title="CochlScene",
-    licence="as stated at https://zenodo.org/records/7080122",
+    licence=LICENCE,
     citation=bibliography.COCHLSCENE,
     read=read_cochlscene,
     default_root=_default_root,
+    resources=(Resource("CochlScene", LINK, licence=LICENCE),),
 )

@@ -13,6 +13,7 @@ from data.clip_sets import HeldOut, complete_set
 from data.errors import UserError
 from data.named_files import read_names
 from data.readers import Reader, Settings
+from data.resources import Resource
 from data.scenes import ClipSet
 from data.whereabouts import meant_root
 
@@ -72,10 +73,18 @@ def _default_root(cache: Path, settings: Settings) -> Path:
     raise UserError(f"data=dcase2013 needs data.root=FOLDER, the folder with {PUBLIC} or {PRIVATE} or both")
 
 
+LINK = "https://archive.org/details/dcase2013_scene_classification"
+
 DCASE2013 = Reader(
     title="DCASE2013 Challenge, datasets for the scene classification task",
-    licence="as stated at https://archive.org/details/dcase2013_scene_classification",
+    licence=f"as stated at {LINK}",
     citation=bibliography.DCASE2013,
     read=read_dcase2013,
     default_root=_default_root,
+    resources=tuple(
+        Resource(
+            f"DCASE2013 Challenge - {part} Dataset for Scene Classification Task", link, licence=f"as stated at {link}"
+        )
+        for part, link in (("Public", LINK), ("Private", f"{LINK}_testset"))
+    ),
 )

@@ -52,5 +52,5 @@ ESC50 = Reader(
     citation=bibliography.ESC50,
     read=read_esc50,
     default_root=lambda cache, settings: LAYOUT.require_root(),
-    resource=Resource("ESC-50", "https://github.com/karolpiczak/ESC-50", MINUTES, licence=LICENCE),
+    resources=(Resource("ESC-50", "https://github.com/karolpiczak/ESC-50", MINUTES, licence=LICENCE),),
 )

@@ -51,5 +51,5 @@ URBANSOUND8K = Reader(
     citation=bibliography.URBANSOUND8K,
     read=read_urbansound8k,
     default_root=lambda cache, settings: LAYOUT.require_root(),
-    resource=Resource("UrbanSound8K", "https://urbansounddataset.weebly.com/urbansound8k.html", licence=LICENCE),
+    resources=(Resource("UrbanSound8K", "https://urbansounddataset.weebly.com/urbansound8k.html", licence=LICENCE),),
 )

@@ -111,5 +111,5 @@ def _data(run: RunFiles) -> list[Use]:
     if reader.is_challenge or reader.is_computed:
         return []
     name = str(run.data.get("csv") or run.data.get("root") or run.data["kind"])
-    resources = () if reader.resource is None else (reader.resource,)
-    return [Use(DATA, Path(name).name, run.inputs.get("waves", ""), resources, is_known=bool(resources))]
+    known = bool(reader.resources)
+    return [Use(DATA, Path(name).name, run.inputs.get("waves", ""), reader.resources, is_known=known)]
