@@ -52,6 +52,14 @@ EFFICIENTAT = (
 )
 YAMNET = "M. Plakal, D. Ellis, YAMNet, https://github.com/tensorflow/models/tree/master/research/audioset/yamnet, 2019."
 VGGISH = "S. Hershey et al., CNN architectures for large-scale audio classification, ICASSP 2017."
+OPENL3 = (
+    "J. Cramer, H.-H. Wu, J. Salamon, J. P. Bello, Look, listen, and learn more: design choices for deep audio "
+    "embeddings, ICASSP 2019."
+)
+EDGEL3 = (
+    "S. Kumari, D. Roy, M. Cartwright, J. P. Bello, A. Arora, EdgeL3: compressing L3-Net for mote-scale urban noise "
+    "monitoring, PAISE Workshop 2019."
+)
 BASELINE_2024 = (
     "F. Schmid et al., Data-efficient low-complexity acoustic scene classification in the DCASE 2024 Challenge, DCASE "
     "2024 Workshop."

@@ -32,8 +32,8 @@ class FrontEnd(Protocol):
         mels: number of bands.
         low, high: lower edge of the lowest and upper edge of the highest band, Hz; bands between them are equally far
             apart on Kaldi's mel scale, 1127 ln(1 + f / 700).
-        padding: what stands for samples before and behind a clip: "reflect" (the clip itself, mirrored), or "none":
-            frames do not reach over the ends, and samples behind the last whole frame are not used.
+        padding: what stands for samples before and behind a clip: "reflect" (the clip itself, mirrored), "zeros", or
+            "none": frames do not reach over the ends, and samples behind the last whole frame are not used.
         decibel: by how much a value rises if its band's sound becomes 1 dB louder; None: values are no logarithms.
     """
 

@@ -5,17 +5,14 @@ over the ends of a clip: there are 1 + (samples at RATE - 400) // 160 of them, 9
 """
 
 import math
-from typing import cast
 
 import torch
 from torch import nn
-from torchaudio.transforms import Resample
 
-from data.errors import UserError
+from data.front_ends.resampling import resampler
 
 RATE = 16_000  # Hz
 WINDOW, HOP, FFT = 400, 160, 512  # samples at RATE
-MOST_VALUES = 2**24  # of the resampler's filter: 44,100 Hz has 70,560
 
 
 class Frames16k(nn.Module):
@@ -32,15 +29,8 @@ class Frames16k(nn.Module):
 
     def __init__(self, sample_rate: int) -> None:
         super().__init__()
-        if (kernel := sample_rate * RATE // math.gcd(sample_rate, RATE) ** 2) > MOST_VALUES:
-            raise UserError(
-                f"sample_rate={sample_rate} has no large divisor in common with {RATE} Hz, to which waves are brought: "
-                f"the filter would have {kernel:,} values, at most {MOST_VALUES:,} are computed; choose 44100 or 48000"
-            )
         self.sample_rate = sample_rate
-        self.resample = nn.Identity() if sample_rate == RATE else Resample(sample_rate, RATE)
-        # How many samples the resampler's filter reaches to either side.
-        self._spread = 0 if sample_rate == RATE else cast(int, self.resample.width)
+        self.resample, self._spread = resampler(sample_rate, RATE)
 
     def frames(self, samples: int) -> int:
         """Number of frames of a clip of so many samples: 1 + (samples * RATE / sample_rate - 400) // 160."""
