@@ -18,16 +18,19 @@ import pytest
 import safetensors.torch
 import soundfile
 import torch
+from torch import nn
 
 from data.errors import UserError
+from data.front_ends import build_front_end, front_ends
 from data.impulse import uses_of_impulses
 from data.resources import AUDIOSET, DATA, MICIRP, RESPONSES, WEIGHTS, Resource, Use, as_rows
+from experiments.inference.classifier import load_classifier
 from experiments.runs.reader import find_record, read_record
 from experiments.runs.record import Run
 from experiments.submission.about import EXAMPLE, About, read_about
 from experiments.submission.declared import declared, unnamed
 from experiments.submission.describe import external_datasets
-from experiments.submission.entries import read_entries
+from experiments.submission.entries import off_task, read_entries
 from experiments.submission.layout import label_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.report_tables import tables_of
@@ -323,6 +326,20 @@ def test_submit_refuses_what_nobody_has_named(runs: Path, tmp_path: Path) -> Non
     edit(runs / "teacher/first", external=as_rows([Use(WEIGHTS, "timm", FINGERPRINT, jft.resources)]))
     with pytest.raises(UserError, match="JFT-300M: by the rules of 2023, 'The data must be public"):
         read_entries(folders, about_of(tmp_path), team)
+
+
+def test_a_front_end_that_learns_is_not_for_free(small_model: Path) -> None:
+    """Oracle: "In case of using learned features [...], the network used to generate them counts in the calculated
+    model size and complexity!": costs are those of the network behind the front end, so that one with parameters is
+    refused; those here have none."""
+    classifier = load_classifier(small_model)
+    assert off_task(classifier) == []
+    classifier.front_end.learned = nn.Linear(4, 2)  # type: ignore[attr-defined]
+    (reason,) = off_task(classifier)
+    assert reason.startswith("its front end has 10 parameters, which no cost here counts")
+    for kind in front_ends():
+        front_end = build_front_end(32000, {"kind": kind})
+        assert not list(front_end.parameters()), kind  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("lacking", ["type", "licence"])

@@ -272,8 +272,8 @@ def test_a_system_of_2024_is_made_of_five_trainings(
         write_tflite(replace(network, weights={**network.weights, name: moved}), path / "model.tflite", metadata)
     read = entries.read_lineage
 
-    def lineage(run: Path, *, device_is_known: bool) -> object:
-        found = read(quantized, device_is_known=device_is_known)
+    def lineage(run: Path, **arguments: object) -> object:
+        found = read(quantized, **arguments)
         data = {**found.data, "subset": of[run]}
         return replace(found, quantized=replace(found.quantized, folder=run), data=data)
 

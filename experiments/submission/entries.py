@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch import nn
 
 from data.errors import UserError, counted, in_short, listed
 from data.files import file_sha256
@@ -66,8 +67,8 @@ def read_entries(folders: Sequence[Path], about: About, team: str, edition: Edit
             continue
         if (same := models.setdefault(file_sha256(lineage.model), folder)) is not folder:
             wrong.append(f"{folder}: its model is that of {same}, byte for byte; systems must differ")
-        if off_task := _off_task(classifier):
-            wrong += [f"{folder}: {reason}" for reason in off_task]
+        if reasons := off_task(classifier):
+            wrong += [f"{folder}: {reason}" for reason in reasons]
             continue
         trainings.append(_Training(folder, lineage, classifier))
     wrong += unnamed([each.lineage for each in trainings], about.external_datasets)
@@ -190,7 +191,7 @@ def entry_warnings(entries: Sequence[Entry], edition: Edition = EDITIONS[YEAR]) 
     return found
 
 
-def _off_task(classifier: Classifier) -> list[str]:
+def off_task(classifier: Classifier) -> list[str]:
     """Why a model solves another task than the challenge's."""
     found = []
     if classifier.scenes != SCENES:
@@ -198,6 +199,13 @@ def _off_task(classifier: Classifier) -> list[str]:
         found.append(f"its classes are {classes}; {TASK_RULES}, the classes are {', '.join(SCENES)}")
     if (seconds := classifier.clip_seconds) != PART_SECONDS:
         found.append(f"it takes clips of {seconds:g} s; {TASK_RULES}, a clip is {PART_SECONDS:g} s")
+    front_end = classifier.front_end
+    learned = sum(p.numel() for p in front_end.parameters()) if isinstance(front_end, nn.Module) else 0
+    if learned:
+        found.append(
+            f"its front end has {learned:,} parameters, which no cost here counts; {TASK_RULES}, the network that "
+            "makes learned features counts: put it into the student's network"
+        )
     return found
 
 
