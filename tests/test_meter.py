@@ -10,12 +10,14 @@ from typing import Any
 
 import codecarbon
 import pytest
-from codecarbon.core import util
+from codecarbon.core import gpu_nvidia, util
+from codecarbon.external import hardware
+from codecarbon.external.ram import RAM
 from command import QUICK, run
 
 from data.scenes import ClipSet
 from experiments.runs import energy, meter
-from experiments.runs.energy import measured
+from experiments.runs.energy import measured, with_cost
 from experiments.runs.formats import Metered, not_metered
 from experiments.runs.meter import Meter, joined
 from experiments.runs.reader import read_energy, read_phases, read_run
@@ -164,8 +166,8 @@ class Readings:
 
 
 def test_a_killed_training_keeps_the_reading_of_its_last_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: sums by hand: 1 kWh until the last epoch of the part that was killed, and 1 kWh of the next part; a part
-    of which no reading was left makes the sum unknown."""
+    """Oracle: sums by hand: 1 kWh until the last epoch of the part that was killed, and 1 kWh of the next part; that
+    the first one used more is said, also of the whole; a part of which no reading was left makes the sum unknown."""
     monkeypatch.setattr(energy, "Meter", lambda: Readings(KNOWN, KNOWN))
     killed = measured(tmp_path, "student")
     after_epoch = killed.__enter__()
@@ -175,11 +177,56 @@ def test_a_killed_training_keeps_the_reading_of_its_last_epoch(tmp_path: Path, m
         after_epoch()
         assert read_energy(tmp_path)["energy/student/kWh"] == 2
     assert read_energy(tmp_path) == {"energy/student/kWh": 2, "energy/student/seconds": 20}
+    whole = read_phases(tmp_path)["student"]
+    assert (whole["lost"], "running" in whole) == ([energy.KILLED], False)
+    monkeypatch.setattr(energy, "Meter", lambda: Readings(KNOWN))
+    with measured(tmp_path, "student"):
+        pass
+    assert read_phases(tmp_path)["student"]["lost"] == [energy.KILLED]
     (tmp_path / "energy.json").unlink()
     with measured(tmp_path, "student", goes_on=True):
         pass
     assert read_energy(tmp_path) == {}
-    assert "no reading of the epochs before" in read_phases(tmp_path)["student"]["missing"][0]
+    assert "no reading of what was done before" in read_phases(tmp_path)["student"]["missing"][0]
+
+
+def test_what_led_up_to_a_phase_is_part_of_it_and_what_is_done_anew_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: sums by hand: a search (1 kWh), the training that follows (1) and what is done with its result (1) are 3;
+    a phase that begins anew is 1 whatever stood there, and forgets what was killed before. Two machines are both
+    named."""
+    readings = iter({**KNOWN, "on": [machine]} for machine in "aabba")
+    monkeypatch.setattr(energy, "Meter", lambda: Readings(*[next(readings)] * 2))
+    result, earlier = with_cost(lambda: 7)
+    assert (result, earlier["kWh"]) == (7, 1)
+    with measured(tmp_path, "quantize", goes_on=False, earlier=earlier):
+        pass
+    with measured(tmp_path, "quantize"):
+        pass
+    assert read_energy(tmp_path)["energy/quantize/kWh"] == 3
+    assert read_phases(tmp_path)["quantize"]["on"] == ["a", "b"]
+    killed = measured(tmp_path, "quantize")
+    killed.__enter__()()
+    with measured(tmp_path, "quantize", goes_on=False):
+        pass
+    assert read_phases(tmp_path) == {"quantize": {**KNOWN, "on": ["a"]}}
+
+
+def test_a_reading_says_of_what_it_is_and_how_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: codecarbon's own classes for a processor with RAPL counters, one without, and a GPU that NVML reads."""
+    total = SimpleNamespace(cpu_model="A processor", gpu_model="1 x A GPU")
+    loaded, counted = (hardware.CPU("", mode, "A processor", 100) for mode in ("cpu_load", "constant"))
+    counted._mode = "intel_rapl"
+    gpu = hardware.GPU.__new__(hardware.GPU)
+    gpu.devices = SimpleNamespace(devices=[gpu_nvidia.NvidiaGPUDevice.__new__(gpu_nvidia.NvidiaGPUDevice)])
+    assert [*meter._parts(total, [loaded, RAM(), gpu])] == [
+        "A processor, estimated from load and rated power (TDP)",
+        "memory, estimated from its size",
+        "1 x A GPU, measured by NVML",
+    ]
+    assert [*meter._parts(total, [counted])] == ["A processor, measured by RAPL"]
+    assert "estimated from its size" in Meter().stop()["on"][0]
 
 
 def test_a_training_on_several_machines_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +282,7 @@ def test_a_training_ends_as_if_its_meter_had_not_failed(
     result = run(tmp_path, "stage=student", *arguments, "name=unmetered")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("scontrol") == 1
-    assert "the energy of this training is not known" in result.stdout
+    assert "the energy of this run is not known" in result.stdout
     one, other = (tmp_path / "runs/student" / name for name in ("metered", "unmetered"))
     for file in ("checkpoint.safetensors", "predictions.csv", "confusion.csv"):
         assert (one / file).read_bytes() == (other / file).read_bytes()

@@ -159,8 +159,13 @@ def test_the_description_says_what_the_runs_measured(package: Path, folder: Path
     for device in DEVICES:
         assert figures["device_wise"][device]["accuracy"] == round(100 * scores[f"test/accuracy/device/{device}"], 2)
     trained = [
-        json.loads((folder / f"runs/{stage}/first/energy.json").read_text())[stage] for stage in ("teacher", "student")
+        phase
+        for stage, names in (("teacher", {"teacher", "logits"}), ("student", {"student"}), ("quantize", {"quantize"}))
+        for phases in [json.loads((folder / f"runs/{stage}/first/energy.json").read_text())]
+        for phase in phases.values()
+        if phases.keys() == names
     ]
+    assert len(trained) == 4
     assert meta["system"]["energy_consumption"] == {
         "training": pytest.approx(sum(phase["kWh"] for phase in trained)),
         "inference": ENERGY["inference"],
@@ -218,7 +223,7 @@ def test_pretrained_teachers_are_found_behind_an_ensemble(folder: Path, runs: Pa
 
 def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -> None:
     """Oracle: a history made by hand: the student learnt from labels, its integers from a pretrained timm network,
-    whose default weights learnt from ImageNet alone; energy is the sum of three trainings."""
+    whose default weights learnt from ImageNet alone; energy is the sum of three trainings and of the logits."""
     begin(runs / "teacher/first", "timm_cnn")
     edit(runs / "student/first", lambda record: record["inputs"].update(logits=""))
     logits = hashlib.sha256((runs / "teacher/first/logits.h5").read_bytes()).hexdigest()
@@ -231,7 +236,7 @@ def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -
     edit(runs / "quantize/first", taught)
     phase = {"kWh": 0.5, "seconds": 1.0, "estimated": False}
     for stage in ("quantize", "student", "teacher"):
-        (runs / stage / "first/energy.json").write_text(json.dumps({stage: phase}))
+        (runs / stage / "first/energy.json").write_text(json.dumps({stage: phase, "logits": phase}))
     system = described(runs / "quantize/first", folder)
     names = [dataset["name"] for dataset in system["external_datasets"]]
     assert names == ["timm tf_efficientnet_b0.in1k", "ImageNet"]
@@ -240,7 +245,7 @@ def test_teachers_of_the_integers_alone_are_teachers(folder: Path, runs: Path) -
         == "pretraining, training, knowledge distillation, quantization aware training"
     )
     assert system["description"]["complexity_management"] == "knowledge distillation, weight quantization"
-    assert system["energy_consumption"]["training"] == 1.5
+    assert system["energy_consumption"]["training"] == 2
     told = dict(training([System(LABEL, read_lineage(runs / "quantize/first"), {})]))
     assert (told["temperature"], told["weight of labels"], told["quantised"]) == ("3.5", "0", "in training")
 
@@ -295,16 +300,18 @@ def test_of_equal_trainings_the_one_that_was_used_is_submitted(runs: Path) -> No
         for name, kwh in (("a", 100.0), ("z", 10.0)):
             shutil.copytree(runs / stage / "first", twin := runs / stage / name)
             phase = {"kWh": kwh, "seconds": 1.0, "estimated": False}
-            (twin / "energy.json").write_text(json.dumps({stage: phase}))
+            (twin / "energy.json").write_text(json.dumps({stage: phase, "logits": phase}))
+    phase = {"kWh": 1.0, "seconds": 1.0, "estimated": False}
+    (runs / "quantize/first/energy.json").write_text(json.dumps({"quantize": phase}))
     quantized = runs / "quantize/first"
     lineage = read_lineage(quantized)
     assert [run.name for run in (lineage.student, *lineage.teachers)] == ["first", "first"]
-    assert lineage.kwh("training/all") < 1
+    assert 1 < lineage.kwh("training/all") < 2
     edit(quantized, lambda record: record.update(sources=[str(runs / "student/z/checkpoint.safetensors")]))
     edit(runs / "student/z", lambda record: record.update(sources=["runs/teacher/a/logits.h5"]))
     lineage = read_lineage(quantized)
     assert [run.name for run in (lineage.student, *lineage.teachers)] == ["z", "a"]
-    assert lineage.kwh("training/all") == 110
+    assert lineage.kwh("training/all") == 10 + 100 + 100 + 1  # student z, teacher a and its logits, quantisation
     shutil.copytree(runs / "energy/first", measured := runs / "energy/z")
     edit(measured, lambda record: record.update(sources=[str(quantized / "model.tflite")]))
     phases = json.loads((measured / "energy.json").read_text())
@@ -529,7 +536,8 @@ def test_what_is_in_the_way_is_said(folder: Path, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
     assert "energy_consumption.inference must be a number above 0, not None" in result.stderr
     assert "measure it with stage=energy name=first force=true" in result.stderr
-    assert "teacher/first metered no training" in result.stderr
+    assert "teacher/first: training not metered" in result.stderr
+    assert "teacher/first: writing of logits not metered" in result.stderr
 
 
 def test_defects_of_what_authors_say_are_all_listed(tmp_path: Path) -> None:

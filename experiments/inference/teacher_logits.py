@@ -26,6 +26,8 @@ from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
 from experiments.evaluation.metrics import softmax
 from experiments.inference.features import WithFeatures, channels_of
 from experiments.inference.network import in_order, logits_of
+from experiments.runs.energy import measured
+from experiments.runs.formats import LISTENING
 
 BATCH = 64
 COMMIT = 16  # batches of each process that are written in one go: every time waits for the disk
@@ -101,7 +103,7 @@ def write_logits(
     layer: str | None = None,
 ) -> LogitsWriter | None:
     """Logits of every clip of the set to a file, and the features of a layer (see features.py), if one is given;
-    returns it filled and not yet sealed, in the first process.
+    returns it filled and not yet sealed, in the first process. The energy of it is added to its folder's energy.json.
 
     The processes take turns by batches, always the same ones, so that their number changes no bit of the result.
 
@@ -120,7 +122,11 @@ def write_logits(
     assert missing is not None  # the first process has the writer
     together = COMMIT * fabric.world_size
     left = sum(min(BATCH, len(batches) - BATCH * number) for number in missing)
-    with progress("logits", len(batches), done=len(batches) - left) as line:
+    machines = getattr(fabric.strategy, "num_nodes", 1)  # which those for one device have not
+    with (
+        measured(path.parent, LISTENING, goes_on=left < len(batches), machines=machines) as read_meter,
+        progress("logits", len(batches), done=len(batches) - left) as line,
+    ):
         for start in range(0, len(missing), together):
             numbers = missing[start : start + together][fabric.global_rank :: fabric.world_size]
             with fabric.autocast():
@@ -136,4 +142,5 @@ def write_logits(
             if writer is not None:
                 kept = None if features is None else answers[..., classes:].mean(1).numpy()
                 writer.fill([row for rows, _ in found for row in rows], logits.numpy(), kept)
+                read_meter()
     return writer

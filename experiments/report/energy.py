@@ -1,17 +1,19 @@
-"""The energy of a model's inference and training as the table that the energy stage prints."""
+"""The energy of a model's inference and trainings as the table that the energy stage prints."""
 
 from collections.abc import Mapping
 
 from experiments.report.terminal import Table
 from experiments.runs.formats import Metered
+from experiments.runs.lineage import ALL, BASELINE_TRAINING
 from students.limits import Complexity
 
 JOULES = 3.6e6  # in a kWh
 MODEL, BASELINE = "inference", "baseline"  # phases: a pass of the model, and one of the challenge's baseline
+LOGITS = "training/logits"
 
 
 def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity], kernels: str, ratio: float) -> Table:
-    """Inference of the model and of the baseline side by side, then the trainings that led to the model.
+    """Inference of the model and of the baseline side by side, then what led to the model.
 
     Args:
         phases: of energy.json.
@@ -22,11 +24,14 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
     both = [phases[MODEL], phases[BASELINE]]
     clips, estimated = both[0]["clips"], both[0]["estimated"]
     pieces = both[1].get("clips", clips) / clips
-    notes = [f"not known: {why}" for found in phases.values() for why in found.get("missing", [])]
+    notes = list(dict.fromkeys(f"not known: {why}" for found in phases.values() for why in found.get("missing", [])))
+    lost = [why for phase, found in phases.items() if phase != ALL for why in found.get("lost", [])]
+    notes += [f"not counted: {why}" for why in lost]
     if any(found["estimated"] for found in phases.values()):
         notes.append("* an estimate: that machine gave no meter of its processor, and kWh follow the time")
     if pieces != 1:
         notes.append(f"the baseline is for clips of 1 s: its multiply-accumulates are of one, and a clip is {pieces:g}")
+    notes += dict.fromkeys(f"metered on: {words}" for found in phases.values() for words in found.get("on", []))
     title = f"energy of {clips} test clips, {kernels} kernels, one thread{', estimated' * estimated}"
     out = Table(title, caption="\n".join(notes))
     for column in ("", "model", "baseline"):
@@ -40,14 +45,20 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
     out.add_row("kWh a pass", *(f"{found['kWh']:.3g}" for found in both))
     out.add_row("baseline's over model's", f"{ratio:.3f}", "1", end_section=True)
     for phase, found in phases.items():
-        if phase not in (MODEL, BASELINE):
+        if phase not in (MODEL, BASELINE, ALL, BASELINE_TRAINING):
             for what, kwh in _parts(phase, found).items():
-                known = "not known" if kwh is None else f"{kwh:.3g}{' *' * found['estimated']}"
-                out.add_row(f"kWh of {what}", known, "")
+                out.add_row(f"kWh of {what}", _word({**found, "kWh": kwh}), "")
+    sums = [_word(phases[phase]) if phase in phases else "" for phase in (ALL, BASELINE_TRAINING)]
+    if any(sums):
+        out.add_row("kWh of training, all", *sums)
     return out
+
+
+def _word(found: Metered) -> str:
+    return "not known" if found["kWh"] is None else f"{found['kWh']:.3g}{' *' * found['estimated']}"
 
 
 def _parts(phase: str, found: Metered) -> dict[str, float | None]:
     """The runs of a phase with their kWh; the phase itself where no run is known, or not all of them."""
-    runs = found.get("runs", {})
+    runs = {f"{run}, logits" if phase == LOGITS else run: kwh for run, kwh in found.get("runs", {}).items()}
     return {**runs, phase.replace("/", ", "): found["kWh"]} if not runs or found["kWh"] is None else runs

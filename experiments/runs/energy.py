@@ -1,12 +1,13 @@
 """The energy of a computation, metered by codecarbon.
 
 Conventions: energy in kWh, time in seconds, of the whole machine. What was metered is a dict as it stands in
-`energy.json`, by phase (a stage's name): kWh, seconds, cpu, gpu, estimated, codecarbon (its version); the file adds up
-over the parts of a training that was stopped and went on; of a part that was killed, the reading after its last whole
-epoch counts. What is not known is never counted as 0: kWh and seconds are None, of the sum as well, and `missing` says
-why. No failure of the meter reaches what is metered. codecarbon's offline tracker needs no network; where the hardware
-has no power meter, kWh are an estimate from the processor's model, its load and the memory's size, and `estimated` is
-true: under an even load they are then proportional to the time.
+`energy.json`, by phase (a stage's name, of its training, or LISTENING): kWh, seconds, cpu, gpu, estimated, codecarbon
+(its version), on (the hardware, and how it was read); the file adds up over the parts of a phase that was stopped and
+went on; of a part that was killed, which `running` tells, the latest reading counts, and `lost` says that there was
+more. What is not known is never counted as 0: kWh and seconds are None, of the sum as well, and `missing` says why. No
+failure of the meter reaches what is metered. codecarbon's offline tracker needs no network; where the hardware has no
+power meter, kWh are an estimate from the processor's model, its load and the memory's size, and `estimated` is true:
+under an even load they are then proportional to the time.
 Source: the DCASE 2023 Task 1 rules ask for kWh of training and inference by codecarbon, and for kWh of the baseline
 over kWh of the submission.
 """
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from data.errors import UserError
 from experiments.distributed.processes import is_first
@@ -26,43 +28,54 @@ from experiments.runs.layout import ENERGY, write_text
 from experiments.runs.meter import Action, Meter, joined
 from experiments.runs.reader import read_phases
 
+KILLED = "what a part that was killed used after its latest reading"
 TURN = 5.0  # seconds; codecarbon samples the load once a second, which is too seldom for shorter computations
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def measured(folder: Path, phase: str, *, goes_on: bool = False, machines: int = 1) -> Iterator[Action]:
+def measured(
+    folder: Path, phase: str, *, goes_on: bool | None = None, earlier: Metered | None = None, machines: int = 1
+) -> Iterator[Action]:
     """Add the energy of what happens inside to the folder's energy.json, at its end and at each call of what is given;
     the first process measures all of its own machine, and nothing of others.
 
     Args:
         folder: of the run.
         phase: name of the phase.
-        goes_on: an earlier part of the phase must stand in the file, or the sum is not known.
+        goes_on: True: an earlier part of the phase must stand in the file, or the sum is not known; False: what stands
+            there is of something else, and is replaced; None: it is added to what stands there, if anything does.
+        earlier: a reading of what led up to it, which is part of the phase.
         machines: on how many it happens; with more than one the sum is not known.
     """
     if not is_first():
         yield lambda: None
         return
-    before, said = read_phases(folder).get(phase), False
+    before, said = None if goes_on is False else read_phases(folder).get(phase), False
     if before is None and goes_on:
-        before = not_metered(f"{folder / ENERGY} has no reading of the epochs before the training was stopped")
+        before = not_metered(f"{folder / ENERGY} has no reading of what was done before it was stopped")
+    if before is not None and before.pop("running", False):
+        before["lost"] = list(dict.fromkeys([*before.get("lost", []), KILLED]))
+    if earlier is not None:
+        before = joined(before, earlier)
     if machines > 1:
         before = joined(before, not_metered(f"only the first of {machines} machines was metered"))
 
-    def add(found: Metered) -> None:
+    def add(found: Metered, *, running: bool = False) -> None:
         nonlocal said
-        together = joined(before, found)
+        together = {**joined(before, found), **({"running": True} if running else {})}
         if together["kWh"] == 0:
             together = joined(together, not_metered("the meter read no energy at all"))
         if together["kWh"] is None and not said:
             said = True
-            log.warning("the energy of this training is not known, all else is: %s", "; ".join(together["missing"]))
+            log.warning("the energy of this run is not known, all else is: %s", "; ".join(together["missing"]))
         try:
             write_text(folder / ENERGY, json.dumps(read_phases(folder) | {phase: together}, indent=1))
         except (OSError, UserError) as error:
-            log.warning("the energy of this training is lost, all else is kept: %s", error)
+            log.warning("the energy of this run is lost, all else is kept: %s", error)
             with suppress(OSError):  # an older reading is not that of the whole
                 (folder / ENERGY).unlink()
 
@@ -70,9 +83,21 @@ def measured(folder: Path, phase: str, *, goes_on: bool = False, machines: int =
     if watch.failure is not None:
         add(watch.read())
     try:
-        yield lambda: add(watch.read())
+        yield lambda: add(watch.read(), running=True)
     finally:
         add(watch.stop())
+
+
+def with_cost(action: Callable[[], Result]) -> tuple[Result, Metered]:
+    """What a call returns, and what it cost; only the first process meters."""
+    if not is_first():
+        return action(), not_metered("another process meters")
+    watch = Meter()
+    try:
+        result = action()
+    finally:
+        found = watch.stop()
+    return result, found
 
 
 def meter(action: Action) -> Metered:

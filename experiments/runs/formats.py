@@ -30,6 +30,7 @@ COUNT = re.compile(r"[0-9]{1,15}")
 
 Row = Mapping[str, Any]
 Metered = dict[str, Any]  # a phase of energy.json: see energy.py
+LISTENING = "logits"  # the phase in which a teacher writes its logits
 Kind = TypeVar("Kind")
 
 
@@ -169,8 +170,10 @@ def _phase(found: Mapping[str, Any]) -> Metered:
             raise ValueError(f"{key} must be above 0")
     if "runs" in found:
         known["runs"] = {name: _number_or_none(kwh, name) for name, kwh in _field(found, "runs", _mapping).items()}
-    if "missing" in found:
-        known["missing"] = [_text(why, "missing") for why in _field(found, "missing", _list)]
+    for key in {"missing", "lost", "on"} & found.keys():
+        known[key] = [_text(words, key) for words in _field(found, key, _list)]
+    if not isinstance(found.get("running", False), bool):
+        raise TypeError("running must be true or false")
     return {**found, **known}
 
 

@@ -1,16 +1,16 @@
 """codecarbon's tracker, held so that nothing that it does reaches the computation that it meters.
 
-Conventions: a reading is a phase of energy.json: see runs/energy.py. One that is not known has None for kWh and
-seconds, and why in `missing`: codecarbon raised, or logged an exception that it caught (it would then count that part
-of the hardware as 0), or did not answer within LIMIT, or gave no number. What users configure for codecarbon
-(~/.codecarbon.config, ./.codecarbon.config, CODECARBON_*) is not read: powers of their own, a factor for the data
-centre or another scope would change what readings mean.
+Conventions: a reading is a phase of energy.json: see runs/energy.py; `on` says of which hardware it is, and how each
+part of that was read. One that is not known has None for kWh and seconds, and why in `missing`: codecarbon raised, or
+logged an exception that it caught (it would then count that part of the hardware as 0), or did not answer within LIMIT,
+or gave no number. What users configure for codecarbon (~/.codecarbon.config, ./.codecarbon.config, CODECARBON_*) is not
+read: powers of their own, a factor for the data centre or another scope would change what readings mean.
 """
 
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -21,7 +21,16 @@ COUNTRY = "USA"  # the offline tracker wants one; it bears on emissions, which a
 SECONDS = 15  # between two readings of the hardware's meters
 LIMIT = 60.0  # seconds that codecarbon is waited for: its `scontrol` and drivers may never answer
 ESTIMATES = ("constant", "cpu_load")  # codecarbon's modes for a processor without a meter
+METHODS = {  # how codecarbon reads a processor, by mode; of other modes the name says it
+    "cpu_load": "estimated from load and rated power (TDP)",
+    "constant": "estimated as half of the rated power (TDP)",
+    "intel_rapl": "measured by RAPL",
+    "intel_power_gadget": "measured by Intel Power Gadget",
+    "windows_emi": "measured by Windows EMI",
+}
+COUNTERS = {"NvidiaGPUDevice": "measured by NVML", "AMDGPUDevice": "measured by AMD SMI"}  # of codecarbon's classes
 BESIDE_ENERGY = ("power limit", "utilization", "static info")  # what codecarbon may fail to find without losing energy
+WORDS = ("on", "lost", "missing")  # keys of a reading: texts, each once
 
 Action = Callable[[], object]
 
@@ -160,7 +169,23 @@ def _checked(total: Any, tracker: Any) -> Metered:
         "gpu": str(total.gpu_model) if total.gpu_model else None,
         "estimated": bool(modes.intersection(ESTIMATES)),
         "codecarbon": str(total.codecarbon_version),
+        "on": ["; ".join(_parts(total, tracker._hardware))],
     }
+
+
+def _parts(total: Any, hardware: Iterable[Any]) -> Iterator[str]:
+    """The parts of the machine that codecarbon read, and how, in words; unknown ones by their class."""
+    for part in hardware:
+        kind = type(part).__name__
+        if kind == "CPU":
+            yield f"{total.cpu_model}, {METHODS.get(part._mode, f'read by {part._mode}')}"
+        elif kind == "GPU":
+            counters = {COUNTERS.get(type(each).__name__, type(each).__name__) for each in part.devices.devices}
+            yield f"{total.gpu_model}, {' and '.join(sorted(counters)) or 'not read'}"
+        elif kind == "RAM":
+            yield "memory, estimated from its size"
+        else:
+            yield f"{total.cpu_model}, read by {kind}"
 
 
 def joined(before: Metered | None, found: Metered) -> Metered:
@@ -168,6 +193,9 @@ def joined(before: Metered | None, found: Metered) -> Metered:
     if before is None:
         return found
     sums = {key: None if None in (before[key], found[key]) else before[key] + found[key] for key in ("kWh", "seconds")}
-    missing = list(dict.fromkeys([*before.get("missing", []), *found.get("missing", [])]))
-    about = {"estimated": before["estimated"] or found["estimated"], **({"missing": missing} if missing else {})}
+    words = {key: list(dict.fromkeys([*before.get(key, []), *found.get(key, [])])) for key in ("on", "lost", "missing")}
+    about = {
+        "estimated": before["estimated"] or found["estimated"],
+        **{key: some for key, some in words.items() if some},
+    }
     return {**before, **found, **sums, **about}

@@ -161,18 +161,19 @@ class Run:
         log.info("%s: inputs and config are unchanged, the result is reused (force=true runs it again)", self.folder)
         return True
 
-    def start(self, rows: Sequence[Mapping[str, float]] = ()) -> None:
+    def start(self, rows: Sequence[Mapping[str, float]] = (), *, keeps_energy: bool = False) -> None:
         """Make the folder, note the config, start tracking.
 
         Args:
             rows: of an earlier training that goes on; without them one that was stopped is forgotten.
+            keeps_energy: what was metered stays without rows, too: logits that were stopped go on.
         """
         if not is_first():
             return
         claim(self.folder)
         self._rows = list(rows)
         # What an earlier run left must not be taken for this one's, should this one be stopped.
-        for name in [*RESULTS, *([] if rows else [RESUME, ENERGY])]:
+        for name in [*RESULTS, *([] if rows else [RESUME]), *([] if rows or keeps_energy else [ENERGY])]:
             if name != REPORT or not (self.folder / name).is_dir():  # a page that cannot be written stops no run
                 (self.folder / name).unlink(missing_ok=True)
         by = commit()

@@ -17,6 +17,11 @@ class Energy:
     kernels: str = setting(
         "device, as a microcontroller; host, as a PC (XNNPACK)", choices=("device", "host"), default="device"
     )
+    baseline: str | None = setting(
+        "run of student=baseline distill=none, whose training is stated beside the model's; null: the only one",
+        newer=True,
+        default=None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

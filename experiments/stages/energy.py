@@ -1,9 +1,10 @@
-"""The energy stage: the electricity that classification by the model costs, beside that of the challenge's baseline;
-what is metered: see inference/metering.py."""
+"""The energy stage: the electricity that classification by the model costs, metered (see inference/metering.py), and
+that of all that led to it, gathered anew by each command (see runs/lineage.py), beside the challenge's baseline's."""
 
-import dataclasses
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,10 +28,13 @@ from experiments.inference.metering import (
 )
 from experiments.report.energy import BASELINE, MODEL, energy_table
 from experiments.report.publish import finish, is_done
+from experiments.runs.baseline import baseline_training, ratio
 from experiments.runs.energy import meter
+from experiments.runs.formats import Metered
 from experiments.runs.layout import ENERGY, write_text
-from experiments.runs.lineage import trainings
+from experiments.runs.lineage import ALL, BASELINE_TRAINING, trainings
 from experiments.runs.reader import read_energy, read_phases
+from experiments.runs.record import Run
 from experiments.settings.models import Energy
 from experiments.settings.shared import DataSettings, Settings
 from experiments.stages.context import model_of, new_run
@@ -48,11 +52,15 @@ def run(settings: Settings) -> None:
     model = TFLiteModel(path, kernels=own.kernels)
     _, mels, frames, _ = model.input_shape
     front_end, clip_seconds = input_of(path, model.metadata, (1, mels, frames))
-    settings = dataclasses.replace(settings, data=_clips_of(settings, path, front_end.sample_rate, clip_seconds))
+    settings = replace(settings, data=_clips_of(settings, path, front_end.sample_rate, clip_seconds))
     data = prepare(settings.data, settings.cache_folder)
     front_ends = {MODEL: front_end, BASELINE: build_front_end(RATE, composed("student=baseline").student.mel)}
     inputs = {"model": file_sha256(path), **{key: data.fingerprint[key] for key in ("waves", "clips")}}
-    this = new_run(settings, "energy", depends_on=dataclasses.asdict(own), inputs=inputs, sources=[path])
+    depends_on = {"seconds": own.seconds, "kernels": own.kernels}
+    this = new_run(settings, "energy", depends_on=depends_on, inputs=inputs, sources=[path])
+    runs = Path(settings.runs)
+    spent = trainings(path, model.metadata, runs, None if settings.model is None else settings.name)
+    spent[BASELINE_TRAINING] = baseline_training(runs, own.baseline)
     if not (is_done(this, ENERGY, FILE) and is_complete(read_phases(this.folder), front_ends)):
         rows = data.clips.indices("test")
         own_clips = Clips(torch.from_numpy(data.store.take(rows)), torch.from_numpy(data.store.scale[rows]))
@@ -64,16 +72,31 @@ def run(settings: Settings) -> None:
         models = {MODEL: model, BASELINE: TFLiteModel(baseline, kernels=own.kernels)}
         log.info("%d clips, %s kernels, one thread, each for %g s or longer", len(rows), own.kernels, own.seconds)
         phases = meter_passes(models, front_ends, clips, own.seconds)
-        ratio = normalised(phases[BASELINE], phases[MODEL])
-        trained = trainings(
-            path, model.metadata, Path(settings.runs), None if settings.model is None else settings.name
-        )
-        write_text(this.folder / ENERGY, json.dumps(phases | trained, indent=1))
-        finish(this, read_energy(this.folder) | {"energy/normalised": ratio, "energy/clips": len(rows)})
-    phases = read_phases(this.folder)
+        normalised(phases[BASELINE], phases[MODEL])
+        _write(this, phases | spent)
+    before = read_phases(this.folder)
+    # What was known of trainings that are gone stays; what was trained or metered since is added.
+    found = {name: cost for name, cost in spent.items() if cost["kWh"] is not None or not _is_known(before, name)}
+    if (phases := before | found) != before:
+        _write(this, phases)
     costs = {MODEL: tflite_complexity(path), BASELINE: tflite_complexity(this.folder / FILE)}
     Console().print(energy_table(phases, costs, own.kernels, normalised(phases[BASELINE], phases[MODEL])))
     log.info("%s", this.folder)
+
+
+def _is_known(phases: Mapping[str, Metered], name: str) -> bool:
+    return phases.get(name, {}).get("kWh") is not None
+
+
+def _write(run: Run, phases: Mapping[str, Metered]) -> None:
+    """Write energy.json and score.json."""
+    write_text(run.folder / ENERGY, json.dumps(phases, indent=1))
+    scores = {
+        "energy/normalised": normalised(phases[BASELINE], phases[MODEL]),
+        "energy/clips": phases[MODEL]["clips"],
+    }
+    trained = ratio(phases[BASELINE_TRAINING], phases[ALL])
+    finish(run, read_energy(run.folder) | scores | ({} if trained is None else {"energy/normalised_training": trained}))
 
 
 def _clips_of(settings: Settings, path: Path, rate: int, seconds: float) -> DataSettings:
@@ -86,4 +109,4 @@ def _clips_of(settings: Settings, path: Path, rate: int, seconds: float) -> Data
     for key, value in wanted.items():
         if f"data.{key}" in settings.given and (asked := getattr(settings.data, key)) != value:
             raise UserError(f"data.{key}={asked:g}: {path} takes clips of {seconds:g} s at {rate} Hz: leave it out")
-    return dataclasses.replace(settings.data, sample_rate=rate, clip_seconds=seconds)
+    return replace(settings.data, sample_rate=rate, clip_seconds=seconds)

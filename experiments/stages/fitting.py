@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 from data.errors import UserError
 from data.files import file_sha256
+from data.settings import identity_of
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import computing
 from experiments.runs.layout import CHECKPOINT, FIRST_PHASE, first_phase_of
 from experiments.runs.lineage import FIRST
 from experiments.runs.reader import find_record, read_run
-from experiments.settings.parts import Recipe
+from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings, StudentSettings, TeacherSettings
-from experiments.stages.context import layout_of, renamed
+from experiments.stages.context import layout_of, renamed, trained_identity
 from experiments.training.budget import fitted, fitted_augmentation, refitted
 
 REFIT = "refit=true, which chooses the number of steps,"
@@ -116,3 +117,16 @@ def first_phase_inputs(settings: Settings, stage: str) -> dict[str, str]:
     if not settings.is_refitted:
         return {}
     return {FIRST: file_sha256(first_phase_of(layout_of(settings).folder(stage)) / CHECKPOINT)}
+
+
+def quantize_identity(settings: Settings) -> dict[str, Any]:
+    """What of the settings integers depend on, besides the recipe that was fitted to the clips."""
+    quantize = trained_identity(settings.of(Quantize))
+    found: dict[str, Any] = {"quantize": quantize, "seed": settings.seed}
+    del quantize["export"]  # on which nothing else depends
+    if settings.of(Quantize).method == "ptq":
+        del quantize["fit"]
+        return found
+    student = identity_of(settings.student)
+    taught = {key: student[key] for key in ("augment", "distill")}
+    return found | taught | {"learns_from": settings.distill, "epochs": settings.epochs, **computing(settings.fabric)}

@@ -74,7 +74,7 @@ def published_before(settings: Settings, data: DataModule) -> tuple[DataModule, 
         weights=teacher.weights,
     )
     this.external = uses_of_weights(teacher, teacher.arguments, network, inputs)
-    this.start()
+    this.start(keeps_energy=True)
     blueprint = checkpoint.Blueprint(
         teacher.builder,
         {**teacher.arguments, "classes": count, "pretrained": False},

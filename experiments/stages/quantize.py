@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -13,9 +12,7 @@ from torch import nn
 
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
-from data.settings import identity_of
 from experiments.datasets.datamodule import DataModule, prepare, require_held_out
-from experiments.distributed.fabric import computing
 from experiments.evaluation.metrics import softmax
 from experiments.quantization.bits import HALF, MEASURED, choose_bits, layer_rows
 from experiments.quantization.checks import deployed_mel, require_form, require_training, require_valid
@@ -29,14 +26,16 @@ from experiments.quantization.metadata import metadata_of
 from experiments.report.confidence import confidence_tables
 from experiments.report.forms import quantization_tables
 from experiments.report.publish import finish, is_done
+from experiments.runs.energy import measured, with_cost
+from experiments.runs.formats import Metered
 from experiments.runs.layout import CHECKPOINT, LAYERS, MODEL, OPERATORS, write_text
 from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
 from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, new_run, trained_identity
+from experiments.stages.context import layout_of, new_run
 from experiments.stages.external import uses_of_responses
-from experiments.stages.fitting import fitted_identity, fitted_recipe, with_fitted_augmentation
+from experiments.stages.fitting import fitted_identity, fitted_recipe, quantize_identity, with_fitted_augmentation
 from experiments.stages.same_data import as_trained_on, at_rate_of
 from experiments.stages.training import (
     require_trainable,
@@ -52,7 +51,7 @@ from experiments.training.distillation import Targets, imitation_loss, student_l
 from students import build_student
 from students.complexity import tflite_complexity, tflite_operators, torch_complexity
 from students.quantize.fake import FakeQuantized
-from students.quantize.fold import fold
+from students.quantize.fold import FoldedNetwork, fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.tflite import write_tflite
 
@@ -94,7 +93,7 @@ def run(settings: Settings) -> None:
     blueprint = replace(blueprint, mel=deployed_mel(own, blueprint.sample_rate, blueprint.mel))
     front_end = build_front_end(blueprint.sample_rate, blueprint.mel)
     inputs = {**data.fingerprint, "checkpoint": file_sha256(path)}
-    depends_on, sources = _depends_on(settings), [path]
+    depends_on, sources = quantize_identity(settings), [path]
     recipe = own.fit
     if targets is not None:
         inputs |= targets.inputs
@@ -165,34 +164,21 @@ def _halve(task: _Task) -> dict[str, float]:
 
 
 def _make_integers(task: _Task) -> dict[str, float]:
-    """Write the file of integers, trained or not, and score it."""
+    """Write the file of integers, trained or not, and score it; all that leads to the file is metered."""
     own, folder, held_out = task.own, task.run.folder, task.first_data
     check_confidence(own, task.path, held_out)
-    folded = fold(task.network, task.shape)
-    measured = folded
-    if own.bits == "auto":
-        measured = fold(require_not_validated_on(task.path, held_out, MEASURED, "quantize.bits=8"), task.shape)
-    bits, sensitivities = choose_bits(own.bits, own.budget, measured, lambda: task.spectrograms(held_out, "validation"))
-    spectrograms = task.spectrograms(task.data, "train")
-    folded, integers = calibrated(
-        folded,
-        spectrograms,
-        bits=bits,
-        activations=own.activations,
-        percentile=own.percentile,
-        exact=own.exact == "all",
-    )
+    (folded, integers, sensitivities), cost = with_cost(lambda: _calibrated(task))
     before = None
     if task.targets is None:
-        integers = add_sets(integers, task.network, task.sets, task.shape, spectrograms)
         task.run.start()
     else:
-        integers, before = _train(task, task.targets, FakeQuantized(folded, integers)), integers
-    write_text(folder / LAYERS, json.dumps(layer_rows(integers, sensitivities), indent=1))
-    trained_on, digest = task.blueprint.clips, task.run.identity["inputs"]["checkpoint"]
-    fitted = fit_confidence(own, integers, task.path, trained_on, held_out, task.front_end, task.settings.seed)
-    metadata = metadata_of(integers, task.blueprint, digest, task.data, fitted.described())
-    model = write_tflite(integers, folder / MODEL, metadata)
+        integers, before = _train(task, task.targets, FakeQuantized(folded, integers), cost), integers
+    with measured(folder, task.run.stage, earlier=cost if before is None else None):
+        write_text(folder / LAYERS, json.dumps(layer_rows(integers, sensitivities), indent=1))
+        trained_on, digest = task.blueprint.clips, task.run.identity["inputs"]["checkpoint"]
+        fitted = fit_confidence(own, integers, task.path, trained_on, held_out, task.front_end, task.settings.seed)
+        metadata = metadata_of(integers, task.blueprint, digest, task.data, fitted.described())
+        model = write_tflite(integers, folder / MODEL, metadata)
     write_text(folder / OPERATORS, json.dumps([each._asdict() for each in tflite_operators(model)], indent=1))
     probabilities = {FLOAT: float_probabilities(task.data, task.network, task.trained, task.sets)}
     logits = integer_logits(task.data, task.front_end, model, before, task.trained)
@@ -202,7 +188,29 @@ def _make_integers(task: _Task) -> dict[str, float]:
     return compare(task.data, probabilities, folder) | found
 
 
-def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetwork:
+def _calibrated(task: _Task) -> tuple[FoldedNetwork, IntegerNetwork, Mapping[str, Mapping[str, float]]]:
+    """The network folded, its integers before any training, and how much each layer's bits cost in accuracy, if the
+    bits are chosen by that."""
+    own, held_out, folded = task.own, task.first_data, fold(task.network, task.shape)
+    unheard = folded  # by which bits are chosen
+    if own.bits == "auto":
+        unheard = fold(require_not_validated_on(task.path, held_out, MEASURED, "quantize.bits=8"), task.shape)
+    bits, sensitivities = choose_bits(own.bits, own.budget, unheard, lambda: task.spectrograms(held_out, "validation"))
+    spectrograms = task.spectrograms(task.data, "train")
+    folded, integers = calibrated(
+        folded,
+        spectrograms,
+        bits=bits,
+        activations=own.activations,
+        percentile=own.percentile,
+        exact=own.exact == "all",
+    )
+    if task.targets is None:
+        integers = add_sets(integers, task.network, task.sets, task.shape, spectrograms)
+    return folded, integers, sensitivities
+
+
+def _train(task: _Task, targets: Targets, network: FakeQuantized, earlier: Metered) -> IntegerNetwork:
     """The integers after the student was trained while it is rounded; the run starts here."""
     own, distill = task.own, task.settings.student.distill
     if own.learns_from == "student":
@@ -224,6 +232,7 @@ def _train(task: _Task, targets: Targets, network: FakeQuantized) -> IntegerNetw
         targets=targets.logits,
         target_shifts=targets.shifts,
         after_epoch=freeze,
+        earlier=earlier,
     )
     return network.cpu().integers()
 
@@ -234,16 +243,3 @@ def _targets(settings: Settings, data: DataModule, held_out: DataModule) -> Targ
     if own.method == "ptq":
         return None
     return Targets() if own.learns_from == "student" else targets_of(settings, data, held_out)
-
-
-def _depends_on(settings: Settings) -> dict[str, Any]:
-    """What of the settings the results depend on."""
-    quantize = trained_identity(settings.of(Quantize))
-    found: dict[str, Any] = {"quantize": quantize, "seed": settings.seed}
-    del quantize["export"]  # on which nothing else depends
-    if settings.of(Quantize).method == "ptq":
-        del quantize["fit"]
-        return found
-    student = identity_of(settings.student)
-    taught = {key: student[key] for key in ("augment", "distill")}
-    return found | taught | {"learns_from": settings.distill, "epochs": settings.epochs, **computing(settings.fabric)}

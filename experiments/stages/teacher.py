@@ -191,7 +191,7 @@ def _trained_before(settings: Settings, data: DataModule) -> tuple[DataModule, R
     if (this.folder / CHECKPOINT).exists() or (this.folder / RESUME).exists():
         raise UserError(f"{this.folder} holds a training of its own: choose another name for the logits of {path}")
     if not is_done(this, LOGITS):
-        this.start()
+        this.start(keeps_energy=True)
     return data, this, path
 
 

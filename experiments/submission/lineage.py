@@ -13,14 +13,16 @@ from data.files import file_sha256
 from experiments.runs.formats import Metered
 from experiments.runs.identity import IMPORTED
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
-from experiments.runs.lineage import first_phase, needed, pretrained_by, teachers_behind, trainings, written
+from experiments.runs.lineage import BASELINE_TRAINING, first_phase, pretrained_by, teachers_behind, trainings
 from experiments.runs.reader import RunFiles, find_record, is_run, read_run
+from experiments.runs.writers import needed, written
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},
     "student": {"student.builder": str, "student.mel.kind": str},
     "teacher": {"teacher.builder": str, "teacher.pretrained": bool},
 }
+METERED = ("inference", "baseline", BASELINE_TRAINING)  # phases that stage=energy states of the baseline and the file
 AGAIN = "run its stage again with force=true"
 
 
@@ -31,8 +33,8 @@ class Lineage:
     Attributes:
         quantized, student: the runs.
         teachers: of the student, of those that it began with, and of training it as integers.
-        energy: by phase: inference and baseline, as stage=energy metered this very file; training/..., see
-            runs/lineage.py.
+        energy: by phase: inference, baseline and baseline/training, as stage=energy states them for this very file;
+            training/..., see runs/lineage.py.
         data: the settings of `data` that the student was trained with.
         kind: of the data set that the metrics are of.
         pretrained: the students that the student began with, the latest first.
@@ -178,7 +180,7 @@ def _inference(folder: Path) -> dict[str, Metered]:
 
     for path in sorted(measured.glob("*"), key=unlikely):
         if is_run(path) and (run := read_run(path)).inputs.get("model") == digest:
-            return {phase: run.energy[phase] for phase in ("inference", "baseline") if phase in run.energy}
+            return {phase: run.energy[phase] for phase in METERED if phase in run.energy}
     return {}
 
 

@@ -20,6 +20,7 @@ from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import compile_mode, launch, make_fabric
 from experiments.distributed.processes import is_first
 from experiments.runs.energy import measured
+from experiments.runs.formats import Metered
 from experiments.runs.layout import NOT_FINITE, write_text
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
@@ -77,6 +78,7 @@ class Trainer:
         layers: Callable[[nn.Module], Layers] | None = None,
         frozen: Frozen | None = None,
         after_epoch: Callable[[int, int], None] = lambda done, epochs: None,
+        earlier: Metered | None = None,
     ) -> nn.Module:
         """Train a network; the run starts here.
 
@@ -91,6 +93,7 @@ class Trainer:
             layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
             frozen: only the last layer learns, on features that are computed once; see features.py. None: all layers.
             after_epoch: is told how many epochs are done, of how many; before the first one too.
+            earlier: the energy of what led up to the training.
 
         Raises:
             UserError: the recipe does not fit these clips or this network, or the loss became no number.
@@ -158,7 +161,8 @@ class Trainer:
 
         try:
             machines = self.hardware.num_nodes
-            with measured(run.folder, run.stage, goes_on=state is not None, machines=machines) as read_meter:
+            goes_on = state is not None
+            with measured(run.folder, run.stage, goes_on=goes_on, earlier=earlier, machines=machines) as read_meter:
                 augmentation = self.augmentation
                 if frozen is not None:
                     cache = partial(cached, fabric, network, frozen, front_end)
