@@ -251,7 +251,8 @@ def model(tmp_path: Path, generator: torch.Generator) -> Path:
 def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: ClipSet, model: Path) -> None:
     """Oracle: the scores against each other: the quotient of the kWh, the number of test clips; the baseline costs
     more than the smallest student, which has a tenth of its multiply-accumulates. No training is known, which is
-    said. The same command again is no new run, another setting is refused."""
+    said. The same command again is no new run, another setting is refused; the training of a baseline that was done
+    since is added, and one that is none is refused."""
     arguments = ["stage=energy", f"data.root={miniature.root}", "tracking=none", "energy.seconds=0.01"]
     result = run(tmp_path, *arguments)
     assert result.returncode == 0, result.stderr
@@ -272,6 +273,17 @@ def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: 
     assert f"{scores['energy/normalised']:.3f}" in again.stdout
     assert "settings.kernels: device there, host asked for" in run(tmp_path, *arguments, "energy.kernels=host").stderr
     assert json.loads((folder / "score.json").read_text()) == scores
+    trained = tmp_path / "runs/student/own"
+    trained.mkdir(parents=True)
+    (trained / "run.json").write_text(json.dumps({"settings": {"student": {"builder": "baseline"}}, "inputs": {}}))
+    (trained / "energy.json").write_text(json.dumps({"student": reading(3.0, 1)}))
+    assert run(tmp_path, *arguments).returncode == 0
+    assert json.loads((folder / "score.json").read_text()) == {
+        **scores,
+        **{"energy/baseline/training/kWh": 3.0, "energy/baseline/training/seconds": 1},
+    }
+    wrong = run(tmp_path, *arguments, "energy.baseline=other")
+    assert "energy.baseline=other: runs/student/other is no finished training of student=baseline" in wrong.stderr
 
 
 @pytest.mark.slow  # several passes of two models

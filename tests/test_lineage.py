@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from data.errors import UserError
+from experiments.runs.baseline import baseline_training, ratio
 from experiments.runs.formats import Metered, not_metered
 from experiments.runs.lineage import teachers_behind, trainings
 
@@ -184,6 +186,33 @@ def test_of_equal_files_the_one_that_was_used_is_counted(tmp_path: Path, monkeyp
     assert found["training/all"]["kWh"] is None
     (why,) = found["training/quantize"]["missing"]
     assert why.startswith(", ".join(str(moved / "quantize" / name) for name in "abc"))
+
+
+def test_the_baseline_s_training_is_found_or_named(tmp_path: Path) -> None:
+    """Oracle: by hand: of a student, a distilled baseline, the first phase of another run and one trained on labels, it
+    is the last; of two it is the one that is named; a name of something else is refused, and none is no 0. Its kWh over
+    another's is a figure on one hardware alone: 6 over 3 are 2."""
+    assert "none: train it by stage=student student=baseline" in baseline_training(tmp_path, None)["missing"][0]
+    own = {"student": {"builder": "baseline"}}
+    a_run(tmp_path / "student/s", "checkpoint.safetensors", {}, {"student": {"builder": "cp_mobile"}}, kwh=1)
+    a_run(tmp_path / "student/taught", "checkpoint.safetensors", {"logits": "x"}, own, kwh=2)
+    a_run(tmp_path / "student/b.held_out", "checkpoint.safetensors", {}, own, kwh=4)
+    a_run(tmp_path / "student/b", "checkpoint.safetensors", {"logits": ""}, own, kwh=6)
+    found = baseline_training(tmp_path, None)
+    assert (found["kWh"], found["runs"], found["missing"]) == (6, {str(tmp_path / "student/b"): 6}, [])
+    a_run(tmp_path / "student/c", "checkpoint.safetensors", {}, own, kwh=8)
+    several = baseline_training(tmp_path, None)
+    assert several["kWh"] is None
+    assert f"b, c in {tmp_path / 'student'} are: name one by energy.baseline=NAME" in several["missing"][0]
+    assert baseline_training(tmp_path, "c")["kWh"] == 8
+    for name in ("s", "taught", "gone", ".."):
+        with pytest.raises(UserError, match=f"energy.baseline={name}: .* is no finished training of student=baseline"):
+            baseline_training(tmp_path, name)
+    (tmp_path / "student/c/energy.json").unlink()
+    assert baseline_training(tmp_path, "c")["missing"] == [f"{tmp_path / 'student/c'}: training not metered"]
+    assert ratio({**found, "on": ["x"]}, {**reading(3, 1), "on": ["x"]}) == 2
+    assert ratio({**found, "on": ["x"]}, {**reading(3, 1), "on": ["y"]}) is None
+    assert ratio(several, reading(3, 1)) is None
 
 
 def test_a_training_in_another_folder_of_runs_is_not_taken_for_its_twin_here(tmp_path: Path) -> None:
