@@ -27,7 +27,7 @@ from experiments.evaluation.metrics import softmax
 from experiments.inference.features import WithFeatures, channels_of
 from experiments.inference.network import in_order, logits_of
 from experiments.runs.energy import measured
-from experiments.runs.formats import LISTENING
+from experiments.runs.meter import LISTENING
 
 BATCH = 64
 COMMIT = 16  # batches of each process that are written in one go: every time waits for the disk

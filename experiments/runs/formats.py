@@ -30,7 +30,6 @@ COUNT = re.compile(r"[0-9]{1,15}")
 
 Row = Mapping[str, Any]
 Metered = dict[str, Any]  # a phase of energy.json: see energy.py
-LISTENING = "logits"  # the phase in which a teacher writes its logits
 Kind = TypeVar("Kind")
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from data.files import file_sha256
 from data.resources import WEIGHTS
-from experiments.runs.formats import LISTENING, Metered, not_metered
+from experiments.runs.formats import Metered, not_metered
 from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, ENERGY, LOGITS, MODEL, first_phase_of
-from experiments.runs.meter import joined
+from experiments.runs.meter import LISTENING, joined
 from experiments.runs.reader import read_phases
 from experiments.runs.writers import Needed, all_written, inputs_of, needed, record_of, written
 
