@@ -247,7 +247,7 @@ def test_records_of_before_are_asked_about(runs: Path) -> None:
     ):
         edit(teacher, settings={"teacher": {**settings, **changes}}, inputs=inputs)
         (asked,) = unnamed([lineage_of(runs)], [])
-        assert "run it again" in asked
+        assert "run its stage again with force=true, or say under external_datasets" in asked
         assert f'of: "{of}"' in asked
         assert declared([lineage_of(runs)], []) == []
         assert unnamed([lineage_of(runs)], [{**NAMED, "of": of}]) == []

@@ -16,7 +16,7 @@ from experiments.runs.layout import CHECKPOINT
 from experiments.runs.lineage import PRETRAINED
 from experiments.runs.reader import RunFiles
 from experiments.submission.builders import dataset_of, has_responses
-from experiments.submission.lineage import Lineage
+from experiments.submission.lineage import AGAIN, Lineage
 from experiments.submission.resources import Declared, resource_of
 
 ASKED = {  # what is said of a use that is not known, by what it is
@@ -66,13 +66,18 @@ def unnamed(lineages: Sequence[Lineage], named: Datasets) -> list[str]:
     for run, use in (each for lineage in lineages for each in uses_of(lineage)):
         used.add(use.fingerprint)
         if not use.is_known and use.fingerprint not in of:
-            old = "" if run.external is not None else "; a run of this version says what it used, so run it again, or"
-            found[use.fingerprint] = (
-                f"{run.folder} {ASKED[use.what]}: {use.name}{old or '.'} Say in submit.about what they are, and what "
-                f"is in them, each as an entry of external_datasets:\n{ENTRY % use.fingerprint}"
-            )
+            found[use.fingerprint] = _question(run, use)
     odd = sorted(of - used)
     return [*found.values(), *(f"external_datasets: nothing that these runs used has of: {each}" for each in odd)]
+
+
+def _question(run: RunFiles, use: Use) -> str:
+    """What the authors are asked, and how they answer."""
+    again = "" if run.external is not None else f" This record of an earlier version says no more: {AGAIN}, or say"
+    return (
+        f"{run.folder} {ASKED[use.what]}: {use.name}.{again or ' Say'} under external_datasets in submit.about what "
+        f"they are and, of weights, what these were trained on, an entry each:\n{ENTRY % use.fingerprint}"
+    )
 
 
 def _as_named(entry: Mapping[str, Any]) -> Resource:
