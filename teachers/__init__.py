@@ -13,7 +13,8 @@ To add a teacher, add two files:
        TEACHER = Teacher(build=my_net, family="CNN", citation="A. Author, Title, Conference 2025.", published=...)
 
    `published` says what the published weights are and were trained on, so that submissions declare it; leave it out
-   where there are none. A network whose depth is not to be read from its children has a method `layers` (see layers.py).
+   where there are none. A network whose depth is not to be read from its children has a method `layers` (see
+   layers.py).
 2. A file of settings, experiments/conf/teacher/<any name>.yaml, with `builder: <the module's name>`.
 
 >>> network = build_teacher("cp_resnet")
