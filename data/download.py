@@ -1,8 +1,9 @@
 """Fetch the real data set: archives that are checked, gone on with where they stopped, and unpacked safely.
 
 Conventions: what is under way lies in `<root>/.download`; while that folder exists the data set is incomplete, and the
-next run goes on. An archive is removed once it is unpacked. Sizes and md5 sums come from the record itself.
-Source: Zenodo record 6337421 (REST API, GET /api/records/<id>); subsets: the release of the DCASE 2024 baseline.
+next run goes on. An archive is removed once it is unpacked. Sizes and md5 sums come from the record itself; md5 sums
+that are known from elsewhere must be the same (data/records.py).
+Source: Zenodo's REST API, GET /api/records/<id>; subsets: the release of the DCASE 2024 baseline.
 """
 
 import json
@@ -20,11 +21,10 @@ import requests
 
 from data.errors import UserError, listed
 from data.locks import locked
-from data.official_layout import HELP, META, TERMS, TOP, UNFINISHED
 from data.progress import progress
+from data.records import DEVELOPMENT, RECORDS, UNFINISHED, Record
 from data.whereabouts import meant_root
 
-RECORD = "https://zenodo.org/api/records/6337421"
 UNPACKED_SHARE = 1.5  # 24-bit audio unpacks to less than this much of its archive's size
 SUBSET_URL = "https://github.com/CPJKU/dcase2024_task1_baseline/releases/download/files/"
 SUBSET_SHA256 = {
@@ -54,12 +54,12 @@ class Archive:
     url: str
 
 
-def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
-    """Fetch, check and unpack the development set below `root`, or go on with what is there.
+def download_tau22(root: str | Path, record: Record = RECORDS[DEVELOPMENT]) -> None:
+    """Fetch, check and unpack a record below `root`, or go on with what is there.
 
     Args:
         root: new, empty, or a download that was stopped.
-        record: address of the record's description.
+        record: what to fetch.
 
     Raises:
         UserError: the folder holds something else, the disk is too small (found before the first byte), the
@@ -67,20 +67,20 @@ def download_tau22(root: str | Path, *, record: str = RECORD) -> None:
             fetched is kept and the next run goes on, except for a file with a wrong md5 sum.
     """
     root = Path(root)
-    ours = not root.exists() or (root / META).exists() or (root / UNFINISHED).is_dir()
+    ours = not root.exists() or (root / record.marker).exists() or (root / UNFINISHED).is_dir()
     if not ours and not (root.is_dir() and not any(root.iterdir())):
         raise UserError(
-            f"data.root={root} is not empty and has no {META}: give the data set's folder or a new one"
-            f"{meant_root(root, META)}"
+            f"data.root={root} is not empty and has no {record.marker}: give the data set's folder or a new "
+            f"one{meant_root(root, record.marker)}"
         )
     lock, elsewhere = Path(f"{root}.lock"), "choose another folder with data.root=..."
     with locked(lock, f"fetching {root}", otherwise="stop it", elsewhere=elsewhere, waits=True):
-        if not (root / META).exists() or (root / UNFINISHED).is_dir():
+        if not (root / record.marker).exists() or (root / UNFINISHED).is_dir():
             _download(root, root / UNFINISHED, record)
 
 
-def _download(root: Path, state: Path, record: str) -> None:
-    log.info("%s", TERMS)
+def _download(root: Path, state: Path, record: Record) -> None:
+    log.info("%s", record.terms)
     archives = _describe(record, root)
     missing = [archive for archive in archives if not _mark(state, archive).exists()]
     _check_space(root, missing, state)
@@ -88,7 +88,7 @@ def _download(root: Path, state: Path, record: str) -> None:
     for number, archive in enumerate(missing, start=1):
         log.info("%s (%d of %d, %.2f GB)", archive.name, number, len(missing), archive.size / 1e9)
         path = _fetch(archive, state)
-        unpack(path, root)
+        unpack(path, root, record.top)
         _mark(state, archive).touch()
         path.unlink()
     # Renamed first: a folder that is half removed would make an unfinished download of a finished one.
@@ -108,8 +108,8 @@ def fetch_subset_lists(folder: str | Path) -> Path:
     return Path(folder)
 
 
-def unpack(path: Path, root: Path) -> None:
-    """Unpack a zip below `root`, without its top folder TOP.
+def unpack(path: Path, root: Path, top: str = RECORDS[DEVELOPMENT].top) -> None:
+    """Unpack a zip below `root`, without its top folder.
 
     Raises:
         UserError: the archive is damaged, does not fit on the disk, or has members that are links or lie outside of
@@ -118,7 +118,7 @@ def unpack(path: Path, root: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            places = {member.filename: _target(member) for member in members}
+            places = {member.filename: _target(member, top) for member in members}
             if bad := [name for name, place in places.items() if place is None]:
                 raise UserError(f"{path} would write outside of {root}; nothing of it was unpacked:\n{listed(bad)}")
             targets = {name: root / place for name, place in places.items() if place is not None}
@@ -136,13 +136,13 @@ def unpack(path: Path, root: Path) -> None:
         raise UserError(f"{path} is no zip archive ({error}): it was removed, fetch the data set again") from error
 
 
-def _target(member: zipfile.ZipInfo) -> PurePosixPath | None:
+def _target(member: zipfile.ZipInfo, top: str) -> PurePosixPath | None:
     """Where a member belongs below the data set's folder; None if that is nowhere, or if it is a link."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = stat.S_ISLNK(member.external_attr >> 16)
     if is_link or path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts):
         return None
-    parts = path.parts[1:] if path.parts[:1] == (TOP,) else path.parts
+    parts = path.parts[1:] if path.parts[:1] == (top,) else path.parts
     return PurePosixPath(*parts) if parts else None
 
 
@@ -151,21 +151,26 @@ def _mark(state: Path, archive: Archive) -> Path:
     return state / f"{archive.name}.{archive.md5}.unpacked"
 
 
-def _describe(record: str, root: Path) -> list[Archive]:
+def _describe(record: Record, root: Path) -> list[Archive]:
     """What the record consists of."""
     try:
-        answer = requests.get(record, timeout=TIMEOUT)
+        answer = requests.get(record.url, timeout=TIMEOUT)
         answer.raise_for_status()
         files = json.loads(answer.text)["files"]
-        return [
+        archives = [
             Archive(Path(f["key"]).name, int(f["size"]), f["checksum"].removeprefix("md5:"), f["links"]["self"])
             for f in files
             if f["key"].endswith(".zip")
         ]
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"the data set is not at data.root={root}, and {record} does not answer ({error}): {HELP}"
+            f"the data set is not at data.root={root}, and {record.url} does not answer ({error}): {record.help}"
         ) from error
+    described = {archive.name: archive.md5 for archive in archives}
+    if other := [name for name, md5 in record.md5.items() if described.get(name) != md5]:
+        lines = [f"{name}: {described.get(name, 'not there')}, not {record.md5[name]}" for name in other]
+        raise UserError(f"{record.url} has other md5 sums than were published, nothing is fetched:\n{listed(lines)}")
+    return archives
 
 
 def _check_space(root: Path, missing: Sequence[Archive], state: Path) -> None:

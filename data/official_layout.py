@@ -15,31 +15,19 @@ from pathlib import Path
 from data.errors import UserError, listed, unknown
 from data.names import with_slashes
 from data.packing import read_stamps
+from data.records import DEVELOPMENT, META, RECORDS, SETUP, TEST, TRAIN, UNFINISHED
 from data.scenes import Clip, ClipSet, parse_filename
 from data.splits import hold_out
 from data.tables import Table, read_table
 from data.whereabouts import meant_root
 
-META = "meta.csv"
-EVALUATION = "evaluation_setup"
-TRAIN = f"{EVALUATION}/fold1_train.csv"
-TEST = f"{EVALUATION}/fold1_evaluate.csv"
 META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 OFFICIAL_ROWS = {META: 230_350, TRAIN: 139_620, TEST: 29_680}
 SUBSETS = (5, 10, 25, 50)  # percent of the train split; each is part of the next
 WHOLE = 100
-PAGE = "https://zenodo.org/records/6337421"
-TOP = "TAU-urban-acoustic-scenes-2022-mobile-development"  # the folder that the published archives unpack into
-TERMS = (
-    "TAU Urban Acoustic Scenes 2022 Mobile, (c) Tampere University and its licensors: free for experimental and "
-    f"non-commercial use only, any commercial use is prohibited, and its source must be acknowledged. Terms: {PAGE}"
-)
 FEW = 5  # rows of a kind that are shown, because several lists may have several kinds
-UNFINISHED = ".download"  # the folder below root that is there while the data set is being fetched
-HELP = (
-    "let data.root be the folder with meta.csv. To get the data set, let data.root be a new folder and fetch it "
-    f"(data.download=true), or fetch all zip files of {PAGE} by hand, unpack them, and name the folder {TOP}"
-)
+
+HELP = RECORDS[DEVELOPMENT].help
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +105,7 @@ def subset_paths(root: str | Path, subset: int, subset_lists: str | Path | None 
         return {}
     if subset not in SUBSETS:
         unknown("data.subset", subset, map(str, (*SUBSETS, WHOLE)))
-    folder = Path(root) / EVALUATION if subset_lists is None else Path(subset_lists)
+    folder = Path(root) / SETUP if subset_lists is None else Path(subset_lists)
     found = {percent: path for percent in SUBSETS if (path := list_of(folder, percent)) is not None}
     if subset not in found:
         raise UserError(f"{folder}/split{subset}.csv is missing: name the 2024 lists' folder by data.subset_lists=...")

@@ -20,6 +20,9 @@ PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]{2,}\b")
 NOT_RUN = {
     "demo ": "serves a page until it is interrupted; tests/test_demo.py does that",
     "data data=tau22 #": "downloads the data set",
+    "data.part=evaluation ": "downloads the evaluation set",
+    "submit name=mine ": "needs the whole evaluation set",
+    "runs/submit/mine/": "is given a package of the whole evaluation set",
     "teacher=passt ": "downloads published weights, and needs a GPU",
     "teacher=vggish_head ": "downloads published weights; tests/test_vggish.py trains from a file of that form",
     "teacher=passt,ast,": "downloads published weights",

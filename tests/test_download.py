@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 from data import download
 from data.download import download_tau22, fetch_subset_lists, unpack
 from data.errors import UserError
-from data.official_layout import TOP, UNFINISHED
+from data.records import DEVELOPMENT, RECORDS, UNFINISHED
+
+TOP = "TAU-urban-acoustic-scenes-2022-mobile-development"  # that the published archives unpack into
 
 
 class Server:
@@ -104,7 +107,7 @@ def whole(server: Server) -> dict[str, bytes]:
 
 
 def fetch(server: Server, root: Path) -> None:
-    download_tau22(root, record=f"{server.url}/record")
+    download_tau22(root, replace(RECORDS[DEVELOPMENT], url=f"{server.url}/record"))
 
 
 def test_the_data_set_comes_whole_and_the_terms_are_shown(
@@ -236,7 +239,7 @@ def test_a_full_disk_is_found_before_the_first_byte(
 def test_no_connection_says_how_to_do_it_by_hand(tmp_path: Path) -> None:
     """Oracle: a port that nobody listens at; nothing is left behind."""
     with pytest.raises(UserError, match=r"does not answer .*fetch all zip files of .* by hand, unpack them"):
-        download_tau22(tmp_path / "set", record="http://127.0.0.1:9/record")
+        download_tau22(tmp_path / "set", replace(RECORDS[DEVELOPMENT], url="http://127.0.0.1:9/record"))
     assert not (tmp_path / "set").exists()
 
 

@@ -87,7 +87,7 @@ def test_a_reader_s_settings_are_its_arguments() -> None:
             *HELD_OUT,
         },
         "synthetic": {"subset", *HELD_OUT},
-        "tau22": {"subset", "subset_lists", *HELD_OUT},
+        "tau22": {"part", "subset", "subset_lists", *HELD_OUT},
         "unlabelled": HELD_OUT,
         "urbansound8k": {"test_fold", "validation_fold", *HELD_OUT},
     }

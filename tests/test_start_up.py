@@ -36,6 +36,9 @@ def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_pat
     """Oracle: sys.modules after each stage has done its work on small files; matplotlib is there where something was
     drawn, so not where a result is reused or a package is only checked."""
     packages.zipped(tmp_path / "good.zip", packages.files())
+    (tmp_path / "clips").mkdir()
+    for name in packages.CLIPS:
+        (tmp_path / "clips" / name).touch()
     make_run(tmp_path / "runs/quantize/default", miniature)
     rows = miniature.indices("test")
     p = np.random.default_rng(0).dirichlet(np.ones(10), size=len(rows))
@@ -43,7 +46,7 @@ def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_pat
     (tmp_path / "p.csv").write_text(predictions_text(names, p, miniature.scenes))
     arguments = {
         "rank": [],
-        "validate": ["validate.package=good.zip"],
+        "validate": ["validate.package=good.zip", "submit.evaluation=clips"],
         "score": ["score.predictions=p.csv", f"data.root={miniature.root}"],
         "report": [],
     }

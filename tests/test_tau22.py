@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from data.official_layout import UNFINISHED
 from data.readers.tau22 import read_tau22
+from data.records import UNFINISHED
 from data.scenes import SCENES
 
 META = "filename\tscene_label\tidentifier\tsource_label"

@@ -6,12 +6,14 @@ another one is an error. The settings COMMON to all data sets are not a reader's
 """
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.evaluation_set import require_none_of_evaluation
 from data.ranges import in_words
 from data.registry import discover, find
 from data.resources import Resource
@@ -135,14 +137,15 @@ def read(kind: str, root: str | Path | None, settings: Settings, *, cache: str |
         cache: folder for what is fetched or made, such as the synthetic data set.
 
     Raises:
-        UserError: see own_settings and the readers; a split has no clips; or a class is named like a
-            column of tables of predictions.
+        UserError: see own_settings and the readers; a split has no clips; a class is named like a column of tables
+            of predictions; or clips are those of an evaluation set.
     """
     reader, own = reader_of(kind), own_settings(kind, settings)
     takes = inspect.signature(reader.read).parameters
     own |= {"cache": Path(cache)} if "cache" in takes else {}
     own |= {"clip_seconds": settings["clip_seconds"]} if "clip_seconds" in takes and "clip_seconds" in settings else {}
     clips = reader.read(root_of(kind, root, settings, cache=cache), **own)
+    require_none_of_evaluation(os.path.join(clips.root, file) for file in clips.files)
     # What would end a run after its training is found now.
     on_all = settings.get("validation_fraction") == 0 and not settings.get("folds")
     for split, needed in {"train": True, "validation": not on_all, "test": reader.is_labelled}.items():

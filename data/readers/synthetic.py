@@ -24,8 +24,9 @@ import soundfile
 from data.errors import UserError
 from data.files import cannot_write
 from data.locks import locked
-from data.official_layout import META, META_COLUMNS, TEST, TRAIN, WHOLE, read_official
+from data.official_layout import META_COLUMNS, WHOLE, read_official
 from data.readers import Reader, Settings
+from data.records import META, TEST, TRAIN
 from data.scenes import DEVICE_GROUPS, DEVICES, REFERENCE_DEVICE, SCENES, ClipSet
 from data.tables import write_table
 

@@ -5,20 +5,9 @@ from pathlib import Path
 
 from data import bibliography
 from data.errors import UserError
-from data.official_layout import (
-    EVALUATION,
-    HELP,
-    META,
-    OFFICIAL_ROWS,
-    SUBSETS,
-    TERMS,
-    TOP,
-    UNFINISHED,
-    WHOLE,
-    list_of,
-    read_official,
-)
+from data.official_layout import OFFICIAL_ROWS, SUBSETS, WHOLE, list_of, read_official
 from data.readers import Reader, Settings
+from data.records import DEVELOPMENT, META, RECORDS, RULE, SETUP, UNFINISHED
 from data.scenes import ClipSet
 from data.whereabouts import meant_root
 
@@ -30,6 +19,7 @@ log = logging.getLogger(__name__)
 def read_tau22(
     root: str | Path,
     *,
+    part: str = DEVELOPMENT,
     subset: int = WHOLE,
     subset_lists: str | Path | None = None,
     validation_fraction: float = 0.3,
@@ -41,9 +31,12 @@ def read_tau22(
     """Read the development set; arguments and errors as of read_official.
 
     Args:
+        part: of the data set; the other one has no labels, and is not for a network to learn from.
         subset_lists: folder of the subsets' lists; None: evaluation_setup/, or where they were fetched to.
         cache: below which that is.
     """
+    if part != DEVELOPMENT:
+        raise UserError(f"data.part={part} can be fetched and checked, and is read by nothing that learns: {RULE}")
     clips = read_official(
         root,
         name="tau22",
@@ -60,20 +53,23 @@ def read_tau22(
 
 
 def fetch_tau22(root: Path, cache: Path, settings: Settings, download: bool) -> None:
-    """Download the development set, and the lists of a subset, where they are not there.
+    """Download the part of the data set that the settings name, and the lists of a subset, where they are not there.
 
     Raises:
         UserError: the data set is incomplete and must not be downloaded; or see data/download.py.
     """
     from data.download import download_tau22, fetch_subset_lists  # takes a while to import, and is rarely needed
 
-    if not (root / META).exists() or (root / UNFINISHED).is_dir():
+    record = RECORDS[settings.get("part", DEVELOPMENT)]
+    if not (root / record.marker).exists() or (root / UNFINISHED).is_dir():
         if not download:
             raise UserError(
-                f"{root} holds no complete data set and data.download=false forbids to fetch it: {HELP}"
-                f"{meant_root(root, META)}"
+                f"{root} holds no complete data set and data.download=false forbids to fetch it: {record.help}"
+                f"{meant_root(root, record.marker)}"
             )
-        download_tau22(root)
+        download_tau22(root, record)
+    if record is not RECORDS[DEVELOPMENT]:
+        return
     subset = settings.get("subset", WHOLE)
     lists = settings.get("subset_lists") or _lists_of(root, cache, subset)
     if subset in SUBSETS and download and lists is None:
@@ -82,16 +78,16 @@ def fetch_tau22(root: Path, cache: Path, settings: Settings, download: bool) -> 
 
 def _lists_of(root: Path, cache: Path | None, subset: int) -> Path | None:
     """The folder that holds a subset's list: the data set's own, or that of the fetched ones; None if neither does."""
-    folders = [root / EVALUATION, *([] if cache is None else [cache / SUBSET_FOLDER])]
+    folders = [root / SETUP, *([] if cache is None else [cache / SUBSET_FOLDER])]
     return next((folder for folder in folders if list_of(folder, subset) is not None), None)
 
 
 TAU22 = Reader(
     title="TAU Urban Acoustic Scenes 2022 Mobile, development set",
-    licence=TERMS,
+    licence=RECORDS[DEVELOPMENT].terms,
     citation=" ".join(bibliography.ASKED_FOR),
     read=read_tau22,
-    default_root=lambda cache, settings: cache / TOP,
+    default_root=lambda cache, settings: cache / RECORDS[settings.get("part", DEVELOPMENT)].top,
     fetch=fetch_tau22,
     is_challenge=True,
     is_split_by_settings=True,

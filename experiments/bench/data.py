@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from data.errors import UserError
-from data.official_layout import META, TEST, TRAIN
 from data.packing import pack
 from data.readers.synthetic import write_synthetic
 from data.readers.tau22 import read_tau22
+from data.records import META, TEST, TRAIN
 from data.scenes import Clip, ClipSet
 from data.tables import read_table
 from data.waves import WaveStore

@@ -15,6 +15,7 @@ import numpy as np
 
 from data import readers
 from data.errors import UserError
+from data.evaluation_set import require_none_of_evaluation
 from data.files import write_whole
 from data.impulse import read_impulses, uses_of_impulses
 from data.packing import alone, is_current, pack, source_of
@@ -44,6 +45,8 @@ def read_and_pack(settings: DataSettings, cache: Path) -> Packed:
     """Read and pack a data set; errors: see read_clips and data/packing.py."""
     clips = read_clips(settings, cache)
     impulses = settings.impulses or readers.impulse_folder(settings.kind, clips.root)
+    if impulses:
+        require_none_of_evaluation([Path(impulses) / "*"])
     responses = read_impulses(impulses, settings.sample_rate) if impulses else None
     waves = pack(
         clips,

@@ -1,15 +1,19 @@
 """Tables of predictions, as people hand them in: how they are written, read, and what can be wrong in one.
 
 Conventions: the challenge's format: tab-separated, header `filename scene_label airport bus ... tram` (classes in the
-order of data/scenes.py), a row for each clip, probabilities from 0 to 1 that sum to 1. Which clip a name means: see
-data/names.py. Blanks around numbers and labels are no part of them.
+order of data/scenes.py), a row for each clip, probabilities from 0 to 1. They should sum to 1, and the label should be
+the most probable scene; the task's page shows rows that sum to 3.65 and 3.25, and the organisers' checker passes both
+(experiments/submission/layout.py). Which clip a name means: see data/names.py. Blanks around numbers are no part of
+them.
 """
 
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +25,7 @@ from data.tables import LONGEST, Table, decimal, read_table, table_text
 TOLERANCE = 1e-3  # of a sum of probabilities that were written with a few digits
 DIGITS = 8  # significant ones: the log loss of a probability of 1e-9 is not that of 0; rows sum to 1 within 1e-7
 MOST = 1000  # defects of a kind that are put into words
+SHOWN = 3  # rows of a kind that are shown
 
 REMEDIES = (
     (r"^$", ": every class needs a probability"),
@@ -28,6 +33,8 @@ REMEDIES = (
     (r"%$", ": write 50 % as 0.5"),
     (r"(?i)^[+-]?(nan|inf(inity)?)$", ": a training that diverged gives such"),
 )
+
+log = logging.getLogger(__name__)
 
 
 def header(scenes: Sequence[str]) -> list[str]:
@@ -67,32 +74,54 @@ def predictions_text(
     return table_text({**columns, **more})
 
 
+class Checked(NamedTuple):
+    """What stands in a table.
+
+    Attributes:
+        probabilities: float64 (rows, classes), as they stand there.
+        defects: why the table cannot be used, in words.
+        sums: which rows do not sum to 1, in words; empty if all do, or there are defects.
+        labels: likewise, which labels are not the most probable scene.
+    """
+
+    probabilities: np.ndarray
+    defects: list[str]
+    sums: str
+    labels: str
+
+
 def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequence[str]) -> np.ndarray:
     """Probabilities of the given clips, float64 (len(filenames), classes), in the order asked for.
 
     Commas between columns will do as well, and `scene_label` may be left out; a clip is in the table once, and none is
-    guessed.
+    guessed. Every row is divided by its sum, which is said where it was not 1; a label that is not the most probable
+    scene is said and not used.
 
     Raises:
         UserError: the table is no such table, or clips are missing, unknown or there twice, or values are no
-            probabilities, or contradict scene_label; all of a kind are listed.
+            probabilities, or labels are no scenes; all of a kind are listed.
     """
     table = read_table(path, ["filename", *scenes])
-    values, wrong = check_probabilities(table, scenes)
+    values, wrong, sums, labels = check_probabilities(table, scenes)
     rows, strange = matched(table["filename"], filenames, of="the test split")
     if defects := wrong + strange:
         more = "more than " if len(wrong) >= MOST else ""
         raise UserError(f"{path} has {more}{len(defects)} defects:\n{listed(defects)}")
+    if sums:
+        log.warning("%s: %s: each row is divided by its sum", path, sums)
+    if labels:
+        log.warning("%s: %s: metrics are those of the probabilities", path, labels)
     probabilities = values[[rows[name] for name in filenames]]
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def check_probabilities(table: Table, scenes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """The probabilities of a table, float64 (rows, classes), and its defects, in words.
+def check_probabilities(table: Table, scenes: Sequence[str], *, exact: bool = False) -> Checked:
+    """What is wrong with the probabilities and labels of a table.
 
     Args:
         table: with the columns filename and one for each class; scene_label is checked if it is there.
         scenes: the classes.
+        exact: whether blanks around a label are a part of it, as for the organisers' checker.
     """
     names = table["filename"]
     values = np.array([[decimal(text) for text in table[scene]] for scene in scenes]).reshape(len(scenes), -1).T
@@ -103,17 +132,35 @@ def check_probabilities(table: Table, scenes: Sequence[str]) -> tuple[np.ndarray
     ]
     sums = values.sum(axis=1)
     wrong += [
-        f"{names[row]}: row {row + 1}: the probabilities sum to {sums[row]:.6g}, not to 1"
-        for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE)[: 0 if odd else MOST].tolist()
+        f"{names[row]}: row {row + 1}: all probabilities are 0" for row in np.flatnonzero(sums == 0)[:MOST].tolist()
     ]
-    if not wrong and "scene_label" in table:
-        number = {scene: column for column, scene in enumerate(scenes)}
-        for name, text, row in zip(names, table["scene_label"], values, strict=True):
-            label = text if text in number else text.strip()
-            if label not in number or row[number[label]] < row.max():
-                best = scenes[int(row.argmax())]
-                wrong.append(f"{name}: scene_label {label} is not the most probable scene, {best}")
-    return values, wrong
+    number = {scene: column for column, scene in enumerate(scenes)}
+    labels = [text if exact or text in number else text.strip() for text in table.get("scene_label", ())]
+    unknown = [row for row, label in enumerate(labels) if label not in number]
+    wrong += [f"{names[row]}: row {row + 1}: scene_label {labels[row]!r} is no scene" for row in unknown[:MOST]]
+    if wrong:
+        return Checked(values, wrong, "", "")
+    far = np.flatnonzero(np.abs(sums - 1) > TOLERANCE).tolist()
+    chosen = values[np.arange(len(labels)), [number[label] for label in labels]] if labels else values.max(axis=1)
+    below = np.flatnonzero(chosen < values.max(axis=1)).tolist()
+    return Checked(
+        values,
+        [],
+        _among(names, [(row, f"{sums[row]:.6g}") for row in far], "the probabilities do not sum to 1"),
+        _among(
+            names,
+            [(row, f"{labels[row]}, not {scenes[int(values[row].argmax())]}") for row in below],
+            "scene_label is not the most probable scene",
+        ),
+    )
+
+
+def _among(names: Sequence[str], rows: Sequence[tuple[int, str]], what: str) -> str:
+    """In how many of some rows something is so, and the first of them with what stands there; empty if in none."""
+    if not rows:
+        return ""
+    first = "; ".join(f"{names[row]}: {found}" for row, found in rows[:SHOWN])
+    return f"in {len(rows):,} of {len(names):,} rows {what} ({first}{', ...' if len(rows) > SHOWN else ''})"
 
 
 def _fault(text: str) -> str:

@@ -15,6 +15,7 @@ from data.augmentation import Augmentation
 from data.columns import Columns
 from data.errors import UserError
 from data.ranges import Fold, Fraction, Range, Rate, Seconds, Seed, Share, require_format
+from data.records import DEVELOPMENT, EVALUATION
 from data.settings import POOLED, require_valid, setting
 from experiments.settings.parts import AUTO, Distillation, Epochs, Hardware, Paths, Recipe, Tracking
 from experiments.settings.source import Source
@@ -30,6 +31,12 @@ class DataSettings:
 
     kind: str = setting("the reader, a module in data/readers/")
     root: str | None = setting("folder of the data set; null: below cache", is_path=True, default=None)
+    part: str = setting(
+        "of data=tau22: evaluation, the clips without labels that are submitted, is for the data stage alone",
+        choices=(DEVELOPMENT, EVALUATION),
+        newer=True,
+        default=DEVELOPMENT,
+    )
     csv: str | None = setting("of data=folder: the table; null: root/clips.csv", is_path=True, default=None)
     columns: Columns = setting("", newer=True, default_factory=Columns)
     test_fold: Fold | None = setting(

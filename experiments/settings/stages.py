@@ -109,7 +109,16 @@ class Submit:
     """What goes into a challenge package."""
 
     year: Literal[2023, 2024, 2025] = setting("whose task it is for", choices=(2023, 2024, 2025), default=2023)
-    evaluation: str | None = setting("folder of the sound files without labels", is_path=True, default=None)
+    evaluation: str | None = setting(
+        "folder of the sound files without labels; null: where data.part=evaluation was fetched to, below cache",
+        is_path=True,
+        default=None,
+    )
+    partial: bool = setting(
+        "a package of other clips than the whole evaluation set is made: a rehearsal, which the organisers refuse",
+        newer=True,
+        default=False,
+    )
     runs: Paths = setting(
         "one to four quantize runs, the systems (2024: five of each system); null: runs/quantize/<name>",
         is_path=True,
@@ -127,7 +136,9 @@ class Validate:
     """Which package is checked."""
 
     package: str | None = setting(
-        "a challenge package, FILE.zip, or the folder of an inference package", is_path=True, default=None
+        "a challenge package, FILE.zip, a table of one, FILE.csv, or the folder of an inference package",
+        is_path=True,
+        default=None,
     )
 
 
@@ -215,7 +226,7 @@ STAGES: Mapping[str, Stage] = {
     "demo": Stage(
         "a page on this machine that classifies a file or the microphone", f"{_S}.demo", Demo, ("model", *_NAMED)
     ),
-    "submit": Stage("pack quantised students for the challenge", f"{_S}.submit", Submit, _RECORDED),
+    "submit": Stage("pack quantised students for the challenge", f"{_S}.submit", Submit, (*_RECORDED, "cache")),
     "validate": Stage(
         "check a challenge package, and list every defect",
         f"{_S}.validate",

@@ -1,7 +1,9 @@
-"""What needs labels is refused on a data set that has none, before the first stage of a command starts."""
+"""What needs labels is refused on a data set that has none, and what learns on the evaluation set, before the first
+stage of a command starts."""
 
 from data.errors import UserError
 from data.readers import reader_of
+from data.records import EVALUATION, RULE
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
 
@@ -15,6 +17,12 @@ def require_labels(settings: Settings) -> None:
         UserError: some do; all are named.
     """
     kind = settings.data.kind
+    readers = [step for step in settings.steps if step != "data" and "data" in STAGES[step].reads]
+    if settings.data.part == EVALUATION and readers:
+        raise UserError(
+            f"data.part={EVALUATION} is for the data stage alone, and refused for {', '.join(readers)}: {RULE} Leave "
+            "it out; scenelet submit reads the evaluation set by itself"
+        )
     if reader_of(kind).is_labelled:
         return
     needs = [need for step in settings.steps if "data" in STAGES[step].reads and (need := _need(step, settings))]

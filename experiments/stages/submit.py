@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data.errors import UserError, counted, listed, require
 from data.files import file_sha256
+from data.records import EVALUATION, RECORDS
 from experiments.inference.sounds import fingerprint
 from experiments.report.publish import finish, is_done
 from experiments.runs.layout import MODEL, PACKAGE, matches
@@ -23,11 +24,13 @@ from experiments.submission.entries import (
     predictions_file,
     read_entries,
 )
-from experiments.submission.evaluation_set import devices_of, evaluation_files
+from experiments.submission.evaluation_set import devices_of, evaluation_files, require_published
 from experiments.submission.layout import EDITIONS, INFERENCE, SYSTEMS, YEAR, meta_path, output_path, report_path
 from experiments.submission.report_plots import plots_of
 from experiments.submission.report_tables import references, tables_of
 from experiments.submission.validate import write_valid
+
+REHEARSAL = "give submit.partial=true, which makes a package of these for a rehearsal"
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ def check(settings: Settings) -> None:
     """See settings/stages.py."""
     for package in ("pypdf", "reportlab"):
         require(package, "submit")
-    about, evaluation = _required(settings.of(Submit))
+    about, evaluation = _required(settings)
     if not Path(about).is_file():
         read_about(about, 1)
     if not Path(evaluation).is_dir():
@@ -49,10 +52,15 @@ def run(settings: Settings) -> None:
     from experiments.submission.technical_report import report_pdf, unprinted  # needs packages of an extra
 
     own, folders = settings.of(Submit), _folders(settings)
-    about_file, evaluation = _required(own)
+    about_file, evaluation = _required(settings)
     edition = EDITIONS[own.year]
     about = read_about(about_file, -(-len(folders) // len(edition.outputs)))
     files = evaluation_files(evaluation)
+    names = [file.name for file in files]
+    if not own.partial:
+        require_published(evaluation, files, edition, remedy=f"restore the set, or {REHEARSAL}")
+    elif doubt := edition.other_than_official(names):
+        log.warning("%s has %s: the organisers' checker will refuse this package", evaluation, doubt)
     devices = devices_of(evaluation, files) if edition.device_is_known else None
     team = about.team(own.surname, own.institute)
     entries = read_entries(folders, about, team, edition)
@@ -64,7 +72,6 @@ def run(settings: Settings) -> None:
     lineages = [each for system in systems for each in system.trainings.values() or [system.lineage]]
     models, year = [each.model for each in lineages], {} if own.year == YEAR else {"year": own.year}
     this = new_run(settings, "submit", depends_on={"team": team, **year}, inputs=inputs, sources=models)
-    names = [file.name for file in files]
     wanted = [PACKAGE, *([f"{INFERENCE}/pyproject.toml"] if edition.device_is_known else [])]
     if not is_done(this, *wanted):
         this.start()
@@ -80,8 +87,6 @@ def run(settings: Settings) -> None:
         finish(this, {"systems": len(passed), "clips": len(files)})
     for warning in [*entry_warnings(entries, edition), *_device_warnings(entries, devices)]:
         log.warning("%s", warning)
-    if doubt := edition.other_than_official(names):
-        log.warning("%s", doubt)
     if unwritten := [section for section in SECTIONS if section not in about.texts]:
         log.warning("the report still lacks what you have to say; %s has no %s", about_file, ", ".join(unwritten))
     if boxes := unprinted(str(about)):
@@ -104,18 +109,21 @@ def _device_warnings(entries: Sequence[Entry], devices: Sequence[str] | None) ->
     return []
 
 
-def _required(own: Submit) -> tuple[str, str]:
-    """The files `about` and `evaluation`."""
-    missing = []
-    if own.evaluation is None:
-        missing.append("submit.evaluation=FOLDER, of the sound files without labels")
+def _required(settings: Settings) -> tuple[str, str]:
+    """The files `about` and `evaluation`; the latter is by default where the data stage puts the evaluation set."""
+    own, missing = settings.of(Submit), []
+    fetched = settings.cache_folder / RECORDS[EVALUATION].top if own.year == YEAR else None
+    evaluation = own.evaluation or (None if fetched is None or not fetched.is_dir() else str(fetched))
+    if evaluation is None:
+        how = f"; or fetch them to {fetched}: stage=data data=tau22 data.part={EVALUATION}" if fetched else ""
+        missing.append(f"submit.evaluation=FOLDER, of the sound files without labels{how}")
     if own.about is None:
         missing.append("submit.about=FILE, a YAML file with what no run can know")
     if missing:
         raise UserError(f"the submit stage needs\n{listed(missing)}\nThat file looks like this:\n{EXAMPLE}")
     assert own.about is not None
-    assert own.evaluation is not None
-    return own.about, own.evaluation
+    assert evaluation is not None
+    return own.about, evaluation
 
 
 def _folders(settings: Settings) -> list[Path]:

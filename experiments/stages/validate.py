@@ -1,6 +1,7 @@
-"""The validate stage: check a challenge package, or the folder of an inference package, and print what it holds."""
+"""The validate stage: check a challenge package, one of its tables, or the folder of an inference package."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,8 +11,7 @@ from experiments.report.terminal import Table
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit, Validate
 from experiments.submission.evaluation_set import evaluation_files
-from experiments.submission.layout import EDITIONS
-from experiments.submission.validate import require_valid
+from experiments.submission.validate import Passed, validate
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,19 @@ def run(settings: Settings) -> None:
         return
     folder, year = settings.of(Submit).evaluation, settings.of(Submit).year
     filenames = None if folder is None else [file.name for file in evaluation_files(folder)]
-    systems = require_valid(Path(package), filenames, year)
+    found = validate(package, filenames, year)
+    for warning in found.warnings:
+        log.warning("%s", warning)
+    if filenames is None:
+        log.info("compared with the official evaluation set of %d; of other clips: submit.evaluation=FOLDER", year)
+    found.require_none(package)
+    if found.systems:
+        Console().print(_table(package, found.systems))
+    log.info("%s: no defect found", package)
+
+
+def _table(package: str, systems: Sequence[Passed]) -> Table:
+    """What the systems of a package state."""
     table = Table(package)
     table.add_column("system", no_wrap=True)
     table.add_column("name")
@@ -44,12 +56,7 @@ def run(settings: Settings) -> None:
             f"{s.macs:,}",
         )
         table.add_row(s.label, s.name, *numbers)
-    Console().print(table)
-    if filenames is None:
-        log.info("no list of files to compare with: give submit.evaluation=FOLDER")
-    if doubt := EDITIONS[year].other_than_official(systems[0].clips):
-        log.warning("%s", doubt)
-    log.info("%s: no defect found", package)
+    return table
 
 
 def _inference(folder: str) -> None:
@@ -71,6 +78,7 @@ def _package(settings: Settings) -> str:
     package = settings.of(Validate).package
     if package is None:
         raise UserError(
-            "the validate stage needs a package: validate.package=FILE.zip, or the FOLDER of an inference one"
+            "the validate stage needs a package: validate.package=FILE.zip, a table of one, FILE.csv, or the FOLDER of "
+            "an inference package"
         )
     return package

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.files import cannot_write, write_whole
-from data.official_layout import EVALUATION, META, META_COLUMNS, TEST, TRAIN
+from data.official_layout import META_COLUMNS
 from data.readers.tau22 import read_tau22
+from data.records import META, SETUP, TEST, TRAIN
 from data.scenes import Clip, ClipSet
 from data.tables import table_text
 from experiments.runs.layout import CHECKPOINT, first_phase_of
@@ -102,7 +103,7 @@ def _clips(options: Options, fold: int) -> ClipSet:
             )
         return read_tau22(root)
     try:
-        (root / EVALUATION).mkdir(parents=True, exist_ok=True)
+        (root / SETUP).mkdir(parents=True, exist_ok=True)
         audio.unlink(missing_ok=True)
         audio.symlink_to(there)
     except OSError as error:

@@ -7,8 +7,15 @@ Conventions: those of DCASE Challenge 2023 to 2025, Task 1.
   task1/<surname>_<institute>_task1.technical_report.pdf        one for all systems
 where <label> is <surname of the corresponding author>_<abbreviation of the institute>_task1_<1 to 4>.
 Sources: https://dcase.community/challenge2023/submission, the same of 2025, and the organisers' checkers,
-https://github.com/toni-heittola/dcase2023_task1_submission_validator and dcase2024_task1_submission_validator (main.py:
-folder, names, fields). How many clips the evaluation set of 2025 has was not found.
+https://github.com/toni-heittola/dcase2023_task1_submission_validator (main.py) and dcase2024_task1_submission_validator
+(main.py, validators.py; those of 2023 and utils.py were not found, in the checker of 2020 they do the same).
+What the checkers want of a table of predictions: tabs; a header with the twelve columns, which they find by name; in
+each row twelve values, a file name that ends in .wav and is, without folders, a whole number from 0 to 118799 (2024:
+135729), no name twice, one of the ten scenes as label, and values that Python's float() takes; 118,800 names in all
+(2024: 135,730). They ask neither for sums of 1 nor for a label that is the most probable scene, nor for the order of
+rows. The task's page fixes the order of columns and calls the values probabilities: columns in another order, values
+outside of 0 to 1 and NaN, which the checkers pass, are defects here. How many clips the evaluation set of 2025 has was
+not found.
 """
 
 import io
@@ -70,6 +77,11 @@ class Edition:
     def official_words(self) -> str:
         """How the clips of the evaluation set are called."""
         return "0.wav, 1.wav, ..." if self.files is None else f"0.wav to {self.files - 1}.wav"
+
+    @property
+    def names(self) -> list[str] | None:
+        """Those of the evaluation set; None: not known."""
+        return None if self.files is None else [f"{number}.wav" for number in range(self.files)]
 
     def is_official(self, name: str) -> bool:
         """Whether a clip of the evaluation set is called so."""
