@@ -21,6 +21,7 @@ import torch
 from safetensors import safe_open
 
 from data.errors import UserError, in_short, listed
+from data.passed_over import passing_over_arrays
 from data.tensor_kinds import ZIP, is_safetensors
 
 MOST_HEADER = 8 << 20  # bytes of a safetensors header, that of some 80,000 tensors
@@ -88,7 +89,7 @@ def read_safetensors(path: Path, remedy: str) -> Tensors:
 
 
 def read_torch(path: Path, remedy: str) -> object:
-    """Read a torch file that holds tensors, numbers, texts, and lists and dicts of them.
+    """Read a torch file that holds tensors, numbers, texts, and lists and dicts of them. NumPy's are passed over.
 
     Args:
         path: of the file.
@@ -103,7 +104,7 @@ def read_torch(path: Path, remedy: str) -> object:
             is_zip = file.read(len(ZIP)) == ZIP
         if is_zip:
             _check_records(path)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), passing_over_arrays():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except UserError:
