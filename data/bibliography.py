@@ -50,6 +50,10 @@ PSLA = (
 EFFICIENTAT = (
     "F. Schmid et al., Efficient large-scale audio tagging via transformer-to-CNN knowledge distillation, ICASSP 2023."
 )
+PANNS = (
+    "Q. Kong et al., PANNs: large-scale pretrained audio neural networks for audio pattern recognition, IEEE/ACM TASLP "
+    "28, 2880-2894, 2020."
+)
 YAMNET = "M. Plakal, D. Ellis, YAMNet, https://github.com/tensorflow/models/tree/master/research/audioset/yamnet, 2019."
 VGGISH = "S. Hershey et al., CNN architectures for large-scale audio classification, ICASSP 2017."
 OPENL3 = (

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import panns
 import pytest
 import soundfile
 import torch
@@ -38,7 +39,7 @@ MESSAGE = re.compile(r"^### `([^`]+)`", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACES = (
     *("FOLDER", "IMPULSES", "MY_CLIPS", "CLASSES", "ESC_FOLDER", "URBAN_FOLDER", "SOUNDS", "FILE", "ABOUT"),
-    *("SCENES_FOLDER", "COCHL_FOLDER", "EFFICIENTAT_FILE", "YAMNET_FILE", "CHECKPOINT", "LOGITS"),
+    *("SCENES_FOLDER", "COCHL_FOLDER", "EFFICIENTAT_FILE", "PANNS_FILE", "YAMNET_FILE", "CHECKPOINT", "LOGITS"),
 )
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -224,6 +225,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
     (clips / "clips.csv").write_text("\n".join(rows))
     in_folds = make_sets_in_folds(clips, folder)
     (folder / "about.yaml").write_text(ABOUT)
+    panns.write(folder / "panns.pth", "mobilenetv1")
     sounds = folder / "sounds"
     sounds.mkdir()
     for path in sorted((shared / "tau22-mini" / "audio").iterdir())[:40]:
@@ -237,6 +239,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         "FILE": Path("runs/student/mine/predictions.csv"),
         "ABOUT": folder / "about.yaml",
         "EFFICIENTAT_FILE": shared / "weights/mn04_as.safetensors",
+        "PANNS_FILE": folder / "panns.pth",
         "YAMNET_FILE": shared / "weights/yamnet.safetensors",
         "CHECKPOINT": save(folder / "last.ckpt", lightning(public_tensors(*WIDTHS["61k"]))),
         "LOGITS": save(folder / "logits.pt", torch.randn(200, 10)),

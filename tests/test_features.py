@@ -16,6 +16,7 @@ TEACHERS = {
     "ast": ((128, 98), {"width": 32, "depth": 1, "heads": 2}, "network.audio_spectrogram_transformer.layers.0", 32),
     "cp_resnet": ((64, 64), {"base_channels": 8, "cut_channels": [0, 0, 0]}, "4", 8),
     "efficientat": ((128, 100), {}, "features.1", 8),
+    "panns": ((64, 101), {"size": "cnn6"}, "conv_block1", 64),
     "passt": ((128, 100), {"width": 32, "depth": 2, "heads": 2}, "network.blocks.0", 32),
     "timm_cnn": ((64, 64), {"model_name": "mobilenetv3_small_050"}, "blocks.2", 24),
     "yamnet": ((64, 240), {}, "body.3", 128),

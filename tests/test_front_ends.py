@@ -16,12 +16,13 @@ from data.front_ends.integer_log_mel import IntegerLogMel
 from data.front_ends.kaldi_fbank import KaldiFbank
 from data.front_ends.l3_mel import L3Mel
 from data.front_ends.log_mel import LogMel
+from data.front_ends.panns_mel import PannsMel
 from data.front_ends.torchaudio_log_mel import TorchaudioLogMel
 from data.front_ends.vggish_mel import VggishMel
 from data.front_ends.yamnet_mel import YamnetMel
 
-KINDS = ("integer_log_mel", "kaldi_fbank", "l3_mel", "log_mel", "torchaudio_log_mel", "vggish_mel", "yamnet_mel")
-OF_ANY_RATE = ("integer_log_mel", "log_mel", "torchaudio_log_mel")  # with bands below half of it
+OF_ANY_RATE = ("integer_log_mel", "log_mel", "torchaudio_log_mel")
+KINDS = (*OF_ANY_RATE, "kaldi_fbank", "l3_mel", "panns_mel", "vggish_mel", "yamnet_mel")
 RATES = (16_000, 32_000, 44_100)
 
 THROW_AWAY = '''
@@ -69,6 +70,12 @@ def waves(samples: int, count: int = 1) -> torch.Tensor:
     return torch.randn(count, samples, generator=torch.Generator().manual_seed(0)) / 10
 
 
+def below_half(rate: int, kind: str) -> FrontEnd:
+    """A front end of a kind, with bands that sound of a rate reaches."""
+    settings = {"high": 7_000.0} if kind in OF_ANY_RATE else {"rate": min(rate, 32_000)} if kind == "panns_mel" else {}
+    return build_front_end(rate, {"kind": kind, **settings})
+
+
 @pytest.mark.usefixtures("loudness")
 def test_a_new_front_end_is_one_module() -> None:
     """Oracle: a module written into the package by the test, which is built by its name and keeps the contract; its
@@ -86,9 +93,8 @@ def test_a_new_front_end_is_one_module() -> None:
 
 def test_front_ends_go_by_name() -> None:
     """Oracle: the classes, and the messages."""
-    expected = dict(
-        zip(KINDS, (IntegerLogMel, KaldiFbank, L3Mel, LogMel, TorchaudioLogMel, VggishMel, YamnetMel), strict=True)
-    )
+    builds = (IntegerLogMel, LogMel, TorchaudioLogMel, KaldiFbank, L3Mel, PannsMel, VggishMel, YamnetMel)
+    expected = dict(zip(KINDS, builds, strict=True))
     assert {kind: entry.build for kind, entry in front_ends().items()} == expected
     assert all(isinstance(entry, FrontEndEntry) and entry.citation for entry in front_ends().values())
     assert isinstance(build_front_end(32_000, {"kind": "kaldi_fbank"}), KaldiFbank)
@@ -113,7 +119,7 @@ def test_another_kind_keeps_what_it_shares_with_the_recipe_s() -> None:
     assert found["torchaudio_log_mel"] == {"kind": "torchaudio_log_mel", **shared, "high": None}
     assert found["integer_log_mel"] == {"kind": "integer_log_mel", **recipe, "edge_jitter": 0.0}
     assert found["kaldi_fbank"] == {"kind": "kaldi_fbank", "mels": 128}
-    assert all(found[kind] == {"kind": kind} for kind in ("l3_mel", "vggish_mel", "yamnet_mel"))
+    assert all(found[kind] == {"kind": kind} for kind in ("l3_mel", "panns_mel", "vggish_mel", "yamnet_mel"))
     given = {"kind": "torchaudio_log_mel", "high": 9_000.0, "edge_jitter": 3.0, "hop": 320}
     assert adapted(given, ("high", "edge_jitter")) == given  # which is refused when it is built
     assert adapted({"kind": "mfcc", "hop": 1}, ()) == {"kind": "mfcc", "hop": 1}
@@ -124,7 +130,7 @@ def test_another_kind_keeps_what_it_shares_with_the_recipe_s() -> None:
 def test_a_spectrogram_has_the_promised_form(kind: str, rate: int) -> None:
     """Oracle: the contract: the shape from `mels` and `frames`; float32 in any precision; each clip by itself; equal
     without a generator."""
-    front_end = build_front_end(rate, {"kind": kind, **({"high": 7_000.0} if kind in OF_ANY_RATE else {})})
+    front_end = below_half(rate, kind)
     assert isinstance(front_end, FrontEnd)
     assert front_end.sample_rate == rate
     for samples in (rate, rate + 1, 3 * rate // 2 - 7):
@@ -142,10 +148,10 @@ def test_a_spectrogram_has_the_promised_form(kind: str, rate: int) -> None:
 def test_a_frame_depends_on_its_extent_and_on_nothing_else(kind: str, rate: int) -> None:
     """Oracle: other sound outside of the extent changes no value of the frame by more than rounding (1e-4 of a log-mel
     unit); other sound in the middle of it does. Without padding every frame's own samples lie within the clip."""
-    front_end = build_front_end(rate, {"kind": kind, **({"high": 7_000.0} if kind in OF_ANY_RATE else {})})
+    front_end = below_half(rate, kind)
     clip, other = waves(rate), waves(2 * rate)[:, rate:]
     spectrogram, count = front_end(clip), front_end.frames(rate)
-    spread = front_end.resample.width if kind not in OF_ANY_RATE and rate != 16_000 else 0
+    spread = front_end.resample.width if front_end.padding == "none" and rate != 16_000 else 0
     for frame in (count // 3, count // 2):
         first, behind = front_end.extent(frame)
         assert 0 <= first < behind <= rate

@@ -36,6 +36,7 @@ PLAIN, ROLLED = Augmentation(), Augmentation(roll=8000)
 SHAPES = {
     "ast": ((1, 1, 128, 98), {"width": 32, "depth": 1, "heads": 2}),
     "efficientat": ((1, 1, 128, 100), {}),
+    "panns": ((1, 1, 64, 101), {}),
     "passt": ((1, 1, 128, 100), {"width": 32, "depth": 1, "heads": 2, "frequency_patchout": 2}),
     "timm_cnn": ((1, 1, 64, 64), {"model_name": "mobilenetv3_small_050"}),
     "yamnet": ((1, 1, 64, 96), {}),

@@ -31,7 +31,7 @@ class FrontEnd(Protocol):
         sample_rate: of the waves, Hz.
         mels: number of bands.
         low, high: lower edge of the lowest and upper edge of the highest band, Hz; bands between them are equally far
-            apart on Kaldi's mel scale, 1127 ln(1 + f / 700).
+            apart on Kaldi's mel scale, 1127 ln(1 + f / 700), unless the front end has `centres`, Hz, of its own.
         padding: what stands for samples before and behind a clip: "reflect" (the clip itself, mirrored), "zeros", or
             "none": frames do not reach over the ends, and samples behind the last whole frame are not used.
         decibel: by how much a value rises if its band's sound becomes 1 dB louder; None: values are no logarithms.
@@ -131,6 +131,8 @@ def _parameters(entry: FrontEndEntry) -> Collection[inspect.Parameter]:
 
 def band_centres(front_end: FrontEnd) -> np.ndarray:
     """The middle of each band, Hz, float64 (mels,), ascending."""
+    if (own := getattr(front_end, "centres", None)) is not None:
+        return np.asarray(own)
     from torchaudio.compliance.kaldi import inverse_mel_scale_scalar, mel_scale_scalar
 
     low, high = (mel_scale_scalar(hz) for hz in (front_end.low, front_end.high))
