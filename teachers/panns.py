@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 
@@ -28,7 +28,8 @@ from teachers.panns_network import HEAD, PARTS, Panns, build_network
 from teachers.weights import download_weights, load_weights, needed_names, weights_files
 
 RECORD = "https://zenodo.org/records/3987831"
-DEFAULT, DEFAULT_RATE = "mobilenetv1", 32_000
+DEFAULT: Final = "mobilenetv1"
+DEFAULT_RATE: Final = 32_000
 # Size: the file of the record by the rate, Hz, that it hears at. Their names say their mean average precision.
 SIZES = {
     "cnn6": {32_000: "Cnn6_mAP=0.343.pth"},
@@ -74,22 +75,20 @@ def panns(
     return network
 
 
-def _published(size: object, rate: object) -> str:
+def _published(size: str, rate: int) -> str:
     """The name of the published file.
 
     Raises:
         UserError: there is none.
     """
-    files = next((files for name, files in SIZES.items() if name == size), None)
-    if files is None:
-        unknown("size of PANNs", str(size), SIZES)
-    name = next((name for heard, name in files.items() if heard == rate), None)
-    if name is None:
+    if size not in SIZES:
+        unknown("size of PANNs", size, SIZES)
+    if rate not in SIZES[size]:
         raise UserError(
-            f"no weights of {size} for {rate} Hz are published, only of {', '.join(map(str, files))} Hz: set "
+            f"no weights of {size} for {rate} Hz are published, only of {', '.join(map(str, SIZES[size]))} Hz: set "
             "teacher.arguments.rate to that, teacher.arguments.size=cnn14, or teacher.weights=FILE"
         )
-    return name
+    return SIZES[size][rate]
 
 
 def _read(path: Path, network: Panns, size: str, rate: int) -> Tensors:
@@ -158,7 +157,7 @@ def _shapes(size: str) -> Mapping[str, torch.Size]:
 
 def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
     """All were trained on AudioSet, from random weights (section V of the paper)."""
-    file = _published(arguments.get("size", DEFAULT), arguments.get("rate", DEFAULT_RATE))
+    file = _published(str(arguments.get("size", DEFAULT)), int(str(arguments.get("rate", DEFAULT_RATE))))
     return Pretraining((AUDIOSET,), Resource(f"PANNs {Path(file).stem}", RECORD, type="model", licence="CC BY 4.0"))
 
 
