@@ -29,6 +29,7 @@ from experiments.command.help import answered
 from experiments.command.launcher import refusal
 from experiments.command.mistakes import explained
 from experiments.command.schema import composed, settings_of
+from experiments.command.sweeps import ends_with_summary, summary_of, without_summary
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
 from experiments.runs.claims import claim, claiming
@@ -42,6 +43,8 @@ __all__ = ["STAGES", "main", "resolve", "run_stages"]
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 
 log = logging.getLogger(__name__)
+
+_jobs: list[Settings] = []  # of a sweep, in this process, whose runs are averaged when all of them are finished
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,8 +93,11 @@ def _run(command: Command) -> None:
             for notice in command.notices():
                 log.warning("%s", notice)
         outer = HydraConfig.instance().cfg
+        _jobs.clear()
         try:
             _run_hydra()
+            if _jobs:
+                run_stages(summary_of(_jobs))
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(explained(error, command)) from error
         except OSError as error:
@@ -107,11 +113,19 @@ def _run_hydra(cfg: DictConfig) -> None:
     """One job of Hydra's, in a process that may be a worker of Ray's."""
     start_logging()
     try:
+        settings = settings_of(cfg)
         if "ray" in HydraConfig.get().launcher._target_:
             if cfg.fabric.devices * cfg.fabric.num_nodes > 1:
                 raise UserError("hydra/launcher=ray runs jobs of one device each: leave fabric.devices, num_nodes at 1")
+            if ends_with_summary(settings):
+                raise UserError(
+                    "hydra/launcher=ray averages no runs: leave summary out, and run it when all are finished"
+                )
             os.environ.pop("SLURM_PROCID", None)  # of the one that started the worker
-        run_stages(settings_of(cfg))
+        if ends_with_summary(settings) and HydraConfig.get().mode == RunMode.MULTIRUN:
+            _jobs.append(settings)
+            settings = without_summary(settings)
+        run_stages(settings)
     except (UserError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -150,6 +164,9 @@ def run_stages(settings: Settings) -> None:
         UserError: something is wrong with the settings, or another process writes one of the runs (found before the
             first stage starts), or something is wrong with what the settings name.
     """
+    if ends_with_summary(settings):
+        run_stages(without_summary(settings))
+        return run_stages(summary_of([settings]))
     layout = Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
     require_named(settings, layout)
     if any("data" in STAGES[step].reads for step in settings.steps):

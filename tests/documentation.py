@@ -26,6 +26,7 @@ NOT_RUN = {
     "teacher=passt ": "downloads published weights, and needs a GPU",
     "teacher=vggish_head ": "downloads published weights; tests/test_vggish.py trains from a file of that form",
     "teacher=passt,ast,": "downloads published weights",
+    "seed=range(10)": "ten trainings and as many files; tests/test_summary.py makes two",
 }
 
 
@@ -41,8 +42,8 @@ class Command(NamedTuple):
 
     @property
     def stage(self) -> str:
-        """Its first argument, or what `stage=` says."""
-        return self.arguments[0].removeprefix("stage=")
+        """Its first argument, or the first stage that `stage=` or `stage.steps=` says."""
+        return re.sub(r"^stage(\.steps)?=\[?([\w]+).*", r"\2", self.arguments[0])
 
     @property
     def reason_not_to_run(self) -> str | None:

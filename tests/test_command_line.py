@@ -273,7 +273,7 @@ WRONG = {
     "stage.steps=[teacher,foo]": "unknown stage 'foo'",
     "stage.steps=[student,quantize,predict] distill=none": "needs sounds: predict.audio",
     "stage.steps=[teacher,validate]": "needs a package: validate.package",
-    "stage.steps=[teacher,summary]": "needs the run folders: summary.runs",
+    "stage.steps=[data,summary]": "needs the run folders: summary.runs",
     "stage.steps=[teacher,score]": "needs a table: score.predictions",
     "stage.steps=[teacher,score] score.predictions=no.csv": "score.predictions=no.csv does not exist",
     "stage.steps=[teacher,energy] energy.seconds=0": "energy.seconds=0.0 must be above 0",

@@ -26,7 +26,7 @@ from data.scenes import SCENES, Clip, ClipSet
 from experiments.evaluation.predictions import predictions_text, read_predictions
 from experiments.evaluation.ranking import rank
 from experiments.evaluation.results import read_results
-from experiments.evaluation.seeds import Setting, caveats, group, metrics_of
+from experiments.evaluation.seeds import Setting, all_metrics, caveats, group, headline
 from experiments.evaluation.systems import PUBLISHED, read_runs, read_systems
 from experiments.report.summary import summary_grids, summary_of, summary_table
 from experiments.report.tables import metric_rows
@@ -188,7 +188,7 @@ def quantized(tmp_path: Path, small_set: ClipSet) -> Path:
 
 
 def _summarise(settings: Sequence[Setting]) -> None:
-    summary_table(summary_grids(summary_of(settings, settings[0], metrics_of(settings)))[0])
+    summary_table(summary_grids(summary_of(settings, settings[0], headline(all_metrics(settings))))[0])
     caveats(settings, settings[0])
 
 

@@ -6,7 +6,9 @@ import pytest
 from data.scenes import DEVICES, SCENES
 from experiments.evaluation.metrics import by_scene_and_device, clip_losses
 from experiments.evaluation.official_test import CLIPS, baseline_scores, extent, is_whole
+from experiments.evaluation.seeds import Estimate, estimate
 from experiments.report.scene_devices import scene_device_rows, scene_devices_table
+from experiments.report.spread import spread_rows
 from experiments.report.tables import beside, split_table
 
 
@@ -96,3 +98,26 @@ def test_the_table_has_the_page_s_layout() -> None:
     ]
     assert scene_device_rows(scores_of({("bus", "a"): 3})) == []
     assert scene_devices_table(scores_of({("bus", "a"): 3})) is None
+
+
+def test_means_and_deviations_stand_above_the_published_ones_in_the_page_s_layout() -> None:
+    """Oracle: rows of the page's table, of two scenes and "averaged over 10 iterations", with the deviations that it
+    prints below two averages; our own rows by hand: of 1, 1.5 and 2 the deviation is 0.5 (n - 1), and that of a share
+    is in percentage points; of one seed there is a mean and no deviation."""
+    scores = scores_of(official())
+    figures = {metric: estimate([value - 0.5, value, value + 0.5]) for metric, value in scores.items()}
+    head, *rows = spread_rows(figures, is_whole=True)
+    assert head == ["", "log loss", *DEVICES, "accuracy"]
+    published = {ours[0]: theirs[1:] for ours, theirs in zip(rows[::2], rows[1::2], strict=True)}
+    for name, losses, accuracy in (
+        ("airport", "1.534 1.165 1.439 1.475 1.796 1.653 1.355 1.608 1.734 1.577", "39.4 %"),
+        ("street traffic", "1.025 0.830 1.336 1.023 0.708 1.098 1.147 0.957 0.634 1.489", "70.6 %"),
+    ):
+        assert published[name] == [*losses.split(), accuracy]
+    of_all = ["1.109", "1.439", "1.374", "1.621", "1.559", "1.531", "1.813", "1.800", "1.931"]
+    assert published["all"] == ["1.575 ± 0.018", *of_all, "42.9 % ± 0.77"]
+    assert rows[1][0] == "baseline, published"
+    (bus,) = [row for row in rows if row[0] == "bus"]
+    assert bus[1:] == ["2.000 ± 0.500", *["1.500 ± 0.500"] * len(DEVICES), "25.0 % ± 50.00"]
+    alone = spread_rows({metric: Estimate(1, value) for metric, value in scores.items()}, is_whole=False)
+    assert [len(alone), alone[1][:3], alone[-1][-1]] == [12, ["airport", "2.000", "1.500"], "50.0 %"]

@@ -601,7 +601,7 @@ def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet)
         assert result.returncode == 0, result.stderr
         scores = json.loads((trained / f"runs/student/{student}/score.json").read_text())
         assert scores["macs"] == macs
-        result = run(trained, "stage=quantize", *arguments)
+        result = run(trained, "stage=quantize", *arguments[1:])  # which student, and which rate, its checkpoint says
         if student == "baseline":
             assert result.returncode == 0, result.stderr
             scores = json.loads((trained / f"runs/quantize/{student}/score.json").read_text())

@@ -8,11 +8,11 @@ from data.errors import UserError
 from experiments.evaluation.seeds import (
     Estimate,
     Result,
-    Setting,
     caveats,
+    doubts_about,
     estimate,
     group,
-    metrics_of,
+    headline,
     paired,
     reference_of,
 )
@@ -128,7 +128,7 @@ def test_a_reference_is_named_by_a_part_that_only_it_has() -> None:
             reference_of(settings, wanted)
 
 
-def test_figures_are_those_of_the_test_split_and_the_loss_of_validation() -> None:
+def test_figures_shown_first_are_those_of_the_test_split_and_the_loss_of_validation() -> None:
     """Oracle: a choice by hand among names of score.json."""
     names = [
         "validation/accuracy",
@@ -141,8 +141,7 @@ def test_figures_are_those_of_the_test_split_and_the_loss_of_validation() -> Non
         "float/accuracy",
         "macs",
     ]
-    setting = Setting("s", {0: Result("f", 0, {}, {}, dict.fromkeys(names, 0.0))})
-    assert metrics_of([setting]) == [names[n] for n in (2, 3, 5, 7, 1)]
+    assert headline(names) == [names[n] for n in (2, 3, 5, 7, 1)]
 
 
 def test_what_makes_figures_incomparable_is_said() -> None:
@@ -180,3 +179,14 @@ def test_settings_are_equal_in_whatever_order() -> None:
     assert found.sample("test/log_loss") == {}
     settings = group([result("a", 0, one), result("b", 0, other)])
     assert caveats(settings, settings[0]) == ["the settings are equal, and told apart by the runs' names: a, b"]
+
+
+def test_what_means_are_of_is_said() -> None:
+    """Oracle: by hand: a part of the test split once, whatever the seeds; which setting has one seed alone; of three
+    seeds of the whole split nothing."""
+    of_part = result("p", 3, {"p": 1})._replace(part="75 of 29,680 clips")
+    assert doubts_about(group([of_part, of_part._replace(seed=4), result("q", 0, {"p": 2})])) == [
+        "test metrics are of 75 of 29,680 clips of the official test split",
+        "p=2: of one seed a deviation is not defined",
+    ]
+    assert doubts_about(group([result("p", seed, {"p": 1}) for seed in range(3)])) == []

@@ -1,17 +1,25 @@
 """stage=summary on run folders made by hand: what it prints and writes, and its mistakes."""
 
+import csv
 import json
 import os
+import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from data.scenes import ClipSet
+from experiments.command.sweeps import ends_with_summary, without_summary
+from experiments.command.sweeps import summary_of as summary_of_jobs
 from experiments.evaluation.seeds import Result, Setting
 from experiments.report.summary import summary_grids, summary_markdown, summary_of, summary_plots
+from experiments.run import resolve
+from experiments.settings.stages import Summary
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,8 +46,8 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "experiments.run", "stage=summary", *arguments]
+def run(folder: Path, *arguments: str, stage: str = "stage=summary") -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "experiments.run", stage, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "140"}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
 
@@ -76,14 +84,80 @@ def test_the_stage_prints_and_writes_what_the_runs_say(sweep: Path) -> None:
     assert not list(sweep.rglob("*.tmp"))
 
 
+def test_every_figure_has_a_mean_and_a_deviation(sweep: Path) -> None:
+    """Oracle: Python's statistics.stdev, the deviation of the sample, of all that the page has "mean and standard
+    deviation of the performance from these 10 independent trials" of, and of whatever else score.json holds; what only
+    one seed has, has none; and the words for a part of the test split."""
+    scenes = {"test/log_loss/scene/bus/device/a": 1.0, "test/accuracy/scene/bus": 0.5, "test/calibration_error": 0.1}
+    counts = {"test/clips/scene/bus/device/a": 70.0, "test/clips/scene/tram/device/b": 5.0}
+    for seed in range(3):
+        folder = sweep / f"runs/quantize/b-seed_{seed}"
+        figures = {name: value + seed**2 / 100 for name, value in scenes.items()} | counts
+        figures |= {"test/accuracy": 0.4, "test/log_loss": 1.5, "float/log_loss": 1.25, "macs": 29_238_120}
+        write_run(folder, seed, 1.0, figures | ({"energy/student/kWh": 2e-5} if seed == 1 else {}))
+        (folder / "config.yaml").write_text("data: {kind: tau22}\n")
+    found = run(sweep, "summary.runs=runs/quantize/b-*", "name=all", "summary.by_device=true")
+    assert found.returncode == 0, found.stderr
+    content = list(csv.DictReader((sweep / "runs/summary/all/summary.csv").read_text().splitlines()))
+    rows = {row["metric"]: row for row in content}
+    assert rows.keys() == {*figures, "energy/student/kWh"}
+    for name, value in scenes.items():
+        values = [value + seed**2 / 100 for seed in range(3)]
+        expected = [statistics.mean(values), statistics.stdev(values)]
+        np.testing.assert_allclose([float(rows[name][key]) for key in ("mean", "deviation")], expected, rtol=1e-12)
+    assert [rows["energy/student/kWh"][key] for key in ("seeds", "mean", "deviation")] == ["1", "2e-05", ""]
+    text = (sweep / "runs/summary/all/summary.md").read_text()
+    assert "| bus | | 1.017 ± 0.021 | | 51.7 % ± 2.08 |" in " ".join(text.split())
+    for said in (found.stdout, text, (sweep / "runs/summary/all/report.html").read_text()):
+        assert "test metrics are of 75 of 29,680 clips of the official test split" in said
+        assert "log loss by scene and device" in said
+
+
+def test_a_summary_at_the_end_of_a_command_is_of_its_own_runs() -> None:
+    """Oracle: by hand: folders of the last stage that depends on a seed, of each job; with runs named, without a stage
+    before it that has a seed, or in another place, it is a stage like others."""
+    words = ["stage.steps=[student,quantize,summary]", "student=baseline", "name=x", "runs=r"]
+    asked = resolve(words)
+    jobs = [replace(asked, seed=seed, job=(f"seed_{seed}",)) for seed in range(3)]
+    assert all(map(ends_with_summary, jobs))
+    assert [without_summary(job).steps for job in jobs] == [("student", "quantize")] * 3
+    found = summary_of_jobs(jobs)
+    assert found.of(Summary).runs == [f"r/quantize/x-seed_{seed}" for seed in range(3)]
+    assert (found.steps, found.job, found.name) == (("summary",), (), "x")
+    for others in ("summary", "data summary", "summary student", "student"):
+        assert not ends_with_summary(replace(asked, steps=tuple(others.split())))
+    assert not ends_with_summary(replace(found, steps=asked.steps))
+
+
+@pytest.mark.slow  # two trainings of the baseline, twice
+def test_one_command_trains_the_baseline_with_several_seeds_and_averages_it(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: the page's "trained and tested 10 times; mean and standard deviation", with two seeds: numpy on the
+    scores of the two runs; the same command again trains nothing."""
+    words = ["-m", "seed=range(2)", "student=baseline", f"data.root={miniature.root}", "name=b", "epochs=1"]
+    first = run(tmp_path, *words, "tracking=none", stage="stage.steps=[student,summary]")
+    assert first.returncode == 0, first.stderr
+    folders = [tmp_path / f"runs/student/b-seed_{seed}" for seed in range(2)]
+    scores = [json.loads((folder / "score.json").read_text()) for folder in folders]
+    figures = json.loads((tmp_path / "runs/summary/b/summary.json").read_text())["settings"]["b"]["figures"]
+    for name in ("test/log_loss", "test/log_loss/scene/bus", "test/calibration_error"):
+        values = [each[name] for each in scores]
+        expected = [np.mean(values), np.std(values, ddof=1)]
+        np.testing.assert_allclose([figures[name]["mean"], figures[name]["deviation"]], expected, rtol=1e-12)
+    assert first.stdout.count("stage summary") == 1
+    again = run(tmp_path, *words, "tracking=none", stage="stage.steps=[student,summary]")
+    assert again.stdout.count("the result is reused") == 2
+    assert again.stdout.count("stage summary") == 1
+
+
 def test_one_seed_has_a_mean_and_no_interval(sweep: Path) -> None:
-    """Oracle: the row by hand; a run named twice counts once; one setting has no differences."""
+    """Oracle: the row by hand; a run named twice counts once; one setting has no differences; and the words."""
     name = "runs/student/s-hard_weight_1.0-seed_1"
     found = run(sweep, f"summary.runs=[{name},{sweep / name}]")
     assert found.returncode == 0, found.stderr
     text = (sweep / "runs/summary/default/summary.md").read_text()
     assert "| test log loss | s-hard_weight_1.0 | 1 | 2.1000 | - | too few |" in text
     assert "paired" not in text + found.stdout
+    assert "- s-hard_weight_1.0: of one seed a deviation is not defined" in text
 
 
 @pytest.mark.parametrize(("seeds", "interval"), [(2, "too few"), (3, "1.7539 to 2.5128")])

@@ -15,7 +15,7 @@ from data.tables import read_table
 
 TABLE = Path(__file__).parent / "baseline_published.csv"
 CLIPS = 29_680  # of the split, by the page's table of the data set
-AVERAGE = "average"
+AVERAGE, DEVIATION = "average", "deviation"  # rows behind those of the scenes
 
 
 def is_whole(scores: Mapping[str, float]) -> bool:
@@ -38,10 +38,8 @@ def _counts(scores: Mapping[str, float]) -> list[float]:
 @lru_cache
 def baseline_scores() -> Mapping[str, float]:
     """The published metrics of the baseline."""
-    columns = read_table(TABLE, ["scene", "log_loss", *DEVICES, "accuracy"])
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     found: dict[str, float] = {}
-    for row in rows:
+    for row in _rows():
         if row["scene"] not in (*SCENES, AVERAGE):
             continue
         subset = "" if row["scene"] == AVERAGE else f"/scene/{row['scene']}"
@@ -49,3 +47,16 @@ def baseline_scores() -> Mapping[str, float]:
         found[f"test/log_loss{subset}"] = float(row["log_loss"])
         found |= {f"test/log_loss{subset}/device/{device}": float(row[device]) for device in DEVICES}
     return found
+
+
+@lru_cache
+def baseline_deviations() -> Mapping[str, float]:
+    """The published standard deviations over the ten trainings: those of accuracy and log loss of all clips."""
+    (row,) = [row for row in _rows() if row["scene"] == DEVIATION]
+    return {f"test/{name}": float(row[name]) for name in ("accuracy", "log_loss")}
+
+
+def _rows() -> list[dict[str, str]]:
+    """Of the published table: column -> text."""
+    columns = read_table(TABLE, ["scene", "log_loss", *DEVICES, "accuracy"])
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

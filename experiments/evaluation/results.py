@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.errors import UserError, listed
+from data.readers import is_of_challenge
+from experiments.evaluation.official_test import extent, is_whole
 from experiments.evaluation.seeds import Result
+from experiments.runs.formats import DAMAGE, config_in
 from experiments.runs.identity import flat
 from experiments.runs.layout import CONFIG, RECORD, SCORES
+from experiments.runs.plain_yaml import part_of
 from experiments.runs.reader import read_record, read_scores
 
 
@@ -37,6 +41,15 @@ def read_results(folders: Sequence[Path]) -> tuple[list[Result], list[str]]:
 def _read_result(folder: Path) -> Result:
     record, scores = read_record(folder), read_scores(folder / SCORES)
     settings = flat(record.settings)
+    part = extent(scores) if is_of_challenge(_kind_of_data(folder)) and not is_whole(scores) else None
     if not isinstance(seed := settings.pop("seed", None), int):
         raise UserError(f"{folder} depends on no seed: such runs have nothing to be averaged over")
-    return Result(str(folder), seed, settings, record.inputs, scores)
+    return Result(str(folder), seed, settings, record.inputs, scores, part)
+
+
+def _kind_of_data(folder: Path) -> str:
+    """Of the data set that a run was asked for; of no set if its config does not say, or is damaged."""
+    try:
+        return str(part_of(config_in(folder / CONFIG).encode(), "data").get("kind"))
+    except DAMAGE:
+        return ""

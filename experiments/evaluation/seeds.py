@@ -30,13 +30,15 @@ Sample = Mapping[int, float]
 
 
 class Result(NamedTuple):
-    """A finished run: its folder, flat settings (dotted key -> value, without the seed), inputs and scores."""
+    """A finished run: its folder, flat settings (dotted key -> value, without the seed), inputs and scores; `part` is
+    of how many clips of the official test split these are, in words, if not of all."""
 
     folder: str
     seed: int
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     scores: Mapping[str, float]
+    part: str | None = None
 
     @property
     def name(self) -> str:
@@ -111,10 +113,14 @@ def reference_of(settings: Sequence[Setting], wanted: str | None) -> Setting:
     return found[0]
 
 
-def metrics_of(settings: Sequence[Setting]) -> list[str]:
-    """The names of the metrics that a summary shows, those of the validation split last."""
-    names = dict.fromkeys(name for s in settings for run in s.runs.values() for name in run.scores)
-    return sorted(filter(METRIC.fullmatch, names), key=lambda name: name.startswith(OF_HELD_OUT))
+def all_metrics(settings: Sequence[Setting]) -> list[str]:
+    """The names of all metrics that one of the runs has."""
+    return list(dict.fromkeys(name for s in settings for run in s.runs.values() for name in run.scores))
+
+
+def headline(metrics: Sequence[str]) -> list[str]:
+    """Those metrics that a summary shows first, of the validation split last."""
+    return sorted(filter(METRIC.fullmatch, metrics), key=lambda name: name.startswith(OF_HELD_OUT))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -153,6 +159,14 @@ def caveats(settings: Sequence[Setting], reference: Setting) -> list[str]:
         if s is not reference:
             found += _caveats_of_pairs(s, reference)
     return found
+
+
+def doubts_about(settings: Sequence[Setting]) -> list[str]:
+    """What is to be known of the means themselves, in words: a part of the official test split, seeds too few."""
+    parts = dict.fromkeys(run.part for s in settings for run in s.runs.values() if run.part)
+    found = [f"test metrics are of {part} of the official test split" for part in parts]
+    lone = [s.label for s in settings if len(s.runs) == 1]
+    return found + [f"{label}: of one seed a deviation is not defined" for label in lone]
 
 
 def _caveats_of_pairs(setting: Setting, reference: Setting) -> list[str]:

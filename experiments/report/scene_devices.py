@@ -3,7 +3,7 @@
 Conventions: as tables.py has them. A cell is a log loss and, in brackets, how many clips it is of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.report.numbers import nats, percent
 from experiments.report.tables import empty_table
@@ -16,11 +16,9 @@ SCENE_DEVICES = "Log loss by scene and device (clips)"
 
 def scene_device_rows(scores: Mapping[str, float]) -> list[list[str]]:
     """The table's rows, the head first: a row for each scene, then one for all; none where there is one device."""
-    pairs = [name.removeprefix(CELLS).rpartition(DEVICE)[::2] for name in scores if name.startswith(CELLS)]
-    scenes, devices = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True)) if pairs else ([], [])
+    scenes, devices = scenes_and_devices(scores)
     if len(devices) < 2:
         return []
-    devices = sorted(devices)
     head = ["", "log loss", *devices, "accuracy"]
     rows = [[scene.replace("_", " "), *_cells(scores, f"/scene/{scene}", devices, [scene])] for scene in scenes]
     return [head, *rows, ["all", *_cells(scores, "", devices, scenes)]]
@@ -32,6 +30,13 @@ def _cells(scores: Mapping[str, float], subset: str, devices: Sequence[str], sce
         return f"{nats(scores.get(f'test/log_loss{subset}{DEVICE}{device}'))} ({clips:.0f})" if clips else ""
 
     return [nats(scores[f"test/log_loss{subset}"]), *map(cell, devices), percent(scores[f"test/accuracy{subset}"])]
+
+
+def scenes_and_devices(metrics: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Those that have clips, by the names of metrics; devices in the order of their names."""
+    pairs = [name.removeprefix(CELLS).rpartition(DEVICE)[::2] for name in metrics if name.startswith(CELLS)]
+    scenes, devices = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True)) if pairs else ([], [])
+    return scenes, sorted(devices)
 
 
 def scene_devices_table(scores: Mapping[str, float]) -> Table | None:

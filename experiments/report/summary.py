@@ -1,20 +1,28 @@
-"""The statistics over seeds as JSON, as tables on a terminal and a page, and as Markdown.
+"""The statistics over seeds as JSON and CSV, as tables on a terminal and a page, and as Markdown.
 
 Conventions: accuracies are shown in percent and their differences in percentage points, log losses in nats.
 """
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 
-from experiments.evaluation.seeds import FEWEST, LEVEL, Estimate, Setting, estimate, paired
+from experiments.evaluation.official_test import is_whole
+from experiments.evaluation.seeds import FEWEST, LEVEL, Estimate, Setting, estimate, headline, paired
 from experiments.report.estimates import Estimated, estimates
+from experiments.report.numbers import word
 from experiments.report.page import Grid, Plot
+from experiments.report.spread import PUBLISHED, published, spread, spread_rows
+from experiments.report.tables import empty_table
 from experiments.report.terminal import Table
 
 LABELS = ("metric", "setting")  # the first columns
 TOO_FEW = "too few"  # seeds for an interval
+COMPARED = ("published_mean", "published_deviation")  # the last columns: of the baseline
+MEANS = "mean and standard deviation (n - 1) over seeds"
 STATISTICS = ("mean", "deviation", f"{100 * LEVEL:g} % interval")  # the last ones
 
 
@@ -31,6 +39,7 @@ def summary_of(settings: Sequence[Setting], reference: Setting, metrics: Sequenc
         samples = {metric: setting.sample(metric) for metric in metrics}
         found["settings"][setting.label] = {
             "runs": {seed: run.folder for seed, run in setting.runs.items()},
+            "of_official_test": all(is_whole(run.scores) for run in setting.runs.values()),
             "figures": {
                 metric: {"values": sample, **estimate(list(sample.values()))._asdict()}
                 for metric, sample in samples.items()
@@ -44,10 +53,15 @@ def summary_of(settings: Sequence[Setting], reference: Setting, metrics: Sequenc
 
 
 def summary_grids(summary: Mapping[str, Any]) -> list[Grid]:
-    """The means, a row for each metric and setting; with several settings also the paired differences."""
-    metrics = list(next(iter(summary["settings"].values()))["figures"])
+    """The means, a row for each metric of the headline and setting, beside the published baseline's if one is of the
+    whole official test split; with several settings also the paired differences."""
+    metrics = headline(next(iter(summary["settings"].values()))["figures"])
+    beside = [PUBLISHED] if any(setting["of_official_test"] for setting in summary["settings"].values()) else []
     means = [
-        [metric, label, *_cells(_estimate(setting["figures"][metric]), metric)]
+        [
+            *(metric, label, *_cells(_estimate(setting["figures"][metric]), metric)),
+            *(spread(metric, published(metric)) if setting["of_official_test"] else "" for _ in beside),
+        ]
         for metric in metrics
         for label, setting in summary["settings"].items()
     ]
@@ -57,8 +71,44 @@ def summary_grids(summary: Mapping[str, Any]) -> list[Grid]:
         for label, found in summary["differences"].items()
     ]
     title = f"paired differences to the reference: {summary['reference']}"
-    grids = [Grid("mean over seeds", [*LABELS, "seeds", *STATISTICS], means)]
+    grids = [Grid(MEANS, [*LABELS, "seeds", *STATISTICS, *beside], means)]
     return [*grids, Grid(title, [*LABELS, "pairs", *STATISTICS], differences)] if differences else grids
+
+
+def scene_grids(summary: Mapping[str, Any]) -> list[Grid]:
+    """Of each setting, means and deviations in the layout of the task's page, where there are several devices."""
+    found = []
+    for label, setting in summary["settings"].items():
+        figures = {metric: _estimate(figure) for metric, figure in setting["figures"].items()}
+        if rows := spread_rows(figures, is_whole=setting["of_official_test"]):
+            title = (
+                f"{label}: log loss by scene and device, mean ± standard deviation over {len(setting['runs'])} seeds"
+            )
+            found.append(Grid(title, rows[0], rows[1:]))
+    return found
+
+
+def all_grid(summary: Mapping[str, Any]) -> Grid:
+    """Every metric of score.json, as summary_csv has them."""
+    head, *rows = _all_rows(summary)
+    return Grid("every metric of score.json", head, [[label, *map(word, row)] for label, *row in rows])
+
+
+def summary_csv(summary: Mapping[str, Any]) -> str:
+    """A row for each setting and metric of score.json; empty is what is not defined, as the deviation of one seed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(_all_rows(summary))
+    return text.getvalue()
+
+
+def _all_rows(summary: Mapping[str, Any]) -> list[list[Any]]:
+    rows: list[list[Any]] = [["setting", "metric", "seeds", "mean", "deviation", "low", "high", *COMPARED]]
+    for label, setting in summary["settings"].items():
+        for metric, figure in setting["figures"].items():
+            known = published(metric) if setting["of_official_test"] else None
+            beside = (None, None) if known is None else (known.mean, known.deviation)
+            rows.append([label, metric, *_estimate(figure), *beside])
+    return rows
 
 
 def summary_plots(summary: Mapping[str, Any]) -> list[Plot]:
@@ -95,16 +145,25 @@ def summary_table(grid: Grid) -> Table:
     return table
 
 
+def scenes_table(grid: Grid) -> Table:
+    """A grid of scene_grids for the terminal."""
+    table = empty_table(grid.title, grid.columns)
+    for row in grid.rows:
+        table.add_row(*row)
+    return table
+
+
 def with_titles(grid: Grid) -> Grid:
     """The grid with metrics as title_of calls them."""
     return grid._replace(rows=[[title_of(metric), *cells] for metric, *cells in grid.rows])
 
 
 def summary_markdown(grids: Sequence[Grid], warnings: Sequence[str]) -> str:
-    """The grids as Markdown, with a list of warnings below."""
+    """Grids as Markdown, with a list of warnings below."""
     lines = []
-    for grid in map(with_titles, grids):
-        lines += [f"### {grid.title}", "", grid.markdown(len(LABELS))]
+    for grid in grids:
+        names = sum(column in LABELS for column in grid.columns) or 1
+        lines += [f"### {grid.title}", "", grid.markdown(names)]
     return "\n".join([*lines, *(f"- {warning}" for warning in warnings)]).rstrip() + "\n"
 
 

@@ -35,6 +35,16 @@ def read_yaml(data: bytes) -> Any:
         raise UserError(f"no readable YAML ({why})") from error
 
 
+def part_of(data: bytes, key: str) -> dict[str, Any]:
+    """The mapping that a document has under a key; an empty one where there is none, or the document is damaged."""
+    try:
+        document = read_yaml(data)
+    except UserError:
+        return {}
+    found = document.get(key) if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 class _Loader(yaml.SafeLoader):
     """That refuses a key that is there twice."""
 

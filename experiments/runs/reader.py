@@ -47,7 +47,7 @@ from experiments.runs.layout import (
     RELIABILITY,
     SCORES,
 )
-from experiments.runs.plain_yaml import read_yaml
+from experiments.runs.plain_yaml import part_of
 from students.device.cost import Cost
 
 Rows = Sequence[Row]
@@ -109,11 +109,7 @@ class RunFiles:
     @cached_property
     def data(self) -> Mapping[str, Any]:
         """The settings of `data` that the run was asked for; nothing if the config does not say."""
-        try:
-            found = read_yaml(self.config.encode())["data"]
-        except DAMAGE:
-            return {}
-        return found if isinstance(found, Mapping) else {}
+        return part_of(self.config.encode(), "data")
 
     @property
     def is_stored(self) -> bool:

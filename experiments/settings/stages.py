@@ -66,8 +66,11 @@ class Summary:
     """Which runs are averaged over seeds."""
 
     runs: Paths = setting(
-        "run folders: a path, a pattern like runs/student/mine-*, or a list", is_path=True, default=None
+        "run folders: a path, a pattern like runs/student/mine-*, or a list; null: those of this command's own stages",
+        is_path=True,
+        default=None,
     )
+    by_device: bool = setting("whether log losses by scene and device are printed, too", default=False)
     reference: str | None = setting("what the others are compared with, or a part of its name", default=None)
 
 

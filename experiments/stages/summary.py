@@ -7,9 +7,13 @@ from rich.console import Console
 
 from data.errors import UserError, listed
 from experiments.evaluation.results import read_results
-from experiments.evaluation.seeds import caveats, group, metrics_of, reference_of
+from experiments.evaluation.seeds import all_metrics, caveats, doubts_about, group, headline, reference_of
 from experiments.report.page import Section, write_page
 from experiments.report.summary import (
+    all_grid,
+    scene_grids,
+    scenes_table,
+    summary_csv,
     summary_grids,
     summary_markdown,
     summary_of,
@@ -30,32 +34,38 @@ def check(settings: Settings) -> None:
     """See settings/stages.py."""
     if settings.of(Summary).runs is None:
         raise UserError(
-            "the summary stage needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them"
+            "the summary stage needs the run folders: summary.runs=runs/student/mine-* or a list [a,b] of them; or put "
+            "it behind the stages whose runs it is to average: -m stage.steps=[student,summary] seed=0,1,2"
         )
 
 
 def run(settings: Settings) -> None:
-    """Summarise the runs of `summary.runs`; write summary.json, summary.md and report.html, always anew; print the
-    tables."""
+    """Summarise the runs of `summary.runs`; write summary.json, summary.csv, summary.md and report.html, always anew;
+    print the tables."""
     asked = settings.of(Summary)
     results, unfinished = read_results(matches("summary.runs", asked.runs))
     groups = group(results)
-    reference, metrics = reference_of(groups, asked.reference), metrics_of(groups)
-    if not metrics:
+    reference, metrics = reference_of(groups, asked.reference), all_metrics(groups)
+    if not headline(metrics):
         raise UserError(f"no metric of a test split is in the runs' score.json:\n{listed([r.folder for r in results])}")
-    warnings = [f"{folder} is unfinished and left out" for folder in unfinished] + caveats(groups, reference)
+    warnings = [f"{folder} is unfinished and left out" for folder in unfinished]
+    warnings += doubts_about(groups) + caveats(groups, reference)
     summary = summary_of(groups, reference, metrics) | {"unfinished": unfinished, "warnings": warnings}
-    grids = summary_grids(summary)
+    grids, by_scene = summary_grids(summary), scene_grids(summary)
 
     folder = layout_of(settings).folder("summary")
     claim(folder)
     write_text(folder / "summary.json", json.dumps(summary, indent=1))
-    write_text(folder / "summary.md", summary_markdown(grids, warnings))
+    write_text(folder / "summary.csv", summary_csv(summary))
+    write_text(folder / "summary.md", summary_markdown([*map(with_titles, grids), *by_scene], warnings))
     title, about = f"summary {folder.name}", f"{len(results)} runs in {len(groups)} settings, averaged over seeds."
     tables, drawn = [with_titles(grid) for grid in grids], summary_plots(summary)
-    write_page(folder / REPORT, title, [Section(title, about, lead=tables, plots=drawn, remarks=warnings)])
+    more = [*by_scene, all_grid(summary)]
+    write_page(folder / REPORT, title, [Section(title, about, lead=tables, plots=drawn, grids=more, remarks=warnings)])
     for grid in grids:
         Console().print(summary_table(grid))
+    for grid in by_scene if asked.by_device else []:
+        Console().print(scenes_table(grid))
     for warning in warnings:
         log.warning("%s", warning)
     log.info("summary of %d runs in %d settings: %s", len(results), len(groups), folder)
