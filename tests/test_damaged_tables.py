@@ -22,6 +22,7 @@ from data.errors import UserError, listed
 from data.files import write_whole
 from data.readers.folder import read_folder
 from data.readers.tau22 import read_tau22
+from data.resources import AUDIOSET, Use, as_rows
 from data.scenes import SCENES, Clip, ClipSet
 from experiments.evaluation.predictions import predictions_text, read_predictions
 from experiments.evaluation.ranking import rank
@@ -36,7 +37,7 @@ from experiments.runs.record import Run
 from experiments.runs.relatives import ancestors
 from experiments.submission.about import EXAMPLE, read_about
 from experiments.submission.builders import features_of, student_of
-from experiments.submission.declared import declared
+from experiments.submission.declared import declared, unnamed
 from experiments.submission.describe import augmentations, energy_note, network_of
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.validate import validate
@@ -183,7 +184,8 @@ def quantized(tmp_path: Path, small_set: ClipSet) -> Path:
     ):
         (run / "config.yaml").write_text(config)
         sources = [str(checkpoint)] if run == folder else []
-        (run / "run.json").write_text(json.dumps({**record, "sources": sources}))
+        external = as_rows([Use("weights", "w.pt", WEIGHTS, (AUDIOSET,)), Use("data", "d", "ab", is_known=False)])
+        (run / "run.json").write_text(json.dumps({**record, "sources": sources, "external": external}))
     return folder
 
 
@@ -193,7 +195,7 @@ def _summarise(settings: Sequence[Setting]) -> None:
 
 
 def _describe(lineage: Lineage) -> None:
-    for part in (augmentations, network_of, energy_note, lambda each: declared([each], [])):
+    for part in (augmentations, network_of, energy_note, lambda each: (declared([each], []), unnamed([each], []))):
         part(lineage)
     metric_rows(lineage.quantized.scores)
     features_of(lineage.student)

@@ -25,8 +25,10 @@ from data.front_ends import build_front_end, front_ends
 from data.impulse import uses_of_impulses
 from data.resources import AUDIOSET, DATA, MICIRP, RESPONSES, WEIGHTS, Resource, Use, as_rows
 from experiments.inference.classifier import load_classifier
+from experiments.run import resolve
 from experiments.runs.reader import find_record, read_record
 from experiments.runs.record import Run
+from experiments.stages.external import uses_of_weights
 from experiments.submission.about import EXAMPLE, About, read_about
 from experiments.submission.declared import declared, unnamed
 from experiments.submission.describe import external_datasets
@@ -77,6 +79,24 @@ def test_weights_are_known_by_their_tensors_and_not_by_a_name(
     assert known_as(builder, shared_data / f"weights/{file}.safetensors") == names
     assert known_as(builder, tmp_path / "mine.pt") == names
     assert known_as(builder, tmp_path / f"{file}.pt") == []
+
+
+def test_what_is_fetched_is_known_by_the_name_that_it_resolves_to() -> None:
+    """Oracle: timm's own list of tags, read at training: the default's weights are of ImageNet alone; a name without a
+    tag means a noisy student, whose data nobody can have; a tag that does not name all data leaves the rest to the
+    user; random weights are nobody's."""
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    teacher = resolve(["stage=teacher", "teacher=timm"]).teacher
+    (use,) = uses_of_weights(teacher, teacher.arguments, network, {})
+    assert (use.name, [each.name for each in use.resources[1:]]) == ("timm tf_efficientnet_b0.in1k", ["ImageNet"])
+    assert (use.is_known, use.fingerprint) == (True, loaded_digest(network))
+    for model, names, is_known in (
+        ("tf_efficientnet_b0", ["JFT-300M", "ImageNet"], True),
+        ("vit_base_patch16_clip_224.laion2b_ft_in1k", ["ImageNet"], False),
+    ):
+        (use,) = uses_of_weights(teacher, {"model_name": model}, network, {})
+        assert ([each.name for each in use.resources[1:]], use.is_known) == (names, is_known)
+    assert uses_of_weights(replace(teacher, pretrained=False), {}, network, {}) == []
 
 
 def test_micirp_is_known_by_its_samples(shared_data: Path, tmp_path: Path) -> None:
@@ -219,7 +239,7 @@ def test_what_any_run_of_the_line_used_must_be_named(runs: Path, user: Callable[
     edit(used_by, external=as_rows([OWN]))
     lineage = read_lineage(runs / "quantize/first")
     (asked,) = unnamed([lineage], [])
-    assert asked.startswith(f"{used_by} was trained with impulse responses that are not known here: {OWN.name}")
+    assert asked.startswith(f"{used_by} used impulse responses that are not known here: {OWN.name}")
     assert f'of: "{FINGERPRINT}"' in asked
     assert unnamed([lineage], [NAMED]) == []
     (found,) = declared([lineage], [NAMED])
@@ -255,7 +275,7 @@ def test_records_of_before_are_asked_about(runs: Path) -> None:
     config = runs / "student/first/config.yaml"
     config.write_text(config.read_text().replace("impulses: null", "impulses: /somewhere/mine"))
     (asked,) = unnamed([lineage_of(runs)], [])
-    assert "student/first was trained with impulse responses that are not known here" in asked
+    assert "student/first used impulse responses that are not known here" in asked
 
 
 def test_other_data_of_a_first_phase_are_declared_or_asked_about(runs: Path) -> None:
@@ -272,7 +292,7 @@ def test_other_data_of_a_first_phase_are_declared_or_asked_about(runs: Path) -> 
     config.write_text(text.replace("kind: synthetic", "kind: folder"))
     (asked,) = unnamed([lineage_of(runs)], [])
     waves = json.loads((earlier / "run.json").read_text())["inputs"]["waves"]
-    assert f"{earlier} was trained on data that are not the challenge's" in asked
+    assert f"{earlier} used data that are not the challenge's" in asked
     assert f'of: "{waves}"' in asked
 
 

@@ -168,7 +168,7 @@ def test_what_a_student_began_with_is_declared(small_model: Path, about: About) 
     assert all("metrics are of an unknown part of the official test split" in part for part in parts)
     assert unnamed([plain], about.external_datasets) == []
     (asked,) = unnamed([history], about.external_datasets)
-    assert asked.startswith("runs/student/before was trained on data that are not the challenge's: folder")
+    assert asked.startswith("runs/student/before used data that are not the challenge's: folder")
 
 
 def test_the_report_states_the_recipe_as_it_was_used() -> None:

@@ -21,8 +21,8 @@ from experiments.submission.resources import Declared, resource_of
 
 ASKED = {  # what is said of a use that is not known, by what it is
     WEIGHTS: "began with weights that are not known here",
-    RESPONSES: "was trained with impulse responses that are not known here",
-    DATA: "was trained on data that are not the challenge's",
+    RESPONSES: "used impulse responses that are not known here",
+    DATA: "used data that are not the challenge's",
 }
 Datasets = Sequence[Mapping[str, Any]]  # `external_datasets` of About
 ENTRY = '  - {name: NAME, url: LINK, total_audio_length: null, type: TYPE, licence: LICENCE, of: "%s"}'
@@ -62,21 +62,23 @@ def declared(lineages: Sequence[Lineage], named: Datasets) -> list[Declared]:
 def unnamed(lineages: Sequence[Lineage], named: Datasets) -> list[str]:
     """Why a package cannot be made yet, in words: what nobody has named, and what was named that no run used."""
     of = {str(entry["of"]) for entry in named if entry.get("of") is not None}
-    found, used = {}, set()
+    runs, unknown = dict[str, dict[Path, RunFiles]](), dict[str, Use]()
     for run, use in (each for lineage in lineages for each in uses_of(lineage)):
-        used.add(use.fingerprint)
+        runs.setdefault(use.fingerprint, {})[run.folder] = run
         if not use.is_known and use.fingerprint not in of:
-            found[use.fingerprint] = _question(run, use)
-    odd = sorted(of - used)
-    return [*found.values(), *(f"external_datasets: nothing that these runs used has of: {each}" for each in odd)]
+            unknown[use.fingerprint] = use
+    odd = [f"external_datasets: nothing that these runs used has of: {each}" for each in sorted(of - runs.keys())]
+    return [*(_question(list(runs[each].values()), use) for each, use in unknown.items()), *odd]
 
 
-def _question(run: RunFiles, use: Use) -> str:
+def _question(runs: Sequence[RunFiles], use: Use) -> str:
     """What the authors are asked, and how they answer."""
-    again = "" if run.external is not None else f" This record of an earlier version says no more: {AGAIN}, or say"
+    is_old = any(run.external is None for run in runs)
+    again = f" A record of an earlier version says no more: {AGAIN}, or say" if is_old else " Say"
     return (
-        f"{run.folder} {ASKED[use.what]}: {use.name}.{again or ' Say'} under external_datasets in submit.about what "
-        f"they are and, of weights, what these were trained on, an entry each:\n{ENTRY % use.fingerprint}"
+        f"{', '.join(str(run.folder) for run in runs)} {ASKED[use.what]}: {use.name}.{again} under external_datasets "
+        "in submit.about what they are and, of weights, what these were trained on, an entry each:\n"
+        f"{ENTRY % use.fingerprint}"
     )
 
 
