@@ -38,7 +38,7 @@ from experiments.runs.relatives import ancestors
 from experiments.submission.about import EXAMPLE, read_about
 from experiments.submission.builders import features_of, student_of
 from experiments.submission.declared import declared, unnamed
-from experiments.submission.describe import augmentations, energy_note, network_of
+from experiments.submission.describe import augmentations, network_of, notes
 from experiments.submission.lineage import Lineage, read_lineage
 from experiments.submission.validate import validate
 
@@ -195,7 +195,7 @@ def _summarise(settings: Sequence[Setting]) -> None:
 
 
 def _describe(lineage: Lineage) -> None:
-    for part in (augmentations, network_of, energy_note, lambda each: (declared([each], []), unnamed([each], []))):
+    for part in (augmentations, network_of, notes, lambda each: (declared([each], []), unnamed([each], []))):
         part(lineage)
     metric_rows(lineage.quantized.scores)
     features_of(lineage.student)

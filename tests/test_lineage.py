@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from experiments.runs.baseline import baseline_training, ratio
+from experiments.runs.baseline import baseline_training
 from experiments.runs.formats import Metered, not_metered
 from experiments.runs.lineage import teachers_behind, trainings
+from experiments.runs.meter import ratio
 
 WRITING = 0.25  # kWh of writing logits
 PTQ = {"quantize": {"method": "ptq"}}

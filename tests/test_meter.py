@@ -222,8 +222,8 @@ def test_a_reading_says_of_what_it_is_and_how_it_was_read(monkeypatch: pytest.Mo
     gpu.devices = SimpleNamespace(devices=[gpu_nvidia.NvidiaGPUDevice.__new__(gpu_nvidia.NvidiaGPUDevice)])
     assert [*meter._parts(total, [loaded, RAM(), gpu])] == [
         "A processor, estimated from load and rated power (TDP)",
-        "memory, estimated from its size",
         "1 x A GPU, measured by NVML",
+        "memory, estimated from its size",
     ]
     assert [*meter._parts(total, [counted])] == ["A processor, measured by RAPL"]
     assert "estimated from its size" in Meter().stop()["on"][0]

@@ -169,9 +169,10 @@ def test_the_description_says_what_the_runs_measured(package: Path, folder: Path
     assert meta["system"]["energy_consumption"] == {
         "training": pytest.approx(sum(phase["kWh"] for phase in trained)),
         "inference": ENERGY["inference"],
+        "baseline_training": None,
         "baseline_inference": ENERGY["baseline"],
     }
-    head = content(package, ".meta.yaml").decode()
+    head = content(package, ".meta.yaml").decode().replace("\n#   ", " ")
     assert f"inference and baseline_inference are of {CLIPS} clips; estimates" in head
     note = head.split("meter of its processor: ")[1].split(".\n")[0].split(", ")
     estimated = ["training"] if any(phase["estimated"] for phase in trained) else []

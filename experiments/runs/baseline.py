@@ -43,12 +43,6 @@ def baseline_training(runs: Path, name: str | None) -> Metered:
     return entry_of("student", [], [f"no training of the baseline was metered here, {several if found else one}"])
 
 
-def ratio(baseline: Metered, own: Metered) -> float | None:
-    """kWh of the baseline over one's own; None if one is not known, or they are of different hardware."""
-    on = [set(found.get("on", [])) for found in (baseline, own)]
-    return baseline["kWh"] / own["kWh"] if baseline["kWh"] and own["kWh"] and on[0] == on[1] else None
-
-
 def _is_of_baseline(folder: Path) -> bool:
     settings = flat(record_of(folder).settings)
     return settings.get("student.builder") == BASELINE and not inputs_of(folder, "logits")

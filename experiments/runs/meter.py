@@ -176,7 +176,7 @@ def _checked(total: Any, tracker: Any) -> Metered:
 
 def _parts(total: Any, hardware: Iterable[Any]) -> Iterator[str]:
     """The parts of the machine that codecarbon read, and how, in words; unknown ones by their class."""
-    for part in hardware:
+    for part in sorted(hardware, key=lambda part: type(part).__name__ == "RAM"):
         kind = type(part).__name__
         if kind == "CPU":
             yield f"{total.cpu_model}, {METHODS.get(part._mode, f'read by {part._mode}')}"
@@ -200,3 +200,9 @@ def joined(before: Metered | None, found: Metered) -> Metered:
         **{key: some for key, some in words.items() if some},
     }
     return {**before, **found, **sums, **about}
+
+
+def ratio(baseline: Metered, own: Metered) -> float | None:
+    """kWh of the baseline over one's own; None if one is not known, or if they are of different hardware."""
+    where = [(found.get("given"), {*found.get("on", [])}) for found in (baseline, own)]
+    return baseline["kWh"] / own["kWh"] if baseline["kWh"] and own["kWh"] and where[0] == where[1] else None

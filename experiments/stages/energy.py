@@ -28,11 +28,12 @@ from experiments.inference.metering import (
 )
 from experiments.report.energy import BASELINE, MODEL, energy_table
 from experiments.report.publish import finish, is_done
-from experiments.runs.baseline import baseline_training, ratio
+from experiments.runs.baseline import baseline_training
 from experiments.runs.energy import meter
 from experiments.runs.formats import Metered
 from experiments.runs.layout import ENERGY, write_text
 from experiments.runs.lineage import ALL, BASELINE_TRAINING, trainings
+from experiments.runs.meter import ratio
 from experiments.runs.reader import read_energy, read_phases
 from experiments.runs.record import Run
 from experiments.settings.models import Energy

@@ -14,18 +14,26 @@ from data.errors import UserError, counted, listed
 from data.files import read_bounded
 from experiments.runs.plain_yaml import BYTES, read_yaml
 from experiments.submission.layout import LABEL, label_of
-from experiments.submission.meta_values import authors_wanted, datasets_wanted, name_wanted, system_wanted, text_wanted
+from experiments.submission.meta_values import (
+    authors_wanted,
+    baseline_energy_wanted,
+    datasets_wanted,
+    name_wanted,
+    system_wanted,
+    text_wanted,
+)
 
 SECTIONS = ("abstract", "introduction", "system", "data", "results", "complexity", "energy")
 PROSE = 100_000  # characters of a section
 ADAPTATIONS = ("split_adaptations", "system_adaptations")  # of 2024, in words
 TEXTS = ("source_code", "inference_code", *ADAPTATIONS)  # which may be null
-KEYS = ("title", "authors", "systems", "external_datasets", *TEXTS, "references", *SECTIONS)
+KEYS = ("title", "authors", "systems", "external_datasets", "baseline_energy", *TEXTS, "references", *SECTIONS)
 PARTS = {  # keys of what stands in lists, and of what stands in that
     "systems": {"name", "abbreviation"},
     "authors": {"lastname", "firstname", "email", "corresponding", "affiliation"},
     "affiliation": {"institute", "abbreviation", "department", "location"},
     "external_datasets": {"name", "url", "total_audio_length", "type", "licence", "of"},
+    "baseline_energy": {"training", "inference", "hardware"},
 }
 EXAMPLE = """\
 title: A small network that learnt from large ones
@@ -37,6 +45,8 @@ systems:             # one a run, in their order; left out: named by what they a
 external_datasets: []  # beyond those that the runs tell: {name: ..., url: ..., total_audio_length: minutes or null,
                        # type: audio, licence: ..., of: fingerprint}; a fingerprint is what submit asks about
 source_code: null      # a URL
+baseline_energy: null  # of the baseline, measured elsewhere, where it was not metered here: {training: kWh,
+                       # inference: kWh, hardware: what it was measured on, and how}
 inference_code: null   # 2025: the URL where the inference package will be
 abstract: Two or three sentences.
 """
@@ -50,6 +60,7 @@ class About:
     authors: list[Mapping[str, Any]]
     systems: list[Mapping[str, str]] = field(default_factory=list)
     external_datasets: list[Mapping[str, Any]] = field(default_factory=list)
+    baseline_energy: Mapping[str, Any] | None = None
     source_code: str | None = None
     inference_code: str | None = None
     split_adaptations: str | None = None
@@ -105,13 +116,14 @@ def _defects(content: Any, runs: int) -> list[str]:
         "title": text_wanted(content.get("title")),
         "authors": authors_wanted(content.get("authors")),
         "external_datasets": datasets_wanted(content.get("external_datasets")),
+        "baseline_energy": baseline_energy_wanted(content.get("baseline_energy")),
         "references": _references_wanted(content.get("references")),
         **{key: None if content.get(key) is None else text_wanted(content[key]) for key in TEXTS},
         **{key: text_wanted(content[key], PROSE) for key in SECTIONS if content.get(key) is not None},
     }.items():
         wrong += [] if wanted is None else [f"{key} must be {wanted}"]
     wrong += _defects_of_systems(content.get("systems"), runs)
-    for key in ("systems", "authors", "external_datasets"):
+    for key in ("systems", "authors", "external_datasets", "baseline_energy"):
         wrong += _strange(key, content.get(key))
     return wrong + _defects_of_datasets(content.get("external_datasets"))
 

@@ -18,6 +18,7 @@ from experiments.inference.classifier import Classifier
 from experiments.report.tables import metric_rows
 from experiments.submission.about import About
 from experiments.submission.builders import features_of, has_responses, is_pretrained, student_of
+from experiments.submission.energy import energy_fields, energy_notes
 from experiments.submission.lineage import Lineage
 from experiments.submission.meta_values import ABBREVIATION, NAME
 from experiments.submission.resources import Declared
@@ -84,11 +85,7 @@ def description(
                 "memory_use": scores.get("peak_bytes"),
                 "macs": scores.get("macs"),
             },
-            "energy_consumption": {
-                "training": lineage.kwh("training/all"),
-                "inference": lineage.kwh("inference"),
-                "baseline_inference": lineage.kwh("baseline"),
-            },
+            "energy_consumption": energy_fields(lineage.energy),
             "external_datasets": external_datasets(external) or None,
             "source_code": about.source_code,
         },
@@ -123,23 +120,13 @@ def external_datasets(external: Sequence[Declared]) -> list[dict[str, Any]]:
     return [{key: getattr(each.resource, key) for key in ("name", "url", "total_audio_length")} for each in external]
 
 
-def notes(lineage: Lineage, *, metered: bool = True) -> str:
-    """What the fields of a description cannot say: of how many clips its metrics are, and what energies are, if it has
-    some."""
+def notes(lineage: Lineage, *, metered: bool = True) -> list[str]:
+    """What the fields of a description cannot say, in sentences without an end: of how many clips its metrics are, and
+    what energies are, if it has some."""
     scores = lineage.quantized.scores
     part = extent(scores) if is_of_challenge(lineage.kind) and not is_whole(scores) else None
-    energies = energy_note(lineage) if metered else None
-    return "; ".join(filter(None, [part and f"results are of {part} of the official test split", energies]))
-
-
-def energy_note(lineage: Lineage) -> str:
-    """Of how many clips the energy of inference is, and which energies are estimates."""
-    phases = {"training": "training/all", "inference": "inference", "baseline_inference": "baseline"}
-    estimated = [name for name, phase in phases.items() if lineage.energy.get(phase, {}).get("estimated")]
-    clips = lineage.energy.get("inference", {}).get("clips")
-    of = f"inference and baseline_inference are of {clips if clips else 'an unknown number of'} clips"
-    how = f"estimates, as the machine had no meter of its processor: {', '.join(estimated)}"
-    return f"{of}; {how if estimated else 'all energies are metered'}"
+    of = [f"results are of {part} of the official test split"] if part else []
+    return [*of, *(energy_notes(lineage.energy) if metered else [])]
 
 
 def _not_zero(network: IntegerNetwork) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from experiments.submission.about import About
 from experiments.submission.declared import declared, unnamed
 from experiments.submission.describe import System, description, notes
 from experiments.submission.describe_later import as_2024, as_2025
+from experiments.submission.energy import PARTS, with_given
 from experiments.submission.evaluation_set import UNKNOWN
 from experiments.submission.layout import EDITIONS, YEAR, Edition, label_of
 from experiments.submission.lineage import Lineage, read_lineage
@@ -61,6 +63,7 @@ def read_entries(folders: Sequence[Path], about: About, team: str, edition: Edit
     for folder in folders:
         try:
             lineage = read_lineage(folder, device_is_known=edition.device_is_known, foreign=foreign)
+            lineage = replace(lineage, energy=with_given(lineage.energy, about.baseline_energy))
             classifier = load_classifier(lineage.model)
         except UserError as error:
             wrong.append(str(error))
@@ -224,8 +227,9 @@ def _reasons(defects: Sequence[Defect], lineage: Lineage) -> list[str]:
 def _help(path: str, lineage: Lineage) -> str:
     folder = lineage.quantized.folder
     if path == "system.energy_consumption.training":
-        missing = [why for phase in lineage.energy.values() for why in phase.get("missing", [])]
-        return "".join(f"; {why}" for why in missing) + "; what was not metered must be trained again (force=true)"
+        missing = [why for phase in PARTS for why in lineage.energy.get(phase, {}).get("missing", [])]
+        again = "what was not metered must be done again (force=true; with only=logits for a teacher's logits alone)"
+        return "".join(f"; {why}" for why in [*dict.fromkeys(missing), again])
     if path.startswith("system.energy_consumption"):
         stale = is_run(folder.resolve().parent.parent / "energy" / folder.name)
         again = " force=true, as another file was measured under this name" if stale else ""

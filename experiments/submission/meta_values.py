@@ -55,6 +55,17 @@ def datasets_wanted(value: Any) -> str | None:
     return words if not right and value is not None else forbidden_among(value or [])
 
 
+def baseline_energy_wanted(value: Any) -> str | None:
+    """What a figure of the baseline that was measured elsewhere must be, if it is not."""
+    words = "null, or training and inference (kWh above 0; one of them may be null) and hardware, a text"
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or name_wanted(value.get("hardware")) is not None:
+        return words
+    kwh = [value[key] for key in ("training", "inference") if value.get(key) is not None]
+    return None if kwh and all(positive_wanted(each) is None for each in kwh) else words
+
+
 def _is_author(value: Any) -> bool:
     place = value.get("affiliation") if isinstance(value, Mapping) else None
     if not isinstance(place, Mapping):

@@ -13,6 +13,7 @@ from experiments.runs.layout import FIRST_PHASE
 from experiments.runs.reader import RunFiles
 from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
+from experiments.submission.energy import COPY, energy_words
 from experiments.submission.layout import YEAR
 from experiments.submission.lineage import Lineage
 from experiments.submission.report_results import DASH, Measured, Rows, results
@@ -25,7 +26,10 @@ METHODS = {"ptq": "after training", "qat": "in training"}
 
 def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
     """All tables with their captions, by the section of the report that they belong to."""
-    energies = "Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter."
+    energies = (
+        f"Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter; {COPY}. "
+        "Inference is one pass over the clips, log-mel and network, of both in turns on one machine, unless given."
+    )
     is_metered = all(s.lineage.kwh(phase) is not None for s in systems for phase in ("inference", "baseline"))
     trainings = {s.label: [_measured(s, each, f"on {n} %") for n, each in s.trainings.items()] for s in systems}
     measured = [_measured(s, s.lineage) for s in systems]
@@ -173,23 +177,10 @@ def complexity(systems: Sequence[System]) -> Rows:
 
 
 def energy(systems: Sequence[System]) -> Rows:
-    """kWh of training and of inference, and the baseline's on the same machine; estimates are marked."""
-
-    def of(phase: str) -> Callable[[System], str]:
-        def word(s: System) -> str:
-            estimated = s.lineage.energy.get(phase, {}).get("estimated")
-            return _word(s.lineage.kwh(phase)) + (" (estimate)" if estimated else "")
-
-        return word
-
-    named = {
-        "training": of("training/all"),
-        "inference": of("inference"),
-        "inference of the baseline": of("baseline"),
-        "clips of inference": lambda s: _word(s.lineage.energy.get("inference", {}).get("clips")),
-        "baseline / system": lambda s: _word(float(s.lineage.kwh("baseline") / s.lineage.kwh("inference"))),
-    }
-    return _rows(systems, named)
+    """kWh of each phase of training and of inference, the baseline's, and what they were metered on."""
+    words = [energy_words(s.lineage.energy) for s in systems]
+    names = dict.fromkeys(name for each in words for name in each)
+    return [["", *map(_short, systems)], *([name, *(each.get(name, DASH) for each in words)] for name in names)]
 
 
 def references(systems: Sequence[System]) -> list[str]:
