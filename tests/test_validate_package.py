@@ -221,7 +221,10 @@ def as_fractions(meta: dict) -> None:
             "inference must be a number above 0",
         ),
         (lambda m: m["system"]["energy_consumption"].update(training=0), "training must be a number above 0, not 0"),
-        (lambda m: m["system"]["energy_consumption"].update(baseline_training=-1), "baseline_training must be a number"),
+        (
+            lambda m: m["system"]["energy_consumption"].update(baseline_training=-1),
+            "baseline_training must be a number",
+        ),
         (lambda m: m["system"]["description"].update(input_sampling_rate="lots"), "a text such as 44.1kHz, not 'lots'"),
         (lambda m: m["submission"]["authors"][0].update(email="@"), "submission.authors must be"),
         (lambda m: m["submission"].update(name="a\x1b[2Jb"), "printable characters, not"),
