@@ -45,6 +45,7 @@ class WaveStore:
     """All clips of a set.
 
     Attributes:
+        folder: where the file lies.
         sample_rate: Hz.
         samples: length of a clip.
         digest: fingerprint of the content, as it was packed.
@@ -62,7 +63,7 @@ class WaveStore:
         store.require_done()
         if len(bad := damaged_rows(store)):
             raise store.damaged(f"scale, stamp or checksum of {counted(len(bad), 'clip')} cannot be what was written")
-        self.sample_rate = int(store.attributes["sample_rate"])
+        self.folder, self.sample_rate = store.path.parent, int(store.attributes["sample_rate"])
         self.wave, self.scale, self.filenames = store["wave"], store["scale"], store.filenames
         self.samples = self.wave.shape[1]
         self._store, self._checksum, self._seen = store, store["checksum"], np.zeros(len(store), bool)

@@ -22,7 +22,8 @@ from data.front_ends.log_mel import LogMel
 from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.settings.parts import Recipe
-from experiments.training.features import HeadAlone, cached, frozen_backbone, unchanged
+from experiments.training.feature_views import cached
+from experiments.training.features import HeadAlone, Kept, frozen_backbone, unchanged
 from experiments.training.loop import fit
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher
@@ -169,6 +170,84 @@ def test_views_are_the_clip_and_augmented_copies_of_it(splits: Callable[[str], B
     counts = [len(features[rows == row].unique(dim=0)) for row in rows.unique()]
     assert max(counts) == 3
     assert np.mean(counts) > 2.5
+
+
+@pytest.fixture
+def keeping(
+    splits: Callable[[str], Batches], miniature_waves: WaveStore, tmp_path: Path
+) -> Callable[..., tuple[torch.Tensor, int]]:
+    """Computes the features of a split, kept in tmp_path; gives them, and how many batches the network was given."""
+
+    def features(network: nn.Module, split: str, *, views: int = 1, seed: int = 4) -> tuple[torch.Tensor, int]:
+        kept = Kept(tmp_path, tuple(miniature_waves.filenames), {"mel": "small"})
+        frozen = frozen_backbone(network, (1, 1, 64, 32), views=views, recipe=RECIPE, augmentation=ROLLED, kept=kept)
+        count: list[int] = []
+        hook = network.register_forward_pre_hook(lambda *_: count.append(1))
+        changes = ROLLED if split == "train" else None
+        found = cached(fabric(), network, frozen, front_end(), splits(split), augmentation=changes, seed=seed)
+        hook.remove()
+        return found._inputs, len(count)
+
+    return features
+
+
+def test_features_are_kept_for_the_next_training(
+    keeping: Callable[..., tuple[torch.Tensor, int]], splits: Callable[[str], Batches], tmp_path: Path
+) -> None:
+    """Oracle: the number of batches the network is given, none where all is kept: a head of other weights and size
+    changes nothing, another backbone or seed does; clips as they are have one file for all splits, copies one a view;
+    values are bit for bit those that were computed."""
+    network, batches = small_network(), splits("train").count
+    first, count = keeping(network, "train", views=3)
+    assert count == 3 * batches
+    again = small_network()
+    again[2] = nn.Linear(32, 7)
+    second, count = keeping(again, "train", views=3)
+    assert count == 0
+    assert torch.equal(first, second)
+    assert keeping(network, "train", views=4)[1] == batches
+    assert len(list(tmp_path.glob("features_*.h5"))) == 4
+    assert keeping(network, "validation")[1] == splits("validation").count
+    assert keeping(network, "validation")[1] == 0
+    assert keeping(network, "train", views=2, seed=5)[1] == batches  # of the copies
+    with torch.no_grad():
+        again[0][1].running_mean += 1
+    assert keeping(again, "train")[1] == batches
+
+
+def test_kept_features_that_are_damaged_are_computed_again(
+    keeping: Callable[..., tuple[torch.Tensor, int]], splits: Callable[[str], Batches], tmp_path: Path
+) -> None:
+    """Oracle: the values before a byte of them was changed, with one batch computed; of a copy all, as what is drawn
+    depends on the batches before; a file that is cut short is made anew; a folder that is none is a warning."""
+    network = small_network()
+    plain, _ = keeping(network, "train")
+    (path,) = tmp_path.glob("features_*.h5")
+    both, _ = keeping(network, "train", views=2)
+    (copies,) = set(tmp_path.glob("features_*.h5")) - {path}
+    for file, values, expected in ((path, plain[0], 1), (copies, both[1], splits("train").count)):
+        content, row = bytearray(file.read_bytes()), values[5].numpy().tobytes()
+        content[content.index(row) + 3] ^= 64
+        file.write_bytes(content)
+        found, count = keeping(network, "train", views=2)
+        assert count == expected
+        torch.testing.assert_close(found, both)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert torch.equal(keeping(network, "train")[0], plain)
+    assert keeping(network, "train")[1] == 0
+
+
+def test_features_that_cannot_be_kept_are_computed_all_the_same(
+    keeping: Callable[..., tuple[torch.Tensor, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the same values, and a warning."""
+    expected, _ = keeping(small_network(), "train")
+    for path in tmp_path.iterdir():
+        path.unlink()
+    tmp_path.rmdir()
+    tmp_path.write_text("a file where the cache was")
+    assert torch.equal(keeping(small_network(), "train")[0], expected)
+    assert "features are not kept: " in caplog.text
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from data.batches import Batch
@@ -35,11 +34,11 @@ from experiments.stages.fitting import (
     what_is_trained,
     with_fitted_augmentation,
 )
+from experiments.stages.freezing import frozen_part
 from experiments.stages.published import answers_as_published, published_before, require_published
 from experiments.stages.same_data import as_trained_on
 from experiments.stages.training import require_trainable, spectrogram_shape, trainer_of
 from experiments.training import checkpoint
-from experiments.training.features import Frozen, frozen_backbone
 from experiments.training.optimization import parameter_groups
 from teachers import build_teacher, find_teacher
 from teachers.layers import layers_of
@@ -67,7 +66,7 @@ def check(settings: Settings) -> None:
     arguments = {"classes": 10, **teacher.arguments}
     network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=weights)
     parameter_groups(layers_of(network), teacher.fit)
-    _frozen(settings, network, shape)
+    frozen_part(settings, network, shape)
     if teacher.features is not None:
         channels_of(network, teacher.features, shape, "teacher.features")  # there is such a layer
     require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
@@ -121,7 +120,7 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(logits, batch.labels)
 
-    frozen = _frozen(settings, network, data.spectrogram_shape(front_end))
+    frozen = frozen_part(settings, network, data.spectrogram_shape(front_end), data)
     network = trainer_of(settings, recipe, teacher.augment).train(
         this, data, network, front_end, loss=loss, layers=layers_of, frozen=frozen
     )
@@ -137,25 +136,6 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
         checkpoint.save(path, network, blueprint)
     exchange(make_fabric(settings.fabric), None)  # the others wait for the file
     return this, path
-
-
-def _frozen(settings: Settings, network: nn.Module, shape: tuple[int, ...]) -> Frozen | None:
-    """What learns of a network, by teacher.freeze, for log-mels of a shape (1, 1, mels, frames).
-
-    Raises:
-        UserError: the settings contradict each other, or the network's last layer cannot be trained alone.
-    """
-    teacher = settings.teacher
-    if teacher.freeze is None:
-        if teacher.views > 1:
-            raise UserError(f"teacher.views={teacher.views} is for teacher.freeze=backbone: give both, or neither")
-        return None
-    if not (teacher.pretrained or teacher.weights):
-        raise UserError(
-            "teacher.freeze=backbone keeps the weights that a teacher begins with, and these are random: set "
-            "teacher.pretrained=true or teacher.weights=FILE"
-        )
-    return frozen_backbone(network, shape, views=teacher.views, recipe=teacher.fit, augmentation=teacher.augment)
 
 
 def _trained_before(settings: Settings, data: DataModule) -> tuple[DataModule, Run, Path]:

@@ -25,7 +25,8 @@ from experiments.runs.layout import NOT_FINITE, write_text
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
 from experiments.training.consistency import Beginning, resume
-from experiments.training.features import Frozen, HeadAlone, cached, of_pairs, unchanged
+from experiments.training.feature_views import cached
+from experiments.training.features import Frozen, HeadAlone, of_pairs, unchanged
 from experiments.training.loop import Layers, Validate, by_labels, fit
 from experiments.training.losses import Loss, NotFiniteError
 from experiments.training.optimization import parameter_groups
