@@ -10,23 +10,23 @@ Source: NeSsi, the official counter of DCASE Task 1 since 2022, whose rules for 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, NamedTuple
 
 from data.damage import explain_damage
 from data.errors import UserError
 from data.flatbuffer import Graph, Operator, read_graph
 from students.limits import Complexity
 from students.quantize.graph_checks import BITS, check_graph
-from students.quantize.read import CONVOLUTIONS, read_tflite
-from students.quantize.sets import SETS, SetSize, set_sizes
+from students.quantize.metadata import CONVOLUTIONS, SETS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from students.quantize.sets import SetSize
 
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
-NOTHING = SetSize(0, 0)
 COUNTED = frozenset(
     ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "ADD")
 )
@@ -43,38 +43,27 @@ SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH 
 FREE = frozenset(_FREE.split())
 
 
-def torch_complexity(network: nn.Module, shape: Sequence[int]) -> Complexity:
+def torch_complexity(network: "nn.Module", shape: Sequence[int]) -> Complexity:
     """Costs of a float network for an input (1, 1, mels, frames), by torchinfo.
 
     Bytes are those of the parameters' own type. Peak memory is the largest input plus output of one leaf layer: a
-    lower bound, because a traced module does not say which other tensors are still needed. A recurrent layer costs
-    its parameters at every step, if its output is (B, steps, units).
+    lower bound, because a traced module does not say which other tensors are still needed. Layer by layer:
+    layer_costs.py.
 
     Raises:
         UserError: the network's own, for a spectrogram of a size that it does not take.
     """
-    from torchinfo import summary
+    from students.layer_costs import layer_costs  # loads torch, which counting a file does not need
 
-    network = network.eval()
-    peaks = [0]
+    return layer_costs(network, shape)[0]
 
-    def remember(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        peaks.append(sum(t.nbytes for t in (*inputs, output)))
 
-    leaves = [m for m in network.modules() if not list(m.children())]
-    hooks = [m.register_forward_hook(remember) for m in leaves]
-    try:
-        device = next(network.parameters()).device
-        report = summary(network, tuple(shape), verbose=0, device=device)
-    except RuntimeError as error:  # torchinfo's, around whatever went wrong
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
-    finally:
-        for hook in hooks:
-            hook.remove()
-    size = sum(p.nbytes for p in network.parameters())
-    return Complexity(int(report.total_mult_adds), int(report.total_params), size, max(peaks))
+class Activation(NamedTuple):
+    """A tensor of a TFLite file that is computed, or given: its name, shape, and size in memory."""
+
+    name: str
+    shape: tuple[int, ...]
+    bytes: int
 
 
 class OperatorCost(NamedTuple):
@@ -123,34 +112,49 @@ def tflite_operators(path: str | Path) -> list[OperatorCost]:
     sets = iter(_set_sizes(path, graph))
     with explain_damage(path):
         operators = _count_operators(graph)
+    own = [next(sets, None) if operator.kind in CONVOLUTIONS else None for operator in operators]
     return [
-        operator._replace(parameter_bytes=operator.parameter_bytes + next(sets, NOTHING).bytes)
-        if operator.kind in CONVOLUTIONS
-        else operator
-        for operator in operators
+        operator._replace(parameter_bytes=operator.parameter_bytes + (0 if more is None else more.bytes))
+        for operator, more in zip(operators, own, strict=True)
     ]
 
 
-def _set_sizes(path: str | Path, graph: Graph) -> list[SetSize]:
+def tflite_memory(path: str | Path) -> tuple[dict[int, Activation], list[tuple[int, ...]]]:
+    """The activations of a TFLite file by their index in it, and which of them are alive at once while each operator is
+    computed; errors as of tflite_complexity."""
+    graph = _countable(path)
+    with explain_damage(path):
+        alive = list(_alive(graph))
+        tensors = sorted({i for some in alive for i in some})
+        return {i: Activation(graph.name(i), graph.shape(i), _activation_bytes(graph, i)) for i in tensors}, alive
+
+
+def _set_sizes(path: str | Path, graph: Graph) -> "list[SetSize]":
     """What recording devices have of their own of each convolution, in the order of execution; of files without such
     sets nothing."""
-    return [] if graph.metadata(SETS) is None else list(set_sizes(read_tflite(path)[0]).values())
+    if graph.metadata(SETS) is None:
+        return []
+    from students.quantize.read import read_tflite  # both load torch
+    from students.quantize.sets import set_sizes
+
+    return list(set_sizes(read_tflite(path)[0]).values())
 
 
 def _countable(path: str | Path) -> Graph:
     """The network of a file in which every operator has a rule and every number was checked."""
     graph = read_graph(path)
     with explain_damage(path):
-        for operator in graph.operators:
-            if operator.kind not in COUNTED | FREE:
-                raise UserError(f"there is no rule for counting the operator {operator.kind}")
+        strange = dict.fromkeys(each.kind for each in graph.operators if each.kind not in COUNTED | FREE)
+        if strange:
+            several = "s" * (len(strange) > 1)
+            raise UserError(f"there is no rule for counting the operator{several} {', '.join(strange)}")
         check_graph(graph)
     return graph
 
 
 def _count_operators(graph: Graph) -> list[OperatorCost]:
     found = []
-    for operator, alive in zip(graph.operators, _alive_bytes(graph), strict=True):
+    for operator, alive in zip(graph.operators, _alive(graph), strict=True):
         own = _parameters(graph, operator)
         found.append(
             OperatorCost(
@@ -159,7 +163,7 @@ def _count_operators(graph: Graph) -> list[OperatorCost]:
                 macs=_macs(graph, operator),
                 parameter_bytes=sum(len(graph.data(i)) for i in own),
                 scale_bytes=sum((SCALE_BYTES + ZERO_POINT_BYTES) * len(graph.scales(i)) for i in own),
-                alive_bytes=alive,
+                alive_bytes=sum(_activation_bytes(graph, i) for i in alive),
             )
         )
     return found
@@ -192,17 +196,16 @@ def _macs(graph: Graph, operator: Operator) -> int:
     return 0
 
 
-def _alive_bytes(graph: Graph) -> list[int]:
-    """For each operator the bytes of the activations alive at once: computed already, and needed now or later. Those
-    that nothing uses, such as the outputs, stay until the end."""
+def _alive(graph: Graph) -> Iterator[tuple[int, ...]]:
+    """For each operator the activations alive at once: computed already, and needed now or later. Those that nothing
+    uses, such as the outputs, stay until the end."""
     last_use = {i: step for step, operator in enumerate(graph.operators) for i in operator.inputs}
     last_use |= dict.fromkeys(graph.outputs, len(graph.operators))
-    alive, found = sum(_activation_bytes(graph, i) for i in set(graph.inputs)), []
+    alive = set(graph.inputs)
     for step, operator in enumerate(graph.operators):
-        alive += sum(_activation_bytes(graph, i) for i in operator.outputs)
-        found.append(alive)
-        alive -= sum(_activation_bytes(graph, i) for i in set(operator.inputs) if i >= 0 and last_use[i] == step)
-    return found
+        alive.update(operator.outputs)
+        yield tuple(sorted(alive))
+        alive -= {i for i in operator.inputs if last_use[i] == step}
 
 
 def _activation_bytes(graph: Graph, tensor: int) -> int:

@@ -22,7 +22,7 @@ from data.errors import UserError
 from data.flatbuffer import IDENTIFIER
 from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
-from students.complexity import tflite_complexity, tflite_operators
+from students.complexity import tflite_complexity, tflite_memory, tflite_operators
 from students.quantize.calibrate import calibrate
 from students.quantize.digest import DIGEST
 from students.quantize.fold import fold
@@ -83,7 +83,7 @@ def model(metadata: Mapping[str, Any] = METADATA, bits: int = 8, activations: in
 
 
 def counted(path: Path) -> None:
-    tflite_complexity(path), tflite_operators(path)
+    tflite_complexity(path), tflite_operators(path), tflite_memory(path)
 
 
 def computed(path: Path) -> None:

@@ -430,11 +430,18 @@ def test_the_model_that_answers_is_named_with_its_accuracy(
     )
 
 
-def test_a_run_of_floats_has_no_model_to_use(tmp_path: Path) -> None:
-    """Oracle: the message, for what `quantize.bits=16f` leaves: a finished run without model.tflite."""
+def test_a_run_of_floats_is_used_as_it_is_stored(tmp_path: Path) -> None:
+    """Oracle: the file that `quantize.bits=16f` leaves in a finished run, where there is no model.tflite; of an
+    unfinished one, and of several files, the messages."""
     folder = tmp_path / "quantize" / "half"
     folder.mkdir(parents=True)
+    (folder / "checkpoint.safetensors").touch()
+    command = ["stage=predict", "name=half", f"runs={tmp_path}"]
+    with pytest.raises(UserError, match="half is an unfinished run"):
+        model_of(resolve(command))
     (folder / "run.json").write_text("{}")
-    for stage in ("predict", "demo", "deploy", "energy"):
-        with pytest.raises(UserError, match=r"half has no model\.tflite: quantize\.bits=16f stored floats"):
-            model_of(resolve([f"stage={stage}", "name=half", f"runs={tmp_path}"]))
+    assert model_of(resolve(command)) == folder / "checkpoint.safetensors"
+    (folder / "model.tflite").touch()
+    assert model_of(resolve(command)) == folder / "model.tflite"
+    with pytest.raises(UserError, match="model names 2 files, and this stage takes one:\n  a\n  b"):
+        model_of(resolve([*command, "model=[a,b]"]))

@@ -9,6 +9,7 @@ import numpy as np
 import packages
 import pytest
 from command import ROOT
+from test_count import official_baseline
 from test_report import make_run
 
 from data.scenes import ClipSet
@@ -31,10 +32,10 @@ def run(folder: Path, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("stage", ["rank", "validate", "score", "report"])
+@pytest.mark.parametrize("stage", ["rank", "validate", "score", "report", "count"])
 def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: sys.modules after each stage has done its work on small files; matplotlib is there where something was
-    drawn, so not where a result is reused or a package is only checked."""
+    drawn, so not where a result is reused or a file is only looked at."""
     packages.zipped(tmp_path / "good.zip", packages.files())
     (tmp_path / "clips").mkdir()
     for name in packages.CLIPS:
@@ -49,10 +50,11 @@ def test_stages_that_look_at_results_load_no_network_library(stage: str, tmp_pat
         "validate": ["validate.package=good.zip", "submit.evaluation=clips"],
         "score": ["score.predictions=p.csv", f"data.root={miniature.root}"],
         "report": [],
+        "count": [f"model={official_baseline(tmp_path / 'baseline.tflite')}"],
     }
     *_, loaded, drawn = run(tmp_path, f"stage={stage}", *arguments[stage])
     assert loaded == "loaded:"
-    assert drawn == f"drawn: {stage != 'validate'}"
+    assert drawn == f"drawn: {stage not in ('validate', 'count')}"
     if stage == "score":
         assert run(tmp_path, f"stage={stage}", *arguments[stage])[-2:] == ["loaded:", "drawn: False"]
 

@@ -32,7 +32,6 @@ COLUMN = 36  # where it begins what is said about a setting
 EXAMPLES = """\
   scenelet all name=demo                    the whole path on synthetic clips
   scenelet student -m seed=1,2 data=tau22 data.root=FOLDER name=mine
-scenelet STAGE --help    the settings of a stage, with their values
 eval "$(scenelet --completion bash)"    the tab key completes (also: zsh, fish)
 """
 
@@ -72,14 +71,15 @@ def version() -> str:
 
 def overview() -> str:
     """All stages on a screen."""
-    choices = "  ".join(f"{group}={'|'.join(names)}" for group, names in group_choices().items() if group != "stage")
+    shown = {group: names for group, names in group_choices().items() if group not in ("stage", "tracking")}
+    choices = "  ".join(f"{group}={'|'.join(names)}" for group, names in shown.items())
     return "\n".join(
         [
-            "usage: scenelet STAGE [INPUT] [SETTING=VALUE ...]",
+            "usage: scenelet STAGE [INPUT] [SETTING=VALUE ...], or STAGE --help for settings",
             *(f"  {name:<10} {stage.about}" for name, stage in STAGES.items()),
             f"  {'all':<10} {', '.join(ALL)}; also if no stage is named",
             "",
-            *(f"  {line}" for line in _between_choices(choices, 76)),
+            *(f"  {line}" for line in _between_choices(choices, 78)),
             "",
             EXAMPLES,
         ]

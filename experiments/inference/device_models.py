@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from experiments.inference.classifier import Classifier, load_classifier
+from experiments.inference.classifier import IntegerClassifier, load_classifier
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import CONVOLUTION, INPUT, Layer
 
@@ -71,7 +71,7 @@ class DeviceModels(nn.Module):
         devices: that the file has tensors of.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: IntegerClassifier) -> None:
         super().__init__()
         self.classifier, network = classifier, classifier.network
         self.devices = tuple(network.sets)

@@ -10,7 +10,7 @@ Source: DCASE 2023 Task 1, "Energy consumption"; what is metered, and when it is
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,13 +26,20 @@ from experiments.runs.meter import Action
 from students import build_student
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
-from students.quantize.runtime import TFLiteModel
 from students.quantize.tflite import write_tflite
 
 SHAPE = (1, 1, 40, 51)  # of the baseline's spectrograms, as published
 RATE = 44_100  # Hz, of the baseline's clips, which are as many samples long
 SEED = 0
 SOME = 16  # clips from which the baseline's scales are taken
+
+
+class Model(Protocol):
+    """What is metered: a file of integers, or a network of floats."""
+
+    def logits(self, spectrograms: torch.Tensor) -> torch.Tensor:
+        """Log-mels (n, 1, mels, frames) -> float32 logits (n, classes)."""
+        ...
 
 
 class Clips(NamedTuple):
@@ -71,7 +78,7 @@ def make_baseline(path: Path, front_end: FrontEnd, clips: Clips, classes: int) -
 
 
 def meter_passes(
-    models: Mapping[str, TFLiteModel],
+    models: Mapping[str, Model],
     front_ends: Mapping[str, FrontEnd],
     clips: Mapping[str, Clips],
     seconds: float,
@@ -89,7 +96,7 @@ def meter_passes(
         return {name: {**metered, "clips": len(clips[name].waves)} for name, metered in found.items()}
 
 
-def classifying(model: TFLiteModel, front_end: FrontEnd, clips: Clips) -> Action:
+def classifying(model: Model, front_end: FrontEnd, clips: Clips) -> Action:
     """A function that makes one pass over clips, one by one."""
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from data.errors import UserError
 from data.readers import readers
 from experiments.evaluation.official_test import extent, is_whole
-from experiments.runs.layout import MODEL
+from experiments.runs.layout import CHECKPOINT, MODEL
 from experiments.runs.reader import is_run, read_run
 
 
@@ -28,7 +28,7 @@ class Origin(NamedTuple):
 def origin_of(model: str | Path) -> Origin:
     """Of a model file."""
     path = Path(model).absolute()
-    if path.name != MODEL or not is_run(path.parent):
+    if path.name not in (MODEL, CHECKPOINT) or not is_run(path.parent):
         return Origin(path.name, "its accuracy is not known, for it lies in no finished run's folder")
     try:
         run = read_run(path.parent)

@@ -27,7 +27,7 @@ from aiohttp import web
 from data.errors import UserError
 from data.front_ends import band_centres
 from data.sound_files import FORMATS
-from experiments.inference.classifier import Classifier
+from experiments.inference.clip_classifier import Classifier
 from experiments.inference.examples import TITLES, example
 from experiments.inference.origin import Origin
 from students.quantize.answer import ONE, smoothed

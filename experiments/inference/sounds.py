@@ -24,7 +24,7 @@ from data.progress import progress
 from data.sound_files import SUFFIXES, list_sounds
 from data.tables import untabular
 from experiments.evaluation.predictions import predictions_text
-from experiments.inference.classifier import Answers, Classifier
+from experiments.inference.clip_classifier import Answers, Classifier
 from students.quantize.answer import ONE, UNKNOWN, known, smoothed
 
 BATCH = 64  # clips, at least, that are computed together: a few hundred MB in the network

@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,25 +47,25 @@ class Record:
         inputs: the files that it depends on: name to fingerprint.
         sources: those of them that other runs wrote.
         external: what others made; None where it is not said, as by version 0.1.0.
+        models: fingerprints of the networks that the run wrote, by file name; earlier versions noted none.
     """
 
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     sources: Sequence[Path]
     external: Sequence[Use] | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 def record_in(path: Path) -> Record:
     """Of run.json."""
-    content = mapping_in(path)
-    inputs = _field(content, "inputs", _mapping)
-    sources = _list(content.get("sources", []), "sources")
-    return Record(
-        _field(content, "settings", _mapping),
-        {name: _text(value, f"inputs: {name}") for name, value in inputs.items()},
-        [_path(source, "sources") for source in sources],
-        uses_in(content["external"]) if "external" in content else None,
+    content = {"sources": [], "models": {}, **mapping_in(path)}
+    inputs, models = (
+        {k: _text(v, f"{at}: {k}") for k, v in _field(content, at, _mapping).items()} for at in ("inputs", "models")
     )
+    sources = [_path(source, "sources") for source in _list(content["sources"], "sources")]
+    external = uses_in(content["external"]) if "external" in content else None
+    return Record(_field(content, "settings", _mapping), inputs, sources, external, models)
 
 
 def scores_in(path: Path) -> dict[str, float]:

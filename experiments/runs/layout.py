@@ -89,6 +89,23 @@ class Layout:
             )
         return path
 
+    def model(self) -> Path:
+        """The network of the quantised student, see model_in; of which run, and what is raised: see existing."""
+        path = self.existing("quantize", model_in(self.folder("quantize")).name)
+        return path if path.exists() else self.existing("quantize", model_in(path.parent).name)
+
+
+def is_float(model: Path) -> bool:
+    """Whether a model file holds floats, as checkpoints do, and not the integers of a TFLite file."""
+    return model.suffix == Path(CHECKPOINT).suffix
+
+
+def model_in(folder: Path) -> Path:
+    """The network of a run as it is handed in: its file of integers, or else, of a run that stored floats, its
+    checkpoint; either may not be there."""
+    model, checkpoint = folder / MODEL, folder / CHECKPOINT
+    return checkpoint if checkpoint.is_file() and not model.is_file() else model
+
 
 def as_name(text: str) -> str:
     """A run's name made of any text, such as the name of a file: its letters A to Z and digits, or, of a text without

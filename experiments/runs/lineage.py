@@ -15,7 +15,7 @@ from data.files import file_sha256
 from data.resources import WEIGHTS
 from experiments.runs.formats import Metered, not_metered
 from experiments.runs.identity import flat
-from experiments.runs.layout import CHECKPOINT, ENERGY, LOGITS, MODEL, first_phase_of
+from experiments.runs.layout import CHECKPOINT, ENERGY, LOGITS, MODEL, first_phase_of, is_float
 from experiments.runs.meter import LISTENING, joined
 from experiments.runs.reader import read_phases
 from experiments.runs.writers import Needed, all_written, inputs_of, needed, record_of, written
@@ -40,8 +40,8 @@ def trainings(
     training/all, their sum.
 
     Args:
-        model: the file.
-        metadata: that of the file.
+        model: the file, of integers or floats.
+        metadata: that of a file of integers.
         runs: the folder of all runs.
         name: of the runs that are preferred where nothing else tells; None: that of the model's folder.
         foreign: see pretrained_by; like published weights, their cost is not counted.
@@ -49,10 +49,14 @@ def trainings(
     found: dict[str, Metered] = {}
     model = model.resolve()
     this = Needed(file_sha256(model), [model], name or model.parent.name)
-    quantized, missing = all_written(runs / "quantize", MODEL, [this])
-    found["training/quantize"] = entry_of("quantize", quantized, missing)
-    digest = str(metadata.get("checkpoint_sha256"))
-    readers = [needed(folder, digest) for folder in quantized] or [Needed(digest, [], this.name)]
+    if is_float(model):  # of a student, or rounded to 16 bits, which costs nothing that a meter reads
+        quantized, _, missing = written(runs / "quantize", CHECKPOINT, [this])
+        readers = [each for folder in quantized for each in inputs_of(folder, "checkpoint")] or [this]
+    else:
+        quantized, missing = all_written(runs / "quantize", MODEL, [this])
+        digest = str(metadata.get("checkpoint_sha256"))
+        readers = [needed(folder, digest) for folder in quantized] or [Needed(digest, [], this.name)]
+        found["training/quantize"] = entry_of("quantize", quantized, missing)
     devices, others, missing = written(runs / "specialize", CHECKPOINT, readers)
     if devices or missing:
         others += [each for folder in devices for each in inputs_of(folder, "checkpoint")]

@@ -1,8 +1,9 @@
 """One stage's run: whether its results are there already, and what it writes.
 
-Conventions: config.yaml is what was asked, run.json what the results depend on (settings and fingerprints of inputs)
-and from which runs these came; run.json is written last, so its presence says that the run is complete. Rows and
-scores are JSON. Of several processes only the first writes; the others' calls do nothing.
+Conventions: config.yaml is what was asked, run.json what the results depend on (settings and fingerprints of inputs),
+from which runs these came, and the fingerprints of the networks that were written; run.json is written last, so its
+presence says that the run is complete. Rows and scores are JSON. Of several processes only the first writes; the
+others' calls do nothing.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from data.errors import UserError, listed
+from data.files import file_sha256
 from data.resources import Use, as_rows
 from experiments.distributed.processes import is_first
 from experiments.runs.claims import claim, tidy
@@ -214,7 +216,9 @@ class Run:
             write_text(self.folder / SCORES, json.dumps(scores, indent=1))
             sources = [str(path) for path in self._sources]
             external = {} if self.external is None else {"external": as_rows(self.external)}
-            record = {**self.identity, "sources": sources, **external}
+            written = {name: self.folder / name for name in (CHECKPOINT, MODEL)}
+            models = {name: file_sha256(path) for name, path in written.items() if path.is_file()}
+            record = {**self.identity, "sources": sources, "models": models, **external}
             write_text(self.folder / RECORD, json.dumps(record, indent=1))
             (self.folder / RESUME).unlink(missing_ok=True)
 

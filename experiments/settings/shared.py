@@ -201,7 +201,11 @@ class Settings:
     checkpoint: str | None = setting(
         "what quantize, specialize or only=logits starts from; null: of this name", is_path=True, default=None
     )
-    model: str | None = setting("a model.tflite; null: that of runs/quantize/<name>", is_path=True, default=None)
+    model: Paths = setting(
+        "a model.tflite, or a student's checkpoint (count: several); null: that of runs/quantize/<name>",
+        is_path=True,
+        default=None,
+    )
     runs: str = setting("folder of results", is_path=True, default="runs")
     cache: str = setting("folder of packed waves and of the synthetic set", is_path=True, default="cache")
     job: tuple[str, ...] = ()  # of a sweep: what tells this job from the others, as "seed_1"

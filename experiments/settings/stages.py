@@ -123,7 +123,8 @@ class Submit:
         default=False,
     )
     runs: Paths = setting(
-        "one to four quantize runs, the systems (2024: five of each system); null: runs/quantize/<name>",
+        "one to four runs of the quantize stage, or, for floats of 32 bits, of the student stage (2024: five of each "
+        "system); null: runs/quantize/<name>",
         is_path=True,
         default=None,
     )
@@ -220,6 +221,9 @@ STAGES: Mapping[str, Stage] = {
     "energy": Stage(
         "meter inference, the model's and the baseline's", f"{_S}.energy", Energy, ("model", *_CLIPS, *_RECORDED)
     ),
+    "count": Stage(
+        "what a model file costs, and which limits it keeps", f"{_S}.count", reads=("model", *_NAMED), input="model"
+    ),
     "summary": Stage("average runs over seeds, and compare settings pair by pair", f"{_S}.summary", Summary, _NAMED),
     "report": Stage("runs side by side on a page, with plots", f"{_S}.report", Report, (*_NAMED, "tracking")),
     "workspace": Stage("upload a layout for Weights & Biases", f"{_S}.workspace", reads=("tracking",)),
@@ -229,7 +233,7 @@ STAGES: Mapping[str, Stage] = {
     "demo": Stage(
         "a page on this machine that classifies a file or the microphone", f"{_S}.demo", Demo, ("model", *_NAMED)
     ),
-    "submit": Stage("pack quantised students for the challenge", f"{_S}.submit", Submit, (*_RECORDED, "cache")),
+    "submit": Stage("pack trained students for the challenge", f"{_S}.submit", Submit, (*_RECORDED, "cache")),
     "validate": Stage(
         "check a challenge package, and list every defect",
         f"{_S}.validate",

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.errors import UserError, listed
 from data.settings import identity_of
-from experiments.runs.layout import FIRST_PHASE, MODEL, RECORD, Layout
+from experiments.runs.layout import FIRST_PHASE, Layout, matches
 from experiments.runs.record import Run
 from experiments.settings.parts import Quantize
 from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
@@ -37,20 +37,25 @@ def require_names(settings: Settings, stage: str) -> None:
         layout_of(each).folder(stage)
 
 
-def model_of(settings: Settings) -> Path:
-    """The model.tflite of `model`; without it, of the quantised student of the same name.
+def models_of(settings: Settings) -> list[Path]:
+    """The files of `model`; without it, that of the quantised student of the same name.
 
     Raises:
-        UserError: that run is unfinished, or stored floats.
+        UserError: that run is unfinished, or a pattern matches nothing.
     """
-    if settings.model:
-        return Path(settings.model)
-    path = layout_of(settings).existing("quantize", MODEL)
-    if not path.exists() and (path.parent / RECORD).exists():
-        raise UserError(
-            f"{path.parent} has no {MODEL}: quantize.bits=16f stored floats; quantise the student to integers under "
-            "another name, and give that one"
-        )
+    return matches("model", settings.model) if settings.model else [layout_of(settings).model()]
+
+
+def model_of(settings: Settings) -> Path:
+    """As models_of, for stages that take one file.
+
+    Raises:
+        UserError: see models_of; or there are several.
+    """
+    path, *others = models_of(settings)
+    if others:
+        names = listed([str(each) for each in (path, *others)])
+        raise UserError(f"model names {1 + len(others)} files, and this stage takes one:\n{names}")
     return path
 
 

@@ -4,9 +4,9 @@ import logging
 import socket
 
 from data.errors import UserError
-from experiments.inference.classifier import load_classifier
 from experiments.inference.origin import origin_of
 from experiments.inference.server import HOST, make_app, serve
+from experiments.models.classifiers import load_model
 from experiments.settings.models import Demo
 from experiments.settings.shared import Settings
 from experiments.stages.context import model_of
@@ -22,7 +22,7 @@ def run(settings: Settings) -> None:
     """
     port, shift = settings.of(Demo).port, settings.of(Demo).shift
     model = model_of(settings)
-    app = make_app(load_classifier(model), origin_of(model), shift)
+    app = make_app(load_model(model), origin_of(model), shift)
     try:
         listener = socket.create_server((HOST, port))
     except OSError as error:

@@ -18,7 +18,7 @@ from experiments.device.toolchain import NoDeviceError
 from experiments.inference.classifier import load_classifier
 from experiments.report.device import cost_grids, cost_table
 from experiments.report.publish import finish, is_done, refresh
-from experiments.runs.layout import COST, write_text
+from experiments.runs.layout import COST, is_float, write_text
 from experiments.runs.reader import read_run
 from experiments.settings.models import Deploy
 from experiments.settings.shared import Settings
@@ -40,6 +40,11 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Write the C of `model` into the run's folder, and what it costs; print the tables."""
     own, path = settings.of(Deploy), model_of(settings)
+    if is_float(path):
+        raise UserError(
+            f"{path} stores floats, and the C computes integers: quantise the student to integers under another name, "
+            "and give that one"
+        )
     model, licence = model_in(path, own.device)
     _require_memory(path, model, own.ram)
     inputs, depends_on = {"model": file_sha256(path)}, {"device": own.device, "version": version("scenelet")}

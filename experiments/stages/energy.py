@@ -6,19 +6,21 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
 from data.errors import UserError
 from data.files import file_sha256
-from data.front_ends import build_front_end
+from data.front_ends import FrontEnd, build_front_end
 from experiments.command.schema import composed
 from experiments.datasets.datamodule import prepare
 from experiments.inference.classifier import input_of
 from experiments.inference.metering import (
     RATE,
     Clips,
+    Model,
     classifying,
     is_complete,
     make_baseline,
@@ -26,12 +28,14 @@ from experiments.inference.metering import (
     normalised,
     of_baseline,
 )
+from experiments.models.classifiers import load_floats
+from experiments.models.costs import model_complexity
 from experiments.report.energy import BASELINE, MODEL, energy_table
 from experiments.report.publish import finish, is_done
 from experiments.runs.baseline import baseline_training
 from experiments.runs.energy import meter
 from experiments.runs.formats import Metered
-from experiments.runs.layout import ENERGY, write_text
+from experiments.runs.layout import ENERGY, is_float, write_text
 from experiments.runs.lineage import ALL, BASELINE_TRAINING, trainings
 from experiments.runs.meter import ratio
 from experiments.runs.reader import read_energy, read_phases
@@ -50,9 +54,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Meter `model` and the baseline; write baseline.tflite, energy.json and score.json; print the table."""
     own, path = settings.of(Energy), model_of(settings)
-    model = TFLiteModel(path, kernels=own.kernels)
-    _, mels, frames, _ = model.input_shape
-    front_end, clip_seconds = input_of(path, model.metadata, (1, mels, frames))
+    model, metadata, front_end, clip_seconds = _opened(path, own.kernels)
     settings = replace(settings, data=_clips_of(settings, path, front_end.sample_rate, clip_seconds))
     data = prepare(settings.data, settings.cache_folder)
     front_ends = {MODEL: front_end, BASELINE: build_front_end(RATE, composed("student=baseline").student.mel)}
@@ -60,7 +62,7 @@ def run(settings: Settings) -> None:
     depends_on = {"seconds": own.seconds, "kernels": own.kernels}
     this = new_run(settings, "energy", depends_on=depends_on, inputs=inputs, sources=[path])
     runs = Path(settings.runs)
-    spent = trainings(path, model.metadata, runs, None if settings.model is None else settings.name)
+    spent = trainings(path, metadata, runs, None if settings.model is None else settings.name)
     spent[BASELINE_TRAINING] = baseline_training(runs, own.baseline)
     if not (is_done(this, ENERGY, FILE) and is_complete(read_phases(this.folder), front_ends)):
         rows = data.clips.indices("test")
@@ -80,9 +82,27 @@ def run(settings: Settings) -> None:
     found = {name: cost for name, cost in spent.items() if cost["kWh"] is not None or not _is_known(before, name)}
     if (phases := before | found) != before:
         _write(this, phases)
-    costs = {MODEL: tflite_complexity(path), BASELINE: tflite_complexity(this.folder / FILE)}
-    Console().print(energy_table(phases, costs, own.kernels, normalised(phases[BASELINE], phases[MODEL])))
+    costs = {MODEL: model_complexity(path), BASELINE: tflite_complexity(this.folder / FILE)}
+    Console().print(
+        energy_table(phases, costs, _kernels(path, own.kernels), normalised(phases[BASELINE], phases[MODEL]))
+    )
     log.info("%s", this.folder)
+
+
+def _opened(path: Path, kernels: str) -> tuple[Model, Mapping[str, Any], FrontEnd, float]:
+    """What is metered, the metadata of its file, its front end and the length of its clips; floats are computed by
+    torch, with no choice of kernels."""
+    if is_float(path):
+        floats = load_floats(path)
+        return floats, {}, floats.front_end, floats.clip_seconds
+    model = TFLiteModel(path, kernels=kernels)
+    _, mels, frames, _ = model.input_shape
+    return model, model.metadata, *input_of(path, model.metadata, (1, mels, frames))
+
+
+def _kernels(path: Path, kernels: str) -> str:
+    """What computed, in words: floats are computed by torch, the baseline by kernels."""
+    return f"torch (the model's floats) and {kernels}" if is_float(path) else kernels
 
 
 def _is_known(phases: Mapping[str, Metered], name: str) -> bool:

@@ -42,7 +42,10 @@ def require_made(settings: Settings, layout: Layout) -> None:
     problems = []
     for key in _unnamed(settings):
         stage, file = MADE_BY[key]
-        if stage not in _written(settings) and not (path := layout.existing(stage, file)).exists():
+        if stage in _written(settings):
+            continue
+        path = layout.model() if key == "model" else layout.existing(stage, file)
+        if not path.exists():
             problems.append(f"{path} does not exist: run the {stage} stage under this name first, or give {key}=FILE")
     _refuse(problems)
 

@@ -87,7 +87,15 @@ def _import_student(settings: Settings, path: Path) -> None:
     _say_what_no_file_says(path, found, mel)
     require_within_limits(cost, f"{path}", "", "warn")
     this.start()
-    blueprint = checkpoint.Blueprint(BUILDER, found.arguments, mel, scenes, settings.data.sample_rate, NOT_OURS)
+    blueprint = checkpoint.Blueprint(
+        BUILDER,
+        found.arguments,
+        mel,
+        scenes,
+        settings.data.sample_rate,
+        NOT_OURS,
+        clip_seconds=settings.data.clip_seconds,
+    )
     checkpoint.save(this.folder / CHECKPOINT, found.network, blueprint)
     own = dataclasses.replace(settings, student=dataclasses.replace(settings.student, mel=mel))
     estimate = estimate_of(own, found.network, data.store.samples, len(scenes))

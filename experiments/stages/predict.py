@@ -11,9 +11,10 @@ from rich.console import Console
 
 from data.errors import UserError, listed
 from data.files import file_sha256, require_replaceable, write_whole
-from experiments.inference.classifier import Classifier, load_classifier
+from experiments.inference.clip_classifier import Classifier
 from experiments.inference.origin import origin_of
 from experiments.inference.sounds import Classified, classified_text, classify_files, fingerprint, sound_files
+from experiments.models.classifiers import load_model
 from experiments.report.terminal import Table
 from experiments.runs.claims import claim
 from experiments.runs.layout import PREDICTIONS, as_name
@@ -44,11 +45,11 @@ def run(settings: Settings) -> None:
     """
     own, out = settings.of(Predict), _table(settings)
     assert own.audio is not None
-    classifier = load_classifier(model := model_of(settings))
+    classifier = load_model(model := model_of(settings))
     log.info("model %s", origin_of(model))
     if (device := own.device) is not None:
-        if device not in classifier.network.sets:
-            log.warning("%s, the general network answers", _without(model, device, [*classifier.network.sets]))
+        if device not in classifier.devices:
+            log.warning("%s, the general network answers", _without(model, device, [*classifier.devices]))
         classifier = classifier.of_device(device)
     files, others = sound_files(own.audio)
     this = None if own.out else _run(settings, model, files)

@@ -142,7 +142,13 @@ def run(settings: Settings) -> None:
         require_within_budget(settings, on_device, cost)
 
     blueprint = checkpoint.Blueprint(
-        student.builder, arguments, student.mel, clips.scenes, settings.data.sample_rate, data.fingerprint["clips"]
+        student.builder,
+        arguments,
+        student.mel,
+        clips.scenes,
+        settings.data.sample_rate,
+        data.fingerprint["clips"],
+        clip_seconds=settings.data.clip_seconds,
     )
     if weights:
         begin_from(weights, network, blueprint, data.before)

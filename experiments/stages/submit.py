@@ -1,4 +1,4 @@
-"""The submit stage: apply quantised students to an evaluation folder, and pack what the challenge asks for."""
+"""The submit stage: apply trained students to an evaluation folder, and pack what the challenge asks for."""
 
 import hashlib
 import logging
@@ -10,7 +10,7 @@ from data.files import file_sha256
 from data.records import EVALUATION, RECORDS
 from experiments.inference.sounds import fingerprint
 from experiments.report.publish import finish, is_done
-from experiments.runs.layout import MODEL, PACKAGE, matches
+from experiments.runs.layout import PACKAGE, matches
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit
 from experiments.stages.context import layout_of, new_run
@@ -101,7 +101,7 @@ def _device_warnings(entries: Sequence[Entry], devices: Sequence[str] | None) ->
     """What the authors must know where the devices that recorded the clips could be used, and are not."""
     if devices is None:
         return []
-    known = {device for entry in entries for each in entry.classifiers.values() for device in each.network.sets}
+    known = {device for entry in entries for each in entry.classifiers.values() for device in each.devices}
     if not known:
         return ["no system has tensors of devices: see scenelet specialize"]
     if not known & {*devices}:
@@ -130,7 +130,7 @@ def _folders(settings: Settings) -> list[Path]:
     """The runs that are submitted."""
     runs = settings.of(Submit).runs
     if runs is None:
-        return [layout_of(settings).existing("quantize", MODEL).parent]
+        return [layout_of(settings).model().parent]
     folders, year = matches("submit.runs", runs), settings.of(Submit).year
     if len(folders) > (most := SYSTEMS * len(EDITIONS[year].outputs)):
         them = listed([str(folder) for folder in folders])

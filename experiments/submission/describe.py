@@ -8,22 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from data.augmentation import descriptions
 from data.readers import is_of_challenge
 from data.resources import DATA, RESPONSES
 from experiments.evaluation.official_test import extent, is_whole
-from experiments.inference.classifier import Classifier
+from experiments.inference.clip_classifier import Classifier
 from experiments.report.tables import metric_rows
 from experiments.submission.about import About
 from experiments.submission.builders import features_of, has_responses, is_pretrained, student_of
 from experiments.submission.energy import energy_fields, energy_notes
-from experiments.submission.lineage import Lineage
+from experiments.submission.lineage import WHOLE_BITS, Lineage
 from experiments.submission.meta_values import ABBREVIATION, NAME
 from experiments.submission.resources import Declared
 from experiments.submission.results import results_block
-from students.quantize.integer import IntegerNetwork
 
 
 @dataclass(frozen=True)
@@ -74,14 +71,14 @@ def description(
                 "ensemble_method_subsystem_count": None,  # of the system; its teachers are not part of it
                 "decision_making": None,
                 "external_data_usage": _usage(lineage, external),
-                "complexity_management": ", ".join(_management(lineage)),
+                "complexity_management": ", ".join(_management(lineage)) or None,
                 "pipeline": ", ".join(_pipeline(lineage)),
                 "framework": "pytorch",
             },
             "complexity": {
                 "total_model_size": scores.get("parameter_bytes"),
                 "total_parameters": scores.get("parameters"),
-                "total_parameters_non_zero": _not_zero(classifier.network),
+                "total_parameters_non_zero": classifier.non_zero,
                 "memory_use": scores.get("peak_bytes"),
                 "macs": scores.get("macs"),
             },
@@ -126,12 +123,9 @@ def notes(lineage: Lineage, *, metered: bool = True) -> list[str]:
     scores = lineage.quantized.scores
     part = extent(scores) if is_of_challenge(lineage.kind) and not is_whole(scores) else None
     of = [f"results are of {part} of the official test split"] if part else []
+    if lineage.float_bits and metered:
+        of.append("memory_use is the largest input and output of one layer of floats")
     return [*of, *(energy_notes(lineage.energy) if metered else [])]
-
-
-def _not_zero(network: IntegerNetwork) -> int:
-    weights = network.weights.values()
-    return sum(int(np.count_nonzero(part)) for layer in weights for part in (layer.weight, layer.bias))
 
 
 def _usage(lineage: Lineage, external: Sequence[Declared]) -> str | None:
@@ -145,7 +139,9 @@ def _is_pretrained(lineage: Lineage) -> bool:
 
 
 def _management(lineage: Lineage) -> list[str]:
-    return [*(["knowledge distillation"] if lineage.teachers else []), "weight quantization"]
+    """Floats of 32 bits are what was trained: nothing was done to make them smaller."""
+    stored = [] if lineage.float_bits == WHOLE_BITS else ["weight quantization"]
+    return [*(["knowledge distillation"] if lineage.teachers else []), *stored]
 
 
 def _pipeline(lineage: Lineage) -> list[str]:
@@ -156,5 +152,7 @@ def _pipeline(lineage: Lineage) -> list[str]:
     steps += distilled if before else []
     steps += [] if lineage.student.inputs.get("logits") else ["training"]
     steps += [] if before else distilled
+    if lineage.float_bits == WHOLE_BITS:
+        return steps
     trained = lineage.quantized.settings["quantize.method"] == "qat"
     return [*steps, "quantization aware training" if trained else "weight quantization"]

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from data.scenes import PART_SECONDS
-from experiments.inference.classifier import Classifier
+from experiments.inference.classifier import IntegerClassifier
+from experiments.inference.clip_classifier import Classifier
 from experiments.inference.device_models import DeviceModels
 from experiments.report.tables import metric_rows
 from experiments.submission.about import About
@@ -57,7 +58,8 @@ def as_2025(meta: Mapping[str, Any], lineage: Lineage, classifier: Classifier, a
         lineage, classifier: its runs, and that of its file.
         about: what no run knows.
     """
-    meta, sets, scores = _without_2023(meta), classifier.network.sets, lineage.quantized.scores
+    assert isinstance(classifier, IntegerClassifier)  # read_lineage refuses floats where the device is known
+    meta, sets, scores = _without_2023(meta), classifier.devices, lineage.quantized.scores
     clip = classifier.spectrograms(torch.zeros(1, round(PART_SECONDS * classifier.sample_rate)))
     costs = [torch_complexity(network, tuple(clip.shape)) for network in DeviceModels(classifier).model]
     layers = None if lineage.specialized is None else lineage.specialized.settings.get("specialize.layers")

@@ -15,7 +15,8 @@ from data.readers import is_of_challenge
 from data.scenes import PART_SECONDS, SCENES
 from experiments.evaluation.official_test import extent, is_whole
 from experiments.evaluation.predictions import predictions_text
-from experiments.inference.classifier import Classifier, load_classifier
+from experiments.inference.clip_classifier import Classifier
+from experiments.models.classifiers import load_model
 from experiments.runs.reader import is_run
 from experiments.submission.about import About
 from experiments.submission.declared import declared, unnamed
@@ -24,10 +25,11 @@ from experiments.submission.describe_later import as_2024, as_2025
 from experiments.submission.energy import PARTS, with_given
 from experiments.submission.evaluation_set import UNKNOWN
 from experiments.submission.layout import EDITIONS, YEAR, Edition, label_of
-from experiments.submission.lineage import Lineage, read_lineage
+from experiments.submission.lineage import HALF_BITS, WHOLE_BITS, Lineage, read_lineage
 from experiments.submission.meta import Defect, meta_defects, meta_text
 from experiments.submission.resources import unlisted_among
 
+_FEWER = {WHOLE_BITS: "quantize.bits=16f or 8", HALF_BITS: "quantize.bits=8"}  # what makes floats smaller
 TASK_RULES = f"by the rules of DCASE {YEAR} Task 1"
 
 
@@ -50,7 +52,7 @@ def read_entries(folders: Sequence[Path], about: About, team: str, edition: Edit
     """The systems of some runs, numbered in their order.
 
     Args:
-        folders: of runs of the quantize stage; of a system of several trainings, see _systems.
+        folders: of runs of the quantize or student stage; of a system of several trainings, see _systems.
         about: what no run knows.
         team: <surname>_<institute>.
         edition: whose task they are for.
@@ -64,7 +66,7 @@ def read_entries(folders: Sequence[Path], about: About, team: str, edition: Edit
         try:
             lineage = read_lineage(folder, device_is_known=edition.device_is_known, foreign=foreign)
             lineage = replace(lineage, energy=with_given(lineage.energy, about.baseline_energy))
-            classifier = load_classifier(lineage.model)
+            classifier = load_model(lineage.model)
         except UserError as error:
             wrong.append(str(error))
             continue
@@ -234,6 +236,8 @@ def _help(path: str, lineage: Lineage) -> str:
         stale = is_run(folder.resolve().parent.parent / "energy" / folder.name)
         again = " force=true, as another file was measured under this name" if stale else ""
         return f"; measure it with stage=energy name={folder.name}{again}"
+    if path == "system.complexity.total_model_size" and (bits := lineage.float_bits) is not None:
+        return f" bytes, of floats of {bits} bits: quantise the student ({_FEWER[bits]}), or take a smaller one"
     if path == "system.inference_code":
         return ": give in submit.about the URL where you will publish the inference package that this stage writes"
     return ""

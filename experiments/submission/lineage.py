@@ -1,6 +1,9 @@
-"""The runs that a quantised run was made from, its student and the teachers of both, and what all of them cost.
+"""The runs that a submitted model was made from: the run that wrote it, its student and the teachers of both, and what
+all of them cost.
 
 Conventions: they are found by fingerprints, as in runs/lineage.py. Nothing is guessed: what is not found is an error.
+What is submitted is the file of integers of a quantised run, or floats: of 16 bits of such a run, or of 32 bits, the
+checkpoint of a student's run.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,10 +15,10 @@ from data.errors import UserError, listed
 from data.files import file_sha256
 from experiments.runs.formats import Metered
 from experiments.runs.identity import IMPORTED
-from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, MODEL, RECORD
+from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, RECORD, is_float, model_in
 from experiments.runs.lineage import BASELINE_TRAINING, first_phase, pretrained_by, teachers_behind, trainings
 from experiments.runs.reader import RunFiles, find_record, is_run, read_run
-from experiments.runs.writers import needed, written
+from experiments.runs.writers import Needed, needed, written
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
     "quantize": {"quantize.method": str},
@@ -23,6 +26,8 @@ NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the
     "teacher": {"teacher.builder": str, "teacher.pretrained": bool},
 }
 METERED = ("inference", "baseline", BASELINE_TRAINING)  # phases that stage=energy states of the baseline and the file
+STUDENT = "student"
+WHOLE_BITS, HALF_BITS = 32, 16  # of floats
 AGAIN = "run its stage again with force=true"
 
 
@@ -31,7 +36,8 @@ class Lineage:
     """Where a submitted system comes from.
 
     Attributes:
-        quantized, student: the runs.
+        quantized: the run that wrote the model and has its metrics; of floats of 32 bits the student's.
+        student: the run that trained it.
         teachers: of the student, of those that it began with, and of training it as integers.
         energy: by phase: inference, baseline and baseline/training, as stage=energy states them for this very file;
             training/..., see runs/lineage.py.
@@ -56,16 +62,24 @@ class Lineage:
     def runs(self) -> tuple[RunFiles, ...]:
         """All of them, the latest first."""
         special = () if self.specialized is None else (self.specialized,)
-        return (self.quantized, *special, self.student, *self.pretrained, *self.teachers, *self.first_phases)
+        student = () if self.student is self.quantized else (self.student,)
+        return (self.quantized, *special, *student, *self.pretrained, *self.teachers, *self.first_phases)
 
     @property
     def model(self) -> Path:
         """The file that is shipped."""
-        return self.quantized.folder / MODEL
+        return model_in(self.quantized.folder)
+
+    @property
+    def float_bits(self) -> int | None:
+        """Of each number, where floats are shipped; None: integers are."""
+        if not is_float(self.model):
+            return None
+        return WHOLE_BITS if self.quantized.stage == STUDENT else HALF_BITS
 
     @property
     def bits(self) -> tuple[int, ...]:
-        """Of the layers' weights, each width once."""
+        """Of the layers' weights, each width once; of integers."""
         return tuple(sorted({row["bits"] for row in self.quantized.layers}))
 
     def kwh(self, phase: str) -> float | None:
@@ -74,7 +88,7 @@ class Lineage:
 
 
 def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collection[str] = ()) -> Lineage:
-    """Of runs/quantize/<name>.
+    """Of runs/quantize/<name>, or of runs/student/<name>, whose floats of 32 bits are then submitted.
 
     Args:
         folder: the run's.
@@ -84,33 +98,33 @@ def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collec
             weights, their costs are not counted.
 
     Raises:
-        UserError: it is no finished quantised run with a model.tflite and its layers.json, its student or a teacher is
-            gone, or files are damaged.
+        UserError: it is no finished run with a model, or not with the one that it wrote; of integers the layers.json,
+            its student or a teacher is gone, or files are damaged.
     """
-    quantized = _run(folder, "quantize")
-    if not (folder / MODEL).is_file():
-        raise UserError(
-            f"{folder} has no {MODEL}: only a run of the quantize stage that made integers can be submitted"
-        )
-    if not quantized.layers:
+    is_student = folder.resolve().parent.name == STUDENT
+    quantized = _run(folder, STUDENT if is_student else "quantize")
+    model = model_in(folder)
+    _require_written(model, device_is_known=device_is_known)
+    if not (is_float(model) or quantized.layers):
         raise UserError(f"{folder} has no {LAYERS} with the bits of its layers: {AGAIN}")
     runs = folder.resolve().parent.parent
-    checkpoint = str(quantized.inputs.get("checkpoint", ""))
-    students, _, unclear = written(runs / "student", CHECKPOINT, [needed(folder, checkpoint)])
+    checkpoint = file_sha256(model) if is_student else str(quantized.inputs.get("checkpoint", ""))
+    asked = Needed(checkpoint, [model.resolve()], folder.name) if is_student else needed(folder, checkpoint)
+    students, _, unclear = written(runs / STUDENT, CHECKPOINT, [asked])
     if unclear:
         raise UserError(f"{folder} was made of a student that is there twice, keep one:\n{listed(unclear)}")
     specialized = None if students else _specialized(folder, runs, checkpoint)
     if specialized is not None and device_is_known:
         general = [needed(specialized.folder, str(specialized.inputs.get("checkpoint", "")))]
-        students, *_ = written(runs / "student", CHECKPOINT, general)
+        students, *_ = written(runs / STUDENT, CHECKPOINT, general)
     elif specialized is not None:
         raise UserError(
             f"{folder} was made of {specialized.folder}, a student with tensors of devices, and the evaluation set of "
             "2023 and 2024 names no device: quantise the general student that it goes on from, and submit that"
         )
     if not students:
-        raise UserError(f"{folder} was made of a student that is in none of {runs / 'student'}/*: restore it there")
-    student = _run(students[0], "student")
+        raise UserError(f"{folder} was made of a student that is in none of {runs / STUDENT}/*: restore it there")
+    student = quantized if is_student else _run(students[0], STUDENT)
     earlier, _ = pretrained_by(runs, students)  # what is not found must be named, see declared.py
     own = [] if specialized is None else [specialized.folder]
     teachers, missing = teachers_behind(runs, [folder, *own, *students, *earlier])
@@ -119,13 +133,13 @@ def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collec
             f"{folder} learnt from teachers that are gone, and what they had learnt from must be declared; restore "
             f"them:\n{listed(missing)}"
         )
-    pretrained = tuple(_run(each, "student") for each in earlier)
+    pretrained = tuple(_run(each, STUDENT) for each in earlier)
     first_phases = list(filter(None, map(first_phase, [*students, *earlier, *teachers])))
     found = Lineage(
         quantized,
         student,
         tuple(_run(teacher, "teacher") for teacher in teachers),
-        _inference(folder) | trainings(folder / MODEL, {"checkpoint_sha256": checkpoint}, runs, foreign=foreign),
+        _inference(model) | trainings(model, {"checkpoint_sha256": checkpoint}, runs, foreign=foreign),
         _data(student),
         _data(quantized)["kind"],
         pretrained,
@@ -135,6 +149,30 @@ def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collec
     for each in found.runs:
         _data(each)  # which must be declared
     return found
+
+
+def _require_written(model: Path, *, device_is_known: bool) -> None:
+    """Check that a file can be submitted.
+
+    Raises:
+        UserError: it is not there, or not the one that its run wrote; or it holds floats, where an inference package is
+            asked for.
+    """
+    folder, record = model.parent, find_record(model.parent)
+    if not model.is_file():
+        raise UserError(
+            f"{folder} has no {model.name}: name a run of the quantize or of the student stage that has one"
+        )
+    if is_float(model) and device_is_known:
+        raise UserError(
+            f"{folder} stores floats, and the inference package of this year holds files of integers: quantise the "
+            "student to integers under another name, and submit that"
+        )
+    if record is not None and record.models.get(model.name) not in (None, file_sha256(model)):
+        raise UserError(
+            f"{model} is not the file that its run wrote, and the metrics of the run are of that one: restore it, or "
+            "run the stage again with force=true"
+        )
 
 
 def _specialized(folder: Path, runs: Path, checkpoint: str) -> RunFiles | None:
@@ -167,11 +205,11 @@ def _run(folder: Path, stage: str) -> RunFiles:
     return run
 
 
-def _inference(folder: Path) -> dict[str, Metered]:
-    """The energy of inference by the run's file and by the baseline; of several measurements of the same bytes that of
+def _inference(model: Path) -> dict[str, Metered]:
+    """The energy of inference by a run's file and by the baseline; of several measurements of the same bytes that of
     this very path, or else that of the run's name."""
-    model, measured = (folder / MODEL).resolve(), folder.resolve().parent.parent / "energy"
-    digest, name = file_sha256(model), folder.resolve().name
+    model = model.resolve()
+    measured, digest, name = model.parents[2] / "energy", file_sha256(model), model.parent.name
 
     def unlikely(path: Path) -> tuple[bool, bool, str]:
         record = find_record(path)

@@ -59,6 +59,8 @@ def overview(systems: Sequence[System]) -> Rows:
         return ", ".join(found) or DASH
 
     def bits(s: System) -> str:
+        if s.lineage.float_bits:
+            return f"floats of {s.lineage.float_bits}"
         activations = s.lineage.quantized.settings.get("quantize.activations", 8)
         return f"weights {' and '.join(map(str, s.lineage.bits))}, activations {activations}"
 
@@ -107,7 +109,8 @@ def training(systems: Sequence[System]) -> Rows:
         return ", from ".join(found) or "random weights"
 
     def quantised(s: System) -> str:
-        return METHODS.get(method := s.lineage.quantized.settings["quantize.method"], method)
+        method = s.lineage.quantized.settings.get("quantize.method")
+        return DASH if s.lineage.float_bits else METHODS.get(str(method), _word(method))
 
     return _rows(
         systems,
@@ -193,7 +196,8 @@ def references(systems: Sequence[System]) -> list[str]:
         found.append(student_of(s.lineage.student).citation)
         found += [teacher_of(teacher).citation for teacher in s.lineage.teachers]
         found += [bibliography.DISTILLATION] if s.lineage.teachers else []
-    return list(dict.fromkeys([*found, bibliography.INTEGERS, bibliography.CODECARBON]))
+    integers = [bibliography.INTEGERS] * any(s.lineage.float_bits is None for s in systems)
+    return list(dict.fromkeys([*found, *integers, bibliography.CODECARBON]))
 
 
 def _without_phases(runs: Collection[str]) -> list[str]:

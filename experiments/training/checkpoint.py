@@ -22,14 +22,15 @@ from data.errors import UserError, in_short
 from data.files import cannot_write, replacing
 from data.front_ends import FrontEnd, build_front_end
 from data.names import is_label
-from data.ranges import RATES
+from data.ranges import RATES, Seconds
 from data.signatures import misfits
 from data.tensors import Header, differences, read_header, read_safetensors, refuse_unfit, unfit
 from experiments.runs.anew import made_anew
 from students import build_student
 from teachers import build_teacher
 
-KEY, DIGEST, DEVICES = "blueprint", "weights_sha256", "devices"  # of the metadata, and of what stands there
+KEY, DIGEST = "blueprint", "weights_sha256"  # of the metadata, and of what stands there
+DEVICES, CLIP_SECONDS = "devices", "clip_seconds"  # of a blueprint, which may lack them
 LONGEST = 200  # characters of a name
 FRESH = {"pretrained": False, "weights": None}  # a teacher's arguments, whose weights are those in the file
 # What may be made of a file of some size: bytes of a network, those of a front end, operations of torch a tensor.
@@ -51,6 +52,7 @@ class Blueprint:
         sample_rate: Hz.
         clips: fingerprint of the clips and their splits in training; who holds out others must know.
         devices: those that have tensors of their own beside the shared ones; see devices.py.
+        clip_seconds: length of a clip of a student; earlier versions did not say it.
     """
 
     builder: str
@@ -60,11 +62,11 @@ class Blueprint:
     sample_rate: int
     clips: str
     devices: tuple[str, ...] = ()
+    clip_seconds: Seconds | None = None
 
     def described(self) -> dict[str, object]:
-        """As a mapping; without devices where there are none, as files of earlier versions have it."""
-        values = dataclasses.asdict(self)
-        return values if self.devices else {name: value for name, value in values.items() if name != DEVICES}
+        """As a mapping; without devices and the length of a clip where it has none, as files of earlier versions."""
+        return {n: v for n, v in dataclasses.asdict(self).items() if v or n not in (DEVICES, CLIP_SECONDS)}
 
 
 def save(path: Path, network: nn.Module, blueprint: Blueprint, sets: Sequence[Mapping[str, torch.Tensor]] = ()) -> None:
@@ -74,7 +76,7 @@ def save(path: Path, network: nn.Module, blueprint: Blueprint, sets: Sequence[Ma
     Raises:
         UserError: the file cannot be written.
     """
-    own = [(_of_device(number, name), tensor) for number, some in enumerate(sets) for name, tensor in some.items()]
+    own = [(name_of_own(number, name), tensor) for number, some in enumerate(sets) for name, tensor in some.items()]
     state = {name: tensor.contiguous().cpu() for name, tensor in [*network.state_dict().items(), *own]}
     # One entry, because safetensors writes several in an order that changes.
     metadata = {KEY: json.dumps({**blueprint.described(), DIGEST: digest_of(state)}, sort_keys=True)}
@@ -124,8 +126,8 @@ def load_with_sets(
     except UserError as error:
         raise UserError(f"{path} is a checkpoint of another architecture: {error}; {remedy}") from error
     own = network.state_dict()
-    names, numbers = [name for name in own if _of_device(0, name) in header.shapes], range(len(blueprint.devices))
-    own |= {_of_device(number, name): own[name] for number in numbers for name in names}
+    names, numbers = [name for name in own if name_of_own(0, name) in header.shapes], range(len(blueprint.devices))
+    own |= {name_of_own(number, name): own[name] for number in numbers for name in names}
     refuse_unfit(path, differences({name: tensor.shape for name, tensor in own.items()}, header.shapes), remedy)
     state = read_safetensors(path, remedy)
     if digest not in (None, digest_of(state)):
@@ -134,12 +136,12 @@ def load_with_sets(
     network.load_state_dict({name: state[name] for name in network.state_dict()})
     if problem := _does_not_answer(network.eval(), front_end, blueprint):
         raise UserError(f"{path} does not work: {problem}; {remedy}")
-    sets = [{name: state[_of_device(number, name)] for name in names} for number in numbers]
+    sets = [{name: state[name_of_own(number, name)] for name in names} for number in numbers]
     return network, blueprint, dict(zip(blueprint.devices, sets, strict=True))
 
 
-def _of_device(number: int, name: str) -> str:
-    """How a tensor of a device is called in the file."""
+def name_of_own(number: int, name: str) -> str:
+    """How a tensor that a device has of its own is called in the file."""
     return f"device/{number}/{name}"
 
 
@@ -167,7 +169,7 @@ def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{KEY} is no JSON ({in_short(str(error))})") from error
     names = {each.name for each in dataclasses.fields(Blueprint)}
-    if not isinstance(values, dict) or values.keys() - {DIGEST} | {DEVICES} != names:
+    if not isinstance(values, dict) or values.keys() - {DIGEST} | {DEVICES, CLIP_SECONDS} != names:
         raise ValueError(f"{KEY} must have {', '.join(sorted(names))}, and nothing else")
     digest = values.pop(DIGEST, None)
     if wrong := misfits(Blueprint, values):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.flatbuffer import Graph, Tensor
-from students.quantize.sets import SETS
+from students.quantize.metadata import SETS
 
 DIGEST = "digest"
 

@@ -23,14 +23,13 @@ from students.quantize.digest import DIGEST, digest
 from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
-from students.quantize.metadata import parse_metadata
+from students.quantize.metadata import CONVOLUTIONS, DEVICES, SETS, parse_metadata
 from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
-from students.quantize.sets import DEVICES, SETS, sets_from_bytes
+from students.quantize.sets import sets_from_bytes
 from students.quantize.tflite import METADATA_NAME, Writer
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 WEIGHTS = {"INT8": 8, "INT4": 4}  # bits
 BIASES = {8: ("INT32", np.int32), 16: ("INT64", np.int64)}  # by the bits of activations
 

@@ -19,9 +19,9 @@ from data.errors import UserError, in_short
 from data.names import is_label
 from students.quantize.integer import IntegerNetwork, Weights
 from students.quantize.layers import CONVOLUTION
+from students.quantize.metadata import DEVICES
 from students.quantize.nibbles import packed, unpacked
 
-SETS, DEVICES = "scenelet devices", "devices"
 MOST_DEVICES = 100
 ARRAYS = ("weight", "bias", "scale")  # of Weights
 _NAME = re.compile(rf"([0-9]{{1,4}})/([0-9]{{1,4}})/({'|'.join(ARRAYS)})")

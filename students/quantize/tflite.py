@@ -23,8 +23,9 @@ from students.quantize.buffers import AlignedBuffer
 from students.quantize.digest import DIGEST, digest
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.metadata import DEVICES, SETS
 from students.quantize.nibbles import packed
-from students.quantize.sets import DEVICES, SETS, require_devices, sets_to_bytes
+from students.quantize.sets import require_devices, sets_to_bytes
 
 METADATA_NAME = "scenelet"
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
