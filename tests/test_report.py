@@ -297,11 +297,14 @@ def test_energy_of_trainings_is_counted_once(tmp_path: Path, miniature: ClipSet)
         ({}, None),
     ):
         assert dataclasses.replace(run, energy=energy).training_kwh == expected
-    unknown = dataclasses.replace(run, energy={"a": phase, "b": {**phase, "kWh": None, "missing": ["no run"]}})
+    metered_on = {"on": ["a processor, by RAPL"], "lost": ["a part"], "estimated": False}
+    unknown = {"a": phase, "b": {**phase, "kWh": None, "missing": ["no run"]}, "c": {**phase, **metered_on}}
+    unknown = dataclasses.replace(run, energy=unknown)
     (grid,) = (grid for grid in section_of(unknown, tmp_path).grids if grid.title == "Energy")
     assert grid.rows == [
         ["a", "2", "3", "", "an estimate"],
         ["b", "not known", "", "", "not known: no run; an estimate"],
+        ["c", "2", "3", "", "not counted: a part; on a processor, by RAPL"],
     ]
 
 

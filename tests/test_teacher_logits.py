@@ -17,6 +17,9 @@ from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule, warn_of_leaks
 from experiments.inference import teacher_logits
+from experiments.runs import energy
+from experiments.runs.formats import Metered
+from experiments.runs.reader import read_energy
 from teachers import build_teacher
 
 
@@ -38,10 +41,28 @@ def write(path: Path, data: DataModule, shifts: Sequence[int] = (0,), **changes:
         return file["logits"][:]
 
 
+class Counter:
+    """A meter that reads 1 kWh more each time."""
+
+    failure = None
+
+    def __init__(self) -> None:
+        self.kwh = 0
+
+    def read(self) -> Metered:
+        self.kwh += 1
+        return {"kWh": self.kwh, "seconds": 1.0, "estimated": False}
+
+    stop = read
+
+
 def test_logits_that_were_interrupted_go_on_with_what_is_missing(
     data: DataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Oracle: the undisturbed file, bit for bit; calls counted: 70 clips are 9 batches, 3 of them done before."""
+    """Oracle: the undisturbed file, bit for bit; calls counted: 70 clips are 9 batches, 3 of them done before. A
+    meter that reads 1 kWh for each commit: the part that was stopped took 3 and its end, the rest 6 and its end, 11 in
+    all; logits of other shifts are begun anew."""
+    monkeypatch.setattr(energy, "Meter", Counter)
     whole = write(tmp_path / "whole.h5", data)
     monkeypatch.setattr(teacher_logits, "COMMIT", 1)
     calls, compute = [], teacher_logits.logits_of
@@ -57,8 +78,12 @@ def test_logits_that_were_interrupted_go_on_with_what_is_missing(
         write(tmp_path / "cut.h5", data)
     assert not (tmp_path / "cut.h5").exists()
     (tmp_path / "again").touch()
+    assert read_energy(tmp_path)["energy/logits/kWh"] == 4
     np.testing.assert_array_equal(write(tmp_path / "cut.h5", data), whole)
     assert len(calls) == 9
+    assert read_energy(tmp_path)["energy/logits/kWh"] == 11
+    write(tmp_path / "cut.h5", data, shifts=[-1, 0, 1])
+    assert read_energy(tmp_path)["energy/logits/kWh"] == 10
 
 
 def test_every_shift_is_on_file(data: DataModule, tmp_path: Path) -> None:

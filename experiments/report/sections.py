@@ -192,6 +192,7 @@ def _energy_row(phase: tuple[str, Mapping[str, Any]]) -> list[str]:
     known, clips = used["kWh"] is not None, used.get("clips")
     each = f"{JOULES * used['kWh'] / clips:.3g}" if known and clips else ""
     notes = [f"not known: {why}" for why in used.get("missing", [])] + ["an estimate"] * bool(used.get("estimated"))
+    notes += [f"not counted: {why}" for why in used.get("lost", [])] + [f"on {words}" for words in used.get("on", [])]
     metered = [f"{1000 * used['kWh']:.3g}", f"{used['seconds']:.3g}"] if known else ["not known", ""]
     return [name.replace("/", ", "), *metered, each, "; ".join(notes)]
 
