@@ -54,7 +54,8 @@ def _writers(stage: Path, file: str, wanted: Needed) -> list[Path]:
     likely = [*(path for path in named if path.is_absolute()), *moved, *elsewhere, stage / wanted.name / file]
     for path in likely:
         if _wrote(path, wanted.digest):
-            return [path.parent]
+            here = stage / path.parent.name  # rather than an absolute path to the same place
+            return [here if here.resolve() == path.parent.resolve() else path.parent]
     return [path.parent for path in sorted(stage.glob(f"*/{file}")) if _wrote(path, wanted.digest)]
 
 
