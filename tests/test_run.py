@@ -469,7 +469,7 @@ MISTAKES = {
     ),
     "a clip too short for its pools": (
         ["stage=student", "student=baseline", "data.root={miniature}", "student.mel.hop=16000", "logits=[{logits}]"],
-        ["40 bands and 2 frames are too small"],
+        ["40 bands and 3 frames are too small"],
     ),
     "a teacher's checkpoint": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={teacher}"],
