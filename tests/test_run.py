@@ -599,6 +599,7 @@ def test_other_students_go_as_far_as_they_can(trained: Path, miniature: ClipSet)
         logits = f"logits={trained}/runs/teacher/first/logits.h5"
         result = run(trained, "stage=student", *arguments, logits, "epochs=1")
         assert result.returncode == 0, result.stderr
+        assert ("labels alone, and logits= is not read" in result.stdout) == (student == "baseline")
         scores = json.loads((trained / f"runs/student/{student}/score.json").read_text())
         assert scores["macs"] == macs
         result = run(trained, "stage=quantize", *arguments[1:])  # which student, and which rate, its checkpoint says

@@ -60,7 +60,7 @@ def run(settings: Settings) -> None:
     write_text(folder / "summary.md", summary_markdown([*map(with_titles, grids), *by_scene], warnings))
     title, about = f"summary {folder.name}", f"{len(results)} runs in {len(groups)} settings, averaged over seeds."
     tables, drawn = [with_titles(grid) for grid in grids], summary_plots(summary)
-    more = [*by_scene, all_grid(summary)]
+    tables, more = [*tables, *by_scene], [all_grid(summary)]
     write_page(folder / REPORT, title, [Section(title, about, lead=tables, plots=drawn, grids=more, remarks=warnings)])
     for grid in grids:
         Console().print(summary_table(grid))
