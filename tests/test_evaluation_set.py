@@ -77,7 +77,9 @@ def test_the_evaluation_set_is_fetched_and_checked(published: Server, tmp_path: 
     assert "3 clips without labels, as published" in said
     assert RULE in said
     published.asked.clear()
-    assert run(tmp_path, *ARGUMENTS).returncode == 0
+    again = run(tmp_path, *ARGUMENTS, "data.subset=25")
+    assert again.returncode == 0
+    assert "not read by data: data.subset" in " ".join(again.stdout.split())
     assert not published.asked
     assert not list(tmp_path.rglob("*.h5"))
 

@@ -4,6 +4,8 @@ had another name."""
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from data.records import EVALUATION
+
 _OF_LOGITS = (
     *("logits", "student.distill.temperature", "student.distill.hard_weight", "student.distill.weights"),
     *("student.distill.shifts", "student.distill.similarity", "student.distill.features", "student.distill.layer"),
@@ -11,6 +13,10 @@ _OF_LOGITS = (
 # Stage, and a setting with the value at which the stage reads no more of the others; whether that is its default.
 IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
     {
+        ("data", "data.part", EVALUATION, False): (
+            *("data.subset", "data.subset_lists", "data.impulses", "data.validation_fraction", "data.folds"),
+            *("data.fold", "data.seed", "data.sample_rate", "data.clip_seconds", "data.residency"),
+        ),
         ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit", "teacher.folds"),
         ("student", "distill", "none", False): _OF_LOGITS,
         ("specialize", "distill", "none", False): _OF_LOGITS,

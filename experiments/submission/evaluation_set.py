@@ -75,7 +75,7 @@ def require_published(
         folder: that has them.
         files: see evaluation_files.
         edition: whose evaluation set it is.
-        remedy: what to do where it has other clips.
+        remedy: what to do where it is not so.
 
     Raises:
         UserError: they are not, or it does.
@@ -85,7 +85,7 @@ def require_published(
     if labelled:
         raise UserError(
             f"{folder} is no evaluation set, whose labels are not released: there is a column {LABEL} in\n"
-            f"{listed(list(map(str, labelled)))}"
+            f"{listed(list(map(str, labelled)))}\n{remedy}"
         )
     if doubt := edition.other_than_official([path.name for path in files]):
         raise UserError(f"{folder} has {doubt}, and the organisers' checker refuses tables of others: {remedy}")
