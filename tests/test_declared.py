@@ -31,11 +31,11 @@ from experiments.runs.record import Run
 from experiments.stages.external import uses_of_weights
 from experiments.submission.about import EXAMPLE, About, read_about
 from experiments.submission.declared import declared, unnamed
-from experiments.submission.describe import external_datasets
+from experiments.submission.describe import System, description, external_datasets
 from experiments.submission.entries import off_task, read_entries
 from experiments.submission.layout import label_of
 from experiments.submission.lineage import Lineage, read_lineage
-from experiments.submission.report_tables import tables_of
+from experiments.submission.report_tables import tables_of, training
 from teachers import build_teacher, find_teacher
 from teachers.weights import loaded_digest
 
@@ -305,6 +305,11 @@ def test_a_checkpoint_of_others_can_be_named(runs: Path) -> None:
     assert lineage_of(runs).kwh("training/all") is None
     named = read_lineage(runs / "quantize/first", foreign={FINGERPRINT})
     assert unnamed([named], [NAMED]) == []
+    system = System("Doe_UNIX_task1_1", named, {})
+    assert dict(training([system]))["begins with"] == "weights of others"
+    meta = description(named, load_classifier(named.model), About("", []), system.label, declared([named], [NAMED]))
+    assert meta["system"]["description"]["external_data_usage"] == "pre-trained model"
+    assert meta["system"]["description"]["pipeline"].startswith("pretraining, ")
     assert named.kwh("training/all") is not None
 
 

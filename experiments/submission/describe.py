@@ -14,6 +14,7 @@ from data.resources import DATA, RESPONSES
 from experiments.evaluation.official_test import extent, is_whole
 from experiments.inference.clip_classifier import Classifier
 from experiments.report.tables import metric_rows
+from experiments.runs.lineage import PRETRAINED
 from experiments.submission.about import About
 from experiments.submission.builders import features_of, has_responses, is_pretrained, student_of
 from experiments.submission.energy import energy_fields, energy_notes
@@ -135,7 +136,8 @@ def _usage(lineage: Lineage, external: Sequence[Declared]) -> str | None:
 
 
 def _is_pretrained(lineage: Lineage) -> bool:
-    return bool(lineage.pretrained) or any(map(is_pretrained, lineage.teachers))
+    began = bool(lineage.pretrained) or PRETRAINED in lineage.student.inputs
+    return began or any(map(is_pretrained, lineage.teachers))
 
 
 def _management(lineage: Lineage) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from data import bibliography
 from data.readers import is_of_challenge
 from experiments.runs.layout import FIRST_PHASE
+from experiments.runs.lineage import PRETRAINED
 from experiments.runs.reader import RunFiles
 from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
@@ -106,7 +107,9 @@ def training(systems: Sequence[System]) -> Rows:
 
     def begins(s: System) -> str:
         found = [f"{run.name} ({dataset_of(run.data).title})" for run in s.lineage.pretrained]
-        return ", from ".join(found) or "random weights"
+        return ", from ".join(found) or (
+            "weights of others" if PRETRAINED in s.lineage.student.inputs else "random weights"
+        )
 
     def quantised(s: System) -> str:
         method = s.lineage.quantized.settings.get("quantize.method")
