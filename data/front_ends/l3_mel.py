@@ -1,4 +1,4 @@
-"""The mel spectrogram that OpenL3 and EdgeL3 were trained on: kapre's, in decibels below the loudest value of a second.
+"""The mel spectrogram that OpenL3 and EdgeL3 hear: kapre's, in decibels below the loudest value of a second.
 
 Conventions: waves are float (B, samples) in [-1, 1] at any rate; they are resampled to 48 kHz on the device, completed
 with zeros to whole seconds, and each second is computed by itself, with zeros before and behind it. Spectrograms are
@@ -7,14 +7,16 @@ with zeros to whole seconds, and each second is computed by itself, with zeros b
 whose corners are equally far apart on HTK's scale, 2595 log10(1 + f / 700). The lowest of them are narrower than a bin
 of the transform: some hold none and are always silent. Values are 10 log10(sqrt(band)), at least -100, minus their
 maximum over the second, at least -80: they are 0 where a second is loudest, and all of silence is 0. That range is
-beyond single precision, so all of this is computed in double precision.
+beyond single precision, so all of this is computed in double precision; for Apple's GPUs, which have none, on the CPU.
 Source: kapre 0.1.4, time_frequency.py (Melspectrogram), backend.py and backend_keras.py (amplitude_to_decibel), with
-the settings of edgel3/models.py of ksangeeta2429/edgel3 (htk, power 1, padding "same"), which are those of marl/openl3
-up to version 0.3. From 0.4 on the package openl3 computes another spectrogram for the same weights, with Slaney's
-scale, sums of magnitudes and zeros behind the second alone.
+the settings of edgel3/models.py of ksangeeta2429/edgel3 (htk, power 1, padding "same"); its setup.py requires this
+version, and the README of marl/openl3 names it up to version 0.3. From 0.4 on (openl3/models.py, kapre 0.3.5) the
+package openl3 computes another spectrogram for the same weights, with Slaney's scale, sums of magnitudes and zeros
+behind the second alone.
 """
 
 import math
+from typing import Self
 
 import torch
 from torch import nn
@@ -56,6 +58,10 @@ class L3Mel(nn.Module):
         self.register_buffer("window", torch.hann_window(FFT, dtype=torch.float64), persistent=False)
         self.register_buffer("bands", _bands(), persistent=False)
 
+    def to(self, device: torch.device | str) -> Self:
+        """Itself, moved to a device, unless that has no double precision."""
+        return self if torch.device(device).type == "mps" else super().to(device)
+
     def frames(self, samples: int) -> int:
         """Number of frames of a clip of so many samples: 199 for each second that has begun."""
         return FRAMES * self._seconds(math.ceil(samples * RATE / self.sample_rate))
@@ -68,10 +74,10 @@ class L3Mel(nn.Module):
     def forward(self, waves: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """(B, samples) -> (B, 1, 256, frames), float32 whatever the precision around it; nothing here is random."""
         with torch.autocast(waves.device.type, enabled=False):
-            waves = self.resample(waves.double())
-            whole = F.pad(waves, (0, self._seconds(waves.shape[1]) * RATE - waves.shape[1]))
+            sound = self.resample(waves.to(self.window.device).double())
+            whole = F.pad(sound, (0, self._seconds(sound.shape[1]) * RATE - sound.shape[1]))
             parts = [self._decibels(second) for second in whole.split(RATE, dim=1)]
-            return torch.cat(parts, dim=2)[:, None].float()
+            return torch.cat(parts, dim=2)[:, None].float().to(waves.device)
 
     @staticmethod
     def _seconds(samples: int) -> int:
