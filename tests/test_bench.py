@@ -15,9 +15,10 @@ from experiments.device.toolchain import DEVICE
 from students.quantize.runtime import has_micro
 
 
-@pytest.mark.parametrize("name", ["passt_small", "ast_small", "cp_resnet"])
+@pytest.mark.parametrize("name", ["passt_small", "ast_small", "cp_resnet", "yamnet"])
 def test_the_naive_way_gives_the_same_logits(name: str) -> None:
-    """Oracle: the packages' own front ends and forward passes. Tolerance 1e-3 of logits of about 1."""
+    """Oracle: the packages' own front ends and forward passes, where they are installed. Tolerance 1e-3 of logits of
+    about 1."""
     teacher = settings_of(name)
     waves = torch.randn(2, RATE, generator=torch.Generator().manual_seed(0)) / 10
     network = _network(teacher).eval()

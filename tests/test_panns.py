@@ -1,5 +1,6 @@
 """PANNs: their front end, their networks, and their weights as published."""
 
+import argparse
 from pathlib import Path
 
 import fuzzing
@@ -128,8 +129,9 @@ def test_short_spectrograms_are_completed_with_silence() -> None:
 
 
 def test_files_of_other_networks_are_named(tmp_path: Path) -> None:
-    """Oracle: the messages: another size, another rate, other bands, two front ends, no file of this size and rate, a
-    name that is none; a file without its last quarter; spectrograms of 128 bands."""
+    """Oracle: the messages: another size, another rate, other bands, a layer that is missing, code beside the
+    weights, a file without its last quarter, no file of this size and rate, a name that is none, spectrograms of 128
+    bands."""
     path = tmp_path / "w.pth"
     state = files.write(path, "mobilenetv2")
     with pytest.raises(UserError, match=r"w.pth is mobilenetv2, not mobilenetv1: .*arguments.size=mobilenetv2"):
@@ -143,6 +145,9 @@ def test_files_of_other_networks_are_named(tmp_path: Path) -> None:
         build_teacher("panns", weights=path, size="mobilenetv2")
     torch.save({name: value for name, value in state.items() if "features.18" not in name}, path)
     with pytest.raises(UserError, match=r"does not fit the network:\n  6 only in the network: features.18.0.weight"):
+        build_teacher("panns", weights=path, size="mobilenetv2")
+    torch.save({"model": state, "args": argparse.Namespace(cuda=True)}, path)
+    with pytest.raises(UserError, match=r"w.pth needs the class or function argparse.Namespace, which is code"):
         build_teacher("panns", weights=path, size="mobilenetv2")
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     with pytest.raises(UserError, match=r"w.pth is damaged"):

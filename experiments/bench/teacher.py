@@ -9,7 +9,7 @@ memory already; reading has a bench of its own.
 import argparse
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -144,9 +144,12 @@ def _unfused(network: nn.Module) -> nn.Module:
 
 
 def naive_front_end(mel: Mapping[str, Any]) -> nn.Module:
-    """The peers' front end of the same sizes as ours for these `mel` settings."""
+    """The peers' front end of the same sizes as ours for these `mel` settings; ours, where their package is not
+    installed."""
     if mel["kind"] == "kaldi_fbank":
         return _OneByOne()
+    if mel["kind"] != "log_mel":
+        return cast(nn.Module, build_front_end(RATE, mel))
     sizes = {"n_mels": mel["mels"], "win_length": mel["window"], "hopsize": mel["hop"], "n_fft": mel["fft"]}
     return _NewBank(**sizes, sr=RATE, fmin=mel["low"], fmax=mel["high"], freqm=0, timem=0)
 
