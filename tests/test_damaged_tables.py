@@ -152,7 +152,7 @@ def test_packages(fuzz: int, tmp_path: Path) -> None:
         yield from inside(parts[".pdf"], fuzzing.mutants(files[parts[".pdf"]], number - 3 * some))
 
     def read(path: Path) -> None:
-        if defects := validate(path)[0]:
+        if defects := validate(path, packages.CLIPS)[0]:
             raise UserError(f"{path} has defects:\n{listed(defects)}")
 
     assert fuzzing.survive(read, original, both(original, structural, fuzz), tmp_path, "p.zip")

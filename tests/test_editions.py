@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import test_submission
 import yaml
-from test_submission import submit
+from test_submission import edit, submit
 
 from data.errors import UserError
 from data.scenes import SCENES
@@ -210,6 +210,7 @@ def test_a_package_of_2025_asks_each_devices_network(folder: Path, tmp_path: Pat
     runs = shutil.copytree(folder / "runs", tmp_path / "runs")
     model = runs / "quantize/first/model.tflite"
     with_sets(model, ("a", "s1"))
+    edit(model.parent, lambda record: record.pop("models"))  # as earlier versions wrote it
     audio = shutil.copytree(folder / "evaluation", tmp_path / "evaluation/audio")
     names = sorted(path.name for path in audio.iterdir())[:12]
     given = [("a", "s1", "unknown", "c")[number % 4] for number in range(len(names))]
