@@ -36,6 +36,16 @@ def test_arrays_beside_the_weights_are_passed_over(
     fuzzing.survive(lambda file: read_weights(file, STATE), path.read_bytes(), damaged, tmp_path, "d.pt")
 
 
+def test_arrays_of_numpy_before_version_2_are_passed_over(tmp_path: Path) -> None:
+    """Oracle: the weights that were saved; NumPy's functions lay in another module then, whose name is put in."""
+    torch.save({"model": STATE, "sampler": BESIDE}, tmp_path / "w.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "w.pt").read_bytes()
+    assert b"cnumpy._core.multiarray\n_reconstruct\n" in content
+    (tmp_path / "w.pt").write_bytes(content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
+    found = read_weights(tmp_path / "w.pt", STATE)
+    assert all(torch.equal(found[name], value) for name, value in STATE.items())
+
+
 def test_an_array_is_no_weight(tmp_path: Path) -> None:
     """Oracle: by hand: of arrays alone no state dict is left, and code beside them is refused as before."""
     torch.save({name: value.numpy() for name, value in STATE.items()}, tmp_path / "w.pt")
