@@ -234,8 +234,9 @@ def _help(path: str, lineage: Lineage) -> str:
         return "".join(f"; {why}" for why in [*dict.fromkeys(missing), again])
     if path.startswith("system.energy_consumption"):
         stale = is_run(folder.resolve().parent.parent / "energy" / folder.name)
+        of = f" model={lineage.model}" if lineage.float_bits == WHOLE_BITS else ""
         again = " force=true, as another file was measured under this name" if stale else ""
-        return f"; measure it with stage=energy name={folder.name}{again}"
+        return f"; measure it with stage=energy name={folder.name}{of}{again}"
     if path == "system.complexity.total_model_size" and (bits := lineage.float_bits) is not None:
         return f" bytes, of floats of {bits} bits: quantise the student ({_FEWER[bits]}), or take a smaller one"
     if path == "system.inference_code":

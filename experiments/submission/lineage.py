@@ -101,7 +101,13 @@ def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collec
         UserError: it is no finished run with a model, or not with the one that it wrote; of integers the layers.json,
             its student or a teacher is gone, or files are damaged.
     """
-    is_student = folder.resolve().parent.name == STUDENT
+    stage = folder.resolve().parent.name
+    if stage == "specialize":
+        raise UserError(
+            f"{folder} is a student with tensors of devices: quantise it for the package of 2025, or submit the "
+            "general student that it goes on from"
+        )
+    is_student = stage == STUDENT
     quantized = _run(folder, STUDENT if is_student else "quantize")
     model = model_in(folder)
     _require_written(model, device_is_known=device_is_known)
