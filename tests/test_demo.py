@@ -26,7 +26,7 @@ from torchaudio.compliance.kaldi import get_mel_banks
 from data.front_ends import band_centres, build_front_end
 from data.scenes import SCENES
 from experiments.inference import server
-from experiments.inference.classifier import Classifier, load_classifier
+from experiments.inference.classifier import IntegerClassifier, load_classifier
 from experiments.inference.origin import origin_of
 from experiments.run import resolve
 from experiments.stages import demo
@@ -316,8 +316,10 @@ def test_a_computation_ends_soon_after_it_is_told(small_model: Path, monkeypatch
     looks = iter([False, False, True])
     stop = Event()
     monkeypatch.setattr(stop, "is_set", lambda: next(looks))
-    answers = Classifier.answers
-    monkeypatch.setattr(Classifier, "answers", lambda self, some: computed.append(len(some)) or answers(self, some))
+    answers = IntegerClassifier.answers
+    monkeypatch.setattr(
+        IntegerClassifier, "answers", lambda self, some: computed.append(len(some)) or answers(self, some)
+    )
     with pytest.raises(server.StoppedError):
         server.classify_sound(classifier, sound(40, 8_000), stop)
     assert computed == [server.CLIPS] * 2

@@ -23,7 +23,7 @@ from data.scenes import ClipSet
 from data.waves import WaveStore
 from experiments.command.console import logging_put_back, start_logging
 from experiments.datasets.datamodule import DataModule
-from experiments.inference.classifier import Classifier, load_classifier
+from experiments.inference.classifier import IntegerClassifier, load_classifier
 from experiments.inference.sounds import classify_files
 from experiments.inference.teacher_logits import write_logits
 from experiments.quantization.forms import integer_logits
@@ -259,7 +259,7 @@ def test_ctrl_c_leaves_the_message_alone_on_the_terminal(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Classifier, "answers", stop)
+    monkeypatch.setattr(IntegerClassifier, "answers", stop)
     with terminal, pytest.raises(SystemExit) as ended:
         main(["predict", str(miniature.root / "audio"), f"model={small_model}", "name=x"])
     assert ended.value.code == 130
