@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from command import run
 from conftest import randomise_norms
 from torch import nn
 from transformers.audio_utils import mel_filter_bank
@@ -20,8 +19,6 @@ from data import hdf5_arrays
 from data.errors import UserError
 from data.front_ends import build_front_end
 from data.front_ends.l3_mel import L3Mel
-from data.logits import read_logits
-from data.scenes import ClipSet
 from teachers import build_teacher, edgel3, l3, openl3
 from teachers.l3 import L3
 from teachers.layers import layers_of
@@ -201,23 +198,3 @@ def test_damaged_files_are_messages(tmp_path: Path, fuzz: int) -> None:
     for content in (original, gzip.compress(original)):
         damaged = fuzzing.mutants(content, fuzz // 25)
         fuzzing.survive(lambda path: l3.read_l3(path, small), content, damaged, tmp_path, "w.h5")
-
-
-@pytest.mark.slow  # ten billion multiply-accumulates a clip, and two trainings: a minute
-def test_a_published_file_teaches_a_student(tmp_path: Path, miniature: ClipSet) -> None:
-    """Oracle: the body of the checkpoint is the file's, bit for bit, its zeros too; a student learns from the
-    logits."""
-    body = randomise_norms(L3(512))
-    for parameter in body.parameters():
-        parameter.data *= torch.rand_like(parameter) > 0.5
-    path, state = tmp_path / "w.h5", body.state_dict()
-    embeddings.write_keras(path, KERAS, state)
-    common = [f"data.root={miniature.root}", "tracking=none", "epochs=1"]
-    teacher = ["teacher", "teacher=edgel3_head", "teacher.weights=w.h5", "teacher.views=1"]
-    assert (result := run(tmp_path, *teacher, *common)).returncode == 0, result.stderr
-    folder = tmp_path / "runs/teacher/default"
-    found = safetensors.torch.load_file(folder / "checkpoint.safetensors")
-    assert all(torch.equal(found[f"body.{key}"], value) for key, value in state.items() if "num_" not in key)
-    assert read_logits(folder / "logits.h5", miniature.filenames, miniature.scenes).std() > 0
-    student = ["student", "student.size=6k", f"logits={folder / 'logits.h5'}"]
-    assert (result := run(tmp_path, *student, *common)).returncode == 0, result.stderr
