@@ -317,3 +317,4 @@ def test_the_documentation_has_the_tables_of_the_rows(path: Path) -> None:
     rows, text = read_rows(path), (TABLES.parent / "studies.md").read_text()
     assert methods_table(rows) in text
     assert differences_table(rows, STUDIES[path.stem].comparisons) in text
+    assert devices_table(rows, STUDIES[path.stem].by_device) in text
