@@ -361,7 +361,7 @@ def test_a_front_end_that_learns_is_not_for_free(small_model: Path) -> None:
     assert off_task(classifier) == []
     classifier.front_end.learned = nn.Linear(4, 2)  # type: ignore[attr-defined]
     (reason,) = off_task(classifier)
-    assert reason.startswith("its front end has 10 parameters, which no cost here counts")
+    assert reason.startswith("its front end has 10 parameters, which the costs of its run do not count")
     for kind in front_ends():
         front_end = build_front_end(32000, {"kind": kind})
         assert not list(front_end.parameters()), kind  # type: ignore[attr-defined]

@@ -26,10 +26,10 @@ from experiments.models.classifiers import load_model
 from experiments.quantization.convert import halved
 from experiments.runs.lineage import trainings
 from experiments.submission.about import EXAMPLE, read_about
-from experiments.submission.describe import description
+from experiments.submission.describe import description, notes
 from experiments.submission.entries import read_entries
 from experiments.submission.lineage import read_lineage
-from experiments.submission.report_tables import overview, references
+from experiments.submission.report_tables import overview, references, tables_of
 from experiments.training import checkpoint
 from students.quantize.answer import ONE
 
@@ -155,7 +155,8 @@ def test_each_devices_floats_answer_its_sounds(tmp_path: Path, runs: Path) -> No
 @pytest.mark.parametrize(("run", "bits", "size"), [("student/first", 32, 4), ("quantize/half", 16, 2)])
 def test_the_description_is_of_the_floats(run: str, bits: int, size: int, runs: Path, tmp_path: Path) -> None:
     """Oracle: the task page: "no requirement on the numerical representation", and 4 bytes of a float32; the words of
-    the organisers for what was done: floats of 32 bits are not quantised; nothing is cited that was not used."""
+    the organisers for what was done: floats of 32 bits are not quantised; nothing is cited that was not used; it is
+    said that the baseline beside them is one of integers."""
     (tmp_path / "about.yaml").write_text(EXAMPLE)
     lineage = read_lineage(runs / run)
     assert lineage.model == runs / run / FILE
@@ -168,6 +169,10 @@ def test_the_description_is_of_the_floats(run: str, bits: int, size: int, runs: 
     assert words["pipeline"] == words["complexity_management"] == f"knowledge distillation{quantised}"
     assert meta["energy_consumption"]["inference"] == ENERGY["inference"]
     (entry,) = read_entries([runs / run], about, "Doe_UNIX")
+    said = [note for note in notes(entry.system.lineage) if note.startswith(("of floats, memory_use", "floats are"))]
+    ((caption, _),) = tables_of([entry.system])["energy"]
+    assert len(said) == 2
+    assert said[1] in caption
     assert dict(overview([entry.system]))["bits"] == f"floats of {bits}"
     assert not any("Integer-Arithmetic" in each for each in references([entry.system]))
 

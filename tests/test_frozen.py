@@ -178,13 +178,16 @@ def keeping(
 ) -> Callable[..., tuple[torch.Tensor, int]]:
     """Computes the features of a split, kept in tmp_path; gives them, and how many batches the network was given."""
 
-    def features(network: nn.Module, split: str, *, views: int = 1, seed: int = 4) -> tuple[torch.Tensor, int]:
+    def features(
+        network: nn.Module, split: str, *, views: int = 1, seed: int = 4, lost: list[str] | None = None
+    ) -> tuple[torch.Tensor, int]:
         kept = Kept(tmp_path, tuple(miniature_waves.filenames), {"mel": "small"})
         frozen = frozen_backbone(network, (1, 1, 64, 32), views=views, recipe=RECIPE, augmentation=ROLLED, kept=kept)
         count: list[int] = []
         hook = network.register_forward_pre_hook(lambda *_: count.append(1))
         changes = ROLLED if split == "train" else None
-        found = cached(fabric(), network, frozen, front_end(), splits(split), augmentation=changes, seed=seed)
+        clips = splits(split)
+        found = cached(fabric(), network, frozen, front_end(), clips, augmentation=changes, seed=seed, lost=lost)
         hook.remove()
         return found._inputs, len(count)
 
@@ -196,14 +199,15 @@ def test_features_are_kept_for_the_next_training(
 ) -> None:
     """Oracle: the number of batches the network is given, none where all is kept: a head of other weights and size
     changes nothing, another backbone or seed does; clips as they are have one file for all splits, copies one a view;
-    values are bit for bit those that were computed."""
-    network, batches = small_network(), splits("train").count
-    first, count = keeping(network, "train", views=3)
-    assert count == 3 * batches
+    values are bit for bit those that were computed. How many were there, so that no energy was metered, is said."""
+    network, batches, lost = small_network(), splits("train").count, list[str]()
+    first, count = keeping(network, "train", views=3, lost=lost)
+    assert (count, lost) == (3 * batches, [])
     again = small_network()
     again[2] = nn.Linear(32, 7)
-    second, count = keeping(again, "train", views=3)
-    assert count == 0
+    second, count = keeping(again, "train", views=3, lost=lost)
+    assert (count, len(lost)) == (0, 1)
+    assert lost[0].startswith(f"{3 * len(splits('train'))} features that were there")
     assert torch.equal(first, second)
     assert keeping(network, "train", views=4)[1] == batches
     assert len(list(tmp_path.glob("features_*.h5"))) == 4

@@ -194,7 +194,8 @@ def test_what_led_up_to_a_phase_is_part_of_it_and_what_is_done_anew_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Oracle: sums by hand: a search (1 kWh), the training that follows (1) and what is done with its result (1) are 3;
-    a phase that begins anew is 1 whatever stood there, and forgets what was killed before. Two machines are both
+    a phase that begins anew is 1 whatever stood there, and forgets what was killed before; what it did not need to do
+    is said. Two machines are both
     named."""
     readings = iter({**KNOWN, "on": [machine]} for machine in "aabba")
     monkeypatch.setattr(energy, "Meter", lambda: Readings(*[next(readings)] * 2))
@@ -208,9 +209,10 @@ def test_what_led_up_to_a_phase_is_part_of_it_and_what_is_done_anew_is_not(
     assert read_phases(tmp_path)["quantize"]["on"] == ["a", "b"]
     killed = measured(tmp_path, "quantize")
     killed.__enter__()()
-    with measured(tmp_path, "quantize", goes_on=False):
-        pass
-    assert read_phases(tmp_path) == {"quantize": {**KNOWN, "on": ["a"]}}
+    lost: list[str] = []
+    with measured(tmp_path, "quantize", goes_on=False, lost=lost):
+        lost.append("what was there")
+    assert read_phases(tmp_path) == {"quantize": {**KNOWN, "on": ["a"], "lost": ["what was there"]}}
 
 
 def test_a_reading_says_of_what_it_is_and_how_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:

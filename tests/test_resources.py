@@ -40,6 +40,7 @@ def test_the_table_is_the_page_s(shared_data: Path) -> None:
         ("DCASE2021 Task 1 eval set", ""),
         ("DCASE2020 Task 1A, development", ""),
         ("TAU Urban Acoustic Scenes 2022 Mobile, evaluation dataset", ""),
+        ("TAU Urban Audio-Visual Scenes 2021, evaluation dataset", ""),  # of task 1B
     ],
 )
 def test_what_the_rules_forbid_is_refused_by_its_sentence(name: str, url: str) -> None:

@@ -4,10 +4,10 @@ Conventions: energy in kWh, time in seconds, of the whole machine. What was mete
 `energy.json`, by phase (a stage's name, of its training, or LISTENING): kWh, seconds, cpu, gpu, estimated, codecarbon
 (its version), on (the hardware, and how it was read); the file adds up over the parts of a phase that was stopped and
 went on; of a part that was killed, which `running` tells, the latest reading counts, and `lost` says that there was
-more. What is not known is never counted as 0: kWh and seconds are None, of the sum as well, and `missing` says why. No
-failure of the meter reaches what is metered. codecarbon's offline tracker needs no network; where the hardware has no
-power meter, kWh are an estimate from the processor's model, its load and the memory's size, and `estimated` is true:
-under an even load they are then proportional to the time.
+more, or what else an earlier run had done already. What is not known is never counted as 0: kWh and seconds are None,
+of the sum as well, and `missing` says why. No failure of the meter reaches what is metered. codecarbon's offline
+tracker needs no network; where the hardware has no power meter, kWh are an estimate from the processor's model, its
+load and the memory's size, and `estimated` is true: under an even load they are then proportional to the time.
 Source: the DCASE 2023 Task 1 rules ask for kWh of training and inference by codecarbon, and for kWh of the baseline
 over kWh of the submission.
 """
@@ -15,7 +15,7 @@ over kWh of the submission.
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,13 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def measured(
-    folder: Path, phase: str, *, goes_on: bool | None = None, earlier: Metered | None = None, machines: int = 1
+    folder: Path,
+    phase: str,
+    *,
+    goes_on: bool | None = None,
+    earlier: Metered | None = None,
+    machines: int = 1,
+    lost: Sequence[str] = (),
 ) -> Iterator[Action]:
     """Add the energy of what happens inside to the folder's energy.json, at its end and at each call of what is given;
     the first process measures all of its own machine, and nothing of others.
@@ -50,6 +56,7 @@ def measured(
             there is of something else, and is replaced; None: it is added to what stands there, if anything does.
         earlier: a reading of what led up to it, which is part of the phase.
         machines: on how many it happens; with more than one the sum is not known.
+        lost: what the reading does not have, in words; more may be added to it until the end.
     """
     if not is_first():
         yield lambda: None
@@ -66,6 +73,7 @@ def measured(
 
     def add(found: Metered, *, running: bool = False) -> None:
         nonlocal said
+        found = {**found, "lost": [*lost]} if lost else found
         together = {**joined(before, found), **({"running": True} if running else {})}
         if together["kWh"] == 0:
             together = joined(together, not_metered("the meter read no energy at all"))

@@ -1,7 +1,7 @@
 """The description of a submitted system, from its runs: sizes, costs, training, data, energy and metrics.
 
 Conventions: those of meta.py. What the runs know is taken from them; who submits and what it is called, from About.
-Energy of training is that of the student, of all teachers and of training it as integers; not known if a part is not.
+Energy of training is that of the teachers, their logits, the student and its quantisation; not known if a part is not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from experiments.report.tables import metric_rows
 from experiments.runs.lineage import PRETRAINED
 from experiments.submission.about import About
 from experiments.submission.builders import features_of, has_responses, is_pretrained, student_of
-from experiments.submission.energy import energy_fields, energy_notes
+from experiments.submission.energy import FLOATS, energy_fields, energy_notes
 from experiments.submission.lineage import WHOLE_BITS, Lineage
 from experiments.submission.meta_values import ABBREVIATION, NAME
 from experiments.submission.resources import Declared
@@ -125,7 +125,7 @@ def notes(lineage: Lineage, *, metered: bool = True) -> list[str]:
     part = extent(scores) if is_of_challenge(lineage.kind) and not is_whole(scores) else None
     of = [f"results are of {part} of the official test split"] if part else []
     if lineage.float_bits and metered:
-        of.append("memory_use is the largest input and output of one layer of floats")
+        of += ["of floats, memory_use is instead the largest input and output of one layer", FLOATS]
     return [*of, *(energy_notes(lineage.energy) if metered else [])]
 
 

@@ -30,6 +30,8 @@ FIELDS = {
     "baseline_inference": BASELINE,
 }
 COPY = "the baseline is our own copy of it (its layers and front end; for inference 8 bits and random weights)"
+FLOATS = "floats are computed by torch, the baseline's integers by LiteRT"
+PLAIN = "no processor that was metered here had to be estimated"
 GIVEN = {"training": BASELINE_TRAINING, "inference": BASELINE}  # keys of what is given
 
 Energy = Mapping[str, Metered]
@@ -63,7 +65,7 @@ def energy_notes(energy: Energy) -> list[str]:
     parts = [f"{name} {_word(energy, phase)}" for phase, name in PARTS.items() if phase in energy]
     lost = [why for phase in PARTS for why in energy.get(phase, {}).get("lost", [])]
     return [
-        f"{of}; {how if estimated else 'all energies are metered'}",
+        f"{of}; {how if estimated else PLAIN}",
         *([f"training is the sum of: {' + '.join(parts)}"] if parts else []),
         *(f"{name}: {words}" for name, words in _hardware(energy).items()),
         COPY,

@@ -208,8 +208,8 @@ def off_task(classifier: Classifier) -> list[str]:
     learned = sum(p.numel() for p in front_end.parameters()) if isinstance(front_end, nn.Module) else 0
     if learned:
         found.append(
-            f"its front end has {learned:,} parameters, which no cost here counts; {TASK_RULES}, the network that "
-            "makes learned features counts: put it into the student's network"
+            f"its front end has {learned:,} parameters, which the costs of its run do not count; {TASK_RULES}, "
+            "the network that makes learned features counts: put it into the student's network"
         )
     return found
 

@@ -14,7 +14,7 @@ from experiments.runs.lineage import PRETRAINED
 from experiments.runs.reader import RunFiles
 from experiments.submission.builders import dataset_of, features_of, student_of, teacher_of
 from experiments.submission.describe import System, augmentations, network_of
-from experiments.submission.energy import COPY, energy_words
+from experiments.submission.energy import COPY, FLOATS, energy_words
 from experiments.submission.layout import YEAR
 from experiments.submission.lineage import Lineage
 from experiments.submission.report_results import DASH, Measured, Rows, results
@@ -29,7 +29,8 @@ def tables_of(systems: Sequence[System]) -> dict[str, list[tuple[str, Rows]]]:
     """All tables with their captions, by the section of the report that they belong to."""
     energies = (
         f"Energy in kWh by codecarbon; an estimate follows load and time, where a machine has no meter; {COPY}. "
-        "Inference is one pass over the clips, log-mel and network, of both in turns on one machine, unless given."
+        "Inference is one pass over the clips, log-mel and network, of both in turns on one machine, unless given"
+        f"{f'; {FLOATS}' if any(s.lineage.float_bits for s in systems) else ''}."
     )
     is_metered = all(s.lineage.kwh(phase) is not None for s in systems for phase in ("inference", "baseline"))
     trainings = {s.label: [_measured(s, each, f"on {n} %") for n, each in s.trainings.items()] for s in systems}

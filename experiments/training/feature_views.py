@@ -42,6 +42,7 @@ def cached(
     augmentation: Augmentation | None = None,
     responses: torch.Tensor | None = None,
     seed: int = 0,
+    lost: list[str] | None = None,
 ) -> FeatureBatches:
     """The clips of a split as features.
 
@@ -55,6 +56,7 @@ def cached(
         augmentation: of the further views; None: there are none.
         responses: impulse responses (R, L), or None.
         seed: of the augmentation.
+        lost: to which is added, in words, what an earlier training had computed, at a cost that is not this one's.
 
     Raises:
         UserError: the disk failed.
@@ -75,13 +77,17 @@ def cached(
     def changed(batch: Batch) -> torch.Tensor:
         return augmented(batch, clips, front_end, augmenter, responses, generator)[0]
 
-    found: list[torch.Tensor] = []
+    found, kept = list[torch.Tensor](), 0
     with torch.no_grad(), fabric.autocast(), progress("features", views * len(clips)) as line:
         for view in range(views):
             generator.manual_seed(seed_of(seed, view, 0))
             with _file(frozen, clips, {**identity, "drawn": [view, *drawn] if view else None}) as file:
-                features = _features(network, frozen, clips, changed if view else plain, file, line, together=view > 0)
+                spectrograms_of = changed if view else plain
+                features, computed = _features(network, frozen, clips, spectrograms_of, file, line, together=view > 0)
+            kept += len(clips) - computed
             found.append(torch.from_numpy(features))
+    if kept and lost is not None:
+        lost.append(f"{kept} features that were there, unless the training that computed them counts too")
     log.info("features of %d clips, %d of each, by the layers that do not learn", len(clips), views)
     return FeatureBatches(clips, torch.stack(found).to(fabric.device))
 
@@ -95,8 +101,9 @@ def _features(
     line: Progress,
     *,
     together: bool,
-) -> np.ndarray:
-    """The features of a view, float32 (n, channels): the file's where it has them, and others, which it is given.
+) -> tuple[np.ndarray, int]:
+    """The features of a view, float32 (n, channels): the file's where it has them, and others, which it is given; and
+    how many were computed.
 
     Args:
         network, frozen, clips: see `cached`.
@@ -128,7 +135,7 @@ def _features(
     if computed < len(clips) and file is not None:
         line.advance(len(clips) - computed, counted=0)
         log.info("features of %d clips were kept in %s", len(clips) - computed, file.path)
-    return found
+    return found, computed
 
 
 def _file(frozen: Frozen, clips: Batches, identity: Mapping[str, object]) -> AbstractContextManager[FeatureFile | None]:

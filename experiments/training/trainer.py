@@ -22,6 +22,7 @@ from experiments.distributed.processes import is_first
 from experiments.runs.energy import measured
 from experiments.runs.formats import Metered
 from experiments.runs.layout import NOT_FINITE, write_text
+from experiments.runs.lineage import FIRST
 from experiments.runs.record import Run
 from experiments.settings.parts import Hardware, Recipe
 from experiments.training.consistency import Beginning, resume
@@ -162,11 +163,15 @@ class Trainer:
 
         try:
             machines = self.hardware.num_nodes
-            goes_on = state is not None
-            with measured(run.folder, run.stage, goes_on=goes_on, earlier=earlier, machines=machines) as read_meter:
+            goes_on, lost = state is not None, list[str]()
+            with measured(
+                run.folder, run.stage, goes_on=goes_on, earlier=earlier, machines=machines, lost=lost
+            ) as read_meter:
                 augmentation = self.augmentation
                 if frozen is not None:
-                    cache = partial(cached, fabric, network, frozen, front_end)
+                    # Its own earlier part, or first phase, which count too, computed them or have said this already.
+                    noted = None if goes_on or FIRST in run.identity["inputs"] else lost
+                    cache = partial(cached, fabric, network, frozen, front_end, lost=noted)
                     train_clips = cache(
                         train_clips, augmentation=augmentation, responses=data.responses, seed=self.seed
                     )
