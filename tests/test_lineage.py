@@ -192,7 +192,7 @@ def test_of_equal_files_the_one_that_was_used_is_counted(tmp_path: Path, monkeyp
 def test_the_baseline_s_training_is_found_or_named(tmp_path: Path) -> None:
     """Oracle: by hand: of a student, a distilled baseline, the first phase of another run and one trained on labels, it
     is the last; of two it is the one that is named; a name of something else is refused, and none is no 0. Its kWh over
-    another's is a figure on one hardware alone: 6 over 3 are 2."""
+    another's is a figure on one hardware alone: 6 over 3 are 2. One that was shortened is said to be."""
     assert "none: train it by stage=student student=baseline" in baseline_training(tmp_path, None)["missing"][0]
     own = {"student": {"builder": "baseline"}}
     a_run(tmp_path / "student/s", "checkpoint.safetensors", {}, {"student": {"builder": "cp_mobile"}}, kwh=1)
@@ -209,6 +209,17 @@ def test_the_baseline_s_training_is_found_or_named(tmp_path: Path) -> None:
     for name in ("s", "taught", "gone", ".."):
         with pytest.raises(UserError, match=f"energy.baseline={name}: .* is no finished training of student=baseline"):
             baseline_training(tmp_path, name)
+    a_run(
+        tmp_path / "student/d",
+        "checkpoint.safetensors",
+        {},
+        {"student": {**own["student"], "fit": {"epochs": 200}}, "epochs": 1},
+        kwh=1,
+    )
+    assert baseline_training(tmp_path, "d")["lost"] == [
+        f"{tmp_path / 'student/d'}: its recipe is of 200 epochs, and epochs=1"
+    ]
+    assert "lost" not in baseline_training(tmp_path, "c")
     (tmp_path / "student/c/energy.json").unlink()
     assert baseline_training(tmp_path, "c")["missing"] == [f"{tmp_path / 'student/c'}: training not metered"]
     assert ratio({**found, "on": ["x"]}, {**reading(3, 1), "on": ["x"]}) == 2

@@ -52,6 +52,7 @@ def test_every_phase_stands_apart_and_beside_the_baseline() -> None:
     )
     assert f"training on: {HERE} (codecarbon 3.0)" in notes
     assert "not counted: student/s: a part that was killed" in notes
+    assert words["not counted"] == "student/s: a part that was killed"
     assert "baseline_training is that of student/b, trained here" in notes
     assert any("our own copy" in note for note in notes)
     assert "/home" not in f"{notes}{words}"

@@ -27,7 +27,7 @@ from experiments.evaluation.metrics import softmax
 from experiments.inference.features import WithFeatures, channels_of
 from experiments.inference.network import in_order, logits_of
 from experiments.runs.energy import measured
-from experiments.runs.meter import LISTENING
+from experiments.runs.meter import LOGITS_PHASE
 
 BATCH = 64
 COMMIT = 16  # batches of each process that are written in one go: every time waits for the disk
@@ -124,7 +124,7 @@ def write_logits(
     left = sum(min(BATCH, len(batches) - BATCH * number) for number in missing)
     machines = getattr(fabric.strategy, "num_nodes", 1)  # which those for one device have not
     with (
-        measured(path.parent, LISTENING, goes_on=left < len(batches), machines=machines) as read_meter,
+        measured(path.parent, LOGITS_PHASE, goes_on=left < len(batches), machines=machines) as read_meter,
         progress("logits", len(batches), done=len(batches) - left) as line,
     ):
         for start in range(0, len(missing), together):

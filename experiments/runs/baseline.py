@@ -34,13 +34,25 @@ def baseline_training(runs: Path, name: str | None) -> Metered:
                 f"energy.baseline={name}: {stage / name} is no finished training of student={BASELINE} with "
                 "distill=none; name one, or leave energy.baseline out"
             )
-        return entry_of("student", [stage / name], [])
+        return _entry(stage / name)
     found = [path for path in sorted(stage.glob("*")) if not path.name.endswith(FIRST_PHASE) and _is_of_baseline(path)]
     if len(found) == 1:
-        return entry_of("student", found, [])
+        return _entry(found[0])
     several = f"{', '.join(path.name for path in found)} in {stage} are: name one by energy.baseline=NAME"
     one = f"{stage} has none: train it by stage=student student={BASELINE} distill=none name={BASELINE}"
     return entry_of("student", [], [f"no training of the baseline was metered here, {several if found else one}"])
+
+
+def _entry(folder: Path) -> Metered:
+    """A training as an entry; `lost` says that it was shortened."""
+    entry, settings = entry_of("student", [folder], []), flat(record_of(folder).settings)
+    epochs, whole = settings.get("epochs"), settings.get("student.fit.epochs")
+    if epochs in (None, whole):
+        return entry
+    return {
+        **entry,
+        "lost": [*entry.get("lost", []), f"{folder}: its recipe is of {whole} epochs, and epochs={epochs}"],
+    }
 
 
 def _is_of_baseline(folder: Path) -> bool:

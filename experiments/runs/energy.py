@@ -1,8 +1,8 @@
 """The energy of a computation, metered by codecarbon.
 
 Conventions: energy in kWh, time in seconds, of the whole machine. What was metered is a dict as it stands in
-`energy.json`, by phase (a stage's name, of its training, or LISTENING): kWh, seconds, cpu, gpu, estimated, codecarbon
-(its version), on (the hardware, and how it was read); the file adds up over the parts of a phase that was stopped and
+`energy.json`, by phase (a stage's name, of its training, or LOGITS_PHASE): kWh, seconds, cpu, gpu, estimated, version
+of codecarbon, on (the hardware, and how it was read); the file adds up over the parts of a phase that was stopped and
 went on; of a part that was killed, which `running` tells, the latest reading counts, and `lost` says that there was
 more, or what else an earlier run had done already. What is not known is never counted as 0: kWh and seconds are None,
 of the sum as well, and `missing` says why. No failure of the meter reaches what is metered. codecarbon's offline

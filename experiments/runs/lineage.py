@@ -16,7 +16,7 @@ from data.resources import WEIGHTS
 from experiments.runs.formats import Metered, not_metered
 from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, ENERGY, LOGITS, MODEL, first_phase_of, is_float
-from experiments.runs.meter import LISTENING, joined
+from experiments.runs.meter import LOGITS_PHASE, joined
 from experiments.runs.reader import read_phases
 from experiments.runs.writers import Needed, all_written, inputs_of, needed, record_of, written
 
@@ -29,7 +29,7 @@ PRETRAINED = "weights"  # input of a student that began with the checkpoint of a
 
 ALL, BASELINE_TRAINING = "training/all", "baseline/training"  # phases
 OF_SUMS = ("kWh", "seconds", "estimated", "codecarbon", "on", "lost")
-WHAT = {LISTENING: "writing of logits", "quantize": "quantisation"}  # phases that are no trainings
+WHAT = {LOGITS_PHASE: "writing of logits", "quantize": "quantisation"}  # phases that are no trainings
 
 
 def trainings(
@@ -67,14 +67,14 @@ def trainings(
     students, missing = all_written(runs / "student", CHECKPOINT, others)
     earlier, gone = pretrained_by(runs, students, foreign)
     found["training/student"] = entry_of("student", [*students, *earlier], [*missing, *gone])
-    pupils = [*quantized, *devices, *students, *earlier]
-    teachers, missing = teachers_behind(runs, pupils)
-    listeners, unknown = listeners_behind(runs, pupils)
+    learners = [*quantized, *devices, *students, *earlier]
+    teachers, missing = teachers_behind(runs, learners)
+    writers, unknown = writers_of_logits(runs, learners)
     own = [] if students else ["the student's teachers: its own run is not known"]
     if teachers or missing or own:
         trained = [each for each in teachers if was_trained(each)]
         found["training/teacher"] = entry_of("teacher", trained, [*missing, *own])
-        found["training/logits"] = entry_of(LISTENING, listeners, [*unknown, *own])
+        found["training/logits"] = entry_of(LOGITS_PHASE, writers, [*unknown, *own])
     return {**found, ALL: _sum(list(found.values()))}
 
 
@@ -101,16 +101,16 @@ def pretrained_by(
     return list(found.values()), missing
 
 
-def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def teachers_behind(runs: Path, learners: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The runs that trained the teachers of some runs, also those of an ensemble's members and of runs with
     `only=logits`, which use the checkpoint of another run, or else published weights: these runs are named themselves,
     and cost nothing; and those whose checkpoints these teachers began with; and in words what was not found.
 
     Args:
         runs: the folder of all runs.
-        pupils: the runs that learnt from logits.
+        learners: the runs that learnt from logits.
     """
-    folders, missing = listeners_behind(runs, pupils)
+    folders, missing = writers_of_logits(runs, learners)
     untrained = [folder for folder in folders if not was_trained(folder)]
     checkpoints = [each for folder in untrained for each in inputs_of(folder, "checkpoint")]
     trained, gone = all_written(runs / "teacher", CHECKPOINT, checkpoints)
@@ -121,10 +121,10 @@ def teachers_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], lis
     return list(found.values()), [*missing, *gone]
 
 
-def listeners_behind(runs: Path, pupils: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def writers_of_logits(runs: Path, learners: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The runs of teachers that wrote the logits that some runs learnt from, each once; and in words what was not
     found."""
-    logits = [each for folder in pupils for each in inputs_of(folder, "logits")]
+    logits = [each for folder in learners for each in inputs_of(folder, "logits")]
     ensembles, others, unclear = written(runs / "ensemble", LOGITS, logits)
     members = [each for folder in ensembles for name in record_of(folder).inputs for each in _member(folder, name)]
     folders, missing = all_written(runs / "teacher", LOGITS, [*others, *members])

@@ -30,7 +30,7 @@ METHODS = {  # how codecarbon reads a processor, by mode; of other modes the nam
 }
 COUNTERS = {"NvidiaGPUDevice": "measured by NVML", "AMDGPUDevice": "measured by AMD SMI"}  # of codecarbon's classes
 BESIDE_ENERGY = ("power limit", "utilization", "static info")  # what codecarbon may fail to find without losing energy
-LISTENING = "logits"  # the phase in which a teacher writes its logits
+LOGITS_PHASE = "logits"  # the phase in which a teacher writes its logits
 WORDS = ("on", "lost", "missing")  # keys of a reading: texts, each once
 
 Action = Callable[[], object]

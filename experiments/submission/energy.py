@@ -63,14 +63,13 @@ def energy_notes(energy: Energy) -> list[str]:
     of = f"inference and baseline_inference are of {clips if clips else 'an unknown number of'} clips"
     how = f"estimates, as the machine had no meter of its processor: {', '.join(estimated)}"
     parts = [f"{name} {_word(energy, phase)}" for phase, name in PARTS.items() if phase in energy]
-    lost = [why for phase in PARTS for why in energy.get(phase, {}).get("lost", [])]
     return [
         f"{of}; {how if estimated else PLAIN}",
         *([f"training is the sum of: {' + '.join(parts)}"] if parts else []),
         *(f"{name}: {words}" for name, words in _hardware(energy).items()),
         COPY,
         *(f"baseline_{name} is {words}" for name, words in _baseline(energy).items()),
-        *([f"not counted: {'; '.join(map(_short, lost))}"] if lost else []),
+        *(f"{name}: {words}" for name, words in _lost(energy).items()),
     ]
 
 
@@ -88,7 +87,14 @@ def energy_words(energy: Energy) -> dict[str, str]:
         "baseline / system, inference": _ratio(energy, BASELINE, INFERENCE),
         **_hardware(energy),
         **{f"baseline's {name}": words for name, words in _baseline(energy).items()},
+        **_lost(energy),
     }
+
+
+def _lost(energy: Energy) -> dict[str, str]:
+    """What is not in the figures."""
+    lost = [why for phase in (*PARTS, BASELINE_TRAINING) for why in energy.get(phase, {}).get("lost", [])]
+    return {"not counted": "; ".join(map(_short, lost))} if lost else {}
 
 
 def _hardware(energy: Energy) -> dict[str, str]:
