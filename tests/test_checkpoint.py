@@ -31,15 +31,18 @@ def test_the_rebuilt_network_answers_the_same(tmp_path: Path) -> None:
 
 
 def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
-    """Oracle: a teacher's checkpoint, weights of another size, a cut file, an absent one."""
+    """Oracle: a teacher's checkpoint, and a student's as a teacher's; weights of another size, a cut file, an absent
+    one."""
     path = tmp_path / "c.safetensors"
     with pytest.raises(UserError, match="does not exist"):
         checkpoint.load(path, build_student)
     teacher = checkpoint.Blueprint("cp_resnet", {}, {}, SCENES, 32_000, "clips")
     checkpoint.save(path, build_teacher("cp_resnet"), teacher)
-    with pytest.raises(UserError, match="another architecture: unknown student 'cp_resnet'"):
+    with pytest.raises(UserError, match="is a checkpoint of cp_resnet: name one of a student"):
         checkpoint.load(path, build_student)
     checkpoint.save(path, build_student("cp_mobile", size="12k"), BLUEPRINT)
+    with pytest.raises(UserError, match="is a checkpoint of cp_mobile: name one of a teacher"):
+        checkpoint.load_teacher(path)
     with pytest.raises(UserError, match="does not fit the network:"):
         checkpoint.load(path, build_student)
     path.write_bytes(path.read_bytes()[:1000])

@@ -26,8 +26,8 @@ from data.ranges import RATES, Seconds
 from data.signatures import misfits
 from data.tensors import Header, differences, read_header, read_safetensors, refuse_unfit, unfit
 from experiments.runs.anew import made_anew
-from students import build_student
-from teachers import build_teacher
+from students import build_student, list_students
+from teachers import build_teacher, list_teachers
 
 KEY, DIGEST = "blueprint", "weights_sha256"  # of the metadata, and of what stands there
 DEVICES, CLIP_SECONDS = "devices", "clip_seconds"  # of a blueprint, which may lack them
@@ -124,6 +124,9 @@ def load_with_sets(
     try:
         network, front_end = _built(blueprint, build, header)
     except UserError as error:
+        wanted, others = ("student", list_teachers()) if build is build_student else ("teacher", list_students())
+        if blueprint.builder in others:
+            raise UserError(f"{path} is a checkpoint of {blueprint.builder}: name one of a {wanted}") from error
         raise UserError(f"{path} is a checkpoint of another architecture: {error}; {remedy}") from error
     own = network.state_dict()
     names, numbers = [name for name in own if name_of_own(0, name) in header.shapes], range(len(blueprint.devices))
