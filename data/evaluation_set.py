@@ -4,6 +4,7 @@ Conventions: an evaluation set is a folder that is called as the published ones 
 list of train clips. Sounds in such a folder, or below one, belong to it.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -20,18 +21,18 @@ def is_evaluation(folder: Path) -> bool:
     return bool(NAME.fullmatch(folder.name)) or ((folder / TEST_LIST).is_file() and not (folder / TRAIN).is_file())
 
 
-def require_none_of_evaluation(folders: Iterable[Path]) -> None:
-    """Check that no folder of sounds from which something is to be learnt is an evaluation set or lies in one.
+def require_none_of_evaluation(files: Iterable[str]) -> None:
+    """Check that no sound from which something is to be learnt lies in an evaluation set.
 
     Args:
-        folders: of the sounds; links are followed.
+        files: paths of the sounds; links to files and folders are followed.
 
     Raises:
         UserError: one does, with the rule that forbids it.
     """
     known = cache(is_evaluation)
-    for folder in sorted(folders):
-        place = folder.resolve()
+    for folder in sorted({os.path.dirname(os.path.realpath(file) if os.path.islink(file) else file) for file in files}):
+        place = Path(folder).resolve()
         if found := next((each for each in (place, *place.parents) if known(each)), None):
             raise UserError(
                 f"{found} is an evaluation set, from which nothing may be learnt. By the task's rules: {RULE} Give a "

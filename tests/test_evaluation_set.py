@@ -191,9 +191,12 @@ def test_other_data_sets_have_no_such_part(kind: str) -> None:
 
 def test_nothing_learns_from_its_folder_by_another_name(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: the rule of the task's page, for each other way to name the sounds: as sounds without labels, from a
-    folder around it, by a table elsewhere, through a link, and as impulse responses."""
+    folder around it, by a table elsewhere, through links to its folder and to its files, and as impulse responses."""
     root = made(tmp_path / "around" / "set")
     (tmp_path / "link").symlink_to(root / "audio")
+    (tmp_path / "links").mkdir()
+    for name in NAMES:
+        (tmp_path / "links" / name).symlink_to(root / "audio" / name)
     table = "filename,label\n" + "".join(f"{root}/audio/{name},{'ab'[n % 2]}\n" for n, name in enumerate(NAMES))
     (tmp_path / "clips.csv").write_text(table)
     renamed = tmp_path / TOP / "audio"
@@ -203,9 +206,11 @@ def test_nothing_learns_from_its_folder_by_another_name(tmp_path: Path, miniatur
         ("data=unlabelled", f"data.root={root}"),
         ("data=unlabelled", f"data.root={tmp_path / 'around'}"),
         ("data=unlabelled", f"data.root={tmp_path / 'link'}"),
+        ("data=unlabelled", f"data.root={tmp_path / 'links'}"),
         ("data=unlabelled", f"data.root={renamed}", "data.validation_fraction=0"),
         ("data=folder", f"data.root={tmp_path}", "data.validation_fraction=0", "data.test_fraction=0.4"),
         ("data=synthetic", f"data.root={miniature.root}", f"data.impulses={root / 'audio'}"),
+        ("data=synthetic", f"data.root={miniature.root}", f"data.impulses={tmp_path / 'links'}"),
     ]
     for way in ways:
         told = run(tmp_path, "stage=data", *way)

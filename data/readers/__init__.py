@@ -145,8 +145,7 @@ def read(kind: str, root: str | Path | None, settings: Settings, *, cache: str |
     own |= {"cache": Path(cache)} if "cache" in takes else {}
     own |= {"clip_seconds": settings["clip_seconds"]} if "clip_seconds" in takes and "clip_seconds" in settings else {}
     clips = reader.read(root_of(kind, root, settings, cache=cache), **own)
-    folders = {os.path.dirname(file) for file in clips.files}
-    require_none_of_evaluation(Path(clips.root) / folder for folder in folders)
+    require_none_of_evaluation(os.path.join(clips.root, file) for file in clips.files)
     # What would end a run after its training is found now.
     on_all = settings.get("validation_fraction") == 0 and not settings.get("folds")
     for split, needed in {"train": True, "validation": not on_all, "test": reader.is_labelled}.items():

@@ -46,7 +46,7 @@ def read_and_pack(settings: DataSettings, cache: Path) -> Packed:
     clips = read_clips(settings, cache)
     impulses = settings.impulses or readers.impulse_folder(settings.kind, clips.root)
     if impulses:
-        require_none_of_evaluation([Path(impulses)])
+        require_none_of_evaluation(map(str, list_sounds(impulses).sounds))
     responses = read_impulses(impulses, settings.sample_rate) if impulses else None
     waves = pack(
         clips,
