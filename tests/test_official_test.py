@@ -10,6 +10,7 @@ from experiments.evaluation.seeds import Estimate, estimate
 from experiments.report.scene_devices import scene_device_rows, scene_devices_table
 from experiments.report.spread import spread_rows
 from experiments.report.tables import beside, split_table
+from experiments.report.terminal import print_whole
 
 
 def scores_of(clips: dict[tuple[str, str], int]) -> dict[str, float]:
@@ -121,3 +122,18 @@ def test_means_and_deviations_stand_above_the_published_ones_in_the_page_s_layou
     assert bus[1:] == ["2.000 ± 0.500", *["1.500 ± 0.500"] * len(DEVICES), "25.0 % ± 50.00"]
     alone = spread_rows({metric: Estimate(1, value) for metric, value in scores.items()}, is_whole=False)
     assert [len(alone), alone[1][:3], alone[-1][-1]] == [12, ["airport", "2.000", "1.500"], "50.0 %"]
+
+
+def test_no_figure_is_cut_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Oracle: the cells, each whole on the line of its scene, however few columns the terminal has."""
+    monkeypatch.setenv("COLUMNS", "40")
+    table = scene_devices_table(scores_of(official()))
+    assert table is not None
+    print_whole(table)
+    lines = capsys.readouterr().out.splitlines()
+    rows = {cells[0]: cells[1:] for line in lines if (cells := [cell.strip() for cell in line.strip("│").split("│")])}
+    for scene in SCENES:
+        losses = ["1.500 (399)" if (scene, device) == ("bus", "a") else "1.500 (329)" for device in DEVICES]
+        assert rows[scene.replace("_", " ")] == ["2.000", *losses, "25.0 %"]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.errors import UserError, listed
+from data.errors import UserError, counted, listed
 from data.names import matched
 from data.scenes import check_class_names
 from data.tables import LONGEST, Table, decimal, read_table, table_text
@@ -106,7 +106,7 @@ def read_predictions(path: str | Path, filenames: Sequence[str], scenes: Sequenc
     rows, strange = matched(table["filename"], filenames, of="the test split")
     if defects := wrong + strange:
         more = "more than " if len(wrong) >= MOST else ""
-        raise UserError(f"{path} has {more}{len(defects)} defects:\n{listed(defects)}")
+        raise UserError(f"{path} has {more}{counted(len(defects), 'defect')}:\n{listed(defects)}")
     if sums:
         log.warning("%s: %s: each row is divided by its sum", path, sums)
     if labels:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from data.errors import UserError, listed
+from experiments.evaluation.metrics import metrics_under
 
 LEVEL = 0.95
 FEWEST = 3  # seeds of an interval that is shown: of two, Student's t makes it 18 times as wide as their deviation
@@ -114,8 +115,11 @@ def reference_of(settings: Sequence[Setting], wanted: str | None) -> Setting:
 
 
 def all_metrics(settings: Sequence[Setting]) -> list[str]:
-    """The names of all metrics that one of the runs has."""
-    return list(dict.fromkeys(name for s in settings for run in s.runs.values() for name in run.scores))
+    """The names of all metrics that one of the runs has; edges of a run's intervals are none: their means are no edges
+    of an interval of the mean."""
+    return list(
+        dict.fromkeys(name for s in settings for run in s.runs.values() for name in metrics_under("", run.scores))
+    )
 
 
 def headline(metrics: Sequence[str]) -> list[str]:

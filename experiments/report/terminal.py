@@ -6,9 +6,12 @@ move the cursor is shown as data/names.py says.
 
 import rich.table
 from rich import box
+from rich.console import Console
 from rich.text import Text
 
 from data.names import printable
+
+WIDEST = 10_000  # characters of a line of print_whole
 
 
 class Table(rich.table.Table):
@@ -37,3 +40,9 @@ class Table(rich.table.Table):
 def plain(text: str, style: str = "") -> Text:
     """A text for rich, as it is."""
     return Text(printable(text), style)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table of many figures at its own width: a narrower terminal wraps its lines, and no figure is cut."""
+    width = Console(width=WIDEST).measure(table).maximum
+    Console(width=max(width, Console().width)).print(table)

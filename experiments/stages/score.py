@@ -15,6 +15,7 @@ from experiments.evaluation.predictions import read_predictions
 from experiments.report.publish import finish, is_done
 from experiments.report.scene_devices import scene_devices_table
 from experiments.report.tables import confusion_table, split_table
+from experiments.report.terminal import print_whole
 from experiments.runs.layout import CONFUSION, SCORES
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
@@ -46,7 +47,7 @@ def run(settings: Settings) -> None:
     scores = read_scores(this.folder / SCORES)
     Console().print(split_table(scores))
     if settings.of(Score).by_device and (table := scene_devices_table(scores)) is not None:
-        Console().print(table)
+        print_whole(table)
     Console().print(confusion_table(confusion(probabilities, clips.labels[rows]).tolist(), clips.scenes))
     log.info("%d clips: %s", len(names), this.folder / SCORES)
 

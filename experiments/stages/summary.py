@@ -5,7 +5,7 @@ import logging
 
 from rich.console import Console
 
-from data.errors import UserError, listed
+from data.errors import UserError, counted, listed
 from experiments.evaluation.results import read_results
 from experiments.evaluation.seeds import all_metrics, caveats, doubts_about, group, headline, reference_of
 from experiments.report.page import Section, write_page
@@ -21,6 +21,7 @@ from experiments.report.summary import (
     summary_table,
     with_titles,
 )
+from experiments.report.terminal import print_whole
 from experiments.runs.claims import claim
 from experiments.runs.layout import REPORT, matches, write_text
 from experiments.settings.shared import Settings
@@ -58,14 +59,15 @@ def run(settings: Settings) -> None:
     write_text(folder / "summary.json", json.dumps(summary, indent=1))
     write_text(folder / "summary.csv", summary_csv(summary))
     write_text(folder / "summary.md", summary_markdown([*map(with_titles, grids), *by_scene], warnings))
-    title, about = f"summary {folder.name}", f"{len(results)} runs in {len(groups)} settings, averaged over seeds."
+    extent = f"{counted(len(results), 'run')} in {counted(len(groups), 'setting')}"
+    title, about = f"summary {folder.name}", f"{extent}, averaged over seeds."
     tables, drawn = [with_titles(grid) for grid in grids], summary_plots(summary)
     tables, more = [*tables, *by_scene], [all_grid(summary)]
     write_page(folder / REPORT, title, [Section(title, about, lead=tables, plots=drawn, grids=more, remarks=warnings)])
     for grid in grids:
         Console().print(summary_table(grid))
     for grid in by_scene if asked.by_device else []:
-        Console().print(scenes_table(grid))
+        print_whole(scenes_table(grid))
     for warning in warnings:
         log.warning("%s", warning)
-    log.info("summary of %d runs in %d settings: %s", len(results), len(groups), folder)
+    log.info("summary of %s: %s", extent, folder)
