@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from data.errors import in_short
 from data.signatures import misfits
 
 
@@ -80,6 +81,8 @@ def uses_in(rows: Any) -> list[Use]:
     """
     if not isinstance(rows, list):
         raise TypeError(f"a {type(rows).__name__} stands where a list of uses belongs")
+    if lacking := [row for row in rows if not isinstance(row, Mapping) or "resources" not in row]:
+        raise ValueError(f"resources is missing in {in_short(lacking[0])}")
     return [_made(Use, {**row, "resources": tuple(_made(Resource, each) for each in row["resources"])}) for row in rows]
 
 

@@ -140,9 +140,16 @@ def test_a_record_keeps_what_was_used(tmp_path: Path) -> None:
     assert read_record(path.parent).external == uses
     content = json.loads(path.read_text())
     (use,) = content["external"]
-    for damaged in (5, [5], [{}], [{**use, "what": 1}], [{**use, "resources": [{}]}], [{**use, "more": 1}]):
+    for damaged, words in (
+        (5, "a list of uses"),
+        ([5], "resources is missing in 5"),
+        ([{}], "resources is missing"),
+        ([{**use, "what": 1}], "what"),
+        ([{**use, "resources": [{}]}], "name"),
+        ([{**use, "more": 1}], "more"),
+    ):
         path.write_text(json.dumps({**content, "external": damaged}))
-        with pytest.raises(UserError, match="is damaged"):
+        with pytest.raises(UserError, match=f"is damaged.*{words}"):
             read_record(path.parent)
     del content["external"]
     path.write_text(json.dumps(content))

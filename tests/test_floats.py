@@ -217,7 +217,12 @@ def replaced(name: str, model: str) -> Callable[[Path], object]:
         ("student/first", replaced("student/first", FILE), "is not the file that its run wrote"),
         ("quantize/half", replaced("quantize/half", FILE), "is not the file that its run wrote"),
         ("quantize/first", replaced("quantize/first", "model.tflite"), "is not the file that its run wrote"),
-        ("student/first", lambda runs: (runs / "student/first" / FILE).unlink(), "has no model.tflite"),
+        ("student/first", lambda runs: (runs / "student/first" / FILE).unlink(), "has no checkpoint.safetensors"),
+        (
+            "teacher/first",
+            lambda runs: None,
+            "is a run of the teacher stage: name one of the quantize or of the student",
+        ),
         ("quantize/half", lambda runs: shutil.rmtree(runs / "student"), "was made of a student that is in none of"),
     ],
 )

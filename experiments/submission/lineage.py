@@ -107,6 +107,8 @@ def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collec
             f"{folder} is a student with tensors of devices: quantise it for the package of 2025, or submit the "
             "general student that it goes on from"
         )
+    if stage not in (STUDENT, "quantize") and is_run(folder):
+        raise UserError(f"{folder} is a run of the {stage} stage: name one of the quantize or of the student stage")
     is_student = stage == STUDENT
     quantized = _run(folder, STUDENT if is_student else "quantize")
     model = model_in(folder)
@@ -166,9 +168,8 @@ def _require_written(model: Path, *, device_is_known: bool) -> None:
     """
     folder, record = model.parent, find_record(model.parent)
     if not model.is_file():
-        raise UserError(
-            f"{folder} has no {model.name}: name a run of the quantize or of the student stage that has one"
-        )
+        wanted = CHECKPOINT if folder.resolve().parent.name == STUDENT else model.name
+        raise UserError(f"{folder} has no {wanted}: name a run of the quantize or of the student stage that has one")
     if is_float(model) and device_is_known:
         raise UserError(
             f"{folder} stores floats, and the inference package of this year holds files of integers: quantise the "
