@@ -30,6 +30,7 @@ from data.scenes import DEVICES, SCENES, ClipSet
 from experiments.evaluation.predictions import predictions_text
 from experiments.inference.classifier import load_classifier
 from experiments.inference.clip_classifier import BATCH
+from experiments.report.scene_devices import scene_device_rows
 from experiments.submission.about import EXAMPLE, read_about
 from experiments.submission.declared import declared
 from experiments.submission.describe import System, augmentations, description
@@ -395,6 +396,8 @@ def test_the_report_shows_the_figures_and_asks_for_the_rest(package: Path, folde
     assert f"{scores['macs']:,}" in text
     assert f"{scores['parameter_bytes']:,}" in text
     assert f"inference 1.25e-05 (estimate) inference of the baseline 2.5e-05 clips of inference {CLIPS}" in text
+    cells = [cell for row in scene_device_rows(scores) for cell in row if cell]
+    assert [cell for cell in cells if cell not in text] == []  # no number is broken between lines
     assert text.count("[To be written by the authors:") == 6
     assert sum(len(page.images) for page in pages) == 4  # devices, reliability, training, confusions
     assert "has no introduction, system, data, results, complexity, energy" in (folder / "stdout.txt").read_text()

@@ -29,6 +29,7 @@ FONT = "DejaVuSerif"  # Matplotlib's: it has the letters of most of Europe's nam
 STYLES = {"normal": "", "bold": "-Bold", "italic": "-Italic", "boldItalic": "-BoldItalic"}
 MARGIN = 2 * cm
 WIDTH = A4[0] - 2 * MARGIN
+PADDING = 4  # points, on either side of a table's cell
 MISSING = colors.HexColor("#b3261e")
 WANTED = {  # section: what the authors are asked for
     "abstract": "what was built, how small it is and how well it does, in some sentences",
@@ -148,16 +149,30 @@ def _table(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> Table:
         [Paragraph(escape(cell), styles["head" if number == 0 else "cell"]) for cell in row]
         for number, row in enumerate(rows)
     ]
-    columns = len(rows[0])
-    first = WIDTH * max(0.25, 1 / columns)
-    rest = [(WIDTH - first) / (columns - 1)] * (columns - 1)
     ruled: list[tuple[Any, ...]] = [
         ("LINEABOVE", (0, 0), (-1, 0), 0.8, colors.black),
         ("LINEBELOW", (0, 0), (-1, 0), 0.4, colors.black),
     ]
     ruled += [("LINEBELOW", (0, -1), (-1, -1), 0.8, colors.black), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+    ruled += [("LEFTPADDING", (0, 0), (-1, -1), PADDING), ("RIGHTPADDING", (0, 0), (-1, -1), PADDING)]
     ruled += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
-    return Table(cells, [first, *rest], style=TableStyle(ruled), repeatRows=1, splitInRow=1)
+    return Table(cells, _widths(rows, styles), style=TableStyle(ruled), repeatRows=1, splitInRow=1)
+
+
+def _widths(rows: Rows, styles: Mapping[str, ParagraphStyle]) -> list[float]:
+    """Of a table's columns, points: all but the first alike, unless words would be broken that fit otherwise."""
+    columns = len(rows[0])
+    first = WIDTH * max(0.25, 1 / columns)
+    alike = [first, *[(WIDTH - first) / (columns - 1)] * (columns - 1)]
+    needed = [0.0] * columns
+    for number, row in enumerate(rows):
+        style = styles["head" if number == 0 else "cell"]
+        for column, cell in enumerate(row):
+            words = (pdfmetrics.stringWidth(word, style.fontName, style.fontSize) for word in cell.split())
+            needed[column] = max(needed[column], max(words, default=0.0) + 2 * PADDING)
+    spare = (WIDTH - sum(needed)) / columns
+    is_broken = any(width < need for width, need in zip(alike, needed, strict=True))
+    return [need + spare for need in needed] if is_broken and spare > 0 else alike
 
 
 def gallery(plots: Sequence[Plot], styles: Mapping[str, ParagraphStyle]) -> Table:
