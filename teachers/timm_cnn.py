@@ -26,7 +26,10 @@ DEFAULT = "tf_efficientnet_b0.in1k"
 COLOURS = 3  # of the images that published weights are for
 # Words of timm's tags ("augreg_in21k_ft_in1k") that name data. ImageNet-12k is a part of ImageNet-21k.
 WORDS = {"in1k": IMAGENET, "in12k": IMAGENET_21K, "in21k": IMAGENET_21K, "in22k": IMAGENET_21K, "jft": JFT}
-OTHER_DATA = {"swag", "6m", "indomain"}  # that stands beside those words
+OTHER_DATA = {"swag", "6m", "indomain", "ssld"}  # that stands beside those words, or is that of a network's own teacher
+# Networks that first learnt from DALL-E's or CLIP's answers, whose data are not those of the tag (Bao et al., "BEiT",
+# ICLR 2022; Peng et al., "BEiT v2", 2022; Fang et al., "EVA-02", 2023).
+TAUGHT = ("beit", "eva")
 
 
 def timm_cnn(
@@ -127,6 +130,7 @@ def _declare_pretraining(arguments: Mapping[str, object]) -> Pretraining:
     if published is None:
         return Pretraining(is_complete=False)
     datasets, is_complete = datasets_of_tag(published.tag or "")
+    is_complete &= not published.architecture.startswith(TAUGHT)
     source = f"https://huggingface.co/{published.hf_hub_id}" if published.hf_hub_id else published.url
     name = f"timm {published.architecture}.{published.tag}" if published.tag else f"timm {published.architecture}"
     model = Resource(name, source, type="model", licence=published.license) if source else None

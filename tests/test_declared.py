@@ -84,7 +84,7 @@ def test_weights_are_known_by_their_tensors_and_not_by_a_name(
 def test_what_is_fetched_is_known_by_the_name_that_it_resolves_to() -> None:
     """Oracle: timm's own list of tags, read at training: the default's weights are of ImageNet alone; a name without a
     tag means a noisy student, whose data nobody can have; a tag that does not name all data leaves the rest to the
-    user; random weights are nobody's."""
+    user, as those of networks that learnt from DALL-E or CLIP do; random weights are nobody's."""
     network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     teacher = resolve(["stage=teacher", "teacher=timm"]).teacher
     (use,) = uses_of_weights(teacher, teacher.arguments, network, {})
@@ -93,6 +93,8 @@ def test_what_is_fetched_is_known_by_the_name_that_it_resolves_to() -> None:
     for model, names, is_known in (
         ("tf_efficientnet_b0", ["JFT-300M", "ImageNet"], True),
         ("vit_base_patch16_clip_224.laion2b_ft_in1k", ["ImageNet"], False),
+        ("beit_base_patch16_224.in22k_ft_in22k_in1k", ["ImageNet-21k", "ImageNet"], False),
+        ("eva02_base_patch14_448.mim_in22k_ft_in1k", ["ImageNet-21k", "ImageNet"], False),
     ):
         (use,) = uses_of_weights(teacher, {"model_name": model}, network, {})
         assert ([each.name for each in use.resources[1:]], use.is_known) == (names, is_known)
