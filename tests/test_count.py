@@ -277,7 +277,7 @@ def test_a_network_that_makes_the_features_counts(tmp_path: Path, monkeypatch: p
     assert total.parameters == plain.parameters + 64 * 400
     assert total.parameter_bytes == 4 * total.parameters
     assert total.macs == plain.macs + 64 * 400 * 32
-    assert first.cost.name == "front end"
+    assert (first.cost.name, first.cost.shape) == ("front end", (1, 1, 64, 32))
 
 
 def test_the_rows_of_a_network_make_up_its_sum(tmp_path: Path) -> None:

@@ -170,6 +170,13 @@ def test_up_to_four_keys_are_the_label_and_more_are_the_name(keys: int, label: s
     assert found[0].label == label
 
 
+def test_runs_of_one_name_are_told_apart_by_their_stage() -> None:
+    """Oracle: the folders, by hand: their last two names without the seed."""
+    stages = {"student": {f"a{n}": n for n in range(5)}, "quantize": {"bits": 8}}
+    found = group([result(f"runs/{stage}/mine-seed_1", 1, settings) for stage, settings in stages.items()])
+    assert [setting.label for setting in found] == ["student/mine", "quantize/mine"]
+
+
 def test_settings_are_equal_in_whatever_order() -> None:
     """Oracle: by hand: two orders of two settings are one setting of two seeds; of one seed they are told apart by
     name, which is said."""

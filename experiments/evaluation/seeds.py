@@ -212,7 +212,8 @@ def _differs(runs: Sequence[Result], name: str) -> bool:
 
 
 def _labels(groups: Sequence[Sequence[Result]]) -> list[str]:
-    """The keys that differ and their values; the runs' name where settings do not tell or would be too many."""
+    """The keys that differ and their values; the runs' name where settings do not tell or would be too many, with the
+    stage before it where stages have runs of one name."""
     flats = [part[0].settings for part in groups]
     known = dict.fromkeys(key for flat in flats for key in flat)
     keys = [key for key in known if len({json.dumps(flat.get(key, "-")) for flat in flats}) > 1]
@@ -221,8 +222,12 @@ def _labels(groups: Sequence[Sequence[Result]]) -> list[str]:
     values = [[_word(flat[key]) if key in flat else "-" for key in keys] for flat in flats]
     labels = [" ".join(map("{}={}".format, short, row)) for row in values]
     names = [part[0].name for part in groups]
+    places = [
+        "/".join([*part[0].folder.rstrip("/").split("/")[-2:-1], name])
+        for part, name in zip(groups, names, strict=True)
+    ]
     both = [f"{name} {label}".rstrip() for name, label in zip(names, labels, strict=True)]
-    choices = [names, both] if len(groups) == 1 or len(keys) > MOST_KEYS else [labels, names, both]
+    choices = [names, places, both] if len(groups) == 1 or len(keys) > MOST_KEYS else [labels, names, both]
     folders = [part[0].folder for part in groups]
     return next((choice for choice in choices if len(set(choice)) == len(choice)), folders)
 

@@ -41,9 +41,10 @@ def checkpoint_costs(path: Path) -> tuple[Complexity, list[StoredLayer]]:
     numbers = {name: tensor.dtype.itemsize for name, tensor in read_safetensors(path, made_anew(path)).items()}
     sizes = {name: parameter.numel() for name, parameter in found.network.named_parameters()}
     waves = torch.zeros(1, round(found.clip_seconds * found.sample_rate))
-    total, layers = layer_costs(found.network, tuple(found.spectrograms(waves).shape))
+    shape = tuple(found.spectrograms(waves).shape)
+    total, layers = layer_costs(found.network, shape)
     rest = {name: size * numbers[name] for name, size in sizes.items()}
-    rows = [] if (learnt := _learnt(found, waves)) is None else [learnt]
+    rows = [] if (learnt := _learnt(found, waves, shape)) is None else [learnt]
     for each in layers:
         of_layer = [name for name in rest if not each.shape or name.rpartition(".")[0] == each.name]
         rows.append(StoredLayer(each, sum(rest.pop(name) for name in of_layer)))
@@ -61,13 +62,11 @@ def checkpoint_costs(path: Path) -> tuple[Complexity, list[StoredLayer]]:
     return together, rows
 
 
-def _learnt(found: FloatClassifier, waves: torch.Tensor) -> StoredLayer | None:
-    """The costs of a front end that has parameters; None: it has none."""
+def _learnt(found: FloatClassifier, waves: torch.Tensor, shape: tuple[int, ...]) -> StoredLayer | None:
+    """The costs of a front end that has parameters, which makes spectrograms of this shape; None: it has none."""
     front_end = found.front_end
     if not (isinstance(front_end, torch.nn.Module) and any(True for _ in front_end.parameters())):
         return None
     cost, _ = layer_costs(front_end, tuple(waves.shape))
-    row = LayerCost(
-        FRONT_END, type(front_end).__name__, (1, front_end.mels), cost.macs, cost.parameters, cost.peak_bytes
-    )
+    row = LayerCost(FRONT_END, type(front_end).__name__, shape, cost.macs, cost.parameters, cost.peak_bytes)
     return StoredLayer(row, cost.parameter_bytes)
