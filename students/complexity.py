@@ -75,6 +75,7 @@ class OperatorCost(NamedTuple):
         macs: multiply-accumulates of one clip.
         parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte), and of what recording
             devices have of their own beside them.
+        amount_bytes: of the amounts of a PAD, which are no parameters of a network; NeSsi's sum has them too.
         scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
         alive_bytes: of the activations that must be kept while it is computed.
     """
@@ -83,6 +84,7 @@ class OperatorCost(NamedTuple):
     output: str
     macs: int
     parameter_bytes: int
+    amount_bytes: int
     scale_bytes: int
     alive_bytes: int
 
@@ -162,6 +164,7 @@ def _count_operators(graph: Graph) -> list[OperatorCost]:
                 output=graph.name(operator.output),
                 macs=_macs(graph, operator),
                 parameter_bytes=sum(len(graph.data(i)) for i in own),
+                amount_bytes=sum(len(graph.data(i)) for i in _constants(graph, operator) if i not in own),
                 scale_bytes=sum((SCALE_BYTES + ZERO_POINT_BYTES) * len(graph.scales(i)) for i in own),
                 alive_bytes=sum(_activation_bytes(graph, i) for i in alive),
             )
@@ -170,9 +173,11 @@ def _count_operators(graph: Graph) -> list[OperatorCost]:
 
 
 def _parameters(graph: Graph, operator: Operator) -> list[int]:
-    """The constant inputs of an operator, but not PAD's (four pairs of numbers): they are no parameter of a network."""
-    if operator.kind == "PAD":
-        return []
+    """The constant inputs of an operator that are parameters of the network: all, but of a PAD."""
+    return [] if operator.kind == "PAD" else _constants(graph, operator)
+
+
+def _constants(graph: Graph, operator: Operator) -> list[int]:
     return [i for i in operator.inputs if i >= 0 and graph.is_constant(i)]
 
 

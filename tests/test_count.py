@@ -149,11 +149,23 @@ def test_our_own_baseline_differs_where_its_file_does(tmp_path: Path) -> None:
     assert tflite_complexity(path)[:1] == (29_238_120,)
 
 
+def test_the_amounts_of_a_pad_are_no_parameters_and_stand_beside_them(small_model: Path) -> None:
+    """Oracle: four pairs of 32-bit numbers are 32 bytes, by hand; NeSsi sums all constant inputs, so its total is
+    larger by 32 for each PAD."""
+    pads = sum(row.kind == "PAD" for row in tflite_operators(small_model))
+    assert pads > 0
+    assert sum(row.amount_bytes for row in tflite_operators(small_model)) == 32 * pads
+    result = run(small_model.parent, "count", "model=model.tflite")
+    rows = [line[-1] for line in lines_of(result.stdout, "operators, in the order of execution")]
+    ours = tflite_complexity(small_model).parameter_bytes
+    assert {f"{ours:,}", f"{ours + 32 * pads:,}"} <= {*rows}
+
+
 @pytest.mark.parametrize("build", [official_baseline, our_baseline, person_detection, micro_speech])
 def test_nessi_itself_counts_the_same(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: NeSsi, from a checkout that SCENELET_NESSI names, operator by operator: tensors in memory, their bytes,
     multiply-accumulates, bytes of parameters. Only its reader of TFLite files is imported: nessi.py needs TensorFlow.
-    A PAD's amounts are no parameter of ours, and are taken from its sum."""
+    A PAD's amounts are no parameter of ours, but stand beside them."""
     folder = os.environ.get("SCENELET_NESSI")
     if not folder or not (Path(folder) / "tflite_tools").is_dir():
         pytest.skip("needs NeSsi: set SCENELET_NESSI to a checkout of github.com/AlbertoAncilotto/NeSsi")
@@ -172,7 +184,8 @@ def test_nessi_itself_counts_the_same(build, tmp_path: Path, monkeypatch: pytest
     for each, ids, (_, tensors, use, macs, size) in zip(operators, alive, theirs, strict=True):
         assert {*ids} == {tensor.id for tensor in tensors if tensor.size}
         assert (each.alive_bytes, each.macs) == (use, macs)
-        assert each.parameter_bytes == (0 if each.kind == "PAD" else size)
+        assert each.parameter_bytes + each.amount_bytes == size
+        assert bool(each.amount_bytes) == (each.kind == "PAD")
 
 
 def test_what_has_no_rule_is_named_and_counts_nothing(tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ def operator_table(operators: Sequence[OperatorCost], alive: Sequence[Sequence[i
     for each, ids in zip(operators, alive, strict=True):
         numbers = (f"{each.alive_bytes:,}", f"{each.macs:,}", f"{each.parameter_bytes:,}")
         out.add_row(each.output, f"[{', '.join(map(str, ids))}]", *numbers)
-    return _completed(out, total)
+    _completed(out, total)
+    if amounts := sum(each.amount_bytes for each in operators):
+        out.add_row("Total of NeSsi, with PAD's amounts", "", "", "", f"{total.parameter_bytes + amounts:,}")
+    return out
 
 
 def layer_table(rows: "Sequence[StoredLayer]", total: Complexity) -> Table:
