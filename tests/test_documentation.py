@@ -38,7 +38,7 @@ NAMED_PATH = re.compile(r"`((?:data|teachers|students|experiments|tests|docs)/[\
 MESSAGE = re.compile(r"^### `([^`]+)`", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACES = (
-    *("FOLDER", "IMPULSES", "MY_CLIPS", "CLASSES", "ESC_FOLDER", "URBAN_FOLDER", "SOUNDS", "FILE", "ABOUT"),
+    *("FOLDER", "IMPULSES", "MY_CLIPS", "CLASSES", "ESC_FOLDER", "URBAN_FOLDER", "SOUNDS", "FILE", "MODEL", "ABOUT"),
     *("SCENES_FOLDER", "COCHL_FOLDER", "EFFICIENTAT_FILE", "PANNS_FILE", "YAMNET_FILE", "CHECKPOINT", "LOGITS"),
 )
 
@@ -237,6 +237,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         **in_folds,
         "SOUNDS": sounds,
         "FILE": Path("runs/student/mine/predictions.csv"),
+        "MODEL": Path("runs/quantize/mine/model.tflite"),
         "ABOUT": folder / "about.yaml",
         "EFFICIENTAT_FILE": shared / "weights/mn04_as.safetensors",
         "PANNS_FILE": folder / "panns.pth",
