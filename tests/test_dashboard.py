@@ -24,6 +24,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_offline")
+@pytest.mark.slow  # some seconds
 def test_tables_and_pictures_are_recorded(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: score.json and confusion.csv, against the tables' own files; Pillow opens every picture."""
     folder = make_run(tmp_path / "runs/quantize/a", miniature)

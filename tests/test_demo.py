@@ -358,6 +358,7 @@ def test_a_port_that_is_taken_is_a_message(small_model: Path) -> None:
         resolve([*given, "demo.port=70000"])
 
 
+@pytest.mark.slow  # some seconds
 def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: Path) -> None:
     """Oracle: the address it prints answers; after requests that are broken off, no HTTP or nameless, and Ctrl-C
     while others are open and a long sound is classified, exit code 0, not a word more, and nothing on disk; what waits
@@ -400,6 +401,7 @@ def test_the_stage_serves_until_it_is_interrupted(small_model: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1100, "light")])
+@pytest.mark.slow  # some seconds
 def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, tmp_path: Path) -> None:
     """Oracle: the server's own answer, in percent, second by second; canvases of many colours; a message for a file
     that is none; an example; the browser's beeping microphone, of which the server's answer to a second and a level are
@@ -462,6 +464,7 @@ def test_a_person_sees_the_probabilities(width: int, scheme: str, address: str, 
     assert not said
 
 
+@pytest.mark.slow  # some seconds
 def test_a_person_sees_that_the_model_is_not_sure(small_model: Path, tmp_path: Path) -> None:
     """Oracle: the server's own answer against a threshold between its two seconds: one of them is not sure, and so is
     the whole or not, by the mean of both; with a threshold of 1 nothing is sure, and the most probable scene is still

@@ -164,6 +164,7 @@ def test_page_and_readme_show_the_measured_cost(deployed: Path) -> None:
         assert f"{layers:,}" in (deployed / page).read_text()
 
 
+@pytest.mark.slow  # some seconds
 def test_what_an_interrupted_command_leaves_cannot_be_built(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ def pools() -> nn.Module:
 
 
 @pytest.mark.parametrize(("build", "size"), [(baseline, (40, 51)), (pools, (31, 22))])
+@pytest.mark.slow  # some seconds
 def test_pools_and_dense_layers_are_those_of_the_executor(build, size: tuple[int, int], tmp_path: Path) -> None:
     """Oracle: IntegerNetwork.run, LiteRT and tflite-micro."""
     network, spectrograms = randomise_norms(build()), torch.randn(3, 1, *size)

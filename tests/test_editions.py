@@ -247,6 +247,7 @@ def test_a_package_of_2025_asks_each_devices_network(folder: Path, tmp_path: Pat
     assert set(devices_of(folder / "evaluation", evaluation_files(folder / "evaluation"))) == {"unknown"}
 
 
+@pytest.mark.slow  # some seconds
 def test_a_system_of_2024_is_made_of_five_trainings(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_weights_of_a_release_are_taken_over_and_get_a_new_head(tmp_path: Path, 
     assert sum(p.numel() for layer in layers for p in layer) == sum(p.numel() for p in network.parameters())
 
 
+@pytest.mark.slow  # some seconds
 def test_weights_of_another_width_are_named(tmp_path: Path) -> None:
     """Oracle: the messages: mn05 where mn04 is wanted (both have 8 channels in their first layer), and what is of no
     published width lists the differences; the command says so before it makes a data set."""

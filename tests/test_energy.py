@@ -248,6 +248,7 @@ def model(tmp_path: Path, generator: torch.Generator) -> Path:
     return write_tflite(integers, folder / "model.tflite", {"sample_rate": 32_000, "mel": MEL})
 
 
+@pytest.mark.slow  # some seconds
 def test_model_and_baseline_are_metered_side_by_side(tmp_path: Path, miniature: ClipSet, model: Path) -> None:
     """Oracle: the scores against each other: the quotient of the kWh, the number of test clips; the baseline costs
     more than the smallest student, which has a tenth of its multiply-accumulates. No training is known, which is

@@ -32,6 +32,7 @@ SAMPLES = 32_000
         (baseline, {"fft": 2048, "window": 1280, "mels": 40, "hop": 640}),
     ],
 )
+@pytest.mark.slow  # some seconds
 def test_estimate_is_near_what_is_measured(build, mel: dict) -> None:
     """Oracle: the compiler's sizes, and the cycles on an emulated Cortex-M4: RAM is equal, the others within 6 %."""
     need(DEVICE)

@@ -189,6 +189,7 @@ def test_other_data_sets_have_no_such_part(kind: str) -> None:
         own_settings(kind, {"part": EVALUATION})
 
 
+@pytest.mark.slow  # some seconds
 def test_nothing_learns_from_its_folder_by_another_name(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: the rule of the task's page, for each other way to name the sounds: as sounds without labels, from a
     folder around it, by a table elsewhere, through links to its folder and to its files, and as impulse responses."""

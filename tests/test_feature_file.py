@@ -4,6 +4,7 @@ from pathlib import Path
 
 import fuzzing
 import numpy as np
+import pytest
 
 from data.feature_file import feature_file
 
@@ -32,6 +33,7 @@ def test_features_are_read_by_name_in_any_order(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("features_*.h5"))) == 4
 
 
+@pytest.mark.slow  # some seconds
 def test_damaged_files_are_never_read_as_others(tmp_path: Path, fuzz: int) -> None:
     """Oracle: tests/fuzzing.py, with the values that were written: a row is missing, or it is as it was written."""
     path = write(tmp_path)

@@ -191,6 +191,7 @@ def test_what_is_fetched_goes_by_what_was_published(monkeypatch: pytest.MonkeyPa
         build_teacher("edgel3", sparsity=80.0)
 
 
+@pytest.mark.slow  # some seconds
 def test_damaged_files_are_messages(tmp_path: Path, fuzz: int) -> None:
     """Oracle: tests/fuzzing.py: each damaged copy of a file, and of the same compressed, is read or is a message."""
     small = network()

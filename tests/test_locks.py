@@ -192,6 +192,7 @@ def test_every_stage_that_writes_is_refused_while_another_process_writes(
     assert "epoch   1" not in told.stdout
 
 
+@pytest.mark.slow  # some seconds
 def test_a_finished_run_is_reused_and_read_while_another_process_has_it(trained: Path, miniature: ClipSet) -> None:
     """Oracle: a process that has claimed the finished run, as one does that adds an export; the run is reused, and
     summarised; with force=true it is refused before any of it is gone."""

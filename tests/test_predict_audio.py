@@ -146,6 +146,7 @@ def test_the_model_is_the_one_named_or_of_the_same_name(tmp_path: Path, small_mo
         assert torch.equal(load_classifier(model_of(settings)).network.logits(spectrograms), expected)
 
 
+@pytest.mark.slow  # some seconds
 def test_a_device_is_answered_by_its_tensors_and_an_unknown_one_by_the_general_network(
     tmp_path: Path, small_model: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_device_is_answered_by_its_tensors_and_an_unknown_one_by_the_general_n
         assert line in said if line else "has no tensors" not in said
 
 
+@pytest.mark.slow  # some seconds
 def test_an_answer_is_unknown_below_the_threshold_of_the_model(
     tmp_path: Path, miniature: ClipSet, miniature_waves: WaveStore
 ) -> None:
@@ -336,6 +338,7 @@ def test_a_log_says_how_far_it_is_and_that_it_begins_anew(
     assert not (tmp_path / "runs/predict/in/predictions.csv").exists()
 
 
+@pytest.mark.slow  # some seconds
 def test_a_table_is_named_after_its_sounds_and_other_sounds_do_not_replace_it(
     tmp_path: Path, small_model: Path, long_model: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_the_file_equals_its_simulation_in_every_byte(
     st.tuples(st.integers(40, 70), st.integers(33, 50)),
     st.integers(0, 1000),
 )
+@pytest.mark.slow  # some seconds
 def test_activations_of_16_bits_are_the_same_on_devices(
     tmp_path: Path, base: int, strides: dict, size: tuple[int, int], seed: int
 ) -> None:

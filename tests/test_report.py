@@ -128,6 +128,7 @@ def test_what_a_page_says_is_what_is_in_the_scores(finished: Path, miniature: Cl
     assert "&lt;script&gt;alert(1)" in text
 
 
+@pytest.mark.slow  # some seconds
 def test_a_page_links_to_those_it_came_from(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: the files that the addresses lead to, from the teacher over the student to this run."""
     teacher = make_run(tmp_path / "runs/teacher/big", miniature)
@@ -173,6 +174,7 @@ def test_a_browser_shows_it_at_a_phones_width(finished: Path, browser, scheme: s
     page.close()
 
 
+@pytest.mark.slow  # some seconds
 def test_all_words_can_be_read_at_a_desk_and_a_click_makes_a_plot_larger(finished: Path, browser) -> None:
     """Oracle: Chromium at 1280 pixels: no text of the page or of a plot below 12; a plot that was clicked is as wide as
     all of them together, and smaller again after the next click; what lies under the pointer has its words."""
@@ -341,6 +343,7 @@ def test_a_mistake_is_one_message(arguments: list[str], words: str, tmp_path: Pa
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
+@pytest.mark.slow  # some seconds
 def test_no_spoilt_file_is_more_than_a_message(finished: Path, data: st.DataObject) -> None:
     """Oracle: a page or our own error, whatever a file was cut to or had written into it."""
     path = finished / data.draw(

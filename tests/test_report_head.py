@@ -30,6 +30,7 @@ def written(folder: Path, clips: ClipSet, config: str, settings: dict, sources: 
     return folder
 
 
+@pytest.mark.slow  # some seconds
 def test_a_head_says_what_it_is_of_and_links_its_files(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: the files written here; a model is named by the student that it was made from; each link leads to a file
     or folder, from the run's own page and from another folder's."""

@@ -199,6 +199,7 @@ def test_a_teacher_outlives_who_only_asks_for_logits(tmp_path: Path, trained: Pa
     assert (folder / "checkpoint.safetensors").read_bytes() == before["checkpoint.safetensors"]
 
 
+@pytest.mark.slow  # some seconds
 def test_a_sweep_gives_every_job_a_run_of_its_own(trained: Path, miniature: ClipSet) -> None:
     """Oracle: two folders named after the swept seed, both taught by the plain name's logits."""
     swept = ["-m", "seed=1,2", "epochs=1", "student.size=6k", "student.mel.mels=64", "tracking=none"]
@@ -219,6 +220,7 @@ def test_a_student_learns_from_several_teachers(trained: Path, miniature: ClipSe
     assert len(record["inputs"]["logits"].split()) == 2
 
 
+@pytest.mark.slow  # some seconds
 def test_the_control_learns_from_labels_alone(tmp_path: Path, trained: Path, miniature: ClipSet) -> None:
     """Oracle: no logits among the inputs, none needed on the disk; the energy of the training is in the scores."""
     arguments = [f"data.root={miniature.root}", f"cache={trained / 'cache'}", "name=control", "distill=none", *QUICK]
@@ -231,6 +233,7 @@ def test_the_control_learns_from_labels_alone(tmp_path: Path, trained: Path, min
     assert scores["energy/student/seconds"] == energy["seconds"] > 0
 
 
+@pytest.mark.slow  # some seconds
 def test_wandb_records_offline_without_a_key_and_says_so(trained: Path, miniature: ClipSet) -> None:
     """Oracle: an offline run in the run's folder, one line about it, no prompt (pytest's standard input refuses)."""
     home = {"HOME": str(trained), "WANDB_API_KEY": "", "WANDB_MODE": "online"}
@@ -473,7 +476,7 @@ MISTAKES = {
     ),
     "a teacher's checkpoint": (
         ["stage=quantize", "data.root={miniature}", "checkpoint={teacher}"],
-        ["another architecture"],
+        ["is a checkpoint of cp_resnet: name one of a student"],
     ),
 }
 

@@ -100,6 +100,7 @@ def test_confusion_is_that_of_scikit_learn() -> None:
     np.testing.assert_array_equal(confusion(probabilities, labels), expected)
 
 
+@pytest.mark.slow  # some seconds
 def test_a_table_becomes_scores(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: scikit-learn's balanced accuracy, log loss and confusion matrix of the same table; the same table again
     is no new result, another one under its name is refused."""

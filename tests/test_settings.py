@@ -370,6 +370,7 @@ def test_lists_and_sweeps_of_paths_are_divided_at_commas() -> None:
     assert read_arguments(["student", "-m", "data.root=glob(*)"]).overrides[-1] == "data.root=glob(*)"
 
 
+@pytest.mark.slow  # some seconds
 def test_a_data_set_in_an_odd_folder_is_packed(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: the command succeeds, of a data set, a cache and a setting of a sweep with blanks, commas, = and $."""
     place = tmp_path / FOLDER

@@ -263,6 +263,7 @@ def test_a_finished_cell_is_not_computed_again_and_a_shared_command_runs_once(
     assert "rows that were made by other commands or settings:\n  a, fold 0, seed 0\n" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # some seconds
 def test_rows_know_their_commands_wherever_the_files_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: by hand: other folders are the same commands; another file of weights, another setting, or no impulse
     responses are not, nor is another default."""

@@ -413,6 +413,7 @@ def test_the_package_passes_and_is_made_once(package: Path, folder: Path) -> Non
     assert package.stat().st_mtime_ns == made
 
 
+@pytest.mark.slow  # some seconds
 def test_two_systems_share_a_package(package: Path, folder: Path, tmp_path: Path) -> None:
     """Oracle: the zip: two of everything but the report; a file with as many zeros at its end gives equal answers, and
     is another file. What cannot be printed is said."""

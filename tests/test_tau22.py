@@ -176,6 +176,7 @@ def test_the_2024_subsets_have_their_published_sizes(official: Path, shared_data
         assert cities["train"] == cities["validation"]
 
 
+@pytest.mark.slow  # some seconds
 def test_incomplete_lists_of_the_complete_set_are_refused(official: Path, tmp_path: Path) -> None:
     """Oracle: one row taken out of the train list; its 139,620 rows."""
     shutil.copytree(official, tmp_path / "set")

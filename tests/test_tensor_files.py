@@ -95,6 +95,7 @@ def rewritten(content: bytes, count: int, seed: int = 0) -> Iterator[fuzzing.Mut
 
 
 @pytest.mark.parametrize("room", BLUEPRINTS)
+@pytest.mark.slow  # some seconds
 def test_a_damaged_checkpoint_is_a_message(tmp_path: Path, fuzz: int, room: str) -> None:
     """Oracle: bounds of time and memory, and a message for each damaged copy; what is read although bytes of it were
     changed, the original among it, has the weights that were written."""
@@ -219,6 +220,7 @@ def restated(content: bytes, count: int, seed: int = 0, **how: object) -> Iterat
         yield f"{key!r}: {said}", as_bytes(changed, **how)
 
 
+@pytest.mark.slow  # some seconds
 def test_a_damaged_training_state_is_a_message(tmp_path: Path, fuzz: int, stopped: tuple) -> None:
     """Oracle: bounds of time and memory; what is gone on from, the original among it, ends with the weights of the
     training that was not stopped, bit for bit."""

@@ -415,6 +415,7 @@ def test_no_spoilt_description_passes_or_crashes(tmp_path: Path, data: st.DataOb
 @fuzzed
 @given(st.data())
 @example(None)
+@pytest.mark.slow  # some seconds
 def test_no_damaged_zip_passes_or_crashes(tmp_path: Path, data: st.DataObject | None) -> None:
     """Oracle: the standard library: what passes unpacks to the very files that went in."""
     path = zipped(tmp_path / "p.zip", files())

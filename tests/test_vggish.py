@@ -157,6 +157,7 @@ def test_files_of_other_networks_are_named(
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow  # some seconds
 def test_damaged_keras_files_are_messages(tmp_path: Path, fuzz: int) -> None:
     """Oracle: tests/fuzzing.py: each damaged copy of a file with nine small layers is read or is a message."""
     state = {f"{name}.weight": torch.ones(2, 2, 3, 3) if "features" in name else torch.ones(2, 2) for name in KERAS}
