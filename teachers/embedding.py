@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from data.errors import UserError
 from teachers.layers import Head
+from teachers.spectrograms import completed
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,7 @@ class Patches:
         Raises:
             UserError: spectrograms have another number of bands.
         """
-        if spectrograms.shape[2] != self.mels:
-            raise UserError(
-                f"spectrograms have {spectrograms.shape[2]} bands, this network hears {self.mels}: leave "
-                f"teacher.mel.kind={self.kind}"
-            )
-        lacking = max(0, self.length - spectrograms.shape[3])
-        whole = F.pad(spectrograms, (0, lacking), value=self.silence)
+        whole = completed(spectrograms, self.mels, self.length, self.silence, self.kind, "this network hears")
         return whole.unfold(3, self.length, self.hop).permute(0, 3, 1, 2, 4)
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.errors import UserError
 from data.front_ends.panns_mel import MELS, SILENCE
+from teachers.spectrograms import completed
 
 BLOCK_DROPOUT = 0.2  # behind each block of a CNN
 DEEPEST = 6  # blocks of a CNN
@@ -68,13 +68,7 @@ class Panns(nn.Module):
         Raises:
             UserError: spectrograms have another number of bands.
         """
-        if spectrograms.shape[2] != MELS:
-            raise UserError(
-                f"panns: spectrograms have {spectrograms.shape[2]} bands, PANNs have {MELS}: leave "
-                "teacher.mel.kind=panns_mel"
-            )
-        lacking = self.shortest - spectrograms.shape[3]
-        whole = F.pad(spectrograms, (0, max(0, lacking)), value=SILENCE)
+        whole = completed(spectrograms, MELS, self.shortest, SILENCE, "panns_mel", "PANNs have")
         maps = self.bn0(whole.transpose(1, 2)).permute(0, 2, 3, 1)
         for name in self._parts:
             maps = self.get_submodule(name)(maps)

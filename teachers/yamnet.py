@@ -17,12 +17,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from data import bibliography
-from data.errors import UserError
 from data.front_ends.patch_mel import MELS, PATCH
 from data.front_ends.yamnet_mel import OFFSET, PATCH_HOP
 from data.ranges import Classes, Dropout
 from data.resources import AUDIOSET, Resource
 from teachers.entry import Pretraining, Teacher
+from teachers.spectrograms import completed
 from teachers.weights import download_weights, load_weights, needed_names
 from teachers.yamnet_files import read_yamnet
 
@@ -94,14 +94,8 @@ class YamNet(nn.Module):
         Raises:
             UserError: spectrograms have another number of bands.
         """
-        if spectrograms.shape[2] != MELS:
-            raise UserError(
-                f"yamnet: spectrograms have {spectrograms.shape[2]} bands, YAMNet has {MELS}: leave "
-                "teacher.mel.kind=yamnet_mel"
-            )
-        lacking = PATCH - spectrograms.shape[3]
         silence = torch.tensor(OFFSET).log().item()
-        whole = F.pad(spectrograms, (0, max(0, lacking)), value=silence)
+        whole = completed(spectrograms, MELS, PATCH, silence, "yamnet_mel", "YAMNet has")
         patches = whole.unfold(3, PATCH, PATCH_HOP).permute(0, 3, 1, 4, 2)  # (B, patches, 1, PATCH, MELS)
         maps = self.body(patches.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         embeddings = maps.mean(dim=(2, 3)).unflatten(0, patches.shape[:2]).mean(dim=1)
