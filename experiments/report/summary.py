@@ -3,13 +3,12 @@
 Conventions: accuracies are shown in percent and their differences in percentage points, log losses in nats.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 
+from data.tables import table_text
 from experiments.evaluation.official_test import is_whole
 from experiments.evaluation.seeds import FEWEST, LEVEL, Estimate, Setting, estimate, headline, paired
 from experiments.report.estimates import Estimated, estimates
@@ -96,9 +95,9 @@ def all_grid(summary: Mapping[str, Any]) -> Grid:
 
 def summary_csv(summary: Mapping[str, Any]) -> str:
     """A row for each setting and metric of score.json; empty is what is not defined, as the deviation of one seed."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_all_rows(summary))
-    return text.getvalue()
+    head, *rows = _all_rows(summary)
+    columns = {name: ["" if row[i] is None else row[i] for row in rows] for i, name in enumerate(head)}
+    return table_text(columns, separator=",")
 
 
 def _all_rows(summary: Mapping[str, Any]) -> list[list[Any]]:
