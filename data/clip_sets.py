@@ -1,7 +1,7 @@
 """From labelled clips to a data set: what no split names is held out, classes and devices are put in order.
 
-Conventions: classes are the labels, in alphabetical order. Devices that train clips come from are "seen", the others
-"unseen". Locations are never divided between splits.
+Conventions: classes are the labels, of a multi-label set all that clips have, in alphabetical order. Devices that train
+clips come from are "seen", the others "unseen". Locations are never divided between splits.
 """
 
 import logging
@@ -46,6 +46,7 @@ def complete_set(
     held_out: HeldOut,
     reference_device: str | None = None,
     cut_into: float | None = None,
+    is_multi_label: bool = False,
 ) -> ClipSet:
     """A data set of clips, of which those in the train split may be held out.
 
@@ -58,6 +59,8 @@ def complete_set(
             clips.
         cut_into: seconds; the clips given are files, which are cut into clips of this length once their splits are
             known. None: they are not cut.
+        is_multi_label: whether the clips have `classes` instead of a scene. Then what is held out is drawn by location
+            alone, and not by class.
 
     Raises:
         UserError: files that are to be cut cannot be read, locations are divided between splits, a class has no train
@@ -85,11 +88,12 @@ def complete_set(
         name=name,
         root=root,
         clips=clips,
-        scenes=tuple(sorted({clip.scene for clip in clips})),
+        scenes=tuple(sorted({scene for clip in clips for scene in clip.scenes})),
         device_groups=_groups(clips),
         reference_device=reference_device or ONE_DEVICE,
         sources=tuple(sources),
         is_cut=cut_into is not None,
+        is_multi_label=is_multi_label,
     )
     if found.untaught:
         raise UserError(
@@ -97,7 +101,8 @@ def complete_set(
             "give them more locations, name the splits in a column, choose another fold for the test, or take the "
             "classes out"
         )
-    if untested := sorted(set(found.scenes) - {clip.scene for clip in clips if clip.split == "test"}):
+    tested = {scene for clip in clips if clip.split == "test" for scene in clip.scenes}
+    if untested := sorted(set(found.scenes) - tested):
         log.warning(
             "%s has %d classes without test clips, on which nothing is measured (of one location, a class is for "
             "training alone):\n%s",

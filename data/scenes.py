@@ -57,13 +57,14 @@ class Clip(NamedTuple):
 
     Attributes:
         filename: path below the data set's root, as meta.csv writes it; the key of every join.
-        scene: the class.
+        scene: the class; "" where it is not known, or where a clip may have several.
         city: the city of the location.
         location: `city-number`, the "identifier" of meta.csv.
         recording: name shared by the clips that were cut from one 10-second recording.
         part: position of the clip in its recording, 0..9.
         device: short name of the recording device.
         split: one of SPLITS; "unused" clips are in the data set but in no official list.
+        classes: in a multi-label set, all classes of the clip, each once, maybe none.
     """
 
     filename: str
@@ -74,6 +75,17 @@ class Clip(NamedTuple):
     part: int
     device: str
     split: str = "unused"
+    classes: tuple[str, ...] = ()
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """Its class, or all of its classes; none where they are not known."""
+        return self.classes or ((self.scene,) if self.scene else ())
+
+    def described(self) -> str:
+        """All that is known of it on one line, separated by tabs: what fingerprints of data sets are made of. Where a
+        clip has one class, that is what earlier versions wrote."""
+        return "\t".join(map(str, self if self.classes else self[:-1]))
 
 
 def parse_filename(filename: str, split: str = "unused") -> Clip:
@@ -128,6 +140,7 @@ class ClipSet:
         sources: the files that say all this; the set is the same as long as they are.
         is_labelled: whether the clips' classes are known. If not, `scenes` are those of whoever answers to the clips.
         is_cut: whether a clip is the part of its number of the sound file `recording`, and not a file of its own.
+        is_multi_label: whether a clip may have several classes, or none, which stand in its `classes`.
     """
 
     name: str
@@ -139,6 +152,7 @@ class ClipSet:
     sources: tuple[Path, ...] = ()
     is_labelled: bool = True
     is_cut: bool = False
+    is_multi_label: bool = False
 
     @property
     def filenames(self) -> list[str]:
@@ -155,12 +169,34 @@ class ClipSet:
         """Class numbers, int64 of shape (N,).
 
         Raises:
-            UserError: they are not known.
+            UserError: they are not known, or a clip may have several.
         """
-        if not self.is_labelled:
-            raise UserError(f"{self.name} in {self.root} has no labels: give a data set that has some")
+        self._require_labels()
+        if self.is_multi_label:
+            raise UserError(
+                f"{self.name} in {self.root} has several classes a clip: give a data set with one class a clip"
+            )
         number = {scene: i for i, scene in enumerate(self.scenes)}
         return np.array([number[clip.scene] for clip in self.clips], dtype=np.int64)
+
+    @property
+    def label_matrix(self) -> np.ndarray:
+        """Which clip (rows) has which class (columns), bool of shape (N, classes); of a set with one class a clip each
+        row has one.
+
+        Raises:
+            UserError: they are not known.
+        """
+        self._require_labels()
+        number = {scene: i for i, scene in enumerate(self.scenes)}
+        found = np.zeros((len(self.clips), len(self.scenes)), dtype=bool)
+        for row, clip in enumerate(self.clips):
+            found[row, [number[scene] for scene in clip.scenes]] = True
+        return found
+
+    def _require_labels(self) -> None:
+        if not self.is_labelled:
+            raise UserError(f"{self.name} in {self.root} has no labels: give a data set that has some")
 
     @property
     def from_reference_device(self) -> np.ndarray:
@@ -180,7 +216,7 @@ class ClipSet:
     @property
     def untaught(self) -> list[str]:
         """Classes without a train clip, which nothing can learn."""
-        taught = {clip.scene for clip in self.clips if clip.split == "train"}
+        taught = {scene for clip in self.clips if clip.split == "train" for scene in clip.scenes}
         return [scene for scene in self.scenes if scene not in taught]
 
     def indices(self, split: str) -> np.ndarray:

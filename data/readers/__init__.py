@@ -44,6 +44,7 @@ class Reader:
         resources: as what a submission must declare it; none: whoever trains on it must say what it is, unless it is
             the challenge's or computed.
         is_computed: whether its sounds are computed here, and nobody's.
+        is_multi_label: from the settings to whether a clip may have several classes, or none.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Reader:
     is_split_by_settings: bool = False
     resources: tuple[Resource, ...] = ()
     is_computed: bool = False
+    is_multi_label: Callable[[Settings], bool] = lambda _: False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -137,8 +139,8 @@ def read(kind: str, root: str | Path | None, settings: Settings, *, cache: str |
         cache: folder for what is fetched or made, such as the synthetic data set.
 
     Raises:
-        UserError: see own_settings and the readers; a split has no clips; a class is named like a column of tables
-            of predictions; or clips are those of an evaluation set.
+        UserError: see own_settings and the readers; a split has no clips, or none of its clips has a class; a class is
+            named like a column of tables of predictions; or clips are those of an evaluation set.
     """
     reader, own = reader_of(kind), own_settings(kind, settings)
     takes = inspect.signature(reader.read).parameters
@@ -149,8 +151,10 @@ def read(kind: str, root: str | Path | None, settings: Settings, *, cache: str |
     # What would end a run after its training is found now.
     on_all = settings.get("validation_fraction") == 0 and not settings.get("folds")
     for split, needed in {"train": True, "validation": not on_all, "test": reader.is_labelled}.items():
-        if needed:
+        if needed and not clips.is_labelled:
             clips.indices(split)
+        elif needed and not any(clips.clips[row].scenes for row in clips.indices(split)):
+            raise UserError(f"none of the {split} clips of {clips.name} in {clips.root} has a class: check its lists")
     check_class_names(clips.scenes)
     return clips
 

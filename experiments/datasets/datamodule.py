@@ -50,7 +50,7 @@ class DataModule:
     @cached_property
     def fingerprint(self) -> dict[str, str]:
         """What results depend on: the waves, what each clip is and in which split, and the responses."""
-        clips = "\n".join("\t".join(map(str, clip)) for clip in self.clips.clips)
+        clips = "\n".join(clip.described() for clip in self.clips.clips)
         responses = b"" if self.responses is None else self.responses.numpy().tobytes()
         return {
             "waves": self.store.digest,
