@@ -8,7 +8,7 @@ import logging
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data.columns import AS_NAMED, ROLES, Columns, read_columns
@@ -28,6 +28,7 @@ def read_clip_table(
     root: Path,
     *,
     columns: Columns = AS_NAMED,
+    label_separator: str | None = None,
     test_fold: Fold | None = None,
     validation_fold: Fold | None = None,
     is_published: bool = False,
@@ -38,6 +39,7 @@ def read_clip_table(
         path: the table.
         root: folder that filenames are relative to.
         columns: which columns say what.
+        label_separator: what stands between several classes of a clip; None: a clip has one.
         test_fold, validation_fold: the split column holds folds, of which these are test and validation; the others
             are train. None: it holds splits.
         is_published: whether the table is as its authors made it: what it says beside or not at all is no news.
@@ -47,6 +49,8 @@ def read_clip_table(
     """
     if validation_fold is not None and test_fold is None:
         raise UserError(f"data.validation_fold={validation_fold} needs data.test_fold=FOLD: give both, or neither")
+    if label_separator == "":
+        raise UserError("data.label_separator='' separates nothing: give what stands between classes, or null")
     values, names, unused = read_columns(path, columns, with_folds=test_fold is not None)
     if unused and not is_published:
         log.warning("%s: the columns %s are not used", path, ", ".join(map(quoted, unused)))
@@ -60,9 +64,15 @@ def read_clip_table(
             else splits_of_folds(values["split"], what, test_fold=test_fold, validation_fold=validation_fold)
         )
     rows = _rows(values, root)
-    if problems := _problems(rows, root, names):
+    labels = [_labels(row["label"], label_separator) for row in rows]
+    if problems := _problems(rows, labels, root, names):
         raise UserError(f"{path} has bad rows ({len(problems)}):\n{listed(problems)}")
-    return [Clip(r["filename"], r["label"], "", r["location"], r["filename"], 0, r["device"], r["split"]) for r in rows]
+    clips = [
+        Clip(r["filename"], r["label"], "", r["location"], r["filename"], 0, r["device"], r["split"]) for r in rows
+    ]
+    if label_separator is None:
+        return clips
+    return [clip._replace(scene="", classes=found) for clip, found in zip(clips, labels, strict=True)]
 
 
 def _rows(values: Mapping[str, Sequence[str]], root: Path) -> list[dict[str, str]]:
@@ -74,6 +84,11 @@ def _rows(values: Mapping[str, Sequence[str]], root: Path) -> list[dict[str, str
     # A blank behind a label would be another class; a filename may have one.
     columns[1:] = [[value.strip() for value in column] for column in columns[1:]]
     return [dict(zip(ROLES, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _labels(cell: str, separator: str | None) -> tuple[str, ...]:
+    """The classes in a cell, each once."""
+    return (cell,) if separator is None else tuple(dict.fromkeys(label.strip() for label in cell.split(separator)))
 
 
 def _as_found(name: str, root: Path) -> str:
@@ -98,36 +113,43 @@ def _place(name: str, root: Path, folders: dict[str, str]) -> str:
     return os.path.join(folders[folder], last)
 
 
-def _problems(rows: Sequence[Mapping[str, str]], root: Path, names: Mapping[str, str]) -> list[str]:
-    """What is wrong with each row; line 1 is the header. `names`: the columns of the roles."""
+def _problems(
+    rows: Sequence[Mapping[str, str]], labels: Sequence[Sequence[str]], root: Path, names: Mapping[str, str]
+) -> list[str]:
+    """What is wrong with each row; line 1 is the header. `labels`: the classes of each row; `names`: the columns of the
+    roles."""
     if not rows:
         return ["there are none"]
-    if len({row["label"] for row in rows}) < 2:
+    if len({label for found in labels for label in found}) < 2:
         return [f"all have the label {rows[0]['label']!r}: there must be two classes"]
     problems: list[str] = []
     seen: dict[str, int] = {}
     folders: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, (row, found) in enumerate(zip(rows, labels, strict=True), start=2):
         place = _place(row["filename"], root, folders)
         if empty := [names[role] for role, value in row.items() if not value.strip()]:
             problems.append(f"line {line}: no {', '.join(empty)}")
         elif place in seen:
             problems.append(f"line {line}: {row['filename']} is the file of line {seen[place]}")
+        elif "" in found:
+            problems.append(f"line {line}: {names['label']} {row['label']!r} has an empty class")
         elif row["split"] not in SPLITS:
             problems.append(f"line {line}: {names['split']} {row['split']!r} is none of {', '.join(SPLITS)}")
         seen.setdefault(place, line)
-    return problems + [problem for column in ("label", "device", "location") for problem in _spellings(rows, column)]
+    values = {"label": labels, **{role: [(row[role],) for row in rows] for role in ("device", "location")}}
+    return problems + [problem for role, found in values.items() for problem in _spellings(rows, role, found)]
 
 
-def _spellings(rows: Sequence[Mapping[str, str]], column: str) -> list[str]:
-    """Values that look the same and are not, because a letter with an accent is one code point or two."""
+def _spellings(rows: Sequence[Mapping[str, str]], role: str, values: Iterable[Sequence[str]]) -> list[str]:
+    """Of the values of each row those that look the same and are not, because a letter with an accent is one code point
+    or two."""
     lines: dict[str, dict[str, int]] = defaultdict(dict)  # as shown -> as written -> first line
-    for line, row in enumerate(rows, start=2):
-        value = row[column]
-        if not value.isascii() and value != row["filename"].strip():  # files may differ in that alone
-            lines[unicodedata.normalize("NFC", value)].setdefault(value, line)
+    for line, (row, found) in enumerate(zip(rows, values, strict=True), start=2):
+        for value in found:
+            if not value.isascii() and value != row["filename"].strip():  # files may differ in that alone
+                lines[unicodedata.normalize("NFC", value)].setdefault(value, line)
     return [
-        f"{column} {shown} is written in {len(found)} ways: "
+        f"{role} {shown} is written in {len(found)} ways: "
         f"{', '.join(f'{value!a} in line {line}' for value, line in found.items())}; write it alike in all rows"
         for shown, found in lines.items()
         if len(found) > 1

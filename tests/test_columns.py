@@ -10,7 +10,7 @@ from data.columns import Columns
 from data.errors import UserError
 from data.readers.folder import read_folder
 from data.settings import identity_of
-from experiments.settings.shared import DataSettings
+from experiments.settings.data_set import DataSettings
 
 URBAN = Columns(filename="audio/fold{fold}/{slice_file_name}", label="class", location="{fold}-{fsID}", split="fold")
 HEADER = "slice_file_name,fsID,fold,class"
@@ -170,3 +170,35 @@ def test_records_of_runs_before_these_settings_are_still_theirs() -> None:
     mapped = identity_of(DataSettings(kind="folder", columns=Columns(label="class"), test_fold=1))
     assert mapped["columns"]["label"] == "class"
     assert mapped["test_fold"] == 1
+
+
+def test_a_column_may_hold_several_classes(tmp_path: Path) -> None:
+    """Oracle: the rows, by hand, with commas as in FSD50K's tables, and with another separator and blanks; a class that
+    is there twice counts once; what is wrong is listed."""
+    rows = [
+        'a.wav,"Dog,Animal"',
+        'b.wav,"Animal"',
+        'c.wav,"Cat,Animal,Cat"',
+        "d.wav,Cat",
+        'e.wav,"Dog, Cat"',
+        "f.wav,Dog",
+    ]
+    header = "filename,label"
+    clips = read_folder(write(tmp_path, rows, header), label_separator=",", test_fraction=0.2, validation_fraction=0.3)
+    assert clips.is_multi_label
+    assert clips.scenes == ("Animal", "Cat", "Dog")
+    assert {clip.filename[0]: clip.classes for clip in clips.clips} == {
+        **{"a": ("Dog", "Animal"), "b": ("Animal",), "c": ("Cat", "Animal"), "d": ("Cat",), "e": ("Dog", "Cat")},
+        "f": ("Dog",),
+    }
+    assert {clip.scene for clip in clips.clips} == {""}
+    semicolons = [row.replace('"', "").replace(",", ";").replace(".wav;", ".wav,") for row in rows]
+    assert read_folder(write(tmp_path, semicolons, header), label_separator=";").clips[0].classes == ("Dog", "Animal")
+    write(tmp_path, [*rows, 'g.wav,"Dog,,Cat"', 'h.wav,"Caf\u00e9,Dog"', 'i.wav,"Dog,Cafe\u0301"'], header)
+    with pytest.raises(UserError) as caught:
+        read_folder(tmp_path, label_separator=",")
+    assert "bad rows (2)" in str(caught.value)
+    assert "line 8: label 'Dog,,Cat' has an empty class" in str(caught.value)
+    assert "is written in 2 ways: 'Caf\\xe9' in line 9, 'Cafe\\u0301' in line 10" in str(caught.value)
+    with pytest.raises(UserError, match=r"data.label_separator='' separates nothing"):
+        read_folder(tmp_path, label_separator="")

@@ -24,6 +24,7 @@ def read_folder(
     *,
     csv: str | Path | None = None,
     columns: Columns = AS_NAMED,
+    label_separator: str | None = None,
     test_fold: Fold | None = None,
     validation_fold: Fold | None = None,
     test_fraction: float = 0.2,
@@ -41,6 +42,7 @@ def read_folder(
         root: folder that filenames are relative to.
         csv: the table; `root/clips.csv` by default.
         columns: which of its columns say what.
+        label_separator: what stands between several classes of a clip in their column; None: a clip has one.
         test_fold, validation_fold: of a column of folds, those that are the test and the validation split.
         test_fraction: share of the clips, by location, that becomes the test split where the table gives none.
         validation_fraction, folds, fold, seed: share of the train clips, by location, that becomes the validation
@@ -60,7 +62,14 @@ def read_folder(
         raise UserError(
             f"{path} is missing: a table with the columns filename and label; name it by data.csv=FILE{found}"
         )
-    clips = read_clip_table(path, root, columns=columns, test_fold=test_fold, validation_fold=validation_fold)
+    clips = read_clip_table(
+        path,
+        root,
+        columns=columns,
+        label_separator=label_separator,
+        test_fold=test_fold,
+        validation_fold=validation_fold,
+    )
     held_out = HeldOut(
         test_fraction=test_fraction, validation_fraction=validation_fraction, folds=folds, fold=fold, seed=seed
     )
@@ -73,6 +82,7 @@ def read_folder(
         held_out=held_out,
         reference_device=reference_device,
         cut_into=clip_seconds if cut else None,
+        is_multi_label=label_separator is not None,
     )
 
 
@@ -89,4 +99,5 @@ FOLDER = Reader(
     citation="",
     read=read_folder,
     default_root=_default_root,
+    is_multi_label=lambda settings: settings.get("label_separator") is not None,
 )

@@ -22,7 +22,7 @@ from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.reading import read_and_pack
 from experiments.runs.lineage import of_first_phases
-from experiments.settings.shared import DataSettings
+from experiments.settings.data_set import DataSettings
 
 SOME = 32  # clips whose log-mels are computed at once
 
@@ -197,7 +197,7 @@ def prepare(settings: DataSettings, cache: Path) -> DataModule:
     store = WaveStore(packed.waves)
     if store.filenames != packed.clips.filenames:  # another process may have made the store anew meanwhile
         raise UserError(f"{packed.waves} is of another list of clips than {packed.clips.root}: run the command again")
-    if untaught := packed.clips.untaught:
+    if not packed.clips.is_multi_label and (untaught := packed.clips.untaught):
         raise UserError(f"{packed.clips.root} has no train clip of these classes:\n{listed(untaught)}\ncheck its lists")
     responses = None if packed.responses is None else torch.from_numpy(packed.responses)
     return DataModule(packed.clips, store, responses, external=packed.external)

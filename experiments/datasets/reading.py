@@ -23,7 +23,7 @@ from data.resources import Use
 from data.scenes import ClipSet
 from data.settings import identity_of
 from data.sound_files import list_sounds
-from experiments.settings.shared import DataSettings
+from experiments.settings.data_set import DataSettings
 
 RECEIPT = "packed.json"
 

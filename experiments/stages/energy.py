@@ -40,8 +40,9 @@ from experiments.runs.lineage import ALL, BASELINE_TRAINING, trainings
 from experiments.runs.meter import ratio
 from experiments.runs.reader import read_energy, read_phases
 from experiments.runs.record import Run
+from experiments.settings.data_set import DataSettings
 from experiments.settings.models import Energy
-from experiments.settings.shared import DataSettings, Settings
+from experiments.settings.shared import Settings
 from experiments.stages.context import model_of, new_run
 from students.complexity import tflite_complexity
 from students.quantize.runtime import TFLiteModel
