@@ -30,6 +30,22 @@ COCHLSCENE = (
 URBANSOUND8K = (
     "J. Salamon, C. Jacoby, J. P. Bello, A dataset and taxonomy for urban sound research, ACM Multimedia 2014."
 )
+AUDIOSET = (
+    "J. F. Gemmeke, D. P. W. Ellis, D. Freedman, A. Jansen, W. Lawrence, R. C. Moore, M. Plakal, M. Ritter, Audio Set: "
+    "an ontology and human-labeled dataset for audio events, ICASSP 2017."
+)
+AUDIOSET_STRONG = (
+    "S. Hershey, D. P. W. Ellis, E. Fonseca, A. Jansen, C. Liu, R. C. Moore, M. Plakal, The benefit of "
+    "temporally-strong labels in audio event classification, ICASSP 2021. arXiv:2105.07031."
+)
+FSD50K = (
+    "E. Fonseca, X. Favory, J. Pons, F. Font, X. Serra, FSD50K: an open dataset of human-labeled sound events, 2020. "
+    "arXiv:2010.00475."
+)
+URBAN_SED = (
+    "J. Salamon, D. MacConnell, M. Cartwright, P. Li, J. P. Bello, Scaper: a library for soundscape synthesis and "
+    "augmentation, WASPAA 2017, 344-348."
+)
 
 CP_MOBILE = "F. Schmid et al., Distilling the knowledge of transformers and CNNs with CP-Mobile, DCASE 2023 Workshop."
 CNN_GRU = (

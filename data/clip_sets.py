@@ -1,7 +1,8 @@
 """From labelled clips to a data set: what no split names is held out, classes and devices are put in order.
 
-Conventions: classes are the labels, of a multi-label set all that clips have, in alphabetical order. Devices that train
-clips come from are "seen", the others "unseen". Locations are never divided between splits.
+Conventions: classes are the labels, of a multi-label set all that clips have, in alphabetical order, or a published
+vocabulary in its own. Devices that train clips come from are "seen", the others "unseen". Locations are never divided
+between splits.
 """
 
 import logging
@@ -47,6 +48,7 @@ def complete_set(
     reference_device: str | None = None,
     cut_into: float | None = None,
     is_multi_label: bool = False,
+    vocabulary: Sequence[str] = (),
 ) -> ClipSet:
     """A data set of clips, of which those in the train split may be held out.
 
@@ -61,6 +63,8 @@ def complete_set(
             known. None: they are not cut.
         is_multi_label: whether the clips have `classes` instead of a scene. Then what is held out is drawn by location
             alone, and not by class.
+        vocabulary: the classes of a multi-label set, in their order, some of which may have no clips; none: those that
+            the clips have.
 
     Raises:
         UserError: files that are to be cut cannot be read, locations are divided between splits, a class has no train
@@ -88,14 +92,19 @@ def complete_set(
         name=name,
         root=root,
         clips=clips,
-        scenes=tuple(sorted({scene for clip in clips for scene in clip.scenes})),
+        scenes=tuple(vocabulary) or tuple(sorted({scene for clip in clips for scene in clip.scenes})),
         device_groups=_groups(clips),
         reference_device=reference_device or ONE_DEVICE,
         sources=tuple(sources),
         is_cut=cut_into is not None,
         is_multi_label=is_multi_label,
     )
-    if found.untaught:
+    if vocabulary and found.untaught:
+        log.warning(
+            "%s has no train clips of %d of its %d classes, which nothing learns to hear:\n%s",
+            *(of, len(found.untaught), len(vocabulary), listed(found.untaught)),
+        )
+    elif found.untaught:
         raise UserError(
             f"{of} has {len(found.untaught)} classes without train clips:\n{listed(found.untaught)}\n"
             "give them more locations, name the splits in a column, choose another fold for the test, or take the "

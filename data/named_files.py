@@ -1,6 +1,7 @@
 """Data sets whose authors say everything in the names of folders and files: those names as clips."""
 
 import re
+from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
@@ -8,6 +9,15 @@ from data.clip_table import ONE_DEVICE
 from data.errors import UserError, listed
 from data.scenes import Clip
 from data.sound_files import list_sounds
+
+
+def sounds_by_stem(root: Path, folder: str) -> dict[str, list[str]]:
+    """The sound files of a folder below root, relative to root, by their names without the ending: 1.wav and 1.flac
+    have the same; none if there is no such folder."""
+    found = defaultdict[str, list[str]](list)
+    for path in list_sounds(root / folder).sounds:
+        found[path.stem].append(path.relative_to(root).as_posix())
+    return found
 
 
 def read_names(root: Path, folder: str, pattern: re.Pattern[str], classes: Collection[str], split: str) -> list[Clip]:

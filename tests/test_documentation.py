@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import multi_label
 import numpy as np
 import panns
 import pytest
@@ -40,6 +41,7 @@ EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACES = (
     *("FOLDER", "IMPULSES", "MY_CLIPS", "CLASSES", "ESC_FOLDER", "URBAN_FOLDER", "SOUNDS", "FILE", "MODEL", "ABOUT"),
     *("SCENES_FOLDER", "COCHL_FOLDER", "EFFICIENTAT_FILE", "PANNS_FILE", "YAMNET_FILE", "CHECKPOINT", "LOGITS"),
+    *("AUDIOSET_FOLDER", "STRONG_FOLDER", "FSD_FOLDER", "SED_FOLDER"),
 )
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -224,6 +226,14 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         rows.append(f"{number}.wav,{label}")
     (clips / "clips.csv").write_text("\n".join(rows))
     in_folds = make_sets_in_folds(clips, folder)
+    several = {
+        "AUDIOSET_FOLDER": multi_label.write_audioset,
+        "STRONG_FOLDER": multi_label.write_strong,
+        "FSD_FOLDER": multi_label.write_fsd50k,
+        "SED_FOLDER": multi_label.write_urban_sed,
+    }
+    for name, write in several.items():
+        write(folder / name)
     (folder / "about.yaml").write_text(ABOUT)
     panns.write(folder / "panns.pth", "mobilenetv1")
     sounds = folder / "sounds"
@@ -235,6 +245,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
         "IMPULSES": shared / "micirp",
         "MY_CLIPS": clips,
         **in_folds,
+        **{name: folder / name for name in several},
         "SOUNDS": sounds,
         "FILE": Path("runs/student/mine/predictions.csv"),
         "MODEL": Path("runs/quantize/mine/model.tflite"),

@@ -66,7 +66,7 @@ def test_a_new_data_set_is_one_module(tmp_path: Path) -> None:
         read("tau22", "here", {"language": "swedish"}, cache=tmp_path)
     with pytest.raises(
         UserError,
-        match=r"unknown data.kind 'four'; choose one of: classes, cochlscene, dcase2013, esc50, folder,",
+        match=r"unknown data.kind 'four'; choose one of: audioset, audioset_strong, classes, cochlscene, dcase2013,",
     ):
         read("four", "here", {}, cache=tmp_path)
 
@@ -78,17 +78,30 @@ def test_a_reader_s_settings_are_its_arguments() -> None:
     """Oracle: the settings that the documented yaml files of the data sets have."""
     known = {kind: set(reader.settings) for kind, reader in readers().items()}
     assert known == {
+        "audioset": {"unbalanced", "cut", *HELD_OUT},
+        "audioset_strong": {"cut", *HELD_OUT},
         "classes": {"test_fraction", "cut", *HELD_OUT},
         "cochlscene": set(),
         "dcase2013": {"test_fraction", *HELD_OUT},
         "esc50": {"test_fold", "validation_fold", *HELD_OUT},
         "folder": {
-            *("csv", "columns", "test_fold", "validation_fold", "test_fraction", "reference_device", "cut"),
+            *(
+                "csv",
+                "columns",
+                "label_separator",
+                "test_fold",
+                "validation_fold",
+                "test_fraction",
+                "reference_device",
+                "cut",
+            ),
             *HELD_OUT,
         },
+        "fsd50k": {"cut"},
         "synthetic": {"subset", *HELD_OUT},
         "tau22": {"part", "subset", "subset_lists", *HELD_OUT},
         "unlabelled": HELD_OUT,
+        "urban_sed": {"cut"},
         "urbansound8k": {"test_fold", "validation_fold", *HELD_OUT},
     }
     for reader in readers().values():

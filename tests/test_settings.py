@@ -255,7 +255,7 @@ WRONG = {
     "teacher fabric.precision=64": "unknown fabric.precision",
     "teacher fabric.num_nodes=2": "fabric.num_nodes=2: start the command on every machine",
     "teacher fabric.strategy=odd": "strategy=odd",
-    "data data=5": "data=5 must be one of: classes, cochlscene, dcase2013, esc50, folder, synthetic, tau22, unlabelled",
+    "data data=5": "data=5 must be one of: audioset, audioset_strong, classes, cochlscene, dcase2013, esc50,",
     "data data=unlabelled": "data=unlabelled needs data.root=FOLDER",
     "data data=unlabelled data.root=. data.subset=5": "data.subset=5 means nothing to data=unlabelled",
     "teacher data=unlabelled data.root=.": "labels are needed to train a teacher: give only=logits",
