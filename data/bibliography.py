@@ -80,6 +80,7 @@ EDGEL3 = (
     "S. Kumari, D. Roy, M. Cartwright, J. P. Bello, A. Arora, EdgeL3: compressing L3-Net for mote-scale urban noise "
     "monitoring, PAISE Workshop 2019."
 )
+BEATS = "S. Chen et al., BEATs: audio pre-training with acoustic tokenizers, ICML 2023."
 BASELINE_2024 = (
     "F. Schmid et al., Data-efficient low-complexity acoustic scene classification in the DCASE 2024 Challenge, DCASE "
     "2024 Workshop."

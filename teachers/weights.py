@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import nn
@@ -116,6 +117,23 @@ def download_weights(url: str) -> Path:
                 "or start from random weights with teacher.pretrained=false"
             ) from error
     return path
+
+
+def cannot_fetch(network: str, file: str, link: str) -> NoReturn:
+    """Raise the error about published weights that only a person can fetch.
+
+    Args:
+        network: its name.
+        file: the name of the file.
+        link: the page that leads to it.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(
+        f"{network} has no weights at an address from which they could be fetched: fetch {file} by hand, from "
+        f"{link}, and name it with teacher.weights=FILE, or start from random weights with teacher.pretrained=false"
+    )
 
 
 def needed_names(network: nn.Module, replaced: Sequence[str] = ()) -> list[str]:

@@ -259,7 +259,7 @@ WRONG = {
     "data data=unlabelled": "data=unlabelled needs data.root=FOLDER",
     "data data=unlabelled data.root=. data.subset=5": "data.subset=5 means nothing to data=unlabelled",
     "teacher data=unlabelled data.root=.": "labels are needed to train a teacher: give only=logits",
-    "teacher data=unlabelled data.root=. only=logits": "=FILE, of ast, efficientat, panns, passt, yamnet",
+    "teacher data=unlabelled data.root=. only=logits": "=FILE, of ast, beats, efficientat, panns, passt, yamnet",
     "teacher teacher=timm data=unlabelled data.root=. only=logits": "give checkpoint=FILE, or published weights",
     "student data=unlabelled data.root=. distill=none": "by distill=none: give distill=kd, and logits=FILE",
     "student data=unlabelled data.root=. student.distill.hard_weight=1": "hard_weight=1: set it to 0",
