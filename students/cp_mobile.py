@@ -17,6 +17,7 @@ from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Depth, Factor, Stride
 from students.entry import Student, Width
+from students.response_norm import GlobalResponseNorm
 
 STEM_DIVISOR = 4  # the first convolution has base_channels / 4 channels
 BLOCKS = (3, 2, 1)
@@ -51,8 +52,7 @@ def cp_mobile(
     Args:
         classes: number of logits.
         size: a published network, one of SIZES; the following arguments override its parts.
-        grn: Global Response Normalization after each block: as published in 2023, worth a little accuracy, but it has
-            no integer form.
+        grn: Global Response Normalization after each block, as published in 2023, worth a little accuracy.
         base_channels: width of the first stage, a multiple of 8.
         channels_multiplier: how many times wider each stage is than the one before.
         expansion_rate: inner width of a block relative to its input.
@@ -120,7 +120,7 @@ def _layer_names(blocks: Sequence[int]) -> dict[str, str]:
     all_blocks = [f"stage{stage}_block{n}" for stage, count in enumerate(blocks, 1) for n in range(1, count + 1)]
     for place, block in enumerate(all_blocks, 2):
         names |= {f"{place}.path.{path}.0": f"{block}_{part}" for path, part in enumerate(PARTS)}
-        names |= {str(place): block, f"{place}.pool": f"{block}_pool"}
+        names |= {str(place): block, f"{place}.pool": f"{block}_pool", f"{place}.norm": f"{block}_norm"}
     return {**names, f"{len(all_blocks) + 2}.0": "classifier", str(len(all_blocks) + 3): "mean"}
 
 
@@ -142,24 +142,6 @@ def _convolution(
         nn.BatchNorm2d(outputs),
     ]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
-
-
-class GlobalResponseNorm(nn.Module):
-    """Amplify channels with a large norm, relative to the mean over channels; one gain and one offset a block.
-
-    Source: Woo et al., "ConvNeXt V2", CVPR 2023, section 3, with scalar parameters.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.zeros(1))
-        self.beta = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        energy = x.norm(p=2, dim=(2, 3), keepdim=True)
-        relative = energy / (energy.mean(dim=1, keepdim=True) + 1e-6)
-        return self.gamma * (x * relative) + self.beta + x
 
 
 class _Block(nn.Module):

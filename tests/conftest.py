@@ -25,6 +25,7 @@ from students.cp_mobile import cp_mobile
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.tflite import write_tflite
+from students.response_norm import GlobalResponseNorm
 
 # A background job of a script ignores Ctrl-C, and so would the commands that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,7 +49,8 @@ def fuzz(pytestconfig: pytest.Config) -> int:
 
 
 def randomise_norms(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Give BatchNorms random statistics, as training leaves them; the initial ones would hide a wrong folding."""
+    """Give norms random statistics and factors, as training leaves them; the initial ones would hide a wrong
+    folding."""
     g = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -56,6 +58,9 @@ def randomise_norms(network: nn.Module, seed: int = 0) -> nn.Module:
             module.running_var.uniform_(0.5, 2, generator=g)
             nn.init.uniform_(module.weight, 0.5, 2, generator=g)
             nn.init.normal_(module.bias, generator=g)
+        elif isinstance(module, GlobalResponseNorm):
+            nn.init.uniform_(module.gamma, 0.5, 2, generator=g)
+            nn.init.normal_(module.beta, generator=g)
     return network.eval()
 
 

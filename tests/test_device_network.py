@@ -165,12 +165,16 @@ def pools() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize(("build", "size"), [(baseline, (40, 51)), (pools, (31, 22))])
+def normed() -> nn.Module:
+    return cp_mobile(size="6k", grn=True)
+
+
+@pytest.mark.parametrize(("build", "size"), [(baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33))])
 @pytest.mark.slow  # some seconds
-def test_pools_and_dense_layers_are_those_of_the_executor(build, size: tuple[int, int], tmp_path: Path) -> None:
+def test_pools_norms_and_dense_layers_are_those_of_the_executor(build, size: tuple[int, int], tmp_path: Path) -> None:
     """Oracle: IntegerNetwork.run, LiteRT and tflite-micro."""
     network, spectrograms = randomise_norms(build()), torch.randn(3, 1, *size)
-    require_equal_maps(calibrate(fold(network, (1, 1, *size)), [spectrograms]), spectrograms, tmp_path)
+    require_equal_maps(calibrate(fold(network, (1, 1, *size), spectrograms), [spectrograms]), spectrograms, tmp_path)
 
 
 @pytest.mark.parametrize("relu_of_zero", [False, True])

@@ -29,6 +29,7 @@ SAMPLES = 32_000
     [
         (lambda: cp_mobile(size="12k"), {"fft": 1024, "window": 1024, "mels": 128}),
         (lambda: cp_mobile(size="6k", base_channels=16), {"fft": 2048, "window": 2048, "mels": 64, "hop": 700}),
+        (lambda: cp_mobile(size="6k", grn=True), {"fft": 1024, "window": 1024, "mels": 64}),
         (baseline, {"fft": 2048, "window": 1280, "mels": 40, "hop": 640}),
     ],
 )
@@ -41,7 +42,8 @@ def test_estimate_is_near_what_is_measured(build, mel: dict) -> None:
     before = torch.get_rng_state()
     guess = estimated(network, front_end, SAMPLES, len(SCENES))
     assert torch.equal(torch.get_rng_state(), before)  # what is trained does not depend on it
-    integers = calibrate(fold(network, shape), [torch.randn(shape)])
+    spectrograms = torch.randn(shape)
+    integers = calibrate(fold(network, shape, spectrograms), [spectrograms])
     model = Model(integers, front_end, SAMPLES, SCENES, Confidence())
     cost = measured(library_files(model, "0"), model, [0] * len(integers.layers))
     assert guess.ram == sum(cost.ram.values()) - cost.ram["stack"]

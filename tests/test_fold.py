@@ -47,15 +47,24 @@ def test_folding_keeps_the_function(size: str, generator: torch.Generator) -> No
 
 
 def test_what_has_no_integer_form_is_named() -> None:
-    """Oracle: the messages for GRN, and for a network of two unsupported layers."""
-    with pytest.raises(UserError, match=r"GlobalResponseNorm.*grn=false"):
-        fold(cp_mobile(grn=True))
+    """Oracle: the messages for an unusual addition, and for a network of two unsupported layers."""
     with pytest.raises(UserError, match="add"):
         fold(_Doubled())
-    with pytest.raises(UserError, match="BatchNorm2d"):
-        fold(_SharedBeforeNorm())
     with pytest.raises(UserError, match="Softplus; LSTM"):
         fold(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Softplus(), nn.LSTM(4, 4)))
+
+
+def test_a_norm_that_no_convolution_absorbs_is_a_convolution_by_channel(generator: torch.Generator) -> None:
+    """Oracle: the networks themselves: behind a convolution that another layer reads too, a ReLU, and a pool; each has
+    one layer of 1 x 1 more, of as many groups as channels."""
+    behind = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.BatchNorm2d(4))
+    for network, layers in ((_SharedBeforeNorm(), 3), (behind, 4)):
+        spectrograms = torch.randn(2, 1, 8, 10, generator=generator)
+        folded = fold(randomise_norms(network))
+        assert len(folded.layers) == layers
+        own = [layer for layer in folded.layers if layer.groups == 4]
+        assert {(layer.kind, layer.kernel, layer.padding) for layer in own} == {(CONVOLUTION, (1, 1), (0, 0))}
+        torch.testing.assert_close(folded(spectrograms), network(spectrograms).flatten(1))
 
 
 def test_dense_layers_are_convolutions_over_their_map(generator: torch.Generator) -> None:

@@ -26,7 +26,7 @@ from students.quantize.tflite_float import float_logits, write_float_tflite
 
 def integers(network: nn.Module, spectrograms: torch.Tensor, seed: int | None = None) -> IntegerNetwork:
     """With a seed, each layer has 4 or 8 bits at random."""
-    folded, g = fold(network), np.random.default_rng(seed)
+    folded, g = fold(network, None, spectrograms), np.random.default_rng(seed)
     bits = {name: 8 if seed is None else int(g.choice([4, 8])) for name in folded.convolutions}
     return calibrate(folded, [spectrograms], bits=bits)
 
@@ -38,15 +38,24 @@ def integers(network: nn.Module, spectrograms: torch.Tensor, seed: int | None = 
     st.sampled_from([1.0, 2.0, 3.0]),
     st.dictionaries(st.sampled_from(["b1", "b2", "b3", "b4", "b5"]), st.tuples(st.integers(1, 2), st.integers(1, 2))),
     st.tuples(st.integers(40, 70), st.integers(33, 50)),
+    st.booleans(),
     st.integers(0, 1000),
 )
 def test_the_file_equals_its_simulation_in_every_byte(
-    tmp_path: Path, base: int, multiplier: float, expansion: float, strides: dict, size: tuple[int, int], seed: int
+    tmp_path: Path,
+    base: int,
+    multiplier: float,
+    expansion: float,
+    strides: dict,
+    size: tuple[int, int],
+    grn: bool,
+    seed: int,
 ) -> None:
-    """Oracle: LiteRT's reference kernels, over random networks, odd and even maps, all strides, 4 and 8 bits; what is
-    read back from the file has the same bytes again, and answers the same."""
+    """Oracle: LiteRT's reference kernels, over random networks, odd and even maps, all strides, with and without Global
+    Response Normalization, 4 and 8 bits; what is read back from the file has the same bytes again, and answers the
+    same."""
     torch.manual_seed(seed)
-    arguments = {"base_channels": base, "channels_multiplier": multiplier, "expansion_rate": expansion}
+    arguments = {"base_channels": base, "channels_multiplier": multiplier, "expansion_rate": expansion, "grn": grn}
     network = randomise_norms(cp_mobile(size="6k", strides=strides, **arguments), seed)
     spectrograms = torch.randn(4, 1, *size)
     ours = integers(network, spectrograms, seed)

@@ -89,7 +89,7 @@ def require_form(settings: Quantize, network: nn.Module, shape: Sequence[int]) -
     """
     if settings.bits == HALF:
         return
-    folded = fold(network, shape)
+    folded = fold(network, shape, torch.zeros(tuple(shape)))
     layers = folded.convolutions.values()
     if settings.budget is not None:
         least = sum(stored_bytes(layer.weight.numel(), len(layer.weight), min(BITS)) for layer in layers)

@@ -68,7 +68,7 @@ def write_integers(
     Raises:
         UserError: a part of the network has no integer form.
     """
-    folded = fold(network, (1, *spectrograms.shape[1:]))
+    folded = fold(network, (1, *spectrograms.shape[1:]), spectrograms)
     _, integers = calibrated(folded, spectrograms, bits=dict.fromkeys(folded.convolutions, bits))
     write_tflite(integers, path, metadata or {})
     return integers

@@ -63,7 +63,7 @@ def add_sets(
         shape: of a log-mel, (1, 1, mels, frames).
         spectrograms: log-mels (n, 1, mels, frames) with which the integers were calibrated.
     """
-    folded = {device: fold(one, shape) for device, one in _networks(network, sets)}
+    folded = {device: fold(one, shape, spectrograms) for device, one in _networks(network, sets)}
     return with_devices(integers, folded, spectrograms[:BIAS_CLIPS])
 
 

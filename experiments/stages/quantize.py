@@ -191,12 +191,12 @@ def _make_integers(task: _Task) -> dict[str, float]:
 def _calibrated(task: _Task) -> tuple[FoldedNetwork, IntegerNetwork, Mapping[str, Mapping[str, float]]]:
     """The network folded, its integers before any training, and how much each layer's bits cost in accuracy, if the
     bits are chosen by that."""
-    own, held_out, folded = task.own, task.first_data, fold(task.network, task.shape)
-    unheard = folded  # by which bits are chosen
-    if own.bits == "auto":
-        unheard = fold(require_not_validated_on(task.path, held_out, MEASURED, "quantize.bits=8"), task.shape)
+    own, held_out, spectrograms = task.own, task.first_data, task.spectrograms(task.data, "train")
+    unheard = folded = fold(task.network, task.shape, spectrograms)
+    if own.bits == "auto":  # bits are chosen by a network that did not hear the clips held out
+        first = require_not_validated_on(task.path, held_out, MEASURED, "quantize.bits=8")
+        unheard = fold(first, task.shape, task.spectrograms(held_out, "train"))
     bits, sensitivities = choose_bits(own.bits, own.budget, unheard, lambda: task.spectrograms(held_out, "validation"))
-    spectrograms = task.spectrograms(task.data, "train")
     folded, integers = calibrated(
         folded,
         spectrograms,

@@ -55,8 +55,9 @@ def estimated(network: nn.Module, front_end: IntegerLogMel, samples: int, classe
     """
     shape = (1, 1, front_end.mels, front_end.frames(samples))
     with torch.random.fork_rng(devices=[]):  # what is trained with a seed does not depend on an estimate
-        folded = fold(copy.deepcopy(network).eval(), shape)
-    integers = calibrate(folded, [torch.randn(shape, generator=torch.Generator().manual_seed(0))])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        folded = fold(copy.deepcopy(network).eval(), shape, noise)
+    integers = calibrate(folded, [noise])
     model = Model(integers, front_end, samples, [""] * classes, Confidence())
     cycles = front_end_cycles(front_end, samples) + sum(layer_cycles(integers, layer) for layer in integers.layers)
     return Estimate(state_bytes(model), _flash(integers, front_end), round(cycles))

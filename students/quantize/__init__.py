@@ -1,6 +1,6 @@
 """From a trained float network to the integer file that a microcontroller runs, in the order of the steps.
 
-layers, fold: trace the network into a plain list of layers, BatchNorm folded into the convolutions.
+layers, fold, convolutions: trace the network into a plain list of layers, BatchNorm folded into the convolutions.
 bits: choose how many bits the weights of each layer have.
 calibrate, exact: observe activations, choose scales, round weights: the integer network.
 integer: that network as data, and its exact execution in torch.

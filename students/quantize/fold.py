@@ -2,9 +2,8 @@
 
 Conventions: the kinds of layers are those of layers.py. A dense layer is a convolution over the whole map. Whatever
 has no integer form is refused by name. A layer has the name of its module, or that of the network's `layer_names`, a
-mapping from modules' paths to names: it stands in TFLite and ONNX files, in C, in tables and in quantize.bits.
-Source of the folding: Jacob et al., "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
+mapping from modules' paths to names: it stands in TFLite and ONNX files, in C, in tables and in quantize.bits. A norm
+that no convolution can absorb, as behind an addition, becomes a convolution of 1 x 1, channel by channel.
 """
 
 import operator
@@ -17,20 +16,27 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from data.errors import UserError
+from students.quantize.convolutions import absorb, by_channel, copied, dense
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, FoldedNetwork, Layer
+from students.response_norm import with_measured_norms
 
 
-def fold(network: nn.Module, shape: Sequence[int] | None = None) -> FoldedNetwork:
+def fold(
+    network: nn.Module, shape: Sequence[int] | None = None, spectrograms: torch.Tensor | None = None
+) -> FoldedNetwork:
     """Trace a network in its evaluation mode and fold it. The network itself is left as it is.
 
     Args:
         network: log-mels (B, 1, mels, frames) to logits (B, classes).
         shape: of a spectrogram, (1, 1, mels, frames); without it dense layers and adaptive pools have no integer form.
+        spectrograms: of train clips, (n, 1, mels, frames), on which Global Response Normalization is measured; without
+            them it has no integer form.
 
     Raises:
         UserError: it contains an operation that has no integer form (all of them listed).
     """
-    folder = _Folder(network.eval(), shape)
+    network = network.eval() if spectrograms is None else with_measured_norms(network.eval(), spectrograms)
+    folder = _Folder(network, shape)
     return FoldedNetwork(*folder.run()).eval()
 
 
@@ -68,8 +74,7 @@ class _Folder:
             raise UserError(
                 "this network cannot be made of integers, these parts have no integer form: "
                 + "; ".join(dict.fromkeys(self.refused))
-                + ". Train a student without them (for CP-Mobile: student.arguments.grn=false), or store floats of 16 "
-                "bits (quantize.bits=16f)"
+                + ". Train a student without them, or store floats of 16 bits (quantize.bits=16f)"
             )
         needed = {self.last}
         for layer in reversed(self.layers.values()):
@@ -84,11 +89,14 @@ class _Folder:
         name = self._name(node)
         match module:
             case nn.Conv2d() if _is_plain(module) and name not in self.convolutions:
-                self.convolutions[name] = _copy(module)
+                self.convolutions[name] = copied(module)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, *_geometry(module), module.groups))
             case nn.BatchNorm2d() if module.affine and module.track_running_stats and self._is_alone(node, CONVOLUTION):
-                _absorb(self.convolutions[sources[0]], module)
+                absorb(self.convolutions[sources[0]], module)
                 self.made_by[node] = sources[0]
+            case nn.BatchNorm2d() if module.affine and module.track_running_stats and name not in self.convolutions:
+                self.convolutions[name] = convolution = by_channel(module)
+                self._add(node, Layer(name, CONVOLUTION, tuple(sources), groups=convolution.groups))
             case nn.AvgPool2d() if module.count_include_pad and not module.ceil_mode and not module.divisor_override:
                 self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, *_geometry(module)))
             case nn.MaxPool2d() if not module.padding and module.dilation == 1 and not module.ceil_mode:
@@ -96,7 +104,7 @@ class _Folder:
             case nn.AdaptiveMaxPool2d() if (cells := _even_cells(node)) is not None:
                 self._add(node, Layer(name, MAX_POOL, tuple(sources), False, cells, cells))
             case nn.Linear() if (map_of := self._map_behind(node)) is not None and name not in self.convolutions:
-                self.convolutions[name] = _dense(module, map_of)
+                self.convolutions[name] = dense(module, map_of)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, map_of[1:]))
             case nn.AdaptiveAvgPool2d() if module.output_size in (1, (1, 1)):
                 self._add(node, Layer(name, GLOBAL_MEAN, tuple(sources)))
@@ -197,15 +205,6 @@ def _even_cells(node: fx.Node) -> tuple[int, int] | None:
     return before[2] // after[2], before[3] // after[3]
 
 
-def _dense(module: nn.Linear, shape: tuple[int, int, int]) -> nn.Conv2d:
-    """The convolution over a whole map (C, H, W) that does what a dense layer does to it once it is flattened."""
-    convolution = nn.Conv2d(shape[0], module.out_features, shape[1:], device=module.weight.device)
-    with torch.no_grad():
-        convolution.weight.copy_(module.weight.view(-1, *shape))
-        convolution.bias.zero_() if module.bias is None else convolution.bias.copy_(module.bias)
-    return convolution
-
-
 def _geometry(
     module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d,
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -215,30 +214,3 @@ def _geometry(
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, value)
-
-
-def _copy(module: nn.Conv2d) -> nn.Conv2d:
-    copy = nn.Conv2d(
-        module.in_channels,
-        module.out_channels,
-        module.kernel_size,
-        module.stride,
-        module.padding,
-        groups=module.groups,
-        bias=True,
-        device=module.weight.device,
-    )
-    with torch.no_grad():
-        copy.weight.copy_(module.weight)
-        copy.bias.zero_() if module.bias is None else copy.bias.copy_(module.bias)
-    return copy
-
-
-@torch.no_grad()
-def _absorb(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """w' = w g / s, b' = (b - m) g / s + c with s = sqrt(variance + eps), in float64 because s may be tiny."""
-    gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    weight = convolution.weight.double() * gain[:, None, None, None]
-    bias = (convolution.bias.double() - norm.running_mean.double()) * gain + norm.bias.double()
-    convolution.weight.copy_(weight)
-    convolution.bias.copy_(bias)

@@ -1,0 +1,59 @@
+"""Convolutions that do what other modules of a network do: dense layers, and BatchNorm.
+
+Source of the folding: Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
+"""
+
+import torch
+from torch import nn
+
+
+def dense(module: nn.Linear, shape: tuple[int, int, int]) -> nn.Conv2d:
+    """The convolution over a whole map (C, H, W) that does what a dense layer does to it once it is flattened."""
+    convolution = nn.Conv2d(shape[0], module.out_features, shape[1:], device=module.weight.device)
+    with torch.no_grad():
+        convolution.weight.copy_(module.weight.view(-1, *shape))
+        convolution.bias.zero_() if module.bias is None else convolution.bias.copy_(module.bias)
+    return convolution
+
+
+def copied(module: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of the same weights, with biases, which are 0 if it had none."""
+    copy = nn.Conv2d(
+        module.in_channels,
+        module.out_channels,
+        module.kernel_size,
+        module.stride,
+        module.padding,
+        groups=module.groups,
+        bias=True,
+        device=module.weight.device,
+    )
+    with torch.no_grad():
+        copy.weight.copy_(module.weight)
+        copy.bias.zero_() if module.bias is None else copy.bias.copy_(module.bias)
+    return copy
+
+
+@torch.no_grad()
+def by_channel(norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """The convolution of 1 x 1 that does what a norm does."""
+    channels = norm.num_features
+    convolution = nn.Conv2d(channels, channels, 1, groups=channels, device=norm.weight.device)
+    convolution.weight.fill_(1.0)
+    convolution.bias.zero_()
+    absorb(convolution, norm)
+    return convolution
+
+
+@torch.no_grad()
+def absorb(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Let a convolution do what the norm behind it does.
+
+    w' = w g / s, b' = (b - m) g / s + c with s = sqrt(variance + eps), in float64 because s may be tiny.
+    """
+    gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    weight = convolution.weight.double() * gain[:, None, None, None]
+    bias = (convolution.bias.double() - norm.running_mean.double()) * gain + norm.bias.double()
+    convolution.weight.copy_(weight)
+    convolution.bias.copy_(bias)
