@@ -7,6 +7,7 @@ import torch
 from c_code import need
 from command import QUICK, run
 from conftest import randomise_norms
+from torch import nn
 
 from data.front_ends.integer_log_mel import IntegerLogMel
 from data.scenes import SCENES, ClipSet
@@ -24,12 +25,20 @@ from students.quantize.fold import fold
 SAMPLES = 32_000
 
 
+def windows() -> nn.Module:
+    """Convolutions channel by channel that no assembly computes."""
+    layers: list[nn.Module] = [nn.Conv2d(1, 10, 3, 2, 1)]
+    layers += [nn.Conv2d(10, 10, kernel, groups=10) for kernel in ((5, 3), (3, 1), (1, 1))]
+    return nn.Sequential(*layers, nn.Conv2d(10, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 @pytest.mark.parametrize(
     ("build", "mel"),
     [
         (lambda: cp_mobile(size="12k"), {"fft": 1024, "window": 1024, "mels": 128}),
         (lambda: cp_mobile(size="6k", base_channels=16), {"fft": 2048, "window": 2048, "mels": 64, "hop": 700}),
         (lambda: cp_mobile(size="6k", grn=True), {"fft": 1024, "window": 1024, "mels": 64}),
+        (windows, {"fft": 1024, "window": 1024, "mels": 40}),
         (baseline, {"fft": 2048, "window": 1280, "mels": 40, "hop": 640}),
     ],
 )

@@ -86,6 +86,10 @@ def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
         return height * math.ceil(width / PIXELS) * (math.ceil(channels / 2) * (50 + 20 * groups) + 16 * groups + 124)
     if four and width >= AT_ONCE:
         return height * math.ceil(width / AT_ONCE) * channels / 4 * (461 if layer.stride[1] == 1 else 521)
+    if layer.groups > 1 and cells == 1:
+        return channels * height * (93 + 31 * width)
+    if layer.groups > 1:
+        return channels * height * width * (115 + 15 * cells + 11 * layer.kernel[0])
     return PLAIN * network.weights[layer.name].weight[0].size * channels * height * width
 
 

@@ -165,11 +165,46 @@ static void compute_fours(const scenelet_layer *layer, const int8_t *const *rows
     raise_to(to, layer->columns * layer->channels, layer->low);
 }
 
+/* The same of sums below 2^30 and shifts from 1 to 23: then 32 bits hold what is shifted last. */
+static int32_t rescaled_small(int32_t sum, const uint32_t *factor)
+{
+    int32_t product = (int32_t)(((int64_t)sum * (int32_t)factor[0] + ((int64_t)1 << 30)) >> 31);
+    return (product + (product >> 31) + (int32_t)factor[1]) >> factor[2];
+}
+
+/* Windows of one cell: one channel after the other, whose numbers are read once. */
+static void compute_cells(const scenelet_layer *layer, const int8_t *row, int8_t *to, int32_t half)
+{
+    int32_t channel, low = layer->low, limit = 1 << 29;
+    for (channel = 0; channel < layer->channels; channel++) {
+        int32_t second = channel % 4 / 2;
+        const uint32_t *numbers = layer->numbers + (channel / 4 * 2 + channel % 2) * half;
+        const uint32_t *factors = numbers + 3 + second * (layer->shifts ? 1 : 3);
+        int32_t bias = (int32_t)numbers[second], weight = (int16_t)(second ? numbers[2] >> 16 : numbers[2]);
+        const int8_t *cell = row + layer->start + channel;
+        int8_t *at = to + channel, *end = at + layer->columns * layer->channels;
+        if (!layer->shifts && factors[2] - 1 < 23 && bias > -limit && bias < limit) {
+            for (; at < end; at += layer->channels, cell += layer->step) {
+                *at = within(rescaled_small(bias + weight * *cell, factors), low);
+            }
+            continue;
+        }
+        for (; at < end; at += layer->channels, cell += layer->step) {
+            int32_t sum = bias + weight * *cell;
+            *at = within(layer->shifts ? sum >> *factors : rescaled(sum, factors), low);
+        }
+    }
+}
+
 void scenelet_depthwise(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
     int32_t cells = layer->kernel_height * layer->kernel_width, half = 2 + cells + (layer->shifts ? 2 : 6);
     int32_t column, channel, i, j;
     (void)strip;
+    if (cells == 1) {
+        compute_cells(layer, rows[0], to, half);
+        return;
+    }
     if (layer->four && layer->columns >= 4) {
         compute_fours(layer, rows, to);
         return;
