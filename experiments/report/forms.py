@@ -15,7 +15,16 @@ from experiments.evaluation.forms import (
 )
 from experiments.report.numbers import nats, percent
 from experiments.report.page import Grid
-from experiments.report.tables import WHOLE, both, device_rows, devices_table, empty_table, layers_table, metric_rows
+from experiments.report.tables import (
+    WHOLE,
+    both,
+    device_rows,
+    devices_table,
+    empty_table,
+    layers_table,
+    metric_rows,
+    subset_words,
+)
 from experiments.report.terminal import Table
 from experiments.runs.reader import RunFiles
 from students.limits import LIMITS, Complexity, counted
@@ -55,8 +64,7 @@ def forms_table(scores: Mapping[str, float]) -> Table:
     subsets = list(rows[FLOAT])
     for subset in subsets:
         cells = [both(rows[form].get(subset)) for form in forms]
-        words = subset.replace("/", " ") or "all (macro)"
-        out.add_row(words, *cells, end_section=subset == subsets[-1])
+        out.add_row(subset_words(subset), *cells, end_section=subset == subsets[-1])
     for other in (FLOAT, FLOAT_FRONT_END):
         if other in forms:
             _add_differences(out, scores, forms, other)

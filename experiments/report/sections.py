@@ -26,7 +26,16 @@ from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section, write_page
 from experiments.report.ranking import trade_off_of
 from experiments.report.scene_devices import SCENE_DEVICES, scene_device_rows
-from experiments.report.tables import BASELINE, BY_DEVICE, DEVICE_COLUMNS, WHOLE, beside, device_rows, metric_rows
+from experiments.report.tables import (
+    BASELINE,
+    BY_DEVICE,
+    DEVICE_COLUMNS,
+    WHOLE,
+    beside,
+    device_rows,
+    metric_rows,
+    subset_words,
+)
 from experiments.runs.identity import flat
 from experiments.runs.layout import REPORT
 from experiments.runs.reader import RunFiles, read_run
@@ -152,7 +161,7 @@ def grids_of(run: RunFiles) -> list[Grid]:
     if len(subsets := metric_rows(run.scores)) > 1:
         rows = [
             [
-                subset.replace("/", " ").replace("_", " ") or "all (macro)",
+                subset_words(subset).replace("_", " "),
                 percent(row.accuracy),
                 nats(row.log_loss),
                 interval(row.interval),

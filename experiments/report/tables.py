@@ -71,6 +71,11 @@ def metric_rows(scores: Mapping[str, float], prefix: str = "test") -> dict[str, 
     return found
 
 
+def subset_words(subset: str) -> str:
+    """What a subset is called in tables: scene/bus is scene bus. A slash in the name of a class is left."""
+    return subset.replace("/", " ", 1) or "all (macro)"
+
+
 def split_table(scores: Mapping[str, float]) -> Table:
     """Accuracy and log loss of the test split: of all clips, with intervals, and by scene, device and group; beside
     them the published baseline."""
@@ -78,7 +83,7 @@ def split_table(scores: Mapping[str, float]) -> Table:
     for subset, row in metric_rows(scores).items():
         if subset != WHOLE:
             known = beside(scores, subset)
-            out.add_row(subset.replace("/", " "), percent(row.accuracy), nats(row.log_loss), *known)
+            out.add_row(subset_words(subset), percent(row.accuracy), nats(row.log_loss), *known)
             continue
         out.add_row("all (macro)", percent(row.accuracy), nats(row.log_loss), *beside(scores, WHOLE))
         if row.interval and row.loss_interval:

@@ -140,7 +140,7 @@ def _readme(name: str, path: Path, sha: str, model: Model, licence: str, cost: C
         samples=model.samples,
         rate=model.front_end.sample_rate,
         classes=len(model.scenes),
-        scenes=", ".join(model.scenes),
+        scenes=", ".join(f"`{scene}`" for scene in model.scenes).replace("|", "\\|"),  # in a table, and with commas
         ram=f"{state_bytes(model):,} bytes",
         threshold=known,
         table=_tables(cost),
