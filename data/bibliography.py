@@ -81,6 +81,9 @@ EDGEL3 = (
     "monitoring, PAISE Workshop 2019."
 )
 BEATS = "S. Chen et al., BEATs: audio pre-training with acoustic tokenizers, ICML 2023."
+SOUNDNET = (
+    "Y. Aytar, C. Vondrick, A. Torralba, SoundNet: learning sound representations from unlabeled video, NIPS 2016."
+)
 BASELINE_2024 = (
     "F. Schmid et al., Data-efficient low-complexity acoustic scene classification in the DCASE 2024 Challenge, DCASE "
     "2024 Workshop."

@@ -1,10 +1,10 @@
-"""Embedding networks under a head: what VGGish, OpenL3 and EdgeL3 have in common as teachers.
+"""Embedding networks under a head: what VGGish, OpenL3, EdgeL3 and SoundNet have in common as teachers.
 
 Conventions: an embedding network turns a patch of a spectrogram, (N, 1, mels, frames of a patch), into a vector, (N,
 features). It has no classes: a head of its own turns the vector into logits. Patches are taken every `hop` frames; of
 longer spectrograms the mean of the patches' embeddings counts, frames behind the last whole patch are not heard, and
-shorter spectrograms are completed with silence. The network lies below `body.` and its head below `head.` in
-checkpoints.
+shorter spectrograms are completed with silence. A network that takes any number of frames hears all in one patch. The
+network lies below `body.` and its head below `head.` in checkpoints.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,15 @@ class Patches:
     Attributes:
         kind: of the front end, `teacher.mel.kind`.
         mels: bands of its spectrograms.
-        length, hop: of a patch, and from one to the next, frames.
+        length, hop: of a patch, and from one to the next, frames. With no hop the whole spectrogram is the one patch,
+            and `length` the least that it must have.
         silence: the value that silence has.
     """
 
     kind: str
     mels: int
     length: int
-    hop: int
+    hop: int | None
     silence: float
 
     def of(self, spectrograms: torch.Tensor) -> torch.Tensor:
@@ -40,6 +41,8 @@ class Patches:
             UserError: spectrograms have another number of bands.
         """
         whole = completed(spectrograms, self.mels, self.length, self.silence, self.kind, "this network hears")
+        if self.hop is None:
+            return whole[:, None]
         return whole.unfold(3, self.length, self.hop).permute(0, 3, 1, 2, 4)
 
 

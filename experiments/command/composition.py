@@ -27,7 +27,8 @@ from experiments.settings.stages import ALL, STAGES
 CONF = Path(__file__).parent.parent / "conf"
 ROOT = "config"  # the file of CONF that names the others
 SIMPLE = (bool, int, float, str)  # types of OmegaConf's
-BLOCKS = ("mel", "augment", "fit", "data_student", "published")  # folders of CONF whose files other files include
+# Folders of CONF whose files other files include.
+BLOCKS = ("mel", "augment", "fit", "data_teacher", "data_student", "published")
 
 
 def register() -> None:
