@@ -4,14 +4,16 @@ Conventions: files are UTF-8, lines end in LF or CRLF, and empty ones are passed
 several lists is collected and said at once.
 """
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data.errors import UserError, in_short, listed
+from data.errors import LONGEST, UserError, in_short, listed
 from data.files import read_bounded
 
+MOST = 1000  # lines of another form that are put into words
 BYTES = 256 << 20  # of a list: that of AudioSet's 2 million unbalanced train segments has 100 MB
 
 
@@ -42,12 +44,15 @@ def read_lines(
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no list in UTF-8 (byte {error.start:,}): fetch it again") from error
     found, before = list[Line](), len(problems)
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.removesuffix("\r")
+    for number, whole in enumerate(io.StringIO(text, newline="\n"), start=1):
+        line = whole.removesuffix("\n").removesuffix("\r")
         if match := form.fullmatch(line):
             found.append(Line(f"{path.name} line {number}", match.groups()))
         elif line.strip() and not (header and header.fullmatch(line)):
-            problems.append(f"{path.name} line {number}: {in_short(line)} is not {meaning}")
+            problems.append(f"{path.name} line {number}: {in_short(line[: LONGEST + 1])} is not {meaning}")
+            if len(problems) - before == MOST:
+                problems.append(f"{path.name}: more lines are not looked at")
+                break
     if not found and len(problems) == before:
         problems.append(f"{path.name} has no lines; each must be {meaning}")
     return found

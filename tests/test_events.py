@@ -1,16 +1,18 @@
 """Sound events with times: which of them a clip has, and the lists that they are published in."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fuzzing import mutants, survive
-from multi_label import SOUNDSCAPE
+from multi_label import HEAD, KEYS, SOUNDSCAPE
 
 from data.errors import UserError
 from data.events import LEAST, Event, heard, times, with_events
 from data.lines import read_lines, require_none
+from data.readers import audioset
 from data.scenes import Clip, ClipSet
 
 ROW = re.compile("([^\t]+)\t([^\t]+)\t([^\t]+)")
@@ -110,6 +112,9 @@ def test_what_is_no_event_is_named(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(UserError, match=r"a.txt has no lines; each must be start, end and class"):
         read_events(path)
+    path.write_text("0\t1\n" * 5_000)
+    with pytest.raises(UserError, match=r"a.txt has 1001 mistakes"):
+        read_events(path)
     path.write_bytes(b"0\t1\t\xff\n")
     with pytest.raises(UserError, match=r"a.txt is no list in UTF-8 \(byte 4\): fetch it again"):
         read_events(path)
@@ -117,6 +122,18 @@ def test_what_is_no_event_is_named(tmp_path: Path) -> None:
         read_events(tmp_path / "b.txt")
 
 
-def test_damaged_lists_are_refused_or_read(tmp_path: Path, fuzz: int) -> None:
-    """Oracle: fuzzing.py: within bounds, and with a message that names the file."""
-    assert survive(read_events, SOUNDSCAPE.encode(), mutants(SOUNDSCAPE.encode(), fuzz), tmp_path, "a.txt")
+def read_segments(path: Path) -> None:
+    problems: list[str] = []
+    read_lines(path, audioset.ROW, audioset.MEANING, problems, header=audioset.COMMENT)
+    require_none(problems, path)
+
+
+@pytest.mark.parametrize(("reader", "original"), [(read_events, SOUNDSCAPE), (read_segments, HEAD + KEYS)])
+def test_damaged_lists_are_refused_or_read(
+    tmp_path: Path, fuzz: int, reader: Callable[[Path], object], original: str
+) -> None:
+    """Oracle: fuzzing.py: within bounds, and with a message that names the file; a line of blanks alone takes no longer
+    than others."""
+    longest = ("long", (original + "-0RWZT-miFs," + " " * 1_000_000).encode())
+    damaged = [longest, *mutants(original.encode(), fuzz)]
+    assert survive(reader, original.encode(), damaged, tmp_path, "a.txt")

@@ -24,7 +24,7 @@ from data.tables import read_table
 
 VOCABULARY = "class_labels_indices.csv"
 BALANCED, UNBALANCED, EVALUATION = (f"{part}_segments.csv" for part in ("balanced_train", "unbalanced_train", "eval"))
-ROW = re.compile(rf' *({VIDEO}), *([^,]+), *([^,]+), *"([^"]+)" *', re.ASCII)
+ROW = re.compile(rf' *({VIDEO}), *([^, ][^,]*), *([^, ][^,]*), *"([^"]+)" *', re.ASCII)
 MEANING = 'a video, start, end and "classes", separated by commas'
 COMMENT = re.compile("#.*")
 
