@@ -9,7 +9,7 @@ listed is named and refused.
 import os
 import stat
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,6 +84,16 @@ def list_sounds(folder: str | Path, *, deep: bool = False) -> Listing:
             "mend the permissions or links, or take it out"
         )
     return Listing(sorted(found.sounds), sorted(found.others))
+
+
+def folders_around(root: Path, names: Iterable[str | Path]) -> list[Path]:
+    """The folders of files below root, from root on: their times of modification change when a file comes or goes.
+
+    Args:
+        root: a folder.
+        names: of the files, relative to root.
+    """
+    return sorted({root, *(root / parent for name in names for parent in Path(name).parents)})
 
 
 def describe_missing(paths: Sequence[str | Path]) -> list[str]:

@@ -21,6 +21,7 @@ def test_audioset_is_read_with_the_sounds_that_there_are(tmp_path: Path, caplog:
         "has no sound files of 1 of 11 segments, which are passed over:\n  video_-0009 from 90 to 100 s" in caplog.text
     )
     assert clips.is_multi_label
+    assert {tmp_path, tmp_path / "audios/eval", tmp_path / "metadata/eval_segments.csv"} <= set(clips.sources)
     assert clips.scenes == ("Speech", "Male speech, man speaking", "Cheering", "Car", "Keys jangling")
     found = classes_of(clips)
     assert found.pop("audios/eval/Y-0RWZT-miFs.wav") == ("test", ("Keys jangling", "Car"))

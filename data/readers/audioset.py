@@ -20,6 +20,7 @@ from data.readers import Reader, Settings
 from data.resources import AUDIOSET as AS_DECLARED
 from data.scenes import Clip, ClipSet
 from data.segments import VIDEO, Segment, class_names, find_list, find_sounds
+from data.sound_files import folders_around
 from data.tables import read_table
 
 VOCABULARY = "class_labels_indices.csv"
@@ -83,7 +84,7 @@ def read_audioset(
         name="audioset",
         root=root,
         of=root,
-        sources=[vocabulary, *paths, *sorted({(root / name).parent for name in found.values()})],
+        sources=[vocabulary, *paths, *folders_around(root, found.values())],
         held_out=HeldOut(validation_fraction=validation_fraction, folds=folds, fold=fold, seed=seed),
         cut_into=clip_seconds if cut else None,
         is_multi_label=True,

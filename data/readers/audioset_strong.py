@@ -21,6 +21,7 @@ from data.readers import Reader, Settings
 from data.resources import Resource
 from data.scenes import Clip, ClipSet
 from data.segments import VIDEO, Segment, class_names, find_list, find_sounds
+from data.sound_files import folders_around
 
 SECONDS = 10.0  # of a segment
 TRAIN, EVALUATION = "audioset_train_strong.tsv", "audioset_eval_strong.tsv"
@@ -83,7 +84,7 @@ def read_audioset_strong(
         name="audioset_strong",
         root=root,
         of=root,
-        sources=[vocabulary, *paths, *sorted({(root / name).parent for name in of_files})],
+        sources=[vocabulary, *paths, *folders_around(root, of_files)],
         held_out=HeldOut(validation_fraction=validation_fraction, folds=folds, fold=fold, seed=seed),
         cut_into=clip_seconds if cut else None,
         is_multi_label=True,

@@ -16,7 +16,7 @@ from data.errors import UserError, listed
 from data.named_splits import split_named
 from data.readers import Reader, Settings
 from data.scenes import SPLITS, Clip, ClipSet
-from data.sound_files import SUFFIXES, list_sounds
+from data.sound_files import SUFFIXES, folders_around, list_sounds
 from data.tables import untabular
 
 log = logging.getLogger(__name__)
@@ -73,14 +73,12 @@ def read_classes(
     held_out = HeldOut(
         test_fraction=test_fraction, validation_fraction=validation_fraction, folds=folds, fold=fold, seed=seed
     )
-    # Their times of modification change when a file comes or goes.
-    sources = [root, *sorted({root / parent for path in paths for parent in path.parents})]
     return complete_set(
         clips,
         name="classes",
         root=root,
         of=root,
-        sources=sources,
+        sources=folders_around(root, paths),
         held_out=held_out,
         cut_into=clip_seconds if cut else None,
     )
