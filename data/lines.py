@@ -47,7 +47,7 @@ def read_lines(
     for number, whole in enumerate(io.StringIO(text, newline="\n"), start=1):
         line = whole.removesuffix("\n").removesuffix("\r")
         if match := form.fullmatch(line):
-            found.append(Line(f"{path.name} line {number}", match.groups()))
+            found.append(Line(f"{path.name} line {number}", match.groups("")))
         elif line.strip() and not (header and header.fullmatch(line)):
             problems.append(f"{path.name} line {number}: {in_short(line[: LONGEST + 1])} is not {meaning}")
             if len(problems) - before == MOST:

@@ -28,14 +28,16 @@ log = logging.getLogger(__name__)
 
 
 class Segment(NamedTuple):
-    """A part of a video: its eleven letters and digits, and the seconds from which to which it lasts."""
+    """A part of a video: its eleven letters and digits, and the seconds from which to which it lasts; None: where it
+    ends is not known."""
 
     video: str
     start: float
-    end: float
+    end: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.video} from {self.start:g} to {self.end:g} s"
+        until = "" if self.end is None else f" to {self.end:g}"
+        return f"{self.video} from {self.start:g}{until} s"
 
 
 def find_list(root: Path, name: str) -> Path:
@@ -113,6 +115,6 @@ def find_sounds(root: Path, segments: Sequence[Segment]) -> dict[Segment, str]:
 def _is_of(name: re.Match[str], segment: Segment) -> bool:
     """Whether a file is of this part of its video, by the times in its name if it has some."""
     return all(
-        given is None or float(given) in (time, round(time * 1000))
+        given is None or time is None or float(given) in (time, round(time * 1000))
         for given, time in ((name[2], segment.start), (name[3], segment.end))
     )

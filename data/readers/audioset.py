@@ -25,8 +25,8 @@ from data.tables import read_table
 
 VOCABULARY = "class_labels_indices.csv"
 BALANCED, UNBALANCED, EVALUATION = (f"{part}_segments.csv" for part in ("balanced_train", "unbalanced_train", "eval"))
-ROW = re.compile(rf' *({VIDEO}), *([^, ][^,]*), *([^, ][^,]*), *"([^"]+)" *', re.ASCII)
-MEANING = 'a video, start, end and "classes", separated by commas'
+ROW = re.compile(rf' *({VIDEO}), *([^, ][^,]*), *([^, ][^,]*), *(?:"([^"]+)"|([^", ]+)) *', re.ASCII)
+MEANING = 'a video, start, end and "classes", separated by commas'  # one class may be unquoted, as spreadsheets save it
 COMMENT = re.compile("#.*")
 
 
@@ -63,8 +63,8 @@ def read_audioset(
     segments: dict[Segment, tuple[str, tuple[str, ...]]] = {}  # to split and classes
     places, problems = dict[str, str](), list[str]()
     for path, split in paths.items():
-        for place, (video, start, end, joined) in read_lines(path, ROW, MEANING, problems, header=COMMENT):
-            mids, span = joined.split(","), times(start, end)
+        for place, (video, start, end, several, one) in read_lines(path, ROW, MEANING, problems, header=COMMENT):
+            mids, span = (several or one).split(","), times(start, end)
             if isinstance(span, str):
                 problems.append(f"{place}: {span}")
             elif unknown := [mid for mid in mids if mid not in names]:

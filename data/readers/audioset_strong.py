@@ -23,7 +23,6 @@ from data.scenes import Clip, ClipSet
 from data.segments import VIDEO, Segment, class_names, find_list, find_sounds
 from data.sound_files import folders_around
 
-SECONDS = 10.0  # of a segment
 TRAIN, EVALUATION = "audioset_train_strong.tsv", "audioset_eval_strong.tsv"
 VOCABULARY = "mid_to_display_name.tsv"
 ROW = re.compile(rf"({VIDEO})_(\d{{1,9}})\t([^\t]+)\t([^\t]+)\t([^\t]+)", re.ASCII)
@@ -63,7 +62,7 @@ def read_audioset_strong(
     events, splits = defaultdict[Segment, list[Event]](list), dict[Segment, str]()
     for path, split in paths.items():
         for place, (video, begins, start, end, mid) in read_lines(path, ROW, MEANING, problems, header=HEADER):
-            segment, span = Segment(video, int(begins) / 1000, int(begins) / 1000 + SECONDS), times(start, end)
+            segment, span = Segment(video, int(begins) / 1000), times(start, end)
             if isinstance(span, str):
                 problems.append(f"{place}: {span}")
             elif mid not in names:
