@@ -51,9 +51,16 @@ def build_student(name: str, **arguments: object) -> "nn.Module":
 
     Args:
         name: of a module of this package.
-        arguments: of its builder.
+        arguments: of its builder; and for every student `widths`, the number of channels of groups that are to have
+            fewer than the builder gives them, by the group's name; see narrowing.py.
 
     Raises:
         UserError: there is none of that name, or it does not take these arguments, or not with these values.
     """
-    return build(f"student {name}", find_student(name).build, arguments)
+    widths = arguments.pop("widths", None)
+    network = build(f"student {name}", find_student(name).build, arguments)
+    if widths is None:
+        return network
+    from students.narrowing import with_widths  # loads torch
+
+    return build(f"student {name}", with_widths, {"network": network, "widths": widths})
