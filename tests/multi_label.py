@@ -93,13 +93,14 @@ def write_strong(root: Path) -> None:
         write_sound(root / name, 10.0)
 
 
-def write_fsd50k(root: Path) -> None:
+def write_fsd50k(root: Path, seconds: float = 2.4) -> None:
+    """One file of dev to train on, one to validate, and two of eval, so many seconds each."""
     tables = root / "FSD50K.ground_truth"
     write_list(tables / "vocabulary.csv", "".join(f"{n},{name},/m/{n}\n" for n, name in enumerate(CLASSES)))
     write_list(tables / "dev.csv", f"fname,labels,mids,split\n64760,{GUITAR},train\n345111,{GUITAR},val\n")
     write_list(tables / "eval.csv", f'fname,labels,mids\n37199,{GUITAR}\n235579,"Strum,Music","/m/07s0s5r,/m/04rlf"\n')
     for name in ("dev_audio/64760.wav", "dev_audio/345111.flac", "eval_audio/37199.wav", "eval_audio/235579.wav"):
-        write_sound(root / f"FSD50K.{name}", 2.4)
+        write_sound(root / f"FSD50K.{name}", seconds)
 
 
 def write_urban_sed(root: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import pydoc
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import multi_label
@@ -229,7 +230,7 @@ def make_places(shared: Path, folder: Path) -> dict[str, Path]:
     several = {
         "AUDIOSET_FOLDER": multi_label.write_audioset,
         "STRONG_FOLDER": multi_label.write_strong,
-        "FSD_FOLDER": multi_label.write_fsd50k,
+        "FSD_FOLDER": partial(multi_label.write_fsd50k, seconds=20),  # clips enough for a training
         "SED_FOLDER": multi_label.write_urban_sed,
     }
     for name, write in several.items():
