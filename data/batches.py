@@ -32,7 +32,8 @@ class Batch:
     Attributes:
         rows: positions in the data set, int64 (B,).
         waves: (B, samples) in [-1, 1].
-        labels: class numbers, int64 (B,), or after mixup probabilities, float32 (B, classes).
+        labels: class numbers, int64 (B,), or after mixup probabilities, float32 (B, classes); of a multi-label set
+            which classes a clip has, bool (B, classes), or after mixup shares, float32.
         from_reference_device: bool (B,).
         targets: the teachers' logits (B, classes), or (B, shifts, classes) of several shifts of each clip, or None.
         features: the teachers' features, standardised, float32 (B, channels), or None; see feature_targets.py.
@@ -61,9 +62,9 @@ class Batch:
 
     def mixed(self, mixing: Mixing, classes: int) -> "Batch":
         """The batch with labels, targets and features mixed as its spectrograms were."""
-        labels = mixing(F.one_hot(self.labels, classes).float())
+        labels = self.labels if self.labels.ndim > 1 else F.one_hot(self.labels, classes)
         targets, features = (None if each is None else mixing(each) for each in (self.targets, self.features))
-        return replace(self, labels=labels, targets=targets, features=features)
+        return replace(self, labels=mixing(labels.float()), targets=targets, features=features)
 
     def split(self, parts: int) -> Iterator["Batch"]:
         """The batch in so many parts, of equal size up to one clip."""
@@ -80,7 +81,7 @@ class Batches:
     Args:
         store: all waves.
         rows: which of them, (n,).
-        labels, from_reference_device: of all clips of the set, (N,).
+        labels, from_reference_device: of all clips of the set, (N,); labels of a multi-label set are bool (N, classes).
         targets: the teachers' logits of all clips of the set, (N, classes), or (N, shifts, classes), or None.
         target_shifts: samples; those of the targets, if there are several.
         features: the teachers' features of all clips of the set, float16 (N, channels), or None.
@@ -110,7 +111,7 @@ class Batches:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         self.rows, self.batch_size, self._recordings, self._device = rows, batch_size, recordings, device
-        self.classes = classes or int(labels.max()) + 1
+        self.classes = classes or (labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1)
         self._waves = resident(store, rows, residency, device)
         self._rows = torch.from_numpy(rows).to(device)
         self._labels = torch.from_numpy(labels).to(device)

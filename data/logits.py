@@ -3,9 +3,9 @@
 Conventions: `logits` is float32 (N, classes), columns in the order of the attribute `scenes`, rows keyed by
 `filename`. A teacher that was given several shifts of each clip adds `by_shift`, float32 (N, shifts, classes), and
 the attribute `shifts`, in samples; its `logits` are the mean over them. A teacher whose features are kept adds
-`features`, float16 (N, channels): see feature_targets.py. Readers join by filename and compare the scenes on every
-read; nothing is ever joined by row. While it is being filled the file is called `*.partial.h5`; the finished name holds
-finished logits only.
+`features`, float16 (N, channels): see feature_targets.py. Logits of clips that may have several classes have the
+attribute `multi_label`, 1. Readers join by filename and compare the scenes, and this, on every read; nothing is ever
+joined by row. While it is being filled the file is called `*.partial.h5`; the finished name holds finished logits only.
 """
 
 import logging
@@ -135,19 +135,25 @@ class LogitsWriter:
 
 
 def read_logits(
-    path: str | Path, filenames: Sequence[str], scenes: Sequence[str], column: str = "logits"
+    path: str | Path,
+    filenames: Sequence[str],
+    scenes: Sequence[str],
+    column: str = "logits",
+    is_multi_label: bool = False,
 ) -> np.ndarray:
     """The logits of the given clips, float32 (len(filenames), classes), in the order asked for.
 
     Args:
         path, filenames, scenes: the file, which clips of it, and the classes that it must be of.
         column: "logits", or BY_SHIFT: (len(filenames), shifts, classes).
+        is_multi_label: whether they must be of clips that may have several classes.
 
     Raises:
-        UserError: the file is missing, damaged, unfinished, of other scenes or another order of them, lacks clips
-            (listed), or holds values that are not numbers.
+        UserError: the file is missing, damaged, unfinished, of other scenes or another order of them, of the other kind
+            of labels, lacks clips (listed), or holds values that are not numbers.
     """
     opened = open_logits(path)
+    opened.require_kind(is_multi_label=is_multi_label)
     if opened.scenes != list(scenes):
         raise UserError(
             f"{path} has the scenes {in_short(opened.scenes)}, the data set has {in_short(list(scenes))}: logits are "
@@ -195,7 +201,11 @@ def common_shifts(paths: Sequence[str | Path]) -> tuple[int, ...]:
 
 
 def read_several(
-    paths: Sequence[str | Path], filenames: Sequence[str], scenes: Sequence[str], column: str = "logits"
+    paths: Sequence[str | Path],
+    filenames: Sequence[str],
+    scenes: Sequence[str],
+    column: str = "logits",
+    is_multi_label: bool = False,
 ) -> np.ndarray:
     """Several teachers' logits of the given clips, float32 (len(paths), len(filenames), classes).
 
@@ -208,7 +218,7 @@ def read_several(
         )
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise UserError(f"logits={[str(path) for path in paths]} names a file twice: it would count double")
-    return np.stack([read_logits(path, filenames, scenes, column) for path in paths])
+    return np.stack([read_logits(path, filenames, scenes, column, is_multi_label) for path in paths])
 
 
 def weighted_mean(several: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:

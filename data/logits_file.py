@@ -1,7 +1,8 @@
 """What a file of logits must be like, checked whenever one is opened.
 
 Conventions: see data/logits.py. The attribute `digest` is the SHA-256 of all that was written; files of earlier
-versions have none. A file with features says in `features_layer` and `features_channels` what they are.
+versions have none. `multi_label` is 1 where each class has a probability of its own, and absent elsewhere. A file
+with features says in `features_layer` and `features_channels` what they are.
 """
 
 import hashlib
@@ -21,10 +22,9 @@ from data.store import DamagedStoreError, Store
 log = logging.getLogger(__name__)
 
 FORMAT = "scenelet logits 1"
-BY_SHIFT = "by_shift"  # a column
-FEATURES = "features"  # a column
+BY_SHIFT, FEATURES = "by_shift", "features"  # columns
 LAYER, CHANNELS = "features_layer", "features_channels"  # attributes
-DIGEST = "digest"  # an attribute
+DIGEST, MULTI_LABEL = "digest", "multi_label"  # attributes
 MOST_CHANNELS = 65_536
 LARGEST = 1e9  # magnitude of a logit; a loss of larger ones is no number
 LOGITS = Kind(
@@ -43,13 +43,27 @@ class FeatureColumn(NamedTuple):
 
 
 class LogitsFile(NamedTuple):
-    """An open file of logits: the store, the classes, the shifts in samples, none where there is only one, and what the
-    features are of, None where there are none."""
+    """An open file of logits: the store, the classes, the shifts in samples, none where there is only one, what the
+    features are of, None where there are none, and whether a clip may have several classes."""
 
     store: Store
     scenes: list[str]
     shifts: list[int]
     features: FeatureColumn | None
+    is_multi_label: bool = False
+
+    def require_kind(self, *, is_multi_label: bool) -> None:
+        """Check that clips have one class each, or may have several, as those of a data set.
+
+        Raises:
+            UserError: it is the other way round.
+        """
+        if self.is_multi_label != is_multi_label:
+            theirs, ours = ("several classes" if each else "one class" for each in (not is_multi_label, is_multi_label))
+            raise UserError(
+                f"{self.store.path} has logits of clips with {theirs} each, those of the data set have {ours} each: "
+                "write logits of this data set, or begin with the weights of the network that wrote these"
+            )
 
 
 def planned(
@@ -93,7 +107,9 @@ def open_logits(path: str | Path) -> LogitsFile:
             f"{found}"
         )
     store.require_done()
-    return LogitsFile(store, scenes, shifts, features)
+    if (kind := store.attributes.get(MULTI_LABEL, 0)) not in (0, 1):
+        raise store.damaged(f"its attribute {MULTI_LABEL} is {in_short(kind)}, not 0 or 1")
+    return LogitsFile(store, scenes, shifts, features, bool(kind))
 
 
 def _features(store: Store) -> FeatureColumn | None:

@@ -81,6 +81,36 @@ def distillation_terms(
     return Distilled(loss, hard, temperature**2 * soft)
 
 
+def multi_label_terms(
+    student: torch.Tensor, teacher: torch.Tensor | None, labels: torch.Tensor, hard_weight: float
+) -> Distilled:
+    """The loss of clips that may have several classes: hard_weight * BCE(student, labels) + (1 - hard_weight) *
+    KL(teacher || student), both means over clips and classes, each class with a probability of its own (sigmoid).
+    Without a teacher it is BCE alone.
+
+    The divergence is the binary cross-entropy with the teacher's probabilities, less their own entropy, which changes
+    no gradient: of equal logits it is 0.
+
+    Source: Schmid et al., "Efficient Large-Scale Audio Tagging via Transformer-to-CNN Knowledge Distillation", ICASSP
+    2023, as in https://github.com/fschmid56/EfficientAT, ex_audioset.py (temperature 1, hard weight 0.1).
+
+    Args:
+        student, teacher: logits (B, classes).
+        labels: bool (B, classes), or shares of mixed clips.
+        hard_weight: share of the labels.
+    """
+    if teacher is None:
+        hard = F.binary_cross_entropy_with_logits(student, labels.float())
+        return Distilled(hard, hard, None)
+    wanted = teacher.float().sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(teacher.float(), wanted)
+    soft = F.binary_cross_entropy_with_logits(student.float(), wanted) - entropy
+    if not hard_weight:  # labels may be unknown
+        return Distilled(soft, None, soft)
+    hard = F.binary_cross_entropy_with_logits(student, labels.float())
+    return Distilled(hard_weight * hard + (1 - hard_weight) * soft, hard, soft)
+
+
 def require_in_range(temperature: float, hard_weight: float, label_smoothing: float) -> None:
     """Check the numbers of the loss.
 

@@ -54,7 +54,9 @@ def test_the_classes_of_another_data_set_are_named_in_short() -> None:
     """Oracle: the message, of 527 classes and of one."""
     many = tuple(f"class {number}" for number in range(527))
     blueprint = checkpoint.Blueprint("cp_mobile", {}, {}, many, 32_000, "1")
-    data = SimpleNamespace(clips=SimpleNamespace(scenes=("a",)), store=SimpleNamespace(sample_rate=32_000))
+    data = SimpleNamespace(
+        clips=SimpleNamespace(scenes=("a",), is_multi_label=False), store=SimpleNamespace(sample_rate=32_000)
+    )
     with pytest.raises(UserError, match=r"scenes \['class 0', .*\.\.\. at .* has \['a'\] at 32000 Hz: give") as refused:
         as_trained_on(Path("some.safetensors"), blueprint, data)
     assert len(str(refused.value)) < 400

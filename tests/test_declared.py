@@ -213,6 +213,13 @@ def what_the_teacher_began_with(runs: Path) -> Path:
     return earlier
 
 
+def what_the_teacher_goes_on_from(runs: Path) -> Path:
+    earlier, digest = twin(runs / "teacher/first", "earlier")
+    start = str(earlier / "checkpoint.safetensors")
+    edit(runs / "teacher/first", inputs={"weights": digest}, settings={"teacher.start": str(earlier)}, sources=[start])
+    return earlier
+
+
 def what_the_student_began_with(runs: Path) -> Path:
     earlier, digest = twin(runs / "student/first", "earlier")
     edit(runs / "student/first", inputs={"weights": digest})
@@ -235,6 +242,7 @@ def the_integers(runs: Path) -> Path:
         a_fold,
         a_first_phase,
         what_the_teacher_began_with,
+        what_the_teacher_goes_on_from,
         what_the_student_began_with,
         the_student,
         the_integers,
@@ -287,22 +295,37 @@ def test_records_of_before_are_asked_about(runs: Path) -> None:
     assert "student/first used impulse responses that are not known here" in asked
 
 
-def test_other_data_of_a_first_phase_are_declared_or_asked_about(runs: Path) -> None:
+@pytest.mark.parametrize(
+    ("begin", "stage"), [(what_the_student_began_with, "student"), (what_the_teacher_goes_on_from, "teacher")]
+)
+def test_other_data_of_a_first_phase_are_declared_or_asked_about(
+    runs: Path, begin: Callable[[Path], Path], stage: str
+) -> None:
     """Oracle: "public datasets": ESC-50, by its reader, is declared with its link and licence; a folder of sounds is
     anybody's, and its user must say what it is; computed sounds are nobody's."""
-    earlier = what_the_student_began_with(runs)
+    earlier = begin(runs)
     assert unnamed([lineage_of(runs)], []) == []
     config = earlier / "config.yaml"
     text = config.read_text()
     config.write_text(text.replace("kind: synthetic", "kind: esc50"))
     (found,) = declared([lineage_of(runs)], [])
     assert (found.resource.name, found.resource.url) == ("ESC-50", "https://github.com/karolpiczak/ESC-50")
-    assert (found.runs, found.whats) == (("student/earlier",), (DATA,))
+    assert (found.runs, found.whats) == ((f"{stage}/earlier",), (DATA,))
     config.write_text(text.replace("kind: synthetic", "kind: folder"))
     (asked,) = unnamed([lineage_of(runs)], [])
     waves = json.loads((earlier / "run.json").read_text())["inputs"]["waves"]
     assert f"{earlier} used data that are not the challenge's" in asked
     assert f'of: "{waves}"' in asked
+
+
+def test_a_run_that_a_teacher_went_on_from_and_that_is_gone_is_asked_about(runs: Path) -> None:
+    """Oracle: by hand: the fingerprint of its checkpoint, by which its user says what it was trained on."""
+    earlier = what_the_teacher_goes_on_from(runs)
+    digest = json.loads((runs / "teacher/first/run.json").read_text())["inputs"]["weights"]
+    shutil.rmtree(earlier)
+    (asked,) = unnamed([lineage_of(runs)], [])
+    assert "teacher/first began with weights that are not known here: earlier" in asked
+    assert f'of: "{digest}"' in asked
 
 
 def test_a_checkpoint_of_others_can_be_named(runs: Path) -> None:

@@ -1,4 +1,4 @@
-"""A student that begins with the checkpoint of another one."""
+"""A network that begins with the checkpoint of another training: `student.weights`, `teacher.start`."""
 
 import dataclasses
 import logging
@@ -12,8 +12,9 @@ from conftest import randomise_norms
 from data.errors import UserError
 from data.scenes import SCENES, ClipSet
 from experiments.training import checkpoint
-from experiments.training.pretrained import begin_from, read_pretrained
+from experiments.training.pretrained import TEACHER, begin_from, read_pretrained
 from students import build_student
+from teachers import build_teacher
 
 FRONT_END = {"mels": 64, "hop": 1000}
 SMALL = {"cp_mobile": {"size": "6k"}, "baseline": {}, "cnn_gru": {"base_channels": 4, "units": 8}}
@@ -132,3 +133,74 @@ def test_what_cannot_be_a_beginning_is_refused_before_anything_is_written(traine
         assert refused.returncode == 1
         assert said in refused.stderr
         assert not (trained / "runs/student/third").exists()
+
+
+SMALL_TEACHER = {"base_channels": 8, "cut_channels": [0, 0, 0], "pretrained": False}
+
+
+def of_teacher(scenes: tuple[str, ...], **changes: object) -> checkpoint.Blueprint:
+    """A CP-ResNet of some classes; `changes` are of its arguments."""
+    arguments = {"classes": len(scenes), **SMALL_TEACHER, **changes}
+    return checkpoint.Blueprint("cp_resnet", arguments, FRONT_END, scenes, 32_000, "clips", is_multi_label=True)
+
+
+def test_a_teacher_goes_on_from_another_one_with_a_new_classifier(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the source's tensors, but for those whose shape its classes decide, which are as built; with the same
+    classes all of them; another argument that changes no shape is said."""
+    path, wanted = tmp_path / "c.safetensors", of_teacher(OTHERS)
+    source = randomise_norms(build_teacher("cp_resnet", **of_teacher(SCENES).arguments))
+    checkpoint.save(path, source, of_teacher(SCENES))
+    network = build_teacher("cp_resnet", **wanted.arguments)
+    fresh, theirs = {name: tensor.clone() for name, tensor in network.state_dict().items()}, source.state_dict()
+    caplog.set_level(logging.INFO)
+    begin_from(path, network, dataclasses.replace(wanted, is_multi_label=False), kind=TEACHER)
+    new = {name for name, tensor in fresh.items() if tensor.shape != theirs[name].shape}
+    assert new
+    layers = {name.rpartition(".")[0] for name in new}
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, (fresh if name.rpartition(".")[0] in layers else theirs)[name]), name
+    assert f"new are {', '.join(sorted(layers))}, for 3 classes" in caplog.text
+    network = build_teacher("cp_resnet", **wanted.arguments | {"classes": 10})
+    begin_from(path, network, of_teacher(SCENES), kind=TEACHER)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in network.state_dict().items())
+    assert "was trained with other" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (
+            of_teacher(OTHERS, base_channels=16),
+            r"or width: .* base_channels=8.*: give this teacher the same teacher.arg",
+        ),
+        (
+            dataclasses.replace(of_teacher(OTHERS), builder="yamnet"),
+            "architecture, cp_resnet, and this teacher is yamnet",
+        ),
+        (
+            dataclasses.replace(of_teacher(OTHERS), mel={"mels": 128, "hop": 1000}),
+            "this teacher hears 128 of log_mel: give teacher.mel.kind=log_mel teacher.mel.mels=64",
+        ),
+    ],
+)
+def test_a_teacher_goes_on_from_none_of_another_network_or_front_end(
+    wanted: checkpoint.Blueprint, said: str, tmp_path: Path
+) -> None:
+    """Oracle: the message, with the setting that names the file."""
+    path = tmp_path / "c.safetensors"
+    checkpoint.save(path, build_teacher("cp_resnet", **of_teacher(SCENES).arguments), of_teacher(SCENES))
+    with pytest.raises(UserError, match=said) as caught:
+        read_pretrained(path, wanted, TEACHER)
+    assert f"teacher.start={path}" in str(caught.value)
+
+
+def test_other_arguments_of_the_same_layers_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Oracle: by hand: strides of a student, whose tensors are the same."""
+    path, wanted = tmp_path / "c.safetensors", described("cp_mobile", OTHERS, strides={"b2": (1, 1)})
+    saved(path, described("cp_mobile", SCENES))
+    begin_from(path, build_student("cp_mobile", **wanted.arguments), wanted)
+    assert (
+        "with other student.size and student.arguments: strides by default there and {'b2': (1, 1)} here" in caplog.text
+    )

@@ -66,9 +66,9 @@ class DataModule:
         clips = [clip._replace(split="train") if clip.split == "validation" else clip for clip in self.clips.clips]
         return replace(self, clips=replace(self.clips, clips=clips), before=self.fingerprint["clips"])
 
-    def with_classes(self, scenes: Sequence[str]) -> "DataModule":
-        """The same clips, whose labels are not known, for networks that answer in these classes."""
-        return replace(self, clips=replace(self.clips, scenes=tuple(scenes)))
+    def with_classes(self, scenes: Sequence[str], *, is_multi_label: bool = False) -> "DataModule":
+        """The same clips, whose labels are not known, for networks that answer in these classes, one or several."""
+        return replace(self, clips=replace(self.clips, scenes=tuple(scenes), is_multi_label=is_multi_label))
 
     def without(self, locations: Collection[str]) -> "DataModule":
         """The same clips, of which the train clips of some locations are not used."""
@@ -117,7 +117,7 @@ class DataModule:
         return Batches(
             self.store,
             rows,
-            self.clips.labels if self.clips.is_labelled else np.zeros(len(self.clips.clips), np.int64),
+            self._labels(),
             self.clips.from_reference_device,
             batch_size=batch_size,
             targets=targets,
@@ -128,6 +128,12 @@ class DataModule:
             recordings=recordings,
             classes=len(self.clips.scenes),
         )
+
+    def _labels(self) -> np.ndarray:
+        """Class numbers, int64 (N,), all 0 where they are not known; of a multi-label set bool (N, classes)."""
+        if not self.clips.is_labelled:
+            return np.zeros(len(self.clips.clips), np.int64)
+        return self.clips.label_matrix if self.clips.is_multi_label else self.clips.labels
 
     def spectrogram_shape(self, front_end: FrontEnd) -> tuple[int, int, int, int]:
         """(1, 1, mels, frames) of one clip's log-mel."""

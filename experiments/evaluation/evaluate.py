@@ -1,13 +1,14 @@
 """Metrics of a split, and the tables that are kept of a network's predictions for the test split.
 
-Conventions: predictions.csv has the challenge's format (predictions.py), so that the score stage reads it;
+Conventions: predictions.csv has the challenge's format (predictions.py), so that the score stage reads it; of a
+multi-label set it has no column scene_label, each class's probability is one by itself, and there is no other table.
 confusion.csv has counts, a row for each true class; reliability.csv has a row for each bin of confidence that is not
 empty. Metrics are named <split>/<metric> in every stage; <split>/<metric>/low and /high are the edges of 95 % intervals
 over recordings.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,16 @@ from experiments.evaluation.metrics import (
     by_scene_and_device,
     confusion,
     evaluate,
+    probabilities_of,
     reliability,
-    softmax,
     subsets_of,
 )
 from experiments.evaluation.mistakes import mistakes, mistakes_text
+from experiments.evaluation.multi_label import TITLES, evaluate_multi_label, metric_title
 from experiments.evaluation.predictions import predictions_text, read_predictions
 from experiments.runs.layout import CONFUSION, DOUBTS, MISTAKES, PREDICTIONS, RELIABILITY, write_text
+
+HEADLINE = ("accuracy", "log_loss", *TITLES)
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +45,10 @@ def split_metrics(clips: ClipSet, split: str, probabilities: np.ndarray, *, deta
         split: its name.
         probabilities: (n, classes) of its clips, in their order.
         detailed: also the edges of their intervals, "<split>/<metric>/low" and ".../high", and log losses and numbers
-            of clips by scene and device.
+            of clips by scene and device. Of a multi-label set: see multi_label.py.
 
     Raises:
-        UserError: probabilities are not finite.
+        UserError: probabilities are not finite, or no clip of a multi-label set has a class.
     """
     rows = clips.indices(split)
     if wrong := int((~np.isfinite(probabilities)).any(axis=1).sum()):
@@ -52,6 +56,9 @@ def split_metrics(clips: ClipSet, split: str, probabilities: np.ndarray, *, deta
             f"the answers to {wrong} of {len(rows)} {split} clips are no numbers: lower the learning rate, or compute "
             "with fabric.precision=32-true, and train anew with force=true"
         )
+    if clips.is_multi_label:
+        found = evaluate_multi_label(probabilities, clips.label_matrix[rows], clips.scenes, detailed=detailed)
+        return {f"{split}/{metric}": value for metric, value in found.items()}
     labels, members = clips.labels[rows], [clips.clips[row] for row in rows]
     devices = [clip.device for clip in members]
     metrics = evaluate(probabilities, labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
@@ -69,14 +76,31 @@ def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:
     return {
         metric: value
         for split in clips.scored
-        for metric, value in split_metrics(clips, split, softmax(logits[clips.indices(split)])).items()
+        for metric, value in split_metrics(clips, split, split_probabilities(clips, split, logits)).items()
     }
+
+
+def split_probabilities(clips: ClipSet, split: str, logits: np.ndarray) -> np.ndarray:
+    """Probabilities (n, classes) of the clips of a split, from the logits (N, classes) of all clips."""
+    return probabilities_of(logits[clips.indices(split)], is_multi_label=clips.is_multi_label)
+
+
+def headline(scores: Mapping[str, float], split: str = "test") -> dict[str, float]:
+    """The metrics of a split that a result is known by, by name: accuracy and log loss, or, of a multi-label set, mean
+    average precision and binary cross-entropy."""
+    return {name: scores[f"{split}/{name}"] for name in HEADLINE if f"{split}/{name}" in scores}
+
+
+def in_words(scores: Mapping[str, float], split: str = "test") -> str:
+    """Those of a split for the console: "test accuracy 0.512, log loss 1.304"."""
+    found = headline(scores, split)
+    return f"{split} {', '.join(f'{metric_title(name)} {value:.3f}' for name, value in found.items())}"
 
 
 def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -> dict[str, float]:
     """Metrics of the test split with their intervals, and by scene and device; its predictions, confusion matrix,
     reliability and most confident mistakes are written. What speaks against them (doubts.py) is said, and written to
-    doubts.txt.
+    doubts.txt. Of a multi-label set predictions alone are written.
 
     Args:
         clips: the data set.
@@ -86,7 +110,10 @@ def evaluate_and_save(clips: ClipSet, probabilities: np.ndarray, folder: Path) -
     rows = clips.indices("test")
     metrics = split_metrics(clips, "test", probabilities, detailed=True)
     names = [clips.clips[row].filename for row in rows]
-    write_text(folder / PREDICTIONS, predictions_text(names, probabilities, clips.scenes))
+    text = predictions_text(names, probabilities, clips.scenes, is_multi_label=clips.is_multi_label)
+    write_text(folder / PREDICTIONS, text)
+    if clips.is_multi_label:
+        return metrics
     write_text(folder / CONFUSION, _confusion_text(confusion(probabilities, clips.labels[rows]), clips.scenes))
     write_text(folder / RELIABILITY, _reliability_text(reliability(probabilities, clips.labels[rows])))
     write_text(folder / MISTAKES, mistakes_text(mistakes(clips, probabilities, folder)))

@@ -174,3 +174,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     from scipy.special import softmax as of_floats  # a third of a second, which those who only read results need not
 
     return of_floats(logits.astype(np.float64), axis=1)
+
+
+def probabilities_of(logits: np.ndarray, *, is_multi_label: bool) -> np.ndarray:
+    """Probabilities (n, classes) of logits, float64: of clips with one class each their softmax, of others that of each
+    class by itself (sigmoid)."""
+    if not is_multi_label:
+        return softmax(logits)
+    from scipy.special import expit  # as in softmax
+
+    return expit(logits.astype(np.float64))

@@ -49,6 +49,7 @@ def predictions_text(
     *,
     starts: Sequence[float] | None = None,
     digits: int | None = DIGITS,
+    is_multi_label: bool = False,
     more: Mapping[str, Sequence[object]] = MappingProxyType({}),
 ) -> str:
     """A table of probabilities as text; the label of a clip is its most probable scene.
@@ -59,6 +60,7 @@ def predictions_text(
         scenes: the classes.
         starts: seconds at which the clips begin in their files: a column `start`, which the challenge's format has not.
         digits: significant ones of a probability; None: all of them.
+        is_multi_label: whether a clip may have several classes, and so no column `scene_label`.
         more: other columns, by name, which the challenge's format has not either.
 
     Raises:
@@ -67,7 +69,8 @@ def predictions_text(
     columns: dict[str, Sequence[object]] = {"filename": filenames}
     if starts is not None:
         columns["start"] = [f"{start:g}" for start in starts]
-    columns["scene_label"] = [scenes[number] for number in probabilities.argmax(axis=1)]
+    if not is_multi_label:
+        columns["scene_label"] = [scenes[number] for number in probabilities.argmax(axis=1)]
     check_class_names(scenes)
     for scene, column in zip(scenes, probabilities.T.tolist(), strict=True):
         columns[scene] = [repr(p) if digits is None else f"{p:.{digits}g}" for p in column]

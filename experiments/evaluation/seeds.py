@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 
 from data.errors import UserError, listed
 from experiments.evaluation.metrics import metrics_under
+from experiments.evaluation.multi_label import CROSS_ENTROPY, TITLES
 
 LEVEL = 0.95
 FEWEST = 3  # seeds of an interval that is shown: of two, Student's t makes it 18 times as wide as their deviation
@@ -24,7 +25,8 @@ MOST_KEYS = 4  # that differ: with more, the runs' own name is the shorter label
 DATA = ("waves", "clips")  # inputs that must be equal for metrics to be comparable
 OF_HELD_OUT = ("validation", "held_out")  # the latter of a run with refit=true: by its first phase
 METRIC = re.compile(
-    rf"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+)|({'|'.join(OF_HELD_OUT)})/(log_loss|divergence)"
+    rf"(test|float)/(accuracy|log_loss|accuracy/group/[^/]+|{'|'.join(TITLES)})|"
+    rf"({'|'.join(OF_HELD_OUT)})/(log_loss|divergence|{CROSS_ENTROPY})"
 )
 
 Sample = Mapping[int, float]

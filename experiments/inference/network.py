@@ -15,7 +15,7 @@ from data.batches import Batch, Batches
 from data.front_ends import FrontEnd
 from data.progress import Progress, progress
 from experiments.distributed.fabric import exchange
-from experiments.evaluation.metrics import softmax
+from experiments.evaluation.metrics import probabilities_of
 
 PART = 32  # clips
 
@@ -56,8 +56,8 @@ def in_parts(compute: Callable[[torch.Tensor], torch.Tensor], spectrograms: torc
 def predict(
     network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, classes) and labels (n,) of a split, in its order; with a Fabric, all its processes share the
-    work and have the result."""
+    """Probabilities (n, classes) of a split, in its order, and labels, (n,), or (n, classes) of a multi-label set; with
+    a Fabric, all its processes share the work and have the result."""
     network.eval()
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     numbers = range(fabric.global_rank, batches.count, fabric.world_size)
@@ -67,5 +67,6 @@ def predict(
             for number, batch in zip(numbers, in_order(batches, numbers, fabric, line), strict=True)
         ]
     found = sorted((piece for pieces in exchange(fabric, mine) for piece in pieces), key=lambda piece: piece[0])
-    _, logits, labels = zip(*found, strict=True)
-    return softmax(np.concatenate(logits)), np.concatenate(labels)
+    _, logits, parts = zip(*found, strict=True)
+    labels = np.concatenate(parts)
+    return probabilities_of(np.concatenate(logits), is_multi_label=labels.ndim > 1), labels

@@ -9,7 +9,7 @@ from torch import nn
 from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.processes import is_first
-from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
+from experiments.evaluation.evaluate import evaluate_and_save, in_words, split_metrics
 from experiments.inference.network import predict
 
 BATCH = 64  # clips whose logits are computed at once
@@ -38,6 +38,5 @@ def score_student(
     scores = evaluate_and_save(data.clips, tested, folder)
     for probabilities in validated:
         scores = split_metrics(data.clips, "validation", probabilities) | scores
-    accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
-    log.info("student: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, folder)
+    log.info("student: %s (%s)", in_words(scores), folder)
     return scores

@@ -22,8 +22,7 @@ from data.scenes import ClipSet
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import exchange
 from experiments.distributed.processes import is_first
-from experiments.evaluation.evaluate import evaluate_and_save, split_metrics
-from experiments.evaluation.metrics import softmax
+from experiments.evaluation.evaluate import evaluate_and_save, headline, split_metrics, split_probabilities
 from experiments.inference.features import WithFeatures, channels_of
 from experiments.inference.network import in_order, logits_of
 from experiments.runs.energy import measured
@@ -83,11 +82,14 @@ def evaluate_and_seal(writer: LogitsWriter, clips: ClipSet, folder: Path) -> dic
     if not clips.is_labelled:
         writer.seal()
         return {}
-    logits, scores = writer.values(), dict[str, float]()
+    logits, scores, known = writer.values(), dict[str, float](), dict[str, float]()
     if clips.has_validation:
-        scores |= split_metrics(clips, "validation", softmax(logits[clips.indices("validation")]))
-    scores |= evaluate_and_save(clips, softmax(logits[clips.indices("test")]), folder)
-    writer.seal(**{f"{split}_accuracy": scores[f"{split}/accuracy"] for split in clips.scored})
+        scores |= split_metrics(clips, "validation", split_probabilities(clips, "validation", logits))
+    scores |= evaluate_and_save(clips, split_probabilities(clips, "test", logits), folder)
+    for split in clips.scored:
+        metric, value = next(iter(headline(scores, split).items()))
+        known[f"{split}_{metric}"] = value
+    writer.seal(**known)
     return scores
 
 
@@ -98,7 +100,7 @@ def write_logits(
     network: nn.Module,
     front_end: FrontEnd,
     *,
-    identity: Mapping[str, str],
+    identity: Mapping[str, object],
     shifts: Sequence[int],
     layer: str | None = None,
 ) -> LogitsWriter | None:

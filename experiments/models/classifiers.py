@@ -80,9 +80,15 @@ def load_floats(path: str | Path) -> FloatClassifier:
     """The classifier of a student's checkpoint; one that does not say how long its clips are is for the task's, of 1 s.
 
     Raises:
-        UserError: the file is missing or damaged, or not of a student, or its network cannot be applied to a clip.
+        UserError: the file is missing or damaged, or not of a student, or of clips that may have several classes, or
+            its network cannot be applied to a clip.
     """
     network, blueprint, sets = load_with_sets(path, build_student)
+    if blueprint.is_multi_label:
+        raise UserError(
+            f"{path} is a student of clips with several classes each, and a classifier gives one: train a student on "
+            f"clips with one class each, which may begin with it: student.weights={path}"
+        )
     seconds, rate = blueprint.clip_seconds, blueprint.sample_rate
     if seconds is None:
         seconds = PART_SECONDS

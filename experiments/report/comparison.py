@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from experiments.evaluation.multi_label import TITLES
 from experiments.evaluation.systems import as_system, published_systems
 from experiments.report import plots
 from experiments.report.confidence import coverage_plots
@@ -128,6 +129,7 @@ def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
         ["95 % over recordings", *(interval(whole.interval) if whole else "" for whole in wholes)],
         ["log loss", *(nats(whole.log_loss) if whole else "" for whole in wholes)],
         ["calibration error", *(nats(whole.calibration_error) if whole else "" for whole in wholes)],
+        *([title, *(nats(run.scores.get(f"test/{name}")) for run in runs)] for name, title in TITLES.items()),
     ]
     for subset in dict.fromkeys(subset for found in metrics for subset in found if subset.startswith("group/")):
         cells = [percent(found[subset].accuracy) if subset in found else "" for found in metrics]

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from data.readers import readers
 from experiments.evaluation.forms import FLOAT, STORED, agreement_name
+from experiments.evaluation.multi_label import TITLES
 from experiments.report.numbers import interval, nats, percent
 from experiments.report.page import Link, Tile
 from experiments.report.tables import WHOLE, metric_rows
@@ -78,6 +79,7 @@ def tiles_of(run: RunFiles) -> list[Tile]:
         found.append(Tile("macro accuracy", percent(whole.accuracy), f"95 %: {accuracy}" if accuracy else ""))
         found.append(Tile("log loss", nats(whole.log_loss), f"95 %: {loss}" if loss else ""))
         found.append(Tile("calibration error", nats(whole.calibration_error)))
+    found += [Tile(title, nats(scores[f"test/{name}"])) for name, title in TITLES.items() if f"test/{name}" in scores]
     if (agreement := scores.get(agreement_name(STORED, FLOAT))) is not None:
         found.append(Tile("same class as float", percent(agreement)))
     found += [_cost_tile(cost, run) for cost in COSTS if cost in scores]

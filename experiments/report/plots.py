@@ -6,12 +6,13 @@ Style: see render.py. matplotlib, which takes a while to import, is imported whe
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from experiments.evaluation.confidence import Row
 from experiments.evaluation.metrics import metrics_under
+from experiments.evaluation.multi_label import metric_title
 from experiments.report.numbers import word
 from experiments.report.order import is_grouped, order_of
 from experiments.report.render import FONT, HEIGHT, INK, WIDE, WIDTH, colour_of, make_axes, put_legend, put_tip, styled
@@ -21,32 +22,43 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+class _Share(NamedTuple):
+    """How a metric from 0 to 1 is drawn: times what, and under which name."""
+
+    factor: int
+    label: str
+
+
+SHARES = {"validation/accuracy": _Share(100, "accuracy, %"), "validation/mean_average_precision": _Share(1, "mAP")}
+LOSSES = ("log_loss", "binary_cross_entropy", "divergence")  # of the clips held out
+
+
 @styled
 def curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
-    """Losses (above) and validation accuracy (below, if there is any) over epochs; runs by name, each a sequence of
-    rows, maybe none."""
+    """Losses (above) and validation accuracy or mAP (below, as far as there are any) over epochs; runs by name, each a
+    sequence of rows, maybe none."""
     from matplotlib.ticker import MaxNLocator
 
-    has_accuracy = any("validation/accuracy" in row for rows in histories.values() for row in rows)
-    figure, axes = make_axes(1 + has_accuracy, height=(1.6 if has_accuracy else 1) * HEIGHT)
+    shown = [key for key in SHARES if any(key in row for rows in histories.values() for row in rows)]
+    figure, axes = make_axes(1 + len(shown), height=(1 + 0.6 * len(shown)) * HEIGHT)
     above, *below = np.atleast_1d(axes)
     alone = len(histories) == 1
-    lines = [("loss", ":", above), *((f"validation/{name}", "-", above) for name in ("log_loss", "divergence"))]
-    lines += [("validation/accuracy", "-", axis) for axis in below]
+    lines = [("loss", ":", above, 1), *((f"validation/{name}", "-", above, 1) for name in LOSSES)]
+    lines += [(key, "-", axis, SHARES[key].factor) for key, axis in zip(shown, below, strict=True)]
     for number, (name, rows) in enumerate(histories.items()):
-        for key, style, axis in lines:
+        for key, style, axis, factor in lines:
             if not any(key in row for row in rows):
                 continue
-            title = "training" if key == "loss" else key.replace("/", " ").replace("_", " ")
-            values = [(100 if axis is not above else 1) * row.get(key, np.nan) for row in rows]
+            title = "training" if key == "loss" else f"validation {metric_title(key.removeprefix('validation/'))}"
+            values = [factor * row.get(key, np.nan) for row in rows]
             label = title if alone else name if key == "loss" else None
             epochs = [row["epoch"] for row in rows]
             dot = "o" if len(rows) == 1 else None
             (line,) = axis.plot(epochs, values, style, color=colour_of(number), label=label, marker=dot)
             put_tip(line, f"{name}, {title}: {word(values[-1], 3)} after epoch {epochs[-1]:g}")
     above.set(ylabel="loss")
-    for axis in below:
-        axis.set(ylabel="accuracy, %")
+    for key, axis in zip(shown, below, strict=True):
+        axis.set(ylabel=SHARES[key].label)
     for axis in (above, *below):
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     (*_, last) = (above, *below)

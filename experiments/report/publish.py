@@ -7,13 +7,14 @@ from pathlib import Path
 
 from data.errors import UserError
 from experiments.distributed.processes import is_first
+from experiments.evaluation.multi_label import TITLES
 from experiments.report import dashboard, sections
 from experiments.runs.layout import REPORT, SCORES
 from experiments.runs.lineage import first_phase_by
 from experiments.runs.reader import is_run, read_scores
 from experiments.runs.record import Run
 
-CHOSEN_BY = ("accuracy", "log_loss", "divergence")  # of the clips held out, as far as there are labels
+CHOSEN_BY = ("accuracy", "log_loss", *TITLES, "divergence")  # of the clips held out, as far as there are labels
 
 log = logging.getLogger(__name__)
 

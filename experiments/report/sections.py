@@ -13,6 +13,7 @@ from typing import Any
 
 from data.errors import UserError
 from experiments.evaluation.metrics import metrics_under
+from experiments.evaluation.multi_label import BY_CLASS, CROSS_ENTROPY, MEAN_AVERAGE_PRECISION
 from experiments.evaluation.official_test import CLIPS, is_whole
 from experiments.evaluation.systems import METRICS, as_system, published_systems
 from experiments.report import plots
@@ -42,6 +43,7 @@ from experiments.runs.reader import RunFiles, read_run
 from experiments.runs.relatives import ancestors, made_from, settings_of
 
 JOULES = 3.6e6  # in a kWh
+MULTI_LABEL = f"test/{MEAN_AVERAGE_PRECISION}"
 
 
 def write_report(folder: str | Path) -> tuple[RunFiles, Section]:
@@ -115,6 +117,11 @@ def summary_of(run: RunFiles) -> str:
             f"{1000 * scores['energy/inference/kWh']:.3g} Wh here ({run.settings.get('kernels')} kernels, one thread); "
             f"the challenge's baseline takes {scores['energy/normalised']:.2f} times as much."
         )
+    if MULTI_LABEL in scores:
+        return (
+            f"The test clips may have several classes each: the mean average precision (mAP) over classes is "
+            f"{nats(scores[MULTI_LABEL])}, the binary cross-entropy {nats(scores.get(f'test/{CROSS_ENTROPY}'))} nats."
+        )
     if (whole := metric_rows(scores).get(WHOLE)) is None:
         return cost_sentence(run.cost) if run.cost else f"A run of the {run.stage} stage."
     guess = f"; guessing would be right on {100 / len(run.scenes):.0f} %" if run.scenes else ""
@@ -171,6 +178,9 @@ def grids_of(run: RunFiles) -> list[Grid]:
         ]
         columns = ["", "accuracy", "log loss", "accuracy, 95 % over recordings"]
         found.append(Grid("Test split", [*columns, *(BASELINE if beside(run.scores, WHOLE) else [])], rows))
+    if by_class := metrics_under(f"test/{BY_CLASS}", run.scores):
+        rows = [[name.removeprefix(f"test/{BY_CLASS}"), nats(run.scores[name])] for name in by_class]
+        found.append(Grid("Test split, classes", ["", "average precision"], rows))
     if rows := scene_device_rows(run.scores):
         found.append(Grid(SCENE_DEVICES, rows[0], rows[1:]))
     found += confidence_grids(run.scores)

@@ -9,6 +9,7 @@ from typing import Any
 from rich import box
 
 from data.tables import table_text
+from experiments.evaluation.multi_label import metric_title
 from experiments.evaluation.official_test import is_whole
 from experiments.evaluation.seeds import FEWEST, LEVEL, Estimate, Setting, estimate, headline, paired
 from experiments.report.estimates import Estimated, estimates
@@ -171,7 +172,7 @@ def title_of(metric: str) -> str:
     split, name, *rest = metric.split("/")
     unit = " (%)" if name == "accuracy" else ""
     subset = f", {rest[-1]} devices" if rest else ", macro" if unit else ""
-    return f"{split} {name.replace('_', ' ')}{subset}{unit}"
+    return f"{split} {metric_title(name)}{subset}{unit}"
 
 
 def _estimate(found: Mapping[str, Any]) -> Estimate:

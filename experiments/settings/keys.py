@@ -17,7 +17,7 @@ IDLE: Mapping[tuple[str, str, str, bool], tuple[str, ...]] = MappingProxyType(
             *("data.subset", "data.subset_lists", "data.impulses", "data.validation_fraction", "data.folds"),
             *("data.fold", "data.seed", "data.sample_rate", "data.clip_seconds", "data.residency"),
         ),
-        ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit", "teacher.folds"),
+        ("teacher", "only", "logits", False): ("epochs", "refit", "teacher.fit", "teacher.folds", "teacher.start"),
         ("student", "distill", "none", False): _OF_LOGITS,
         ("specialize", "distill", "none", False): _OF_LOGITS,
         ("quantize", "quantize.method", "ptq", True): (

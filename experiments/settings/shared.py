@@ -34,6 +34,9 @@ class TeacherSettings:
     weights: str | None = setting(
         "file or folder of weights to start from; null: the published ones", is_path=True, default=None
     )
+    start: str | None = setting(
+        "run of another teacher, or its checkpoint, to go on from; null: none", is_path=True, newer=True, default=None
+    )
     folds: Annotated[int, Range(2, 100)] | None = setting(
         "so many teachers, each trained without one fold of the train locations: the logits of a train clip are of the "
         "one that has not heard it",
@@ -83,10 +86,7 @@ class StudentSettings:
     builder: str = setting("module in students/")
     size: str | None = setting("a published size, or widest: the most channels within the limits", default=None)
     weights: str | None = setting(
-        "checkpoint of another student to begin from, of any classes; null: random weights",
-        is_path=True,
-        newer=True,
-        default=None,
+        "run of another student, or its checkpoint, to begin from; null: none", is_path=True, newer=True, default=None
     )
     arguments: dict[str, Any] = setting("of the builder", default_factory=dict)
     mel: dict[str, Any] = setting("kind and arguments of the front end", default_factory=dict)

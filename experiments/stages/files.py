@@ -13,6 +13,7 @@ from experiments.settings.stages import STAGES
 
 # Setting -> the stage and the file of the same name that it means if it is not given.
 MADE_BY = {"logits": ("teacher", LOGITS), "checkpoint": ("student", CHECKPOINT), "model": ("quantize", MODEL)}
+OF_RUNS = ("teacher.start", "student.weights")  # the folder of a run means its checkpoint
 WRITTEN = "out"  # settings of this name say where a stage writes
 
 
@@ -66,7 +67,10 @@ def _problems(key: str, path: Path) -> list[str]:
     if not path.exists():
         return [f"{key}={path} does not exist"]
     if path.is_dir():
-        is_file = key in {*MADE_BY, "student.weights"} or key.startswith("source.")
+        if key in OF_RUNS:
+            missing = not (path / CHECKPOINT).is_file()
+            return [f"{key}={path} is a folder without {CHECKPOINT}: name that of a finished run"] if missing else []
+        is_file = key in MADE_BY or key.startswith("source.")
         return [f"{key}={path} is a folder: name a file in it"] if is_file else []
     return [] if path.is_file() else [f"{key}={path} is no regular file: name another"]
 
@@ -80,6 +84,8 @@ def _named(settings: Settings) -> Iterator[tuple[str, Any]]:
                 yield key, value
         if "student" in stage.reads and settings.student.weights:
             yield "student.weights", settings.student.weights
+        if "teacher" in stage.reads and settings.teacher.start:
+            yield "teacher.start", settings.teacher.start
         if "data" in stage.reads and settings.data.impulses:
             yield "data.impulses", settings.data.impulses
         groups = [(step, settings.of(stage.own))] if stage.own is not None else []

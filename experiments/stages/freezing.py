@@ -29,10 +29,10 @@ def frozen_part(
         if teacher.views > 1:
             raise UserError(f"teacher.views={teacher.views} is for teacher.freeze=backbone: give both, or neither")
         return None
-    if not (teacher.pretrained or teacher.weights):
+    if not (teacher.pretrained or teacher.weights or teacher.start):
         raise UserError(
             "teacher.freeze=backbone keeps the weights that a teacher begins with, and these are random: set "
-            "teacher.pretrained=true or teacher.weights=FILE"
+            "teacher.pretrained=true, teacher.weights=FILE or teacher.start=RUN"
         )
     kept = None
     if data is not None:

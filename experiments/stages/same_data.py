@@ -29,8 +29,15 @@ def as_trained_on(
         remedy: ends the message.
 
     Raises:
-        UserError: the checkpoint is of other scenes, or of another sample rate.
+        UserError: the checkpoint is of other scenes, or of another sample rate, or one of the two is of clips that may
+            have several classes, and the other is not.
     """
+    if blueprint.is_multi_label != data.clips.is_multi_label:
+        kinds = blueprint.is_multi_label, data.clips.is_multi_label
+        theirs, ours = ("several classes" if each else "one class" for each in kinds)
+        raise UserError(
+            f"{path} was trained on clips with {theirs} each, and those of the data set have {ours} each: {remedy}"
+        )
     if blueprint.scenes != data.clips.scenes or blueprint.sample_rate != data.store.sample_rate:
         raise UserError(
             f"{path} was trained for the scenes {in_short(list(blueprint.scenes))} at {blueprint.sample_rate} Hz, "

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,12 +17,13 @@ from experiments.distributed.processes import is_first
 from experiments.inference.features import channels_of
 from experiments.inference.student_scores import BATCH, score_student
 from experiments.report.publish import finish, is_done
-from experiments.runs.layout import CHECKPOINT, first_phase_of, logits_files
+from experiments.runs.layout import CHECKPOINT, logits_files
 from experiments.runs.lineage import PRETRAINED, of_first_phases
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Budget, Settings
+from experiments.stages.beginning import beginning_of
 from experiments.stages.budget import estimate_of, require_within_budget
 from experiments.stages.context import layout_of, new_run, require_names, require_within_limits, trained_identity
 from experiments.stages.external import uses_of_responses
@@ -44,7 +44,7 @@ from experiments.stages.training import (
 from experiments.training import checkpoint
 from experiments.training.distillation import CALIBRATED, Targets, by_targets, student_loss
 from experiments.training.loop import Validate, by_labels
-from experiments.training.pretrained import begin_from, read_pretrained
+from experiments.training.pretrained import STUDENT, begin_from, read_pretrained
 from experiments.training.projection import Projected
 from students import build_student
 from students.complexity import torch_complexity
@@ -76,7 +76,9 @@ def check(settings: Settings) -> None:
     if student.budget != Budget():
         samples = round(settings.data.sample_rate * settings.data.clip_seconds)
         require_within_budget(settings, estimate_of(settings, network, samples, 10), cost, said=False)
-    if (path := _weights(settings)) and student.size != WIDEST:  # whose width depends on the classes, not yet known
+    if (
+        path := beginning_of(settings, STUDENT)
+    ) and student.size != WIDEST:  # whose width depends on the classes, not yet known
         scenes = tuple(map(str, range(10)))
         wanted = checkpoint.Blueprint(student.builder, arguments, student.mel, scenes, settings.data.sample_rate, "")
         read_pretrained(path, wanted)
@@ -107,7 +109,7 @@ def run(settings: Settings) -> None:
     recipe, data = what_is_trained(settings, "student", settings.student.fit, first_data, run_first)
     settings = with_fitted_augmentation(settings, "student", data)
     student = settings.student
-    clips, targets, weights = data.clips, targets_of(settings, data, first_data), _weights(settings)
+    clips, targets, weights = data.clips, targets_of(settings, data, first_data), beginning_of(settings, STUDENT)
     this = new_run(
         settings,
         "student",
@@ -149,6 +151,7 @@ def run(settings: Settings) -> None:
         settings.data.sample_rate,
         data.fingerprint["clips"],
         clip_seconds=settings.data.clip_seconds,
+        is_multi_label=clips.is_multi_label,
     )
     if weights:
         begin_from(weights, network, blueprint, data.before)
@@ -156,7 +159,8 @@ def run(settings: Settings) -> None:
     log.info("student %s: %s", student.builder, ", ".join(taught_by))
     if settings.distill == "none" and "logits" in settings.given and "distill" not in settings.given:
         log.warning("student %s learns from labels alone, and logits= is not read: give distill=kd", student.builder)
-    validate = by_labels if clips.is_labelled else by_targets(student.distill.softness)
+    several = clips.is_multi_label
+    validate = by_labels if clips.is_labelled else by_targets(student.distill.softness, is_multi_label=several)
     learner = network
     if targets.features is not None:
         learner = Projected(network, student.distill.layer, shape, targets.features.shape[1])
@@ -165,7 +169,7 @@ def run(settings: Settings) -> None:
         data,
         learner,
         front_end,
-        loss=student_loss(student.distill, network),
+        loss=student_loss(student.distill, network, is_multi_label=several),
         targets=targets.logits,
         target_shifts=targets.shifts,
         features=targets.features,
@@ -206,20 +210,6 @@ def _evaluated(
         log.info("student: %s (%s)", ", ".join(f"{name} {value:.3f}" for name, value in scores.items()), this.folder)
         return scores
     return score_student(network, front_end, data, fabric, this.folder)
-
-
-def _weights(settings: Settings) -> Path | None:
-    """The checkpoint that the student begins with.
-
-    Raises:
-        UserError: it is the one that the student's own run writes.
-    """
-    if settings.student.weights is None:
-        return None
-    path, own = Path(settings.student.weights), layout_of(settings).folder("student")
-    if path.resolve().parent in [each.resolve() for each in (own, first_phase_of(own))]:
-        raise UserError(f"student.weights={path} is of this run itself: choose another name=...")
-    return path
 
 
 def _logits_of_first_phase(settings: Settings) -> Paths:

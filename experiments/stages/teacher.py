@@ -3,28 +3,31 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.nn import functional as F
 
-from data.batches import Batch
 from data.errors import UserError
 from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
-from data.logits_file import is_current
+from data.logits_file import MULTI_LABEL, is_current
 from experiments.datasets.datamodule import DataModule, prepare
 from experiments.distributed.fabric import exchange, launch, make_fabric, precision_of
 from experiments.distributed.processes import is_first
+from experiments.evaluation.evaluate import in_words
 from experiments.inference.features import channels_of
 from experiments.inference.teacher_logits import evaluate_and_seal, require_room, shifts_of, write_logits
 from experiments.report.publish import finish, is_done
 from experiments.runs.claims import claim
 from experiments.runs.layout import CHECKPOINT, LOGITS, RESUME, SCORES
+from experiments.runs.lineage import PRETRAINED
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
+from experiments.stages.beginning import as_begun, beginning_of
 from experiments.stages.context import layout_of, new_run, require_names, trained_identity
 from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.external import files_of_weights, input_of_weights, uses_of_responses, uses_of_weights
@@ -39,7 +42,9 @@ from experiments.stages.published import answers_as_published, published_before,
 from experiments.stages.same_data import as_trained_on
 from experiments.stages.training import require_trainable, spectrogram_shape, trainer_of
 from experiments.training import checkpoint
+from experiments.training.losses import label_loss
 from experiments.training.optimization import parameter_groups
+from experiments.training.pretrained import TEACHER, begin_from, read_pretrained
 from teachers import build_teacher, find_teacher
 from teachers.layers import layers_of
 from teachers.weights import read_weights
@@ -49,15 +54,16 @@ log = logging.getLogger(__name__)
 
 def check(settings: Settings) -> None:
     """See settings/stages.py. The network is built once, without weights that are to be fetched."""
-    teacher = settings.teacher
     require_names(settings, "teacher")
-    shifts_of(teacher.shifts, teacher.augment.roll)
+    shifts_of(settings.teacher.shifts, settings.teacher.augment.roll)
     if settings.only is not None:
+        teacher = settings.teacher
         trainer_of(settings, teacher.fit, teacher.augment).require_possible()
         if answers_as_published(settings):
             require_published(settings)
         return
-    shape = spectrogram_shape(settings, "teacher")
+    settings = as_begun(settings)
+    teacher, shape = settings.teacher, spectrogram_shape(settings, "teacher")
     require_trainable(settings, "teacher", teacher.fit, teacher.augment, shape)
     weights = teacher.weights
     if weights is not None and not find_teacher(teacher.builder).head_is_new:
@@ -70,6 +76,8 @@ def check(settings: Settings) -> None:
     if teacher.features is not None:
         channels_of(network, teacher.features, shape, "teacher.features")  # there is such a layer
     require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
+    if start := beginning_of(settings, TEACHER):
+        read_pretrained(start, _blueprint(settings, arguments, tuple(map(str, range(10)))), TEACHER)
 
 
 def run(settings: Settings) -> None:
@@ -79,9 +87,9 @@ def run(settings: Settings) -> None:
         of = published_before if answers_as_published(settings) else _trained_before
         _write_logits(settings, *of(settings, data))
     elif settings.teacher.folds is not None:
-        cross_fit(settings, data, _train_and_write)
+        cross_fit(as_begun(settings), data, _train_and_write)
     else:
-        _train_and_write(settings, data)
+        _train_and_write(as_begun(settings), data)
 
 
 def _train_and_write(settings: Settings, data: DataModule) -> None:
@@ -92,6 +100,12 @@ def _train_and_write(settings: Settings, data: DataModule) -> None:
     _write_logits(settings, trained_on, *_trained(fitted, trained_on, recipe))
 
 
+def _blueprint(settings: Settings, arguments: Mapping[str, object], scenes: tuple[str, ...]) -> checkpoint.Blueprint:
+    """Of the teacher of some settings, trained on no clips yet."""
+    teacher, rate = settings.teacher, settings.data.sample_rate
+    return checkpoint.Blueprint(teacher.builder, {**arguments, "pretrained": False}, teacher.mel, scenes, rate, "")
+
+
 def _longest(settings: Settings, samples: int) -> int:
     """Samples of the longest wave that the teacher is applied to: of a clip, or of a crop."""
     data, crop = settings.data, settings.teacher.augment.crop_seconds or 0
@@ -100,12 +114,13 @@ def _longest(settings: Settings, samples: int) -> int:
 
 def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run, Path]:
     """The run and its checkpoint, trained now if it is not there."""
-    teacher = settings.teacher
+    teacher, start = settings.teacher, beginning_of(settings, TEACHER)
     inputs = {**data.fingerprint, **first_phase_inputs(settings, "teacher"), **input_of_weights(teacher)}
+    inputs |= {PRETRAINED: file_sha256(start)} if start else {}
     asked = trained_identity(dataclasses.replace(teacher, features=None))
     del asked["shifts"]  # which, like features, only the logits depend on
     depends_on = {"teacher": asked, **training_identity(settings, teacher.fit, recipe)}
-    this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs)
+    this = new_run(settings, "teacher", depends_on=depends_on, inputs=inputs, sources=[start] if start else [])
     path = this.folder / CHECKPOINT
     if is_done(this, CHECKPOINT):
         return this, path
@@ -113,24 +128,24 @@ def _trained(settings: Settings, data: DataModule, recipe: Recipe) -> tuple[Run,
     torch.manual_seed(settings.seed)
     arguments = {"classes": len(data.clips.scenes), **teacher.arguments}
     network = build_teacher(teacher.builder, **arguments, pretrained=teacher.pretrained, weights=teacher.weights)
+    blueprint = _blueprint(settings, arguments, data.clips.scenes)
+    blueprint = dataclasses.replace(
+        blueprint, clips=data.fingerprint["clips"], is_multi_label=data.clips.is_multi_label
+    )
+    if start:
+        begin_from(start, network, blueprint, data.before, TEACHER)
     this.external = uses_of_weights(teacher, arguments, network, inputs) + uses_of_responses(data, teacher.augment)
     front_end = build_front_end(settings.data.sample_rate, teacher.mel)
     require_room(arguments, front_end, _longest(settings, data.store.samples))
-
-    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return F.cross_entropy(logits, batch.labels)
-
     frozen = frozen_part(settings, network, data.spectrogram_shape(front_end), data)
     network = trainer_of(settings, recipe, teacher.augment).train(
-        this, data, network, front_end, loss=loss, layers=layers_of, frozen=frozen
-    )
-    blueprint = checkpoint.Blueprint(
-        teacher.builder,
-        {**arguments, "pretrained": False},
-        teacher.mel,
-        data.clips.scenes,
-        settings.data.sample_rate,
-        data.fingerprint["clips"],
+        this,
+        data,
+        network,
+        front_end,
+        loss=label_loss(is_multi_label=data.clips.is_multi_label),
+        layers=layers_of,
+        frozen=frozen,
     )
     if is_first():
         checkpoint.save(path, network, blueprint)
@@ -179,7 +194,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
     """Write logits.h5 and the scores of a run, by the teacher of a checkpoint."""
     shifts = shifts_of(settings.teacher.shifts, settings.teacher.augment.roll)
     kept = {} if (layer := settings.teacher.features) is None else {"features": layer}
-    identity = {
+    identity: dict[str, Any] = {
         "weights": file_sha256(path),
         "waves": data.fingerprint["waves"],
         "clips": data.fingerprint["clips"],
@@ -191,13 +206,15 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
         return
     claim(run.folder)
     network, blueprint = checkpoint.load_teacher(path)
-    data = data if data.clips.is_labelled else data.with_classes(blueprint.scenes)
+    if not data.clips.is_labelled:
+        data = data.with_classes(blueprint.scenes, is_multi_label=blueprint.is_multi_label)
     data = as_trained_on(path, blueprint, data, "train a teacher on it, or change the rate")
     front_end = _front_end(path, blueprint, data)
     identity |= {
         "teacher": blueprint.builder,
         "config": json.dumps(blueprint.described()),
         "trained_on": blueprint.clips,
+        **({MULTI_LABEL: 1} if blueprint.is_multi_label else {}),
     }
     fabric = make_fabric(settings.fabric)
     launch(fabric)
@@ -209,8 +226,7 @@ def _write_logits(settings: Settings, data: DataModule, run: Run, path: Path) ->
         scores = evaluate_and_seal(writer, data.clips, run.folder)
         finish(run, scores | read_energy(run.folder))
         if scores:
-            accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
-            log.info("teacher: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, run.folder)
+            log.info("teacher: %s (%s)", in_words(scores), run.folder)
         else:
             counts = len(data.clips.clips), len(data.clips.scenes)
             log.info("teacher: logits of %d clips without labels, %d classes (%s)", *counts, target)

@@ -51,8 +51,8 @@ def named_by_targets(settings: Settings, data: DataModule) -> DataModule:
     """
     if data.clips.is_labelled:
         return data
-    first, *_ = logits_files(layout_of(settings), settings.logits)
-    return data.with_classes(open_logits(first).scenes)
+    first = open_logits(logits_files(layout_of(settings), settings.logits)[0])
+    return data.with_classes(first.scenes, is_multi_label=first.is_multi_label)
 
 
 def targets_of(settings: Settings, data: DataModule, held_out: DataModule | None = None) -> Targets:

@@ -18,6 +18,7 @@ from teachers import find_teacher
 from teachers.entry import Teacher
 
 AUGMENTS = {"teacher": "teacher.augment.", "student": "student.augment.", "quantize": "augment."}  # by stage
+BEGINNINGS = ("teacher.weights", "teacher.start")
 NO_RESPONSES = hashlib.sha256(b"").hexdigest()  # their fingerprint where there are none, see datasets/datamodule.py
 
 Entry = TypeVar("Entry")
@@ -69,8 +70,8 @@ def has_responses(run: RunFiles) -> bool:
 
 
 def is_pretrained(run: RunFiles) -> bool:
-    """Whether a run's teacher started from weights that were trained before."""
-    return bool(run.settings["teacher.pretrained"] or run.settings.get("teacher.weights"))
+    """Whether a run's teacher started from weights that were trained before, by others or in another run."""
+    return bool(run.settings["teacher.pretrained"] or any(run.settings.get(key) for key in BEGINNINGS))
 
 
 def _find(find: Callable[[str], Entry], run: RunFiles, key: str) -> Entry:

@@ -24,6 +24,7 @@ ASKED = {  # what is said of a use that is not known, by what it is
     RESPONSES: "used impulse responses that are not known here",
     DATA: "used data that are not the challenge's",
 }
+BEGUN = {"student": "student.weights", "teacher": "teacher.start"}  # stage: setting that names a checkpoint
 Datasets = Sequence[Mapping[str, Any]]  # `external_datasets` of About
 ENTRY = '  - {name: NAME, url: LINK, total_audio_length: null, type: TYPE, licence: LICENCE, of: "%s"}'
 
@@ -90,11 +91,11 @@ def _as_named(entry: Mapping[str, Any]) -> Resource:
 
 
 def _began(run: RunFiles) -> list[Use]:
-    """The checkpoint that a student began with."""
-    digest = run.inputs.get(PRETRAINED)
-    if run.stage != "student" or digest is None:
-        return []
-    return [Use(WEIGHTS, Path(str(run.settings.get("student.weights"))).name, digest, is_known=False)]
+    """The checkpoint of another training that a student or a teacher began with."""
+    digest, named = run.inputs.get(PRETRAINED), run.settings.get(BEGUN.get(run.stage, ""))
+    if digest is None or run.stage not in BEGUN or (run.stage == "teacher" and named is None):
+        return []  # a teacher that began with published weights names them itself
+    return [Use(WEIGHTS, Path(str(named)).name, digest, is_known=False)]
 
 
 def _settled(run: RunFiles) -> list[Use]:

@@ -30,7 +30,7 @@ from students import build_student, list_students
 from teachers import build_teacher, list_teachers
 
 KEY, DIGEST = "blueprint", "weights_sha256"  # of the metadata, and of what stands there
-DEVICES, CLIP_SECONDS = "devices", "clip_seconds"  # of a blueprint, which may lack them
+DEVICES, CLIP_SECONDS, MULTI_LABEL = "devices", "clip_seconds", "is_multi_label"  # of a blueprint, which may lack them
 LONGEST = 200  # characters of a name
 FRESH = {"pretrained": False, "weights": None}  # a teacher's arguments, whose weights are those in the file
 # What may be made of a file of some size: bytes of a network, those of a front end, operations of torch a tensor.
@@ -53,6 +53,7 @@ class Blueprint:
         clips: fingerprint of the clips and their splits in training; who holds out others must know.
         devices: those that have tensors of their own beside the shared ones; see devices.py.
         clip_seconds: length of a clip of a student; earlier versions did not say it.
+        is_multi_label: whether a clip may have several classes, each with a probability of its own.
     """
 
     builder: str
@@ -63,10 +64,11 @@ class Blueprint:
     clips: str
     devices: tuple[str, ...] = ()
     clip_seconds: Seconds | None = None
+    is_multi_label: bool = False
 
     def described(self) -> dict[str, object]:
-        """As a mapping; without devices and the length of a clip where it has none, as files of earlier versions."""
-        return {n: v for n, v in dataclasses.asdict(self).items() if v or n not in (DEVICES, CLIP_SECONDS)}
+        """As a mapping; without what it has not of the attributes that files of earlier versions lack."""
+        return {n: v for n, v in dataclasses.asdict(self).items() if v or n not in (DEVICES, CLIP_SECONDS, MULTI_LABEL)}
 
 
 def save(path: Path, network: nn.Module, blueprint: Blueprint, sets: Sequence[Mapping[str, torch.Tensor]] = ()) -> None:
@@ -172,7 +174,7 @@ def read_blueprint(metadata: Mapping[str, str]) -> tuple[Blueprint, str | None]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{KEY} is no JSON ({in_short(str(error))})") from error
     names = {each.name for each in dataclasses.fields(Blueprint)}
-    if not isinstance(values, dict) or values.keys() - {DIGEST} | {DEVICES, CLIP_SECONDS} != names:
+    if not isinstance(values, dict) or values.keys() - {DIGEST} | {DEVICES, CLIP_SECONDS, MULTI_LABEL} != names:
         raise ValueError(f"{KEY} must have {', '.join(sorted(names))}, and nothing else")
     digest = values.pop(DIGEST, None)
     if wrong := misfits(Blueprint, values):

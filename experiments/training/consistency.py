@@ -20,12 +20,21 @@ from data.ranges import fits
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of, updates_of_average
-from experiments.training.state import ROW, TERMS, TrainingState, damaged, held_out_loss, load_state
+from experiments.training.state import (
+    HELD_OUT,
+    MULTI_LABEL,
+    ROW,
+    TERMS,
+    TrainingState,
+    damaged,
+    held_out_loss,
+    load_state,
+)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam and AdamW, beside `step`
 SHOWN = 3  # faults in a message
 CLOSE = 1e-9  # relative, of numbers that are computed anew
-SHARE = ("validation/accuracy",)  # of a row, from 0 to 1
+SHARE = (HELD_OUT[0], MULTI_LABEL[0])  # of a row, from 0 to 1
 ANY = ("loss", "soft_loss")  # of a row, of any sign: a divergence is rounded
 MOVING = {"scale", "_growth_tracker"}  # of fp16's scaler: what changes
 

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,14 @@ from experiments.settings.parts import Distillation
 from experiments.training.loop import Validate
 from experiments.training.losses import Loss, Terms
 from experiments.training.state import DIVERGENCE
-from students.distill import distillation_loss, distillation_terms, feature_loss, require_in_range, similarity_loss
+from students.distill import (
+    distillation_loss,
+    distillation_terms,
+    feature_loss,
+    multi_label_terms,
+    require_in_range,
+    similarity_loss,
+)
 from teachers.ensemble import fit_temperature
 
 CALIBRATED = "student.distill.temperature=auto"
@@ -89,7 +96,8 @@ def read_targets(
     """
     clips, nearest = data.clips, distillation.shifts == "nearest"
     shifts = common_shifts(paths) if nearest else None  # says what to do where there are none
-    several = read_several(paths, clips.filenames, clips.scenes, BY_SHIFT if nearest else "logits")
+    column, several_classes = BY_SHIFT if nearest else "logits", clips.is_multi_label
+    several = read_several(paths, clips.filenames, clips.scenes, column, is_multi_label=several_classes)
     if clips.is_labelled:  # without labels there is nothing that a teacher could have learnt of these clips
         warn_of_leaks(paths, data)
     temperatures: tuple[float, ...] = ()
@@ -115,13 +123,14 @@ def _calibrated_by(paths: Sequence[Path], data: DataModule) -> tuple[tuple[float
     return found, tuple(files) if files != list(paths) else ()
 
 
-def student_loss(distillation: Distillation, network: nn.Module | None = None) -> Loss:
+def student_loss(distillation: Distillation, network: nn.Module | None = None, *, is_multi_label: bool = False) -> Loss:
     """The loss of a batch: cross-entropy with the labels, divergence from the teachers' logits, the
     similarity-preserving term, and, of a student that is Projected, the difference from the teachers' features.
 
     Args:
         distillation: temperature and weights.
         network: whose features are compared with the teacher's logits; None: without that term.
+        is_multi_label: whether clips may have several classes: binary cross-entropy, and no temperature.
 
     Raises:
         UserError: a number is out of its range.
@@ -134,7 +143,10 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
 
     def loss(answer: Any, batch: Batch) -> Terms:
         logits, projected = answer if isinstance(answer, tuple) else (answer, None)
-        value, *parts = distillation_terms(logits, batch.targets, batch.labels, temperature, hard_weight, smoothing)
+        if is_multi_label:
+            value, *parts = multi_label_terms(logits, batch.targets, batch.labels, hard_weight)
+        else:
+            value, *parts = distillation_terms(logits, batch.targets, batch.labels, temperature, hard_weight, smoothing)
         named = zip(("hard_loss", "soft_loss"), parts, strict=True)
         terms = {name: part for name, part in named if part is not None}
         if features is not None and batch.targets is not None:
@@ -148,9 +160,14 @@ def student_loss(distillation: Distillation, network: nn.Module | None = None) -
     return loss
 
 
-def by_targets(temperature: float) -> Validate:
+def by_targets(temperature: float, *, is_multi_label: bool = False) -> Validate:
     """How far a network is from its teachers on clips held out, without their labels: the mean of the loss with a hard
     weight of 0, in nats, of clips that are not augmented."""
+
+    def divergence(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if is_multi_label:
+            return multi_label_terms(logits, batch.targets, batch.labels, 0.0).loss
+        return distillation_loss(logits, batch.targets, batch.labels, temperature=temperature, hard_weight=0.0)
 
     @torch.no_grad()
     def validate(network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric) -> dict[str, float]:
@@ -161,7 +178,7 @@ def by_targets(temperature: float) -> Validate:
                 (
                     number,
                     len(batch.rows),
-                    float(_divergence(network, front_end, batch, batches.target_shifts, temperature)),
+                    float(_divergence(network, front_end, batch, batches.target_shifts, divergence)),
                 )
                 for number, batch in zip(numbers, in_order(batches, numbers, fabric, line), strict=True)
             ]
@@ -172,13 +189,16 @@ def by_targets(temperature: float) -> Validate:
 
 
 def _divergence(
-    network: nn.Module, front_end: FrontEnd, batch: Batch, shifts: torch.Tensor | None, temperature: float
+    network: nn.Module,
+    front_end: FrontEnd,
+    batch: Batch,
+    shifts: torch.Tensor | None,
+    divergence: Callable[[torch.Tensor, Batch], torch.Tensor],
 ) -> torch.Tensor:
     """Of the clips of a batch as they are, a scalar."""
     if shifts is not None:
         batch = batch.rolled(None, shifts)
-    logits = logits_of(network, front_end, batch)[:, 0]
-    return distillation_loss(logits, batch.targets, batch.labels, temperature=temperature, hard_weight=0.0)
+    return divergence(logits_of(network, front_end, batch)[:, 0], batch)
 
 
 def imitation_loss(original: nn.Module, network: nn.Module, temperature: float) -> Loss:

@@ -22,6 +22,7 @@ from data.front_ends import FrontEnd
 from data.progress import progress
 from experiments.distributed.fabric import in_step
 from experiments.evaluation.metrics import log_loss, macro_accuracy
+from experiments.evaluation.multi_label import binary_cross_entropy, mean_average_precision
 from experiments.inference.network import predict
 from experiments.settings.parts import Recipe
 from experiments.training.inputs import augmented
@@ -34,15 +35,18 @@ from experiments.training.optimization import (
     renew_statistics,
     rest,
 )
-from experiments.training.state import HELD_OUT, TrainingState, held_out_loss, seed_of
+from experiments.training.state import HELD_OUT, MULTI_LABEL, TrainingState, held_out_loss, seed_of
 
 Validate = Callable[[nn.Module, FrontEnd, Batches, Fabric], Mapping[str, float]]
 Layers = Sequence[Sequence[nn.Parameter]]
 
 
 def by_labels(network: nn.Module, front_end: FrontEnd, batches: Batches, fabric: Fabric) -> dict[str, float]:
-    """The metrics HELD_OUT of a network on the clips held out."""
+    """The metrics HELD_OUT of a network on the clips held out, or MULTI_LABEL where they may have several classes."""
     probabilities, labels = predict(network, front_end, batches, fabric)
+    if labels.ndim > 1:
+        found = mean_average_precision(probabilities, labels), binary_cross_entropy(probabilities, labels)
+        return dict(zip(MULTI_LABEL, found, strict=True))
     found = macro_accuracy(probabilities, labels), log_loss(probabilities, labels)
     return dict(zip(HELD_OUT, found, strict=True))
 

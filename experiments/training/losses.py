@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn import functional as F
 
 from data.batches import Batch
 from experiments.distributed.fabric import exchange
@@ -27,6 +28,18 @@ class Terms(NamedTuple):
 
 
 Loss = Callable[[Any, Batch], torch.Tensor | Terms]
+
+
+def label_loss(*, is_multi_label: bool) -> Loss:
+    """Cross-entropy of logits (B, classes) with the labels; of clips that may have several classes the binary one, its
+    mean over clips and classes."""
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if is_multi_label:
+            return F.binary_cross_entropy_with_logits(logits, batch.labels.float())
+        return F.cross_entropy(logits, batch.labels)
+
+    return loss
 
 
 class NotFiniteError(Exception):

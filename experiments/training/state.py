@@ -6,7 +6,7 @@ need no place in it: what an epoch draws depends on the seed, the epoch and the 
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 
 from data.errors import UserError, listed
 from data.files import cannot_write, replacing
+from data.scenes import ClipSet
 from data.tensors import read_torch
 from experiments.runs.identity import differences
 from experiments.runs.layout import RESUME
@@ -23,10 +24,12 @@ from experiments.runs.layout import RESUME
 IDENTITY = "identity"  # of the run, as JSON, beside the state
 NEEDED = {IDENTITY, "epoch", "best", "kept", "network", "optimizer", "precision", "rows"}
 BEGIN_AGAIN = "delete it, or give force=true, to begin again"
-# The metrics of an epoch, and those that it has where clips are held out: with labels, or without.
+# The metrics of an epoch, and those that it has where clips are held out: with one class each, or without labels.
 ROW = ("epoch", "learning_rate", "loss", "clips_per_second")
 TERMS = ("hard_loss", "soft_loss", "similarity_loss", "feature_loss")  # of a distilled student's loss
 HELD_OUT, DIVERGENCE = ("validation/accuracy", "validation/log_loss"), "validation/divergence"
+MULTI_LABEL = ("validation/mean_average_precision", "validation/binary_cross_entropy")  # of clips of several classes
+CHOSEN_BY = (DIVERGENCE, HELD_OUT[1], MULTI_LABEL[1])  # the first of these that a row has
 
 Weights = dict[str, torch.Tensor]
 
@@ -56,9 +59,16 @@ class TrainingState:
 
 
 def held_out_loss(row: Mapping[str, float]) -> float:
-    """That by which the best epoch is chosen: the log loss of the clips held out, or, where they have no labels, the
-    divergence from their targets."""
-    return row[DIVERGENCE] if DIVERGENCE in row else row[HELD_OUT[1]]
+    """That by which the best epoch is chosen: the log loss of the clips held out, or the binary cross-entropy, where
+    they may have several classes, or, where they have no labels, the divergence from their targets."""
+    return next(row[name] for name in CHOSEN_BY if name in row)
+
+
+def held_out_metrics(clips: ClipSet) -> Sequence[str]:
+    """The names of the metrics that a training on a data set is validated by; none if no clips are held out."""
+    if not clips.has_validation:
+        return ()
+    return [DIVERGENCE] if not clips.is_labelled else MULTI_LABEL if clips.is_multi_label else HELD_OUT
 
 
 def seed_of(seed: int, epoch: int, rank: int) -> int:

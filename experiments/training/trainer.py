@@ -19,6 +19,7 @@ from data.front_ends import FrontEnd
 from experiments.datasets.datamodule import DataModule
 from experiments.distributed.fabric import compile_mode, launch, make_fabric
 from experiments.distributed.processes import is_first
+from experiments.evaluation.multi_label import metric_title
 from experiments.runs.energy import measured
 from experiments.runs.formats import Metered
 from experiments.runs.layout import NOT_FINITE, write_text
@@ -31,7 +32,14 @@ from experiments.training.features import Frozen, HeadAlone, of_pairs, unchanged
 from experiments.training.loop import Layers, Validate, by_labels, fit
 from experiments.training.losses import Loss, NotFiniteError
 from experiments.training.optimization import parameter_groups
-from experiments.training.state import DIVERGENCE, HELD_OUT, TrainingState, save_state
+from experiments.training.state import (
+    DIVERGENCE,
+    HELD_OUT,
+    MULTI_LABEL,
+    TrainingState,
+    held_out_metrics,
+    save_state,
+)
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +135,7 @@ class Trainer:
         if not data.clips.has_validation and recipe.keep == "best":
             log.info("no clips are held out: the last weights are kept")
             recipe = replace(recipe, keep="last")
-        metrics: Sequence[str] = ()
         if data.clips.has_validation:
-            metrics = HELD_OUT if data.clips.is_labelled else [DIVERGENCE]
             validation_clips = data.batches(
                 "validation",
                 batch_size=recipe.batch_size,
@@ -143,7 +149,7 @@ class Trainer:
         compiled = None if frozen else compile_mode(self.hardware.compile, fabric.device, work)
         steps = len(train_clips) // recipe.batch_size
         precision = fabric.strategy.precision.state_dict()
-        beginning = Beginning(learner, groups, recipe, steps, metrics, precision)
+        beginning = Beginning(learner, groups, recipe, steps, held_out_metrics(data.clips), precision)
         state = None if run.force else resume(run.folder, run.identity, beginning)
         if state is not None:
             log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, recipe.epochs)
@@ -225,8 +231,8 @@ class Trainer:
 def _progress(row: Mapping[str, float], epochs: int, left: float) -> str:
     """One line an epoch; `left` in seconds."""
     # "validation accuracy 0.5  log loss 1.2", or "validation divergence 0.3"
-    names = [name for name in (*HELD_OUT, DIVERGENCE) if name in row]
-    words = [f"{name.removeprefix('validation/').replace('_', ' ')} {row[name]:.3f}  " for name in names]
+    names = [name for name in (*HELD_OUT, *MULTI_LABEL, DIVERGENCE) if name in row]
+    words = [f"{metric_title(name.removeprefix('validation/'))} {row[name]:.3f}  " for name in names]
     held_out = f"validation {''.join(words)}" if words else ""
     return (
         f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['loss']:.3f}  {held_out}"
