@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from command import QUICK, run
 from sklearn.metrics import average_precision_score
 from torch import nn
 from torch.nn import functional as F
@@ -17,6 +18,7 @@ from data.augment import Mixing
 from data.augmentation import Augmentation
 from data.batches import Batch
 from data.errors import UserError
+from data.files import file_sha256
 from data.front_ends.log_mel import LogMel
 from data.logits import LogitsWriter, read_logits
 from data.logits_file import MULTI_LABEL, open_logits
@@ -33,9 +35,11 @@ from experiments.evaluation.multi_label import (
 )
 from experiments.models.classifiers import load_floats
 from experiments.report.sections import write_report
-from experiments.runs.reader import read_run
+from experiments.run import resolve
+from experiments.runs.reader import read_record, read_run
 from experiments.runs.record import Run
 from experiments.settings.parts import Distillation, Hardware, Recipe
+from experiments.stages.labels import require_labels
 from experiments.stages.same_data import as_trained_on
 from experiments.training import checkpoint
 from experiments.training.distillation import student_loss
@@ -146,9 +150,9 @@ def test_a_training_is_validated_by_map_and_keeps_the_epoch_with_the_lowest_cros
     )
     cpu, mixup = Hardware(accelerator="cpu", compile=False), Augmentation(mixup_p=0.5, mixup_alpha=0.3)
     trainer = Trainer(recipe=recipe, augmentation=mixup, hardware=cpu, residency="disk", seed=0)
-    run = Run(tmp_path / "student/run", settings={}, inputs={})
-    network = trainer.train(run, data, network, front_end, loss=label_loss(is_multi_label=True))
-    rows = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
+    this = Run(tmp_path / "student/run", settings={}, inputs={})
+    network = trainer.train(this, data, network, front_end, loss=label_loss(is_multi_label=True))
+    rows = [json.loads(line) for line in (this.folder / "history.jsonl").read_text().splitlines()]
     names = ["validation/mean_average_precision", "validation/binary_cross_entropy"]
     best = min(rows, key=lambda row: row[names[1]])
     held_out = data.clips.indices("validation")
@@ -170,11 +174,11 @@ def test_predictions_are_the_probabilities_of_each_class(several: ClipSet, tmp_p
     rows = several.indices("test")
     logits = np.random.default_rng(0).normal(size=(len(rows), 3))
     folder = tmp_path / "runs/teacher/tags"
-    run = Run(folder, settings={"seed": 0}, inputs={})
-    run.start()
+    this = Run(folder, settings={"seed": 0}, inputs={})
+    this.start()
     probabilities = probabilities_of(logits, is_multi_label=True)
     scores = evaluate_and_save(several, probabilities, folder)
-    run.finish(scores)
+    this.finish(scores)
     frame = pd.read_csv(folder / "predictions.csv", sep="\t")
     assert list(frame.columns) == ["filename", *GROUPS]
     np.testing.assert_allclose(frame[[*GROUPS]], 1 / (1 + np.exp(-logits)), atol=1e-7)
@@ -229,3 +233,53 @@ def test_a_checkpoint_says_of_which_kind_it_is(data: DataModule, miniature: Clip
         as_trained_on(path, found, single)
     with pytest.raises(UserError, match="clips with one class each, and those of the data set have several"):
         as_trained_on(path, one, data)
+
+
+def test_what_needs_one_class_a_clip_is_refused_before_the_first_stage(tmp_path: Path) -> None:
+    """Oracle: the message, a line for each stage and setting of a command; what is left when they are left out begins,
+    and so does all of it where a clip has one class."""
+    data, steps = ["data=folder", f"data.root={tmp_path}"], "data,teacher,student"
+    every = f"stage.steps=[{steps},ensemble,import,quantize,specialize,score,energy]"
+    strange = ["teacher.folds=3", "student.distill.temperature=auto", "student.distill.label_smoothing=0.1"]
+    with pytest.raises(UserError) as caught:
+        require_labels(resolve([every, *data, "data.label_separator=;", *strange]))
+    lines = str(caught.value).splitlines()
+    assert all(
+        line.startswith("data=folder has several classes a clip, and one a clip is needed by ") for line in lines
+    )
+    needed = [line.split(" is needed by ")[1].split(": ")[0] for line in lines]
+    assert needed[:3] == strange
+    stages = ("ensemble", "import", "quantize", "specialize", "score", "energy")
+    assert needed[3:] == [f"the {step} stage" for step in stages]
+    require_labels(resolve([f"stage.steps=[{steps}]", *data, "data.label_separator=;"]))
+    require_labels(resolve([every, *data, *strange]))
+
+
+@pytest.mark.slow  # three trainings
+def test_a_teacher_of_several_classes_teaches_a_student_and_is_gone_on_from(
+    several: ClipSet, miniature: ClipSet, tmp_path: Path
+) -> None:
+    """Oracle: what each command says and writes: mAP, logits of several classes, a student's loss of them, then a
+    teacher of scenes that began with all tensors but the classifier's, and whose record names the checkpoint."""
+    rows = [f"{clip.filename}\t{';'.join(clip.classes)}\t{clip.location}\t{clip.split}" for clip in several.clips]
+    kept = [row for row, clip in zip(rows, several.clips, strict=True) if clip.classes]
+    (tmp_path / "tags.tsv").write_text("\n".join(["filename\tlabel\tlocation\tsplit", *kept]))
+    tags = ["data=folder", f"data.root={miniature.root}", "data.csv=tags.tsv", "data.label_separator=;"]
+    taught = run(tmp_path, "all", "stage.steps=[teacher,student]", *tags, "name=tags", *QUICK)
+    assert taught.returncode == 0, taught.stderr
+    assert "teacher: test mAP 0." in taught.stderr
+    assert "student: test mAP 0." in taught.stderr
+    assert open_logits(tmp_path / "runs/teacher/tags/logits.h5").is_multi_label
+    history = read_run(tmp_path / "runs/student/tags").history
+    assert {"hard_loss", "soft_loss", "validation/mean_average_precision"} <= history[0].keys()
+    start = tmp_path / "runs/teacher/tags/checkpoint.safetensors"
+    scenes = ["teacher", f"data.root={miniature.root}", "name=scenes", *QUICK]
+    after = run(tmp_path, *scenes, "teacher.start=runs/teacher/tags")
+    assert after.returncode == 0, after.stderr
+    assert "of 3 classes: 66 tensors are taken over, new are 10, 11, for 10 classes" in after.stderr
+    record = read_record(tmp_path / "runs/teacher/scenes")
+    assert record.inputs["weights"] == file_sha256(start)
+    refused = run(tmp_path, *scenes, "teacher.start=runs/teacher/tags", "teacher.weights=tags.tsv")
+    assert "are two beginnings of one teacher: give one of them" in refused.stderr
+    wrong = run(tmp_path, "student", f"data.root={miniature.root}", *QUICK, "logits=runs/teacher/tags/logits.h5")
+    assert "has logits of clips with several classes each, those of the data set have one class each" in wrong.stderr

@@ -173,11 +173,11 @@ def test_a_teacher_goes_on_from_another_one_with_a_new_classifier(
     [
         (
             of_teacher(OTHERS, base_channels=16),
-            r"or width: .* base_channels=8.*: give this teacher the same teacher.arg",
+            r"or width: .* base_channels=8.*: give this teacher the same teach",
         ),
         (
             dataclasses.replace(of_teacher(OTHERS), builder="yamnet"),
-            "architecture, cp_resnet, and this teacher is yamnet",
+            "cp_resnet, and this teacher is yamnet: choose",
         ),
         (
             dataclasses.replace(of_teacher(OTHERS), mel={"mels": 128, "hop": 1000}),

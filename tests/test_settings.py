@@ -250,7 +250,7 @@ WRONG = {
     "teacher teacher.weights=/tmp": "/tmp",
     "teacher teacher.weights=no.pt": "no.pt",
     "student student.weights=no.safetensors": "student.weights=no.safetensors does not exist",
-    "teacher teacher.start=/tmp": "teacher.start=/tmp is a folder without checkpoint.safetensors: name that of a finished",
+    "teacher teacher.start=/tmp": "teacher.start=/tmp is a folder without checkpoint.safetensors: name",
     "teacher teacher.start=nowhere": "teacher.start=nowhere does not exist",
     "student student.weights=/tmp": "student.weights=/tmp is a folder without checkpoint.safetensors",
     "teacher fabric.accelerator=tpu": "fabric.accelerator=tpu",
