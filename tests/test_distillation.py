@@ -104,7 +104,7 @@ def test_targets_are_of_the_mean_or_of_each_shift(tmp_path: Path) -> None:
         writer.fill(range(2), number * values)
         writer.seal()
     paths = [tmp_path / "1.h5", tmp_path / "3.h5"]
-    clips = SimpleNamespace(filenames=names[::-1], scenes=scenes, is_labelled=True)
+    clips = SimpleNamespace(filenames=names[::-1], scenes=scenes, is_labelled=True, is_multi_label=False)
     data = SimpleNamespace(clips=clips, before=None, fingerprint={"clips": "clips"})
     mean = read_targets(paths, data, Distillation(weights=[1, 1]))
     np.testing.assert_allclose(mean.logits, 2 * values[::-1].mean(axis=1))
@@ -128,7 +128,12 @@ def test_calibrated_logits_are_divided_by_the_temperature_that_fits_the_validati
         paths.append(writer.path)
     held_out: list[object] = []
     clips = SimpleNamespace(
-        filenames=names, scenes=scenes, labels=labels, is_labelled=True, indices=lambda split: np.arange(10)
+        filenames=names,
+        scenes=scenes,
+        labels=labels,
+        is_labelled=True,
+        is_multi_label=False,
+        indices=lambda split: np.arange(10),
     )
     data = SimpleNamespace(
         clips=clips,

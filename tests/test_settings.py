@@ -343,7 +343,8 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
     }
     values |= vars(found) | {f"data.{key}": value for key, value in vars(found.data).items()}
     values |= {f"source.{key}": value for key, value in vars(found.source).items()}
-    values |= {"teacher.weights": found.teacher.weights, "student.weights": found.student.weights}
+    values |= {f"teacher.{key}": getattr(found.teacher, key) for key in ("weights", "start")}
+    values |= {"student.weights": found.student.weights}
     assert {key: values[key] for key in PATHS} == {key: f"{tmp_path}/a b, {key}" for key in PATHS}
     assert resolve(["rank", "runs=~root/x"]).runs == os.path.expanduser("~root/x")
 

@@ -7,7 +7,7 @@ from data.errors import UserError
 from experiments.runs.layout import CHECKPOINT, first_phase_of
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of
-from experiments.training.pretrained import STUDENT, TEACHER, Kind
+from experiments.training.pretrained import STUDENT, Kind
 
 
 def beginning_of(settings: Settings, kind: Kind) -> Path | None:
@@ -16,7 +16,7 @@ def beginning_of(settings: Settings, kind: Kind) -> Path | None:
     Raises:
         UserError: it is the one that the run itself writes.
     """
-    named = {STUDENT: settings.student.weights, TEACHER: settings.teacher.start}[kind]
+    named = settings.student.weights if kind is STUDENT else settings.teacher.start
     if named is None:
         return None
     path, own = Path(named), layout_of(settings).folder(kind.word)

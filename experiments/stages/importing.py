@@ -21,6 +21,7 @@ from data.state_dicts import read_content, state_dict
 from data.tensors import Tensors
 from experiments.datasets.datamodule import prepare
 from experiments.distributed.fabric import make_fabric
+from experiments.evaluation.evaluate import in_words
 from experiments.inference.student_scores import score_student
 from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
@@ -188,5 +189,4 @@ def _import_logits(settings: Settings, path: Path) -> None:
     writer.fill(range(len(logits)), logits)
     scores = evaluate_and_seal(writer, data.clips, this.folder)
     finish(this, scores)
-    accuracy, log_loss = scores["test/accuracy"], scores["test/log_loss"]
-    log.info("imported logits: test accuracy %.3f, log loss %.3f (%s)", accuracy, log_loss, target)
+    log.info("imported logits: %s (%s)", in_words(scores), target)

@@ -1,6 +1,8 @@
 """What needs labels is refused on a data set that has none, what needs one class a clip on one whose clips may have
 several, and what learns on the evaluation set, before the first stage of a command starts."""
 
+from collections.abc import Sequence
+
 from data.errors import UserError
 from data.readers import reader_of
 from data.records import EVALUATION, RULE
@@ -29,7 +31,7 @@ def require_labels(settings: Settings) -> None:
         )
     reader = reader_of(kind)
     if reader.is_multi_label(reader_settings(settings.data)):
-        _require_one_class(settings)
+        require_one_class(settings, settings.steps, f"data={kind}")
     if reader.is_labelled:
         return
     needs = [need for step in settings.steps if "data" in STAGES[step].reads and (need := _need(step, settings))]
@@ -39,13 +41,21 @@ def require_labels(settings: Settings) -> None:
         )
 
 
-def _require_one_class(settings: Settings) -> None:
-    """Raises UserError: a stage, or a setting, makes sense for clips with one class each only; all are named."""
-    steps = [step for step in settings.steps if "data" in STAGES[step].reads]
-    if needs := [need for step in steps for need in _needs_one_class(step, settings)]:
-        kind = settings.data.kind
+def require_one_class(settings: Settings, steps: Sequence[str], of: str) -> None:
+    """Check that none of some stages of a command needs one class a clip.
+
+    Args:
+        settings: of the command.
+        steps: the stages.
+        of: what has several, for the message.
+
+    Raises:
+        UserError: a stage does, or one of its settings; all are named.
+    """
+    reading = [step for step in steps if "data" in STAGES[step].reads]
+    if needs := [need for step in reading for need in _needs_one_class(step, settings)]:
         raise UserError(
-            "\n".join(f"data={kind} has several classes a clip, and one a clip is needed {need}" for need in needs)
+            "\n".join(f"{of} has several classes a clip, and one a clip is needed {each}" for each in needs)
         )
 
 

@@ -76,9 +76,8 @@ def check(settings: Settings) -> None:
     if student.budget != Budget():
         samples = round(settings.data.sample_rate * settings.data.clip_seconds)
         require_within_budget(settings, estimate_of(settings, network, samples, 10), cost, said=False)
-    if (
-        path := beginning_of(settings, STUDENT)
-    ) and student.size != WIDEST:  # whose width depends on the classes, not yet known
+    path = beginning_of(settings, STUDENT)
+    if path is not None and student.size != WIDEST:  # whose width depends on the classes, not yet known
         scenes = tuple(map(str, range(10)))
         wanted = checkpoint.Blueprint(student.builder, arguments, student.mel, scenes, settings.data.sample_rate, "")
         read_pretrained(path, wanted)

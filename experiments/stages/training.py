@@ -17,6 +17,7 @@ from experiments.runs.layout import logits_files
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, StudentSettings
 from experiments.stages.context import layout_of
+from experiments.stages.labels import require_one_class
 from experiments.training.distillation import Targets, read_targets
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
@@ -47,11 +48,14 @@ def named_by_targets(settings: Settings, data: DataModule) -> DataModule:
     """The data set; without labels its classes are those of the logits that a student learns from.
 
     Raises:
-        UserError: there are no such logits.
+        UserError: there are no such logits; or they are of several classes a clip, and settings need one.
     """
     if data.clips.is_labelled:
         return data
-    first = open_logits(logits_files(layout_of(settings), settings.logits)[0])
+    path, *_ = logits_files(layout_of(settings), settings.logits)
+    first = open_logits(path)
+    if first.is_multi_label:
+        require_one_class(settings, ["student"], str(path))
     return data.with_classes(first.scenes, is_multi_label=first.is_multi_label)
 
 
