@@ -1,5 +1,6 @@
 """Pieces of data sets whose clips have several classes, as their authors publish them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,29 @@ SOUNDSCAPE = """1.265813\t1.6759810000000002\tgun_shot
 4.1928839999999985\t5.414589\tjackhammer
 9.164048\t10.000000000000002\tdog_bark
 """
+# What soundscape_train_uniform1736.jams there has of these events.
+OBSERVATIONS = (
+    ("background", 0.0, 10.0, "noise"),
+    ("foreground", 1.265813, 0.41016800000000003, "gun_shot"),
+    ("foreground", 1.297431, 1.028956, "jackhammer"),
+    ("foreground", 1.773775, 2.413936, "street_music"),
+    ("foreground", 3.9099150000000003, 3.0586550000000003, "air_conditioner"),
+    ("foreground", 4.192884, 1.221705, "jackhammer"),
+    ("foreground", 9.164048000000001, 0.835952, "dog_bark"),
+)
+JAMS = json.dumps(
+    {
+        "annotations": [
+            {
+                "namespace": "scaper",
+                "data": [
+                    {"time": time, "duration": duration, "value": {"role": role, "label": label}, "confidence": 1.0}
+                    for role, time, duration, label in OBSERVATIONS
+                ],
+            }
+        ]
+    }
+)
 # Lines of https://research.google.com/audioset/download.html, and of class_labels_indices.csv.
 VOCABULARY = """index,mid,display_name
 0,/m/09x0r,"Speech"
@@ -107,4 +131,5 @@ def write_urban_sed(root: Path) -> None:
     for split in ("train", "validate", "test"):
         write_sound(root / f"audio/{split}/soundscape_{split}_uniform1736.wav", 10.0)
         write_list(root / f"annotations/{split}/soundscape_{split}_uniform1736.txt", SOUNDSCAPE)
-        write_list(root / f"annotations/{split}/soundscape_{split}_uniform1736.jams", "{}")
+        write_list(root / f"annotations/{split}/soundscape_{split}_uniform1736.jams", JAMS)
+        write_list(root / f"annotations/{split}/._soundscape_{split}_uniform1736.txt", "of macOS")

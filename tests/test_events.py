@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuzzing import mutants, survive
-from multi_label import HEAD, KEYS, SOUNDSCAPE
+from multi_label import HEAD, JAMS, KEYS, SOUNDSCAPE
 
 from data.errors import UserError
 from data.events import LEAST, Event, heard, times, with_events
 from data.lines import read_lines, require_none
 from data.readers import audioset
+from data.readers.urban_sed import read_annotation
 from data.scenes import Clip, ClipSet
 
 ROW = re.compile("([^\t]+)\t([^\t]+)\t([^\t]+)")
@@ -128,7 +129,15 @@ def read_segments(path: Path) -> None:
     require_none(problems, path)
 
 
-@pytest.mark.parametrize(("reader", "original"), [(read_events, SOUNDSCAPE), (read_segments, HEAD + KEYS)])
+def read_jams(path: Path) -> None:
+    problems: list[str] = []
+    read_annotation(path.rename(path.with_suffix(".jams")), problems)
+    require_none(problems, path)
+
+
+@pytest.mark.parametrize(
+    ("reader", "original"), [(read_events, SOUNDSCAPE), (read_segments, HEAD + KEYS), (read_jams, JAMS)]
+)
 def test_damaged_lists_are_refused_or_read(
     tmp_path: Path, fuzz: int, reader: Callable[[Path], object], original: str
 ) -> None:

@@ -54,8 +54,8 @@ def test_what_is_wrong_with_fsd50k_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_urban_sed_is_read_in_its_splits(tmp_path: Path) -> None:
-    """Oracle: a published file of annotations; the ten classes and three splits of the README; which second has which
-    class: test_events.py."""
+    """Oracle: a published file of annotations, as text and as JAMS, which say the same; the ten classes and three
+    splits of the README; which second has which class: test_events.py."""
     write_urban_sed(tmp_path)
     clips = read("urban_sed", tmp_path, {"cut": True, "clip_seconds": 1.0}, cache=tmp_path)
     assert len(clips.scenes) == 10
@@ -65,6 +65,14 @@ def test_urban_sed_is_read_in_its_splits(tmp_path: Path) -> None:
     }
     whole = read("urban_sed", tmp_path, {"clip_seconds": 10.0}, cache=tmp_path)
     assert {len(clip.classes) for clip in whole.clips} == {5}
+    for path in (tmp_path / "annotations").rglob("soundscape*.txt"):
+        path.rename(path.with_name(f"{path.name}.bak"))
+    assert read("urban_sed", tmp_path, {"cut": True, "clip_seconds": 1.0}, cache=tmp_path).clips == clips.clips
+    write_list(tmp_path / "annotations/test/soundscape_test_uniform1736.jams", '{"annotations": [{"data": [{}]}]}')
+    with pytest.raises(UserError, match=r"has 1 mistakes:\n  soundscape_test_uniform1736.jams is no JAMS file of sca"):
+        read("urban_sed", tmp_path, {}, cache=tmp_path)
+    write_urban_sed(tmp_path)
+    (tmp_path / "annotations/train/soundscape_train_uniform1736.jams").unlink()
     (tmp_path / "annotations/train/soundscape_train_uniform1736.txt").rename(tmp_path / "annotations/train/b.txt")
     with open(tmp_path / "annotations/test/soundscape_test_uniform1736.txt", "a") as file:
         file.write("1\t2\tcat\n2\t1\tsiren\n1\t2\n")

@@ -1,12 +1,13 @@
 """URBAN-SED, 10,000 synthetic soundscapes of ten seconds with some of ten sounds of cities, in its authors' splits.
 
 Conventions: the folder holds `audio/` and `annotations/`, both with `train/`, `validate/` and `test/`; a sound
-`audio/train/X.wav` has its events in `annotations/train/X.txt`: start, end and class, separated by tabs. The JAMS files
-beside these say more of the same events and are not read. A clip has the classes that are heard in it, as
-data/events.py says. The published sounds are UrbanSound8K's, of its folds 1-6, 7-8 and 9-10.
+`audio/train/X.wav` has its events in `annotations/train/X.txt`: start, end and class, separated by tabs. The JAMS file
+`X.jams` beside it says more of the same events, and is read where there is no text. A clip has the classes that are
+heard in it, as data/events.py says. The published sounds are UrbanSound8K's, of its folds 1-6, 7-8 and 9-10.
 Source: URBAN-SED 2.0, https://zenodo.org/record/1324404, and its README
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from data.clip_sets import HeldOut, complete_set
 from data.clip_table import ONE_DEVICE
 from data.errors import UserError, in_short
 from data.events import Event, times, with_events
-from data.lines import read_lines, require_none
+from data.files import read_bounded
+from data.lines import Line, read_lines, require_none
 from data.named_files import sounds_by_stem
 from data.readers import Reader, Settings
 from data.resources import Resource
 from data.scenes import Clip, ClipSet
+from data.sound_files import list_sounds
 from data.whereabouts import meant_root
 
 SPLITS = {"train": "train", "validate": "validation", "test": "test"}
@@ -35,6 +38,7 @@ CLASSES = (
     "siren",
     "street_music",
 )
+JAMS, JAMS_BYTES = ".jams", 1 << 20  # of a file; a published one has 11 kB
 ROW = re.compile("([^\t]+)\t([^\t]+)\t([^\t]+)")
 
 
@@ -78,23 +82,24 @@ def read_urban_sed(root: str | Path, *, cut: bool = False, clip_seconds: float =
 def _annotated(root: Path, folder: str, problems: list[str]) -> dict[str, list[Event]]:
     """The events of each sound file of a split; what is wrong is added to the problems."""
     sounds, found = sounds_by_stem(root, f"audio/{folder}"), dict[str, list[Event]]()
-    texts = {path.stem: path for path in sorted((root / f"annotations/{folder}").glob("*.txt"))}
+    others = sorted(list_sounds(root / f"annotations/{folder}").others, key=lambda path: path.suffix)
+    texts = {path.stem: path for path in others if path.suffix in (JAMS, ".txt")}  # the text, if there are both
     for stem in sorted({*sounds, *texts}):
         files = sounds.get(stem, [])
         if stem not in texts:
             problems.append(f"{files[0]}: no annotations/{folder}/{stem}.txt")
         elif len(files) != 1:
             there = f"several sound files, {', '.join(files)}" if files else f"no audio/{folder}/{stem}.wav"
-            problems.append(f"annotations/{folder}/{stem}.txt: {there}")
+            problems.append(f"annotations/{folder}/{texts[stem].name}: {there}")
         else:
-            found[files[0]] = _events(texts[stem], problems)
+            found[files[0]] = read_annotation(texts[stem], problems)
     return found
 
 
-def _events(path: Path, problems: list[str]) -> list[Event]:
-    """The events of a file; what is wrong with its lines is added to the problems."""
+def read_annotation(path: Path, problems: list[str]) -> list[Event]:
+    """The events of a text or JAMS file; what is wrong with them is added to the problems."""
     found = []
-    for place, (start, end, label) in read_lines(path, ROW, "start, end and class, separated by tabs", problems):
+    for place, (start, end, label) in _rows(path, problems):
         span = times(start, end)
         if isinstance(span, str):
             problems.append(f"{place}: {span}")
@@ -103,6 +108,22 @@ def _events(path: Path, problems: list[str]) -> list[Event]:
         else:
             found.append(Event(*span, label))
     return found
+
+
+def _rows(path: Path, problems: list[str]) -> list[Line]:
+    """Start, end and class of each event as text; of a JAMS file those in the foreground, as text files have them."""
+    if path.suffix != JAMS:
+        return read_lines(path, ROW, "start, end and class, separated by tabs", problems)
+    try:
+        events = json.loads(read_bounded(path, JAMS_BYTES))["annotations"][0]["data"]
+        return [
+            Line(f"{path.name} event {n}", (f"{each['time']}", f"{each['time'] + each['duration']}", value["label"]))
+            for n, each in enumerate(events)
+            if (value := each["value"])["role"] == "foreground"
+        ]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        problems.append(f"{path.name} is no JAMS file of scaper's")
+        return []
 
 
 def _default_root(cache: Path, settings: Settings) -> Path:
