@@ -52,6 +52,21 @@ CNN_GRU = (
     "E. Cakir et al., Convolutional recurrent neural networks for polyphonic sound event detection, IEEE/ACM TASLP "
     "2017."
 )
+CNN_GRU_2025 = (
+    "E.-L. Tan et al., code of the submission SNTL_NTU to DCASE 2025 Task 1, https://github.com/joesephgit/DCASE2025, "
+    "2025."
+)
+TF_SEPNET = (
+    "Y. Cai, P. Zhang, S. Li, TF-SepNet: an efficient 1D kernel design in CNNs for low-complexity acoustic scene "
+    "classification, ICASSP 2024."
+)
+BC_RESNET = (
+    "B. Kim, S. Chang, J. Lee, D. Sung, Broadcasted residual learning for efficient keyword spotting, Interspeech 2021."
+)
+REP_MOBILE = (
+    "B. Han et al., Data-efficient low-complexity acoustic scene classification via distilling and progressive "
+    "pruning, arXiv:2410.20775, 2024."
+)
 CP_RESNET = (
     "K. Koutini et al., Receptive field regularization techniques for audio classification and tagging with deep "
     "convolutional neural networks, IEEE/ACM TASLP 2021."

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Depth, Factor, Stride
+from students.blocks import convolution, initialise
 from students.entry import Student, Width
 from students.response_norm import GlobalResponseNorm
 
@@ -80,18 +81,17 @@ def cp_mobile(
         raise UserError(f"cp_mobile: strides for {sorted(strangers)}, but the blocks are {names}")
     widths = [round_channels(base * multiplier**stage) for stage, count in enumerate(blocks) for _ in range(count)]
     stem = base // STEM_DIVISOR
-    stages: list[nn.Module] = [_convolution(1, stem, 3, (2, 2)), _convolution(stem, base, 3, (2, 2))]
+    stages: list[nn.Module] = [convolution(1, stem, 3, (2, 2)), convolution(stem, base, 3, (2, 2))]
     channels = base
     for name, width in zip(names, widths, strict=True):
         inner = round_channels(channels * expansion)
-        stages.append(_Block(channels, inner, width, tuple(strides.get(name, (1, 1))), grn=grn))
+        down, along = strides.get(name, (1, 1))
+        stages.append(Block(channels, inner, width, (down, along), grn=grn))
         channels = width
-    stages += [_convolution(channels, classes, 1, relu=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    stages += [convolution(channels, classes, 1, relu=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     network = CPMobile(*stages)
     network.layer_names = _layer_names(blocks)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    initialise(network)
     return network
 
 
@@ -134,26 +134,16 @@ def round_channels(width: float) -> int:
     return rounded if rounded >= 0.9 * width else rounded + 8
 
 
-def _convolution(
-    inputs: int, outputs: int, kernel: int, stride: tuple[int, ...] = (1, 1), *, groups: int = 1, relu: bool = True
-) -> nn.Sequential:
-    layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
-    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
-
-
-class _Block(nn.Module):
+class Block(nn.Module):
     """Expand, filter, project; a shortcut where the width stays: as it is, or average-pooled where the stride is not
     1."""
 
-    def __init__(self, channels: int, inner: int, width: int, stride: tuple[int, ...], *, grn: bool) -> None:
+    def __init__(self, channels: int, inner: int, width: int, stride: tuple[int, int], *, grn: bool) -> None:
         super().__init__()
         self.path = nn.Sequential(
-            _convolution(channels, inner, 1),
-            _convolution(inner, inner, 3, stride, groups=inner),
-            _convolution(inner, width, 1, relu=False),
+            convolution(channels, inner, 1),
+            convolution(inner, inner, 3, stride, groups=inner),
+            convolution(inner, width, 1, relu=False),
         )
         self.has_shortcut = channels == width
         self.pool = nn.AvgPool2d(3, stride, padding=1) if self.has_shortcut and stride != (1, 1) else None

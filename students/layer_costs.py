@@ -3,7 +3,8 @@
 Conventions: those of complexity.py, of torch_complexity: a convolution costs (weights + bias) x output positions,
 BatchNorm its parameters once, activations and pools nothing. BatchNorm's moving statistics are no parameters, neither
 here nor in NeSsi (nessi.py: total_params of torchinfo for PyTorch, trainable_weights for Keras). A recurrent layer
-costs its parameters at every step, if its output is (B, steps, units).
+costs its parameters at every step, if its output is (B, steps, units). Branches that become one convolution when the
+network is deployed are counted as that.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from students.blocks import deployed
 from students.limits import Complexity
 
 REST = "(beside layers)"  # what no layer without children has, such as a parameter of a block
@@ -53,7 +55,7 @@ def layer_costs(network: nn.Module, shape: Sequence[int]) -> tuple[Complexity, l
     """
     from torchinfo import summary
 
-    network = network.eval()
+    network = deployed(network)
     names = {module: name for name, module in network.named_modules() if not list(module.children())}
     called: list[tuple[nn.Module, tuple[int, ...], int]] = []
 

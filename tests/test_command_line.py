@@ -425,7 +425,7 @@ COMPLETIONS = {
     "scenelet student fabric.dev": ["fabric.devices="],
     "scenelet student student.f": ["student.fit."],
     "scenelet student student.arg": ["student.arguments."],
-    "scenelet student student=c": ["student=cnn_gru", "student=cp_mobile"],
+    "scenelet student student=c": ["student=cnn_gru", "student=cnn_gru_2025", "student=cp_mobile"],
     "scenelet teacher teacher=passt teacher.arguments.freq": ["teacher.arguments.frequency_patchout="],
     "scenelet teacher teacher.arguments.r": ["teacher.arguments.rho="],
     "scenelet quantize quantize.method=": ["quantize.method=ptq", "quantize.method=qat"],

@@ -11,7 +11,7 @@ from experiments.inference.features import Features, WithFeatures, channels_of
 from students import build_student
 from teachers import build_teacher
 
-STUDENTS = ["cp_mobile", "baseline", "cnn_gru"]
+STUDENTS = ["cp_mobile", "baseline", "bc_resnet", "cnn_gru", "cnn_gru_2025", "rep_mobile", "tf_sepnet"]
 TEACHERS = {
     "ast": ((128, 98), {"width": 32, "depth": 1, "heads": 2}, "network.audio_spectrogram_transformer.layers.0", 32),
     "cp_resnet": ((64, 64), {"base_channels": 8, "cut_channels": [0, 0, 0]}, "4", 8),
@@ -31,7 +31,7 @@ def last_layer(network: nn.Module) -> nn.Module:
 def test_features_are_what_the_classifier_sees(name: str, generator: torch.Generator) -> None:
     """Oracle: the last layer, given them as one position or one vector, gives the mean of what it gave; a gradient
     reaches the first layer."""
-    (bands, frames), arguments, *_ = TEACHERS.get(name, ((64, 48), {}))
+    (bands, frames), arguments, *_ = TEACHERS.get(name, ((80, 48), {}))
     if name in TEACHERS:
         network = build_teacher(name, pretrained=False, **arguments).eval()
     else:

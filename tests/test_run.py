@@ -468,7 +468,7 @@ MISTAKES = {
     ),
     "the widest of what has no width": (
         ["stage=student", "student=baseline", "data.root={miniature}", "student.size=widest", "logits=[{logits}]"],
-        ["student.size=widest is for cp_mobile"],
+        ["student.size=widest is for bc_resnet, cnn_gru_2025, cp_mobile"],
     ),
     "a clip too short for its pools": (
         ["stage=student", "student=baseline", "data.root={miniature}", "student.mel.hop=16000", "logits=[{logits}]"],

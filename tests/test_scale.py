@@ -48,7 +48,7 @@ def test_what_has_no_widest_is_refused() -> None:
         widest(lambda n: nn.Conv2d(1, n, 3), (1, 1, 4, 4), limits={"macs": 10**9, "parameter_bytes": 9})
     with pytest.raises(UserError, match="a network of 4096 steps still fits: its costs do not grow"):
         widest(lambda _: nn.Conv2d(1, 1, 3), (1, 1, 4, 4))
-    with pytest.raises(UserError, match="is for cp_mobile: baseline has no width"):
+    with pytest.raises(UserError, match=r"is for .*cp_mobile, .*: baseline has no width"):
         widest_arguments("baseline", {}, SHAPE)
     with pytest.raises(UserError, match="base_channels, which is 16 already"):
         widest_arguments("cp_mobile", {"base_channels": 16}, SHAPE)

@@ -239,7 +239,7 @@ WRONG = {
     "student student=baseline student.arguments.dropout=1": "dropout=1 must be from 0 to below 1",
     "student student=baseline student.size=6k": "unexpected keyword argument 'size'",
     "student student=cnn_gru student.arguments.units=0": "units=0 must be from 1",
-    "student student=null": "student=null must be one of: baseline, cnn_gru, cp_mobile",
+    "student student=null": "student=null must be one of: baseline, bc_resnet, cnn_gru, cnn_gru_2025, cp_mobile",
     "student student=foo": "there is no student/foo",
     "teacher teacher=[passt,ast]": "teacher=[passt,ast] must be one of",
     "teacher teacher.arguments.rho=-1": "rho=-1 must be from 0",

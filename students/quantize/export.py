@@ -19,6 +19,7 @@ from torch import nn
 
 from data.errors import UserError, require
 from data.files import write_whole
+from students.blocks import deployed
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
@@ -47,7 +48,7 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
 def export_float(network: nn.Module, shape: Sequence[int], path: Path) -> None:
     """Write a float network by torch.export, for any number of spectrograms (B, 1, mels, frames) at once."""
     clips = torch.export.Dim("clips", min=1, max=4096)
-    program = torch.export.export(network.eval(), (torch.zeros(2, *shape[1:]),), dynamic_shapes=({0: clips},))
+    program = torch.export.export(deployed(network), (torch.zeros(2, *shape[1:]),), dynamic_shapes=({0: clips},))
     file = io.BytesIO()
     torch.export.save(program, file)
     write_whole(path, file.getvalue())

@@ -16,6 +16,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from data.errors import UserError
+from students.blocks import deployed
 from students.quantize.convolutions import absorb, by_channel, copied, dense
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, FoldedNetwork, Layer
 from students.response_norm import with_measured_norms
@@ -35,7 +36,9 @@ def fold(
     Raises:
         UserError: it contains an operation that has no integer form (all of them listed).
     """
-    network = network.eval() if spectrograms is None else with_measured_norms(network.eval(), spectrograms)
+    network = deployed(network)
+    if spectrograms is not None:
+        network = with_measured_norms(network, spectrograms)
     folder = _Folder(network, shape)
     return FoldedNetwork(*folder.run()).eval()
 
@@ -60,6 +63,7 @@ class _Folder:
         self.convolutions: dict[str, nn.Conv2d] = {}
         self.made_by: dict[fx.Node, str] = {}  # which layer's output a node of the graph stands for
         self.refused: list[str] = []
+        self.unknown: set[fx.Node] = set()  # nodes without an integer form, and the norms and ReLUs behind them
         self.last = INPUT
 
     def run(self) -> tuple[tuple[Layer, ...], dict[str, nn.Conv2d]]:
@@ -74,7 +78,8 @@ class _Folder:
             raise UserError(
                 "this network cannot be made of integers, these parts have no integer form: "
                 + "; ".join(dict.fromkeys(self.refused))
-                + ". Train a student without them, or store floats of 16 bits (quantize.bits=16f)"
+                + ". Train a student without them (for BC-ResNet: student.arguments.swish=false), or store floats of 16 "
+                "bits (quantize.bits=16f)"
             )
         needed = {self.last}
         for layer in reversed(self.layers.values()):
@@ -87,14 +92,17 @@ class _Folder:
         module = self.modules[node.target] if node.op == "call_module" else None
         sources = [self.made_by[a] for a in node.args if isinstance(a, fx.Node)]
         name = self._name(node)
+        if isinstance(module, nn.BatchNorm2d | nn.ReLU) and node.args[0] in self.unknown:
+            self._skip(node)
+            return
         match module:
             case nn.Conv2d() if _is_plain(module) and name not in self.convolutions:
                 self.convolutions[name] = copied(module)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, *_geometry(module), module.groups))
-            case nn.BatchNorm2d() if module.affine and module.track_running_stats and self._is_alone(node, CONVOLUTION):
+            case nn.BatchNorm2d() if _is_by_channel(module) and self._is_alone(node, CONVOLUTION):
                 absorb(self.convolutions[sources[0]], module)
                 self.made_by[node] = sources[0]
-            case nn.BatchNorm2d() if module.affine and module.track_running_stats and name not in self.convolutions:
+            case nn.BatchNorm2d() if _is_by_channel(module) and name not in self.convolutions:
                 self.convolutions[name] = convolution = by_channel(module)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), groups=convolution.groups))
             case nn.AvgPool2d() if module.count_include_pad and not module.ceil_mode and not module.divisor_override:
@@ -110,7 +118,7 @@ class _Folder:
                 self._add(node, Layer(name, GLOBAL_MEAN, tuple(sources)))
             case nn.ReLU() if self._is_alone(node, CONVOLUTION, ADD):
                 self._relu(node)
-            case nn.Identity() | nn.Dropout():
+            case nn.Identity() | nn.Dropout() | nn.Dropout2d():
                 self.made_by[node] = sources[0]
             case nn.Flatten() if self.layers.get(sources[0], Layer("", "", ())).kind == GLOBAL_MEAN:
                 self.made_by[node] = sources[0]
@@ -123,7 +131,9 @@ class _Folder:
             case None if node.target in (F.relu, torch.relu) and self._is_alone(node, CONVOLUTION, ADD):
                 self._relu(node)
             case _:
-                self._refuse(node, type(module).__name__ if module is not None else str(node.target))
+                self._refuse(
+                    node, type(module).__name__ if module else getattr(node.target, "__name__", str(node.target))
+                )
 
     def _name(self, node: fx.Node) -> str:
         """Of the layer that a node becomes: its module's; of an addition its own, behind the module it is in."""
@@ -151,10 +161,14 @@ class _Folder:
         if shape is None or len(shape) != 4:
             return None
         _, channels, height, width = shape
-        return channels, height, width
+        return (channels, height, width) if channels * height * width == row[1] else None
 
     def _refuse(self, node: fx.Node, what: str) -> None:
         self.refused.append(what)
+        self._skip(node)
+
+    def _skip(self, node: fx.Node) -> None:
+        self.unknown.add(node)
         self.made_by[node] = next((self.made_by[a] for a in node.args if isinstance(a, fx.Node)), INPUT)
 
     def _add(self, node: fx.Node, layer: Layer) -> None:
@@ -187,6 +201,10 @@ def _is_plain(module: nn.Conv2d) -> bool:
         and module.dilation == (1, 1)
         and (module.groups == 1 or depthwise)
     )
+
+
+def _is_by_channel(module: nn.BatchNorm2d) -> bool:
+    return module.affine and module.track_running_stats and type(module).forward is nn.BatchNorm2d.forward
 
 
 def _shape(node: fx.Node) -> tuple[int, ...] | None:
