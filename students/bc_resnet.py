@@ -19,7 +19,7 @@ from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Dropout, Width
 from students import entry
-from students.blocks import LargeEnough, convolution
+from students.blocks import LargeEnough, SubSpectralNorm, convolution
 
 # Names of the published networks, how many times wider than BC-ResNet-1 they are, and what that has.
 SIZES = {"1": 8, "1.5": 12, "2": 16, "3": 24, "6": 48, "8": 64}
@@ -91,7 +91,7 @@ STUDENT = entry.Student(
     build=bc_resnet,
     family="CNN",
     citation=bibliography.BC_RESNET,
-    has_integer_form=False,
+    has_integer_form=True,
     sizes=tuple(SIZES),
     width=entry.Width("base_channels", step=2),
 )
@@ -105,33 +105,6 @@ class BCResNet(nn.Sequential):
     """
 
     layer_names: Mapping[str, str] = MappingProxyType({})
-
-
-class SubSpectralNorm(nn.BatchNorm2d):
-    """BatchNorm with statistics, gains and offsets of each channel in each of some frequency bands.
-
-    Source: Chang et al., "Subspectral Normalization for Neural Audio Data Processing", ICASSP 2021. Parameter c S + s
-    is that of channel c in band s of S, the lowest band first.
-    """
-
-    def __init__(self, channels: int, sub_bands: int) -> None:
-        super().__init__(channels * sub_bands)
-        self.sub_bands = sub_bands
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, bands, frames) -> (B, C, bands, frames).
-
-        Raises:
-            UserError: the bands cannot be divided.
-        """
-        clips, channels, bands, frames = x.shape
-        if bands % self.sub_bands:
-            raise UserError(
-                f"bc_resnet: a map of {bands} bands has no {self.sub_bands} sub-bands of equal size: make "
-                f"student.mel.mels a multiple of {8 * self.sub_bands}, or set student.arguments.sub_bands=1"
-            )
-        divided = x.reshape(clips, channels * self.sub_bands, bands // self.sub_bands, frames)
-        return super().forward(divided).reshape(x.shape)
 
 
 def _names(place: int, block: str) -> dict[str, str]:

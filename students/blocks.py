@@ -126,3 +126,30 @@ class LargeEnough(nn.Identity):
                 "longer clips"
             )
         return x
+
+
+class SubSpectralNorm(nn.BatchNorm2d):
+    """BatchNorm with statistics, gains and offsets of each channel in each of some frequency bands.
+
+    Source: Chang et al., "Subspectral Normalization for Neural Audio Data Processing", ICASSP 2021. Parameter c S + s
+    is that of channel c in band s of S, the lowest band first.
+    """
+
+    def __init__(self, channels: int, sub_bands: int) -> None:
+        super().__init__(channels * sub_bands)
+        self.sub_bands = sub_bands
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, bands, frames) -> (B, C, bands, frames).
+
+        Raises:
+            UserError: the bands cannot be divided.
+        """
+        clips, channels, bands, frames = x.shape
+        if bands % self.sub_bands:
+            raise UserError(
+                f"a map of {bands} bands has no {self.sub_bands} sub-bands of equal size: make "
+                f"student.mel.mels a multiple of {8 * self.sub_bands}, or set student.arguments.sub_bands=1"
+            )
+        divided = x.reshape(clips, channels * self.sub_bands, bands // self.sub_bands, frames)
+        return super().forward(divided).reshape(x.shape)

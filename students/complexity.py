@@ -75,7 +75,7 @@ class OperatorCost(NamedTuple):
         macs: multiply-accumulates of one clip.
         parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte), and of what recording
             devices have of their own beside them.
-        amount_bytes: of the amounts of a PAD, which are no parameters of a network; NeSsi's sum has them too.
+        amount_bytes: of the amounts of a PAD or SLICE, which are no parameters of a network; NeSsi's sum has them too.
         scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
         alive_bytes: of the activations that must be kept while it is computed.
     """
@@ -121,6 +121,21 @@ def tflite_operators(path: str | Path) -> list[OperatorCost]:
     ]
 
 
+def layer_macs(operators: Sequence[OperatorCost]) -> list[int]:
+    """The multiply-accumulates of each layer of a file of scenelet, of its operators: those that pad belong to the next
+    layer, and several convolutions of parts of the rows are one."""
+    found, parts = [], 0
+    for number, each in enumerate(operators):
+        if each.kind == "CONCATENATION":
+            found.append(parts)
+            parts = 0
+        elif number and operators[number - 1].kind == "SLICE":
+            parts += each.macs
+        elif each.kind not in ("PAD", "SLICE"):
+            found.append(each.macs)
+    return found
+
+
 def tflite_memory(path: str | Path) -> tuple[dict[int, Activation], list[tuple[int, ...]]]:
     """The activations of a TFLite file by their index in it, and which of them are alive at once while each operator is
     computed; errors as of tflite_complexity."""
@@ -132,14 +147,17 @@ def tflite_memory(path: str | Path) -> tuple[dict[int, Activation], list[tuple[i
 
 
 def _set_sizes(path: str | Path, graph: Graph) -> "list[SetSize]":
-    """What recording devices have of their own of each convolution, in the order of execution; of files without such
-    sets nothing."""
+    """What recording devices have of their own of each convolution, in the order of execution, of all parts of a layer
+    with the first; of files without such sets nothing."""
     if graph.metadata(SETS) is None:
         return []
     from students.quantize.read import read_tflite  # both load torch
-    from students.quantize.sets import set_sizes
+    from students.quantize.sets import SetSize, set_sizes
 
-    return list(set_sizes(read_tflite(path)[0]).values())
+    network, _ = read_tflite(path)
+    sizes, nothing = set_sizes(network), SetSize(0, 0)
+    convolutions = [layer for layer in network.layers if layer.name in sizes]
+    return [size for each in convolutions for size in (sizes[each.name], *[nothing] * (each.parts - 1))]
 
 
 def _countable(path: str | Path) -> Graph:
@@ -173,8 +191,8 @@ def _count_operators(graph: Graph) -> list[OperatorCost]:
 
 
 def _parameters(graph: Graph, operator: Operator) -> list[int]:
-    """The constant inputs of an operator that are parameters of the network: all, but of a PAD."""
-    return [] if operator.kind == "PAD" else _constants(graph, operator)
+    """The constant inputs of an operator that are parameters of the network: all, but of a PAD or SLICE."""
+    return [] if operator.kind in ("PAD", "SLICE") else _constants(graph, operator)
 
 
 def _constants(graph: Graph, operator: Operator) -> list[int]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from data.errors import UserError, in_short, listed
 from data.ranges import Width
+from students.blocks import SubSpectralNorm
 from students.channels import groups_of
 
 WIDTHS = "widths"  # the argument of build_student
@@ -32,12 +33,14 @@ def narrow(network: nn.Module, kept: Mapping[str, torch.Tensor]) -> dict[str, li
         group = groups[name]
         for path in (*group.made_by, *group.along):
             layer = network.get_submodule(path)
+            values = layer.sub_bands if isinstance(layer, SubSpectralNorm) else 1
+            rows = _values_of(indices, values)
             for own in layer.state_dict():
                 if own != "num_batches_tracked":
-                    taken.setdefault(f"{path}.{own}", []).append((0, indices))
-            _set_widths(layer, len(indices), outputs=True)
+                    taken.setdefault(f"{path}.{own}", []).append((0, rows))
+            _set_widths(layer, len(rows), outputs=True)
         for path, values in group.read_by:
-            columns = (indices[:, None] * values + torch.arange(values)).flatten()
+            columns = _values_of(indices, values)
             taken.setdefault(f"{path}.weight", []).append((1, columns))
             _set_widths(network.get_submodule(path), len(columns), outputs=False)
     tensors = dict(network.named_parameters()) | dict(network.named_buffers())
@@ -45,6 +48,11 @@ def narrow(network: nn.Module, kept: Mapping[str, torch.Tensor]) -> dict[str, li
         tensors[name].data = some_of(tensors[name].data, axes)
         tensors[name].grad = None
     return taken
+
+
+def _values_of(indices: torch.Tensor, values: int) -> torch.Tensor:
+    """The indices of some channels' values, of so many each, one channel's after the other's."""
+    return (indices[:, None] * values + torch.arange(values)).flatten()
 
 
 def some_of(tensor: torch.Tensor, axes: Sequence[tuple[int, torch.Tensor]]) -> torch.Tensor:

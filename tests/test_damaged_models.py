@@ -22,6 +22,7 @@ from data.errors import UserError
 from data.flatbuffer import IDENTIFIER
 from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
+from students.blocks import SubSpectralNorm
 from students.complexity import tflite_complexity, tflite_memory, tflite_operators
 from students.quantize.calibrate import calibrate
 from students.quantize.digest import DIGEST
@@ -68,8 +69,9 @@ def network(bits: int, activations: int) -> IntegerNetwork:
     has all numbers of the first layer of its own, another one the scales of the last layer."""
     torch.manual_seed(0)
     stem = [nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), Residual(8), nn.AvgPool2d(3, 2, 1)]
+    parts = [nn.Conv2d(8, 8, (3, 1), padding=(2, 0), dilation=(2, 1), groups=8), SubSpectralNorm(8, 2)]
     head = [nn.Conv2d(8, len(SCENES), 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    folded = fold(nn.Sequential(*stem, *head).eval())
+    folded = fold(nn.Sequential(*stem, *parts, *head).eval(), (1, 1, *SHAPE))
     widths = dict.fromkeys(list(folded.convolutions)[::2], bits)
     general = calibrate(folded, [torch.randn(2, 1, *SHAPE)], bits=widths, activations=activations)
     (first, one), *_, (last, two) = general.weights.items()

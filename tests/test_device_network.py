@@ -16,6 +16,7 @@ from torch import nn
 
 from data.errors import UserError
 from students.baseline import baseline
+from students.bc_resnet import bc_resnet
 from students.cp_mobile import cp_mobile
 from students.device.network import network_files
 from students.device.plan import planned, rows_read
@@ -169,7 +170,9 @@ def normed() -> nn.Module:
     return cp_mobile(size="6k", grn=True)
 
 
-@pytest.mark.parametrize(("build", "size"), [(baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33))])
+@pytest.mark.parametrize(
+    ("build", "size"), [(baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33)), (bc_resnet, (40, 21))]
+)
 @pytest.mark.slow  # some seconds
 def test_pools_norms_and_dense_layers_are_those_of_the_executor(build, size: tuple[int, int], tmp_path: Path) -> None:
     """Oracle: IntegerNetwork.run, LiteRT and tflite-micro."""
@@ -205,14 +208,15 @@ def test_every_row_is_there_as_long_as_it_is_read() -> None:
 
     for number in plan.steps:
         layer = network.layers[number]
-        for row in rows_read(network, layer, done[layer.name]):
-            for name in layer.inputs:
+        for name in layer.inputs:
+            for row in rows_read(network, layer, done[layer.name], name):
                 if name != INPUT:
                     assert set(holds[place(name, row)]) == {(name, row)}
         written = place(layer.name, done[layer.name])
         holds[written] = [(layer.name, done[layer.name])] * plan.maps[layer.name].row
         done[layer.name] += 1
-        reads = [(name, row) for row in rows_read(network, layer, done[layer.name] - 1) for name in layer.inputs]
+        last = done[layer.name] - 1
+        reads = [(name, row) for name in layer.inputs for row in rows_read(network, layer, last, name)]
         for name, row in reads:
             if name != INPUT:  # what is written does not lie where the step still reads
                 assert set(holds[place(name, row)]) == {(name, row)}

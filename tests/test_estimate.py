@@ -14,6 +14,7 @@ from data.scenes import SCENES, ClipSet
 from experiments.device.measure import measured
 from experiments.device.toolchain import DEVICE
 from students.baseline import baseline
+from students.bc_resnet import bc_resnet
 from students.cnn_gru import cnn_gru
 from students.cp_mobile import cp_mobile
 from students.device.estimate import estimated, front_end_cycles, layer_cycles
@@ -38,6 +39,7 @@ def windows() -> nn.Module:
         (lambda: cp_mobile(size="12k"), {"fft": 1024, "window": 1024, "mels": 128}),
         (lambda: cp_mobile(size="6k", base_channels=16), {"fft": 2048, "window": 2048, "mels": 64, "hop": 700}),
         (lambda: cp_mobile(size="6k", grn=True), {"fft": 1024, "window": 1024, "mels": 64}),
+        (bc_resnet, {"fft": 1024, "window": 960, "mels": 40, "hop": 320}),
         (windows, {"fft": 1024, "window": 1024, "mels": 40}),
         (baseline, {"fft": 2048, "window": 1280, "mels": 40, "hop": 640}),
     ],

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from data.errors import UserError
 from students import build_student, find_student
-from students.bc_resnet import SubSpectralNorm
-from students.blocks import ParallelConvolution, convolution, deployed
+from students.blocks import ParallelConvolution, SubSpectralNorm, convolution, deployed
 from students.complexity import torch_complexity
 from students.cp_mobile import SIZES
 from students.limits import over_limits
@@ -76,7 +75,7 @@ def test_the_runner_up_s_network_costs_what_it_states() -> None:
     assert (cost.macs, 2 * cost.parameters) == (10_902_300, 116_342)
 
 
-@pytest.mark.parametrize("size", ["6k", "61k"])
+@pytest.mark.parametrize("size", ["6k", pytest.param("61k", marks=pytest.mark.slow)])  # seconds
 def test_a_deployed_rep_mobile_costs_what_cp_mobile_does(size: str) -> None:
     """Oracle: CP-Mobile's folded network, layer by layer: branches leave no trace but their weights. Counted before, it
     has a bias where CP-Mobile has a BatchNorm."""

@@ -127,6 +127,10 @@ POOLS = {
         nn.AvgPool2d(3, 2, 1),
         Layer("rest_0", AVERAGE_POOL, ("convolution",), False, (3, 3), (2, 2), (1, 1)),
     ),
+    "the mean of each frame": (
+        nn.AdaptiveAvgPool2d((1, None)),
+        Layer("rest_0", AVERAGE_POOL, ("convolution",), False, (8, 1), (8, 1)),
+    ),
     "the mean of all": (nn.AdaptiveAvgPool2d((1, 1)), Layer("rest_0", GLOBAL_MEAN, ("convolution",))),
 }
 
@@ -152,8 +156,8 @@ def test_pools_become_layers_of_the_same_function(name: str, generator: torch.Ge
         nn.AvgPool2d(3, 3, divisor_override=4),
         nn.AdaptiveMaxPool2d((5, 3)),  # of 8 bands
         nn.AdaptiveMaxPool2d((4, 5)),  # of 12 frames
-        nn.AdaptiveAvgPool2d((1, 2)),
-        nn.AdaptiveAvgPool2d(2),
+        nn.AdaptiveAvgPool2d((3, 2)),  # of 8 bands
+        nn.AdaptiveAvgPool2d((2, 5)),  # of 12 frames
         nn.Flatten(2),
         nn.BatchNorm2d(4, affine=False),
         nn.BatchNorm2d(4, track_running_stats=False),

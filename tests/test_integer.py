@@ -137,6 +137,15 @@ CONVOLUTIONS = {
     "dense": (Layer("c", CONVOLUTION, (INPUT,), False, (3, 2), (2, 1), (1, 0)), (4, 2, 3, 2)),
     "with a ReLU": (Layer("c", CONVOLUTION, (INPUT,), True, (3, 3), (1, 2), (1, 1)), (4, 2, 3, 3)),
     "depthwise": (Layer("c", CONVOLUTION, (INPUT,), False, (3, 3), (2, 2), (1, 1), 2), (2, 1, 3, 3)),
+    "dilated": (Layer("c", CONVOLUTION, (INPUT,), False, (3, 2), (1, 1), (2, 1), 1, (2, 3)), (4, 2, 3, 2)),
+    "of parts of the rows": (
+        Layer("c", CONVOLUTION, (INPUT,), True, (3, 2), (1, 2), (1, 1), 2, (1, 2), parts=3),
+        (6, 1, 3, 2),
+    ),
+    "of parts of every second row": (
+        Layer("c", CONVOLUTION, (INPUT,), False, (3, 1), (2, 1), (1, 0), 2, parts=3),
+        (6, 1, 3, 1),
+    ),
 }
 
 
@@ -144,11 +153,11 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_a_convolution_is_a_sum_of_integers_rescaled_and_cut_off(kind: str, bits: int) -> None:
     """Oracle: loops over Python's integers: products with the zero point taken off, padding that counts nothing, the
-    bias, and the rule of rescaling for the bits of the activations."""
+    bias, and the rule of rescaling for the bits of the activations; of parts, the filter of the channel and the row."""
     layer, shape = CONVOLUTIONS[kind]
     g = np.random.default_rng(0)
     read = Quantity(0.1, 7 if bits == 8 else 0, (2, 6, 5), bits)
-    wanted = Quantity(0.37, -11 if bits == 8 else 0, (shape[0], 0, 0), bits)
+    wanted = Quantity(0.37, -11 if bits == 8 else 0, (shape[0] // layer.parts, 0, 0), bits)
     x = g.integers(read.low, read.high + 1, (2, 6, 5))
     weights = Weights(
         g.integers(-127, 128, shape).astype(np.int8),
@@ -159,14 +168,16 @@ def test_a_convolution_is_a_sum_of_integers_rescaled_and_cut_off(kind: str, bits
     rescaled = rescaled_twice if bits == 8 else rescaled_once
     scales = np.float32(read.scale), np.float32(wanted.scale)
     cut = set()
+    (down, along), (tall, wide) = layer.stride, layer.dilation
     for o, i, j in np.ndindex(*found.shape):
-        total = int(weights.bias[o])
+        which = o * layer.parts + i * layer.parts // found.shape[1]
+        total = int(weights.bias[which])
         for c, a, b in np.ndindex(*shape[1:]):
-            row, column = i * layer.stride[0] + a - layer.padding[0], j * layer.stride[1] + b - layer.padding[1]
+            row, column = i * down + a * tall - layer.padding[0], j * along + b * wide - layer.padding[1]
             if 0 <= row < 6 and 0 <= column < 5:
                 source = o if layer.groups > 1 else c
-                total += int(weights.weight[o, c, a, b]) * (int(x[source, row, column]) - read.zero_point)
-        factor = float(scales[0]) * float(weights.scale[o]) / float(scales[1])
+                total += int(weights.weight[which, c, a, b]) * (int(x[source, row, column]) - read.zero_point)
+        factor = float(scales[0]) * float(weights.scale[which]) / float(scales[1])
         value = rescaled(total, *fixed_point(factor)) + wanted.zero_point
         cut.add(value == clamped(value, wanted, layer.relu))
         assert found[o, i, j] == clamped(value, wanted, layer.relu), (o, i, j)

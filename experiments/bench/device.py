@@ -30,7 +30,7 @@ from experiments.device.emulator import MARKER, Counts, Program
 from experiments.device.measure import measured
 from experiments.device.toolchain import device_program
 from students import build_student
-from students.complexity import tflite_operators
+from students.complexity import layer_macs, tflite_operators
 from students.device.library import Model, library_files
 from students.device.network import network_files
 from students.device.plan import planned
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         path = write_tflite(model.network, folder / "model.tflite", {"scenes": SCENES})
-        macs = [each.macs for each in tflite_operators(path) if each.kind != "PAD"]
+        macs = layer_macs(tflite_operators(path))
         cost = measured(library_files(model, version("scenelet")), model, macs)
         front_end = cost.front_end
         assert front_end is not None

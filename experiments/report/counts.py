@@ -40,7 +40,7 @@ def operator_table(operators: Sequence[OperatorCost], alive: Sequence[Sequence[i
         out.add_row(each.output, f"[{', '.join(map(str, ids))}]", *numbers)
     _completed(out, total)
     if amounts := sum(each.amount_bytes for each in operators):
-        out.add_row("Total of NeSsi, with PAD's amounts", "", "", "", f"{total.parameter_bytes + amounts:,}")
+        out.add_row("Total of NeSsi, with amounts of PAD and SLICE", "", "", "", f"{total.parameter_bytes + amounts:,}")
     return out
 
 

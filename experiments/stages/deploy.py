@@ -23,7 +23,7 @@ from experiments.runs.reader import read_run
 from experiments.settings.models import Deploy
 from experiments.settings.shared import Settings
 from experiments.stages.context import model_of, new_run
-from students.complexity import tflite_operators
+from students.complexity import layer_macs, tflite_operators
 from students.device.c_text import template
 from students.device.cost import Cost
 from students.device.library import Model, library_files, state_bytes
@@ -32,7 +32,6 @@ from students.quantize.answer import confidence_of
 from students.quantize.read import read_tflite
 
 README, VECTORS = "README.md", "selftest/vectors.h"
-PAD = "PAD"  # an operator of the file that is no layer
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def run(settings: Settings) -> None:
         written = library_files(model, version("scenelet"))
         written[VECTORS] = vectors_text(model)
         # What is wrong, and with which tools, is found before an earlier result is gone.
-        macs = [each.macs for each in tflite_operators(path) if each.kind != PAD]
+        macs = layer_macs(tflite_operators(path))
         cost = _proved_and_measured(written, model, macs)
         written[README] = _readme(this.folder.name, path, inputs["model"], model, licence, cost)
         this.start()

@@ -70,7 +70,11 @@ def convolution_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
     if bits == 4:
         biases = [16 * bias for bias in biases]
     weight = weights.weight.astype(np.int64)
-    words = _dense(weight, bits, biases, rest) if layer.groups == 1 else _depthwise(weight, biases, rest)
+    if layer.groups == 1:
+        words = _dense(weight, bits, biases, rest)
+    else:
+        parts = [slice(part, None, layer.parts) for part in range(layer.parts)]
+        words = [word for part in parts for word in _depthwise(weight[part], biases[part], rest[part])]
     return Numbers([word % (1 << 32) for word in words], bits, shifts, is_fast)
 
 

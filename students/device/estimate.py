@@ -26,7 +26,7 @@ from students.quantize.layers import ADD, CONVOLUTION, MAX_POOL, Layer
 PIXELS, AT_ONCE = 2, 4  # that are computed side by side: of dense convolutions, and of those channel by channel
 PLAIN = 13  # cycles of a product in C
 CODE, PAIRS_CODE, GROUP_CODE, FOUR_CODE = 6_900, 190, 56, 1_480  # bytes: of all C, and of each piece of assembly
-FIELDS = 64 + 36  # bytes: of a layer and its map
+FIELDS = 76 + 36  # bytes: of a layer and its map
 
 
 class Estimate(NamedTuple):

@@ -35,8 +35,8 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
     """The C files of a network.
 
     Raises:
-        UserError: its activations have 16 bits, for which there are no kernels; or it has tensors of several devices;
-            or numbers that 32 bits do not hold, or too many layers.
+        UserError: it has activations of 16 bits or other layers for which there are no kernels; or tensors of several
+            devices; or numbers that 32 bits do not hold, or too many layers.
     """
     if network.sets:
         raise UserError(
@@ -45,10 +45,23 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
         )
     if any(quantity.bits != 8 for quantity in network.quantities.values()):
         raise UserError("activations of 16 bits have no kernels on devices: quantize with quantize.activations=8")
+    for layer in network.layers:
+        _require_kernel(network, layer)
     if len(network.layers) > MOST_LAYERS:
         raise UserError(f"the network has {len(network.layers)} layers, and C on devices is of {MOST_LAYERS} at most")
     plan = planned(network)
     return licensed(TEMPLATES, {f"{TABLES}.h": _header(network, plan), f"{TABLES}.c": _source(network, plan)})
+
+
+def _require_kernel(network: IntegerNetwork, layer: Layer) -> None:
+    if layer.dilation[0] > 1 or (layer.dilation[1] > 1 and layer.groups == 1):
+        raise UserError(
+            f"layer {layer.name} is dilated by {layer.dilation}, and C on devices has dilated convolutions "
+            "channel by channel and in time alone"
+        )
+    widths = {network.quantities[name].shape[2] for name in layer.inputs}
+    if layer.kind == ADD and len(widths) > 1:
+        raise UserError(f"layer {layer.name} adds maps of {sorted(widths)} frames, and C on devices adds equal ones")
 
 
 def memory_of(network: IntegerNetwork) -> tuple[int, int]:
@@ -179,7 +192,9 @@ def _pairs(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:
 def _four(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:
     """Which assembly computes a convolution channel by channel; or nothing."""
     channels, stride = network.quantities[layer.name].shape[0], layer.stride[1]
-    fits = channels % 4 == 0 and channels <= MOST_CHANNELS and layer.kernel == SQUARE and stride in (1, 2)
+    fits = (
+        channels % 4 == 0 and channels <= MOST_CHANNELS and layer.kernel == layer.extent == SQUARE and stride in (1, 2)
+    )
     if layer.kind != CONVOLUTION or layer.groups == 1 or not (numbers.is_fast and fits):
         return ""
     return f"({channels}, {stride}, {'SHIFT' if numbers.shifts else 'ROUND'})"
@@ -195,7 +210,9 @@ def _geometry(network: IntegerNetwork, layer: Layer, plan: Plan, numbers: Number
         start, step = before
     low = lowest(layer, wanted)
     found = [numbers.bits, int(numbers.shifts), low, height, width, layer.stride[0], layer.padding[0], start, step]
-    return [*found, width * read.shape[0], wanted.shape[2], wanted.shape[0]]
+    found += [width * read.shape[0], wanted.shape[2], wanted.shape[0], layer.dilation[1] * read.shape[0]]
+    parts = (wanted.shape[1] // layer.parts, len(numbers.words) // layer.parts) if layer.parts > 1 else (0, 0)
+    return [*found, *parts]
 
 
 def _blanks(network: IntegerNetwork, plan: Plan) -> dict[int, int]:

@@ -79,12 +79,13 @@ def kernel_of(network: IntegerNetwork, layer: Layer) -> tuple[int, int]:
     return network.quantities[layer.inputs[0]].shape[1:] if layer.kind == GLOBAL_MEAN else layer.kernel
 
 
-def rows_read(network: IntegerNetwork, layer: Layer, row: int) -> range:
-    """The rows of its inputs that a row of a layer is computed from, without padding."""
+def rows_read(network: IntegerNetwork, layer: Layer, row: int, source: str) -> range:
+    """The rows of one of its inputs that a row of a layer is computed from, without padding."""
+    height = network.quantities[source].shape[1]
     if layer.kind == ADD:
+        row = min(row, height - 1)  # a single row is added to all
         return range(row, row + 1)
     first = row * layer.stride[0] - layer.padding[0]
-    height = network.quantities[layer.inputs[0]].shape[1]
     return range(max(0, first), min(height, first + kernel_of(network, layer)[0]))
 
 
@@ -95,8 +96,8 @@ def _steps(network: IntegerNetwork) -> tuple[int, ...]:
     def compute_up_to(name: str, row: int) -> Iterator[int]:
         while done[name] <= row:
             layer = network.layers[numbers[name]]
-            if needed := rows_read(network, layer, done[name]):
-                for source in layer.inputs:
+            for source in layer.inputs:
+                if needed := rows_read(network, layer, done[name], source):
                     yield from compute_up_to(source, needed[-1])
             done[name] += 1
             yield numbers[name]
@@ -111,8 +112,9 @@ def _alive(network: IntegerNetwork, steps: Sequence[int]) -> tuple[dict[str, int
     last_read: dict[tuple[str, int], int] = {}
     for step, number in enumerate(steps):
         layer = network.layers[number]
-        for row in rows_read(network, layer, len(written[layer.name])):
-            last_read |= {(source, row): step for source in layer.inputs}
+        for source in layer.inputs:
+            for row in rows_read(network, layer, len(written[layer.name]), source):
+                last_read[source, row] = step
         last_read[layer.name, len(written[layer.name])] = step
         written[layer.name].append(step)
     rows, alive = {INPUT: network.quantities[INPUT].shape[1]}, {INPUT: 0}
@@ -135,6 +137,7 @@ def _laid_out(network: IntegerNetwork, name: str, rows: int) -> Map:
         if name in layer.inputs and layer.kind != ADD:
             _, _, columns = network.quantities[layer.name].shape
             left, kernel = layer.padding[1], kernel_of(network, layer)[1]
+            extent = (kernel - 1) * layer.dilation[1] + 1
             before = max(before, left)
-            after = max(after, (columns - 1) * layer.stride[1] + kernel - left - width)
+            after = max(after, (columns - 1) * layer.stride[1] + extent - left - width)
     return Map(0, rows, before * channels, width * channels, after * channels)

@@ -129,7 +129,8 @@ def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, spectrogram
         if layer.kind == CONVOLUTION:
             convolution, w = rounded.convolutions[layer.name], weights[layer.name]
             convolution.weight.copy_(torch.from_numpy(w.weight * w.scale[:, None, None, None]))
-            convolution.bias -= (rounded.compute(layer, stored) - wanted).mean((0, 2, 3))
+            error = (rounded.compute(layer, stored) - wanted).unflatten(2, (layer.parts, -1))
+            convolution.bias -= error.mean((0, 3, 4)).flatten()
             read = integers.quantities[layer.inputs[0]]
             bias = _round_bias(convolution, read.scale, w.scale, read.bits)
             weights[layer.name] = replace(w, bias=bias)

@@ -25,7 +25,8 @@ def copied(module: nn.Conv2d) -> nn.Conv2d:
         module.kernel_size,
         module.stride,
         module.padding,
-        groups=module.groups,
+        module.dilation,
+        module.groups,
         bias=True,
         device=module.weight.device,
     )
@@ -43,6 +44,16 @@ def by_channel(norm: nn.BatchNorm2d) -> nn.Conv2d:
     convolution.weight.fill_(1.0)
     convolution.bias.zero_()
     absorb(convolution, norm)
+    return convolution
+
+
+@torch.no_grad()
+def in_parts(module: nn.Conv2d, parts: int) -> nn.Conv2d:
+    """The filters of a depthwise convolution, each so many times, see Layer."""
+    channels = module.out_channels * parts
+    convolution = nn.Conv2d(channels, channels, module.kernel_size, groups=channels, device=module.weight.device)
+    convolution.weight.copy_(module.weight.repeat_interleave(parts, 0))
+    convolution.bias.copy_(module.bias.repeat_interleave(parts, 0))
     return convolution
 
 

@@ -92,8 +92,15 @@ class _Writer:
         window = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding * 2}
         match layer.kind:
             case kind if kind == CONVOLUTION:
+                if layer.parts > 1:
+                    raise UserError(
+                        f"layer {layer.name} has weights of its own for each part of the bands, and no ONNX file is "
+                        "written of such: leave onnx out of quantize.export, or set student.arguments.sub_bands=1"
+                    )
                 inputs += self._weights(layer)
-                return self._node("Conv", inputs, f"{layer.name}/sum", **window, group=layer.groups)
+                return self._node(
+                    "Conv", inputs, f"{layer.name}/sum", **window, dilations=layer.dilation, group=layer.groups
+                )
             case kind if kind == ADD:
                 return self._node("Add", inputs, f"{layer.name}/sum")
             case kind if kind == AVERAGE_POOL:

@@ -128,7 +128,7 @@ class FakeQuantized(nn.Module):
             bias = rounded(bias, each, -limit, limit)
         learn = 1 / math.sqrt(weight.shape[1:].numel() * high)
         weight = rounded(weight, steps[:, None, None, None], -high, high, learn=learn)
-        return F.conv2d(inputs[0], weight, bias, layer.stride, layer.padding, groups=layer.groups)
+        return layer.convolved(inputs[0], weight, bias)
 
     def _offsets(self, layer: Layer) -> torch.Tensor:
         read, wanted = (self._quantities[name].scale for name in (layer.inputs[0], layer.name))

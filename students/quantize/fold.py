@@ -16,8 +16,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from data.errors import UserError
-from students.blocks import deployed
-from students.quantize.convolutions import absorb, by_channel, copied, dense
+from students.blocks import SubSpectralNorm, deployed
+from students.quantize.convolutions import absorb, by_channel, copied, dense, in_parts
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, FoldedNetwork, Layer
 from students.response_norm import with_measured_norms
 
@@ -78,8 +78,8 @@ class _Folder:
             raise UserError(
                 "this network cannot be made of integers, these parts have no integer form: "
                 + "; ".join(dict.fromkeys(self.refused))
-                + ". Train a student without them (for BC-ResNet: student.arguments.swish=false), or store floats of 16 "
-                "bits (quantize.bits=16f)"
+                + ". Train a student without them (for BC-ResNet: student.arguments.swish=false), or store floats of "
+                "16 bits (quantize.bits=16f)"
             )
         needed = {self.last}
         for layer in reversed(self.layers.values()):
@@ -98,9 +98,16 @@ class _Folder:
         match module:
             case nn.Conv2d() if _is_plain(module) and name not in self.convolutions:
                 self.convolutions[name] = copied(module)
-                self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, *_geometry(module), module.groups))
+                geometry = *_geometry(module), module.groups, _pair(module.dilation)
+                self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, *geometry))
             case nn.BatchNorm2d() if _is_by_channel(module) and self._is_alone(node, CONVOLUTION):
                 absorb(self.convolutions[sources[0]], module)
+                self.made_by[node] = sources[0]
+            case SubSpectralNorm() if self._is_alone(node, CONVOLUTION) and self._is_divided(node, module.sub_bands):
+                convolution = in_parts(self.convolutions[sources[0]], module.sub_bands)
+                absorb(convolution, module)
+                self.convolutions[sources[0]] = convolution
+                self.layers[sources[0]] = replace(self.layers[sources[0]], parts=module.sub_bands)
                 self.made_by[node] = sources[0]
             case nn.BatchNorm2d() if _is_by_channel(module) and name not in self.convolutions:
                 self.convolutions[name] = convolution = by_channel(module)
@@ -116,6 +123,8 @@ class _Folder:
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, map_of[1:]))
             case nn.AdaptiveAvgPool2d() if module.output_size in (1, (1, 1)):
                 self._add(node, Layer(name, GLOBAL_MEAN, tuple(sources)))
+            case nn.AdaptiveAvgPool2d() if (cells := _even_cells(node)) is not None:
+                self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, cells, cells))
             case nn.ReLU() if self._is_alone(node, CONVOLUTION, ADD):
                 self._relu(node)
             case nn.Identity() | nn.Dropout() | nn.Dropout2d():
@@ -183,6 +192,11 @@ class _Folder:
         self.layers[name] = replace(self.layers[name], relu=True)
         self.made_by[node] = name
 
+    def _is_divided(self, node: fx.Node, parts: int) -> bool:
+        """Whether the node's input is a depthwise convolution's map whose bands so many parts share evenly."""
+        layer, shape = self.layers[self.made_by[node.args[0]]], _shape(node)
+        return layer.groups > 1 and layer.parts == 1 and shape is not None and shape[2] % parts == 0
+
     def _is_alone(self, node: fx.Node, *kinds: str) -> bool:
         """Whether the node's input is a layer of these kinds, without ReLU, whose output no other node needs."""
         layer = self.layers.get(self.made_by[node.args[0]])
@@ -195,12 +209,7 @@ class _Folder:
 
 def _is_plain(module: nn.Conv2d) -> bool:
     depthwise = module.groups == module.in_channels == module.out_channels
-    return (
-        not isinstance(module.padding, str)
-        and module.padding_mode == "zeros"
-        and module.dilation == (1, 1)
-        and (module.groups == 1 or depthwise)
-    )
+    return not isinstance(module.padding, str) and module.padding_mode == "zeros" and (module.groups == 1 or depthwise)
 
 
 def _is_by_channel(module: nn.BatchNorm2d) -> bool:

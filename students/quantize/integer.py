@@ -202,10 +202,11 @@ def _convolve(x: torch.Tensor, layer: Layer, weights: Weights, read: Quantity, w
     # Padding with zeros after the zero point is taken off is what kernels do by padding with the zero point.
     centred = x.to(dtype, memory_format=torch.channels_last).sub_(read.zero_point)
     weight = torch.from_numpy(weights.weight).to(x.device, dtype, memory_format=torch.channels_last)
-    sums = F.conv2d(centred, weight, None, layer.stride, layer.padding, groups=layer.groups).long()
-    sums += torch.from_numpy(weights.bias).to(x.device)[:, None, None]
+    sums = layer.convolved(centred, weight, None).long()
+    height = sums.shape[2]
+    sums += layer.by_row(torch.from_numpy(weights.bias).to(x.device), height)
     factors = zip(*convolution_factors(weights, read, wanted), strict=True)
-    mantissa, exponent = (torch.tensor(column, device=x.device)[:, None, None] for column in factors)
+    mantissa, exponent = (layer.by_row(torch.tensor(column, device=x.device), height) for column in factors)
     scaled = rescale if read.bits == 8 else rescale_once
     return scaled(sums, mantissa, exponent).add_(wanted.zero_point)
 

@@ -22,9 +22,13 @@ Observer = Callable[[str, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Layer:
-    """One step: `inputs` are names of earlier layers (or "input"); kernel, stride and padding are (frequency, time).
+    """One step: `inputs` are names of earlier layers (or "input"); kernel, stride, padding and dilation are (frequency,
+    time).
 
-    A convolution is dense (groups 1) or depthwise (as many groups as channels).
+    A convolution is dense (groups 1) or depthwise (as many groups as channels); only convolutions are dilated. A
+    depthwise one of several parts has weights of its own for each of so many equal parts of its output's rows: those of
+    channel c in part p are the filter c parts + p. Of an addition one summand may have a single band or frame, which is
+    added to all of the other one's.
     """
 
     name: str
@@ -35,6 +39,44 @@ class Layer:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
+    parts: int = 1
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Bands and frames from the first to the last cell of a window."""
+        (height, width), (down, along) = self.kernel, self.dilation
+        return (height - 1) * down + 1, (width - 1) * along + 1
+
+    def convolved(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """The output of a convolution (B, C', H', W') for (B, C, H, W), by any weights and biases."""
+        (top, left), (stride, _) = self.padding, self.stride
+        if self.parts == 1:
+            return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        x = F.pad(x, (0, 0, top, top))
+        rows = ((x.shape[2] - self.extent[0]) // stride + 1) // self.parts
+        window = (rows - 1) * stride + self.extent[0]
+        return torch.cat(
+            [
+                F.conv2d(
+                    x.narrow(2, part * rows * stride, window),
+                    weight[part :: self.parts],
+                    None if bias is None else bias[part :: self.parts],
+                    self.stride,
+                    (0, left),
+                    self.dilation,
+                    self.groups,
+                )
+                for part in range(self.parts)
+            ],
+            2,
+        )
+
+    def by_row(self, values: torch.Tensor, height: int) -> torch.Tensor:
+        """What belongs to each filter of a convolution, (O,), beside its output of a height: (C', 1 or height, 1)."""
+        if self.parts == 1:
+            return values[:, None, None]
+        return values.view(-1, self.parts).repeat_interleave(height // self.parts, 1)[:, :, None]
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         """The output of a pool, or of the global mean, for (B, C, H, W)."""
@@ -74,7 +116,10 @@ class FoldedNetwork(nn.Module):
         """One layer's output before its ReLU, from the tensors computed so far."""
         inputs = [tensors[name] for name in layer.inputs]
         if layer.kind == CONVOLUTION:
-            return self.convolutions[layer.name](inputs[0])
+            convolution = self.convolutions[layer.name]
+            if layer.parts == 1:  # as a module, which can be counted
+                return convolution(inputs[0])
+            return layer.convolved(inputs[0], convolution.weight, convolution.bias)
         if layer.kind == ADD:
             return inputs[0] + inputs[1]
         return layer.pooled(inputs[0])

@@ -77,7 +77,7 @@ def _check_convolution(network: IntegerNetwork, layer: Layer) -> int:
     """Returns its multiply-accumulates."""
     weights, read, wanted = network.weights[layer.name], network.quantities[layer.inputs[0]], network.quantities
     where, limit = f"the convolution {layer.name!r}", limit_of(weights.bits)
-    if layer.groups not in (1, read.shape[0]) or len(weights.weight) % layer.groups:
+    if layer.groups not in (1, read.shape[0]) or len(weights.weight) % (layer.groups * layer.parts):
         raise WrongValueError(f"{where} has {layer.groups} groups of {read.shape[0]} channels")
     if np.abs(weights.weight.astype(np.int64)).max() > limit:
         raise WrongValueError(f"{where} has weights of {weights.bits} bits that are not from {-limit} to {limit}")
@@ -103,7 +103,7 @@ def _check_convolution(network: IntegerNetwork, layer: Layer) -> int:
             f"{where} has {positions:,} windows of {cells * layer.groups:,} values, together at most "
             f"{MOST_UNFOLDED:,} are computed"
         )
-    return positions * weights.weight.size
+    return positions * weights.weight.size // layer.parts
 
 
 def _check_addition(network: IntegerNetwork, layer: Layer) -> None:
@@ -111,13 +111,19 @@ def _check_addition(network: IntegerNetwork, layer: Layer) -> None:
     low, high = FACTORS_OF_ADDITIONS[wanted.bits]
     for name in layer.inputs:
         read = network.quantities[name]
-        if read.shape != wanted.shape:
+        if not _is_summand(read, wanted):
             raise WrongValueError(f"{where} is of {wanted.shape}, its input {name!r} of {read.shape}")
         if not low <= read.scale / wanted.scale < high:
             raise WrongValueError(
                 f"{where} multiplies its input {name!r} by {read.scale / wanted.scale:g}, by their scales: kernels "
                 f"multiply by {low:g} to {high:g}"
             )
+
+
+def _is_summand(read: Quantity, wanted: Quantity) -> bool:
+    """Whether a map can be added to one of a shape: it has that shape, or a single band or frame."""
+    axes = zip(read.shape[1:], wanted.shape[1:], strict=True)
+    return read.shape[0] == wanted.shape[0] and all(own in (1, full) for own, full in axes)
 
 
 def _check_pool(network: IntegerNetwork, layer: Layer) -> None:

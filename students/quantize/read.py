@@ -27,7 +27,7 @@ from students.quantize.metadata import CONVOLUTIONS, DEVICES, SETS, parse_metada
 from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
 from students.quantize.sets import sets_from_bytes
-from students.quantize.tflite import METADATA_NAME, Writer
+from students.quantize.tflite import METADATA_NAME, PART, Writer
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
 WEIGHTS = {"INT8": 8, "INT4": 4}  # bits
@@ -71,6 +71,8 @@ class _Reader:
         self.weights: dict[str, Weights] = {}
         self.names = {graph.inputs[0]: INPUT}
         self.padded: dict[int, tuple[int, tuple[int, int]]] = {}  # output of a PAD: its input, cells before
+        self.rows: dict[int, int] = {}  # output of a SLICE: its input
+        self.parts: dict[int, Operator] = {}  # output of a convolution of a part of the rows
 
     def network(self) -> IntegerNetwork:
         graph = self.graph
@@ -87,7 +89,13 @@ class _Reader:
                 amounts = integers(graph, operator.inputs[1])
                 self.padded[operator.output] = (operator.inputs[0], (int(amounts[1, 0]), int(amounts[2, 0])))
                 continue
-            layer = self._layer(operator)
+            if operator.kind == "SLICE":
+                self.rows[operator.output] = operator.inputs[0]
+                continue
+            if operator.inputs[0] in self.rows:
+                self.parts[operator.output] = operator
+                continue
+            layer = self._joined(operator) if operator.kind == "CONCATENATION" else self._layer(operator)
             self.layers.append(layer)
             self.names[operator.output] = layer.name
             if layer.name in quantities:
@@ -114,13 +122,36 @@ class _Reader:
             depthwise = name == "DEPTHWISE_CONV_2D"
             self.weights[own] = weights = self._weights(operator, depthwise)
             kernel, groups = weights.weight.shape[2:], len(weights.weight) if depthwise else 1
+        dilation = getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)
+        kind, sources = POOLS.get(name, CONVOLUTION), (self._source(source),)
+        layer = Layer(own, kind, sources, _has_relu(operator), tuple(kernel), stride, (0, 0), groups, dilation)
         if padding is None:
             same = options.padding == schema.Padding.SAME
-            totals = [(o - 1) * s + k - n for n, o, s, k in zip(size, wanted, stride, kernel, strict=True)]
+            totals = [(o - 1) * s + k - n for n, o, s, k in zip(size, wanted, stride, layer.extent, strict=True)]
             top, left = (max(total, 0) // 2 if same else 0 for total in totals)
             padding = top, left
-        kind = POOLS.get(name, CONVOLUTION)
-        return Layer(own, kind, (self._source(source),), _has_relu(operator), tuple(kernel), stride, padding, groups)
+        return replace(layer, padding=padding)
+
+    def _joined(self, operator: Operator) -> Layer:
+        """The convolution whose parts are joined."""
+        if strange := [i for i in operator.inputs if i not in self.parts]:
+            raise WrongValueError(f"it joins {self.graph.name(strange[0])!r}, which is no part of a convolution")
+        parts = [self.parts[i] for i in operator.inputs]
+        first = parts[0]
+        if first.kind != "DEPTHWISE_CONV_2D":
+            raise WrongValueError(f"it joins parts of {first.kind}, which scenelet writes of DEPTHWISE_CONV_2D alone")
+        own = self.graph.name(first.inputs[1]).removesuffix(f"/{PART}0/weight")
+        each = [self._weights(part, depthwise=True) for part in parts]
+        weight, bias, scale = (
+            np.stack([getattr(one, name) for one in each], 1) for name in ("weight", "bias", "scale")
+        )
+        filters = weight.reshape(-1, *weight.shape[2:])
+        self.weights[own] = Weights(filters, bias.reshape(-1), scale.reshape(-1), each[0].bits)
+        options, taken = first.options, self.rows[first.inputs[0]]
+        source, padding = self.padded.get(taken, (taken, (0, 0)))
+        stride, dilation = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)
+        geometry = filters.shape[2:], stride, padding, weight.shape[0], dilation, len(parts)
+        return Layer(own, CONVOLUTION, (self._source(source),), _has_relu(first), *geometry)
 
     def _source(self, tensor: int) -> str:
         """The name of the layer that computes a tensor."""

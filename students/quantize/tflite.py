@@ -21,19 +21,16 @@ from data.files import write_whole
 from data.flatbuffer import IDENTIFIER, Graph
 from students.quantize.buffers import AlignedBuffer
 from students.quantize.digest import DIGEST, digest
-from students.quantize.integer import IntegerNetwork, Quantity
+from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
 from students.quantize.metadata import DEVICES, SETS
 from students.quantize.nibbles import packed
 from students.quantize.sets import require_devices, sets_to_bytes
+from students.quantize.tflite_operators import VERSIONS, VERSIONS_OF_INT4, VERSIONS_OF_INT16, padding_of
 
 METADATA_NAME = "scenelet"
-# First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
-VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "MAX_POOL_2D": 2, "PAD": 2}
-VERSIONS_OF_INT16 = {"CONV_2D": 6, "DEPTHWISE_CONV_2D": 5, "ADD": 4, "AVERAGE_POOL_2D": 3, "MAX_POOL_2D": 3, "PAD": 4}
-# With weights of 4 bits. The depthwise one keeps its version: the reference kernels have no higher one, and read them.
-VERSIONS_OF_INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 3}
 OUTPUT = "logits"
+PART = "part"  # in the names of what a convolution of several parts is made of, with the part's number
 
 
 def write_tflite(network: IntegerNetwork, path: str | Path, metadata: Mapping[str, object]) -> Path:
@@ -105,34 +102,55 @@ class Writer:
         if layer.kind == GLOBAL_MEAN:
             self._pool(inputs, output, shape[1:], (1, 1), schema.Padding.VALID, layer)
             return
-        scheme, before, after = _padding(shape[1:], wanted[1:], layer)
+        scheme, before, after = padding_of(shape[1:], wanted[1:], layer)
         if scheme == schema.Padding.VALID and any(before + after):
             inputs = [self._pad(layer, inputs[0], before, after)]
-        if layer.kind == CONVOLUTION:
-            self._convolution(inputs[0], output, scheme, layer)
+        if layer.kind == CONVOLUTION and layer.parts > 1:
+            self._parts(inputs[0], output, layer, shape[2] + before[1] + after[1])
+        elif layer.kind == CONVOLUTION:
+            self._convolution(inputs[0], output, scheme, layer, layer.name, slice(None))
         else:
             self._pool(inputs, output, layer.kernel, layer.stride, scheme, layer)
 
-    def _convolution(self, source: int, output: int, scheme: int, layer: Layer) -> None:
+    def _parts(self, source: int, output: int, layer: Layer, columns: int) -> None:
+        """A convolution of each part of the rows, of the padded map, one after the other."""
+        read, wanted = (self.network.quantities[name] for name in (layer.inputs[0], layer.name))
+        rows, stride = wanted.shape[1] // layer.parts, layer.stride[0]
+        size, parts = ((rows - 1) * stride + layer.extent[0], columns), []
+        for part in range(layer.parts):
+            name = f"{layer.name}/{PART}{part}"
+            begin = self._constant(f"{name}/begin", np.array([0, part * rows * stride, 0, 0], np.int32), None)
+            extent = self._constant(f"{name}/size", np.array([1, *size, read.shape[0]], np.int32), None)
+            taken = self._activation(f"{name}/rows", replace(read, shape=(read.shape[0], *size)))
+            self._operator("SLICE", [source, begin, extent], taken, schema.SliceOptionsT())
+            parts.append(self._activation(name, replace(wanted, shape=(wanted.shape[0], rows, wanted.shape[2]))))
+            filters = slice(part, None, layer.parts)
+            self._convolution(taken, parts[-1], schema.Padding.VALID, layer, name, filters)
+        options = schema.ConcatenationOptionsT()
+        options.axis = 1
+        self._operator("CONCATENATION", parts, output, options)
+
+    def _convolution(self, source: int, output: int, scheme: int, layer: Layer, name: str, filters: slice) -> None:
         depthwise = layer.groups > 1
         options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
         options.padding, (options.strideH, options.strideW) = scheme, layer.stride
-        options.dilationHFactor = options.dilationWFactor = 1
+        options.dilationHFactor, options.dilationWFactor = layer.dilation
         options.fusedActivationFunction = _activation(layer)
         if depthwise:
             options.depthMultiplier = 1
         code = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        weight, bias, version = self._parameters(layer, code)
+        weight, bias, version = self._parameters(layer, code, name, filters)
         self._operator(code, [source, weight, bias], output, options, version)
 
-    def _parameters(self, layer: Layer, code: str) -> tuple[int, int, int]:
-        """Tensors of a convolution's weights and biases, and the version of the operator that reads them."""
-        weights, depthwise = self.network.weights[layer.name], layer.groups > 1
+    def _parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
+        """Tensors of some filters' weights and biases, of a name, and the version of the operator that reads them."""
+        stored, depthwise = self.network.weights[layer.name], layer.groups > 1
+        weights = Weights(stored.weight[filters], stored.bias[filters], stored.scale[filters], stored.bits)
         values = weights.weight.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
         scales = np.float32(self.network.quantities[layer.inputs[0]].scale).astype(np.float64) * weights.scale
         axis, bits = 3 if depthwise else 0, weights.bits
-        weight = self._constant(f"{layer.name}/weight", values, weights.scale, axis=axis, bits=bits)
-        bias = self._constant(f"{layer.name}/bias", weights.bias, scales.astype(np.float32), axis=0)
+        weight = self._constant(f"{name}/weight", values, weights.scale, axis=axis, bits=bits)
+        bias = self._constant(f"{name}/bias", weights.bias, scales.astype(np.float32), axis=0)
         return weight, bias, VERSIONS_OF_INT4[code] if bits == 4 else self.versions[code]
 
     def _pool(
@@ -224,21 +242,3 @@ def _code(name: str, version: int) -> schema.OperatorCodeT:
     code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
     code.version = version
     return code
-
-
-def _padding(
-    size: tuple[int, int], wanted: tuple[int, int], layer: Layer
-) -> tuple[int, tuple[int, int], tuple[int, int]]:
-    """(scheme, cells before, cells after) of both axes that make TFLite compute what PyTorch's padding does.
-
-    SAME pads (out - 1) * stride + kernel - in cells, the smaller half first. A pool under SAME divides by the valid
-    cells only, PyTorch by all: pools with padding are always padded explicitly.
-    """
-    totals = [(out - 1) * s + k - n for n, out, s, k in zip(size, wanted, layer.stride, layer.kernel, strict=True)]
-    if layer.kind == CONVOLUTION and all(
-        out == -(-n // s) and max(total, 0) // 2 == pad
-        for n, out, s, total, pad in zip(size, wanted, layer.stride, totals, layer.padding, strict=True)
-    ):
-        return schema.Padding.SAME, (0, 0), (0, 0)
-    bottom, right = (max(0, total - pad) for total, pad in zip(totals, layer.padding, strict=True))
-    return schema.Padding.VALID, layer.padding, (bottom, right)

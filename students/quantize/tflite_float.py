@@ -14,7 +14,8 @@ import torch
 from data.files import write_whole
 from students.quantize.integer import IntegerNetwork, Quantity
 from students.quantize.layers import FoldedNetwork, Layer
-from students.quantize.tflite import VERSIONS, Writer
+from students.quantize.tflite import Writer
+from students.quantize.tflite_operators import VERSIONS
 
 
 def write_float_tflite(
@@ -31,11 +32,11 @@ class _FloatWriter(Writer):
         self.folded = folded
         super().__init__(replace(integers, sets={}))
 
-    def _parameters(self, layer: Layer, code: str) -> tuple[int, int, int]:
+    def _parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
         convolution = self.folded.convolutions[layer.name]
-        weight, bias = (value.detach().cpu().numpy() for value in (convolution.weight, convolution.bias))
+        weight, bias = (value.detach().cpu().numpy()[filters] for value in (convolution.weight, convolution.bias))
         weight = weight.transpose((1, 2, 3, 0) if layer.groups > 1 else (0, 2, 3, 1))
-        return self._float(f"{layer.name}/weight", weight), self._float(f"{layer.name}/bias", bias), self.versions[code]
+        return self._float(f"{name}/weight", weight), self._float(f"{name}/bias", bias), self.versions[code]
 
     def _float(self, name: str, values: np.ndarray) -> int:
         buffer = self._buffer(np.ascontiguousarray(values, np.float32).tobytes())

@@ -220,7 +220,7 @@ void scenelet_depthwise(const scenelet_layer *layer, const int8_t *const *rows, 
                 for (j = 0; j < layer->kernel_width; j++) {
                     sum += (int16_t)(second ? *weight >> 16 : *weight) * *cell;
                     weight++;
-                    cell += layer->channels;
+                    cell += layer->next;
                 }
             }
             *to++ = within(layer->shifts ? sum >> *factors : rescaled(sum, factors), layer->low);

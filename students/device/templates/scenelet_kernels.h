@@ -43,6 +43,10 @@ struct scenelet_layer {
                                               * next; of an addition: to the first values of both rows */
     int32_t segment;                         /* bytes of a window's row */
     int32_t columns, channels;               /* of what is written */
+    int32_t next;                            /* bytes from one cell of a window's row to the next, of a convolution
+                                              * channel by channel */
+    int32_t part_rows, part_words;           /* rows of each part that has numbers of its own, and how many those are;
+                                              * or 0 */
 };
 
 scenelet_kernel scenelet_convolve, scenelet_depthwise, scenelet_add, scenelet_average_pool, scenelet_max_pool;

@@ -13,6 +13,12 @@ static const int8_t *row_of(const scenelet_network *network, const int8_t *input
     return (number ? network->maps + map->offset : input) + row % map->rows * map->row;
 }
 
+/* Of what is added to a row: a map's only row is added to all. */
+static const int8_t *summand_of(const scenelet_network *network, const int8_t *input, int32_t number, int32_t row)
+{
+    return row_of(network, input, number, scenelet_maps[number].height == 1 ? 0 : row);
+}
+
 void scenelet_network_clear(int8_t *input)
 {
     memset(input, scenelet_maps[0].zero, SCENELET_INPUT);
@@ -35,11 +41,18 @@ int32_t scenelet_network_step(scenelet_network *network, const int8_t *input)
         rows[i] = row_of(network, input, layer->inputs[0], row * layer->stride - layer->top + i);
     }
     if (layer->compute == scenelet_add) {
-        rows[1] = row_of(network, input, layer->inputs[1], row);
+        rows[0] = summand_of(network, input, layer->inputs[0], row);
+        rows[1] = summand_of(network, input, layer->inputs[1], row);
     }
     memset(to, map->zero, (uint32_t)map->before);
     memset(to + map->before + map->values, map->zero, (uint32_t)map->after);
-    layer->compute(layer, rows, to + map->before, network->strip.values);
+    if (layer->part_rows) {
+        scenelet_layer part = *layer;
+        part.numbers += row / layer->part_rows * layer->part_words;
+        part.compute(&part, rows, to + map->before, network->strip.values);
+    } else {
+        layer->compute(layer, rows, to + map->before, network->strip.values);
+    }
     return number;
 }
 
