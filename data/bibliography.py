@@ -99,6 +99,11 @@ BEATS = "S. Chen et al., BEATs: audio pre-training with acoustic tokenizers, ICM
 SOUNDNET = (
     "Y. Aytar, C. Vondrick, A. Torralba, SoundNet: learning sound representations from unlabeled video, NIPS 2016."
 )
+PASE = (
+    "S. Pascual et al., Learning problem-agnostic speech representations from multiple self-supervised tasks, "
+    "Interspeech 2019. M. Ravanelli et al., Multi-task self-supervised learning for robust speech recognition, ICASSP "
+    "2020."
+)
 BASELINE_2024 = (
     "F. Schmid et al., Data-efficient low-complexity acoustic scene classification in the DCASE 2024 Challenge, DCASE "
     "2024 Workshop."

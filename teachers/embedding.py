@@ -1,4 +1,4 @@
-"""Embedding networks under a head: what VGGish, OpenL3, EdgeL3 and SoundNet have in common as teachers.
+"""Embedding networks under a head: what VGGish, OpenL3, EdgeL3, SoundNet and PASE have in common as teachers.
 
 Conventions: an embedding network turns a patch of a spectrogram, (N, 1, mels, frames of a patch), into a vector, (N,
 features). It has no classes: a head of its own turns the vector into logits. Patches are taken every `hop` frames; of

@@ -5,12 +5,22 @@ contiguous and unfiltered; the paths here were compared with a file that tf_kera
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import h5py
+import pytest
 import torch
 
+from teachers import l3, vggish
+
 State = Mapping[str, torch.Tensor]
+
+
+def make_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the published VGGish have eight units in its dense layers, and the published L3 few channels."""
+    monkeypatch.setattr(vggish, "VGGish", partial(vggish.VGGish, dense=8))
+    monkeypatch.setattr(l3, "L3", partial(l3.L3, channels=(2, 2, 2, 4)))
 
 
 def write_keras(path: Path, layers: Mapping[str, str], state: State) -> Path:

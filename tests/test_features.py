@@ -1,5 +1,6 @@
 """What a layer of a network computes of each clip: the classifier's input, or the map of a layer that is named."""
 
+import embeddings
 import numpy as np
 import pytest
 import torch
@@ -11,16 +12,28 @@ from experiments.inference.features import Features, WithFeatures, channels_of
 from students import build_student
 from teachers import build_teacher
 
+pytestmark = pytest.mark.usefixtures("_narrow")
 STUDENTS = ["cp_mobile", "baseline", "bc_resnet", "cnn_gru", "cnn_gru_2025", "rep_mobile", "tf_sepnet"]
 TEACHERS = {
     "ast": ((128, 98), {"width": 32, "depth": 1, "heads": 2}, "network.audio_spectrogram_transformer.layers.0", 32),
+    "beats": ((128, 98), {"width": 32, "depth": 1, "heads": 2}, "encoder.layers.0", 32),
     "cp_resnet": ((64, 64), {"base_channels": 8, "cut_channels": [0, 0, 0]}, "4", 8),
+    "edgel3": ((256, 398), {}, "body.layers.4", 2),
     "efficientat": ((128, 100), {}, "features.1", 8),
+    "openl3": ((256, 199), {}, "body.layers.4", 2),
     "panns": ((64, 101), {"size": "cnn6"}, "conv_block1", 64),
+    "pase": ((1, 1600), {"size": "pase"}, "body.blocks.3.conv", 128),
     "passt": ((128, 100), {"width": 32, "depth": 2, "heads": 2}, "network.blocks.0", 32),
+    "soundnet": ((1, 8000), {"layer": "pool5"}, "body.conv3", 64),
     "timm_cnn": ((64, 64), {"model_name": "mobilenetv3_small_050"}, "blocks.2", 24),
+    "vggish": ((64, 192), {}, "body.features.3", 128),
     "yamnet": ((64, 240), {}, "body.3", 128),
 }
+
+
+@pytest.fixture
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings.make_narrow(monkeypatch)
 
 
 def last_layer(network: nn.Module) -> nn.Module:

@@ -1,7 +1,6 @@
 """OpenL3 and EdgeL3: their front end, their network, and its weights in the files in which they are published."""
 
 import gzip
-from functools import partial
 from pathlib import Path
 
 import embeddings
@@ -37,7 +36,7 @@ def network(width: int = 2) -> L3:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> L3:
     """A network with few channels, which is then the published one."""
-    monkeypatch.setattr(l3, "L3", partial(L3, channels=(2, 2, 2, 4)))
+    embeddings.make_narrow(monkeypatch)
     return network()
 
 

@@ -1,7 +1,6 @@
 """VGGish: its published names, its answers, its head, and its weights in every file in which they are published."""
 
 import math
-from functools import partial
 from pathlib import Path
 
 import embeddings
@@ -37,7 +36,7 @@ KERAS = {
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> vggish.VGGish:
     """VGGish with 8 units in its dense layers, which is then the published network."""
-    monkeypatch.setattr(vggish, "VGGish", partial(vggish.VGGish, dense=8))
+    embeddings.make_narrow(monkeypatch)
     network = vggish.VGGish().eval()
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):
