@@ -136,7 +136,12 @@ def read_jams(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reader", "original"), [(read_events, SOUNDSCAPE), (read_segments, HEAD + KEYS), (read_jams, JAMS)]
+    ("reader", "original"),
+    [
+        (read_events, SOUNDSCAPE),
+        pytest.param(read_segments, HEAD + KEYS, marks=pytest.mark.slow),  # two seconds each
+        pytest.param(read_jams, JAMS, marks=pytest.mark.slow),
+    ],
 )
 def test_damaged_lists_are_refused_or_read(
     tmp_path: Path, fuzz: int, reader: Callable[[Path], object], original: str
