@@ -68,10 +68,10 @@ def beats(
     Raises:
         UserError: weights that do not fit, or none; a geometry that cannot be.
     """
+    path = Path(weights or cannot_fetch("BEATs", PUBLISHED, LINK)) if weights or pretrained else None
     replaced = () if classes is None else HEAD
     network = Beats(classes or CLASSES[0], width=width, depth=depth, heads=heads, dropout=dropout)
-    if weights or pretrained:
-        path = Path(weights or cannot_fetch("BEATs", PUBLISHED, LINK))
+    if path:
         geometry = {
             "encoder_embed_dim": width,
             "encoder_ffn_embed_dim": 4 * width,
@@ -129,5 +129,6 @@ TEACHER = Teacher(
     family="transformer",
     citation=bibliography.BEATS,
     published=_declare_pretraining,
+    weights_by_hand=True,
     published_classes=CLASSES,
 )

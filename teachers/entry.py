@@ -55,6 +55,8 @@ class Teacher:
         published_classes: how many classes the published weights tell apart, and what the names begin with that these
             are given, each followed by its number (AudioSet's 527: audioset_0, ...); None: none that are of sounds. The
             builder of a teacher that has some takes `classes=None` for a network with the published last layer.
+        weights_by_hand: whether published weights are at no address from which they could be fetched: with
+            `pretrained=True` and no file the builder says where a person finds them.
         weights_in_folder: whether `weights` is a folder, as transformers writes it, and not a file.
         head_is_new: whether the last layer is always new, so that weights may be of any number of classes.
     """
@@ -65,6 +67,7 @@ class Teacher:
     published: Callable[[Mapping[str, object]], Pretraining] | None = None
     known: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     published_classes: tuple[int, str] | None = None
+    weights_by_hand: bool = False
     weights_in_folder: bool = False
     head_is_new: bool = True
 

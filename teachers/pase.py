@@ -51,9 +51,9 @@ def pase(
     Raises:
         UserError: weights that do not fit, or none.
     """
+    path = Path(weights or cannot_fetch("PASE", "FE_e199.ckpt", LINK)) if weights or pretrained else None
     body = Pase(size)
-    if weights or pretrained:
-        path = Path(weights or cannot_fetch("PASE", "FE_e199.ckpt", LINK))
+    if path:
         load_weights(body, _read(path, body, size), source=str(path))
     head = Head(FEATURES[size], classes, hidden=hidden, dropout=dropout)
     return EmbeddingNetwork(body, head, Patches("waveform", 1, SHORTEST, None, silence=0.0))
@@ -87,4 +87,5 @@ TEACHER = Teacher(
     family="CNN",
     citation=bibliography.PASE,
     published=_declare_pretraining,
+    weights_by_hand=True,
 )

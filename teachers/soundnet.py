@@ -26,7 +26,7 @@ from teachers.layers import Head
 from teachers.soundnet_files import read_soundnet
 from teachers.weights import cannot_fetch, load_weights, needed_names
 
-LINK = "http://soundnet.csail.mit.edu/"
+LINK, CONVERSION = "http://soundnet.csail.mit.edu/", "https://github.com/eborboihuc/SoundNet-tensorflow"
 SCALE = 256.0  # of samples in [-1, 1]
 # Of conv1 to conv7: channels, length of the kernel (each of the stride 2, zeros of half of it at both ends), max-pool.
 CONVOLUTIONS = ((16, 64, 8), (32, 32, 8), (64, 16, 1), (128, 8, 1), (256, 4, 4), (512, 4, 1), (1024, 4, 1))
@@ -58,9 +58,9 @@ def soundnet(
     Raises:
         UserError: weights that do not fit, or none.
     """
+    path = Path(weights or cannot_fetch("SoundNet", "sound8.npy", CONVERSION)) if weights or pretrained else None
     body = SoundNet(LAYERS[layer])
-    if weights or pretrained:
-        path = Path(weights or cannot_fetch("SoundNet", "sound8.npy", "github.com/eborboihuc/SoundNet-tensorflow"))
+    if path:
         load_weights(body, read_soundnet(path, needed_names(body)), source=str(path))
     head = Head(CONVOLUTIONS[LAYERS[layer] - 1][0], classes, hidden=hidden, dropout=dropout)
     return EmbeddingNetwork(body, head, Patches("waveform", 1, SHORTEST, None, silence=0.0))
@@ -101,4 +101,5 @@ TEACHER = Teacher(
     family="CNN",
     citation=bibliography.SOUNDNET,
     published=_declare_pretraining,
+    weights_by_hand=True,
 )

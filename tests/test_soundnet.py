@@ -138,7 +138,9 @@ def test_files_of_other_networks_are_named(tmp_path: Path, monkeypatch: pytest.M
     refused(r"w.npy is damaged")
     torch.save(nn.Linear(2, 2).state_dict(), path)
     refused("does not fit the network")
-    with pytest.raises(UserError, match=r"fetch sound8.npy by hand, from github.com/eborboihuc/SoundNet-tensorflow"):
+    with pytest.raises(
+        UserError, match=r"fetch sound8.npy by hand, from https://github.com/eborboihuc/SoundNet-tensorflow"
+    ):
         build_teacher("soundnet")
 
 

@@ -36,13 +36,14 @@ def require_published(settings: Settings) -> None:
         UserError: it has none, or random weights, or the file does not.
     """
     teacher = settings.teacher
-    if find_teacher(teacher.builder).published_classes is None or not (teacher.pretrained or teacher.weights):
+    entry = find_teacher(teacher.builder)
+    if entry.published_classes is None or not (teacher.pretrained or teacher.weights):
         able = ", ".join(name for name, entry in list_teachers().items() if entry.published_classes is not None)
         raise UserError(
             f"only=logits of clips without labels needs a trained teacher: give checkpoint=FILE, or published weights, "
             f"by teacher.pretrained=true or teacher.weights=FILE, of {able}"
         )
-    if teacher.weights:
+    if teacher.weights or entry.weights_by_hand:
         build_teacher(teacher.builder, **{**teacher.arguments, "classes": None}, weights=teacher.weights)
 
 

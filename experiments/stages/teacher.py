@@ -65,12 +65,13 @@ def check(settings: Settings) -> None:
     settings = as_begun(settings)
     teacher, shape = settings.teacher, spectrogram_shape(settings, "teacher")
     require_trainable(settings, "teacher", teacher.fit, teacher.augment, shape)
-    weights = teacher.weights
-    if weights is not None and not find_teacher(teacher.builder).head_is_new:
+    weights, entry = teacher.weights, find_teacher(teacher.builder)
+    pretrained = teacher.pretrained and weights is None and entry.weights_by_hand  # which is refused
+    if weights is not None and not entry.head_is_new:
         read_weights(files_of_weights(teacher)[-1])  # whether they have the classes of the data is not known yet
         weights = None
     arguments = {"classes": 10, **teacher.arguments}
-    network = build_teacher(teacher.builder, **arguments, pretrained=False, weights=weights)
+    network = build_teacher(teacher.builder, **arguments, pretrained=pretrained, weights=weights)
     parameter_groups(layers_of(network), teacher.fit)
     frozen_part(settings, network, shape)
     if teacher.features is not None:
