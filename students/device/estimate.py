@@ -23,7 +23,9 @@ from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import ADD, CONVOLUTION, MAX_POOL, Layer
 
-PIXELS, AT_ONCE = 2, 4  # that are computed side by side: of dense convolutions, and of those channel by channel
+# That are computed side by side: pixels of dense convolutions, those of convolutions channel by channel, or channels of
+# averages.
+PIXELS, AT_ONCE = 2, 4
 PLAIN = 13  # cycles of a product in C
 CODE, PAIRS_CODE, GROUP_CODE, FOUR_CODE = 6_900, 190, 56, 1_480  # bytes: of all C, and of each piece of assembly
 FIELDS = 76 + 36  # bytes: of a layer and its map
@@ -73,13 +75,14 @@ def front_end_cycles(front_end: IntegerLogMel, samples: int) -> float:
 def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
     """Of all rows of a layer."""
     channels, height, width = network.quantities[layer.name].shape
-    cells = math.prod(kernel_of(network, layer))
+    rows, columns = kernel_of(network, layer)
+    cells = rows * columns
     if layer.kind == ADD:
         return 19 * channels * height * width
     if layer.kind == MAX_POOL:
         return channels * height * width * (63 + 11 * cells)
     if layer.kind != CONVOLUTION:
-        return channels * height * width * (30 + 6.3 * cells)
+        return math.ceil(channels / AT_ONCE) * AT_ONCE * height * width * (38 + 5 * cells + 1.6 * rows)
     pairs, four = assembly_of(network, layer)
     if pairs:
         groups = groups_of(network, layer)
