@@ -292,7 +292,7 @@ def test_the_command_says_what_freezing_needs(tmp_path: Path, weights: tuple) ->
     for wrong, message in (
         (
             ["teacher.pretrained=false", "teacher.weights=null"],
-            "these are random: set teacher.pretrained=true or teacher.weights=FILE",
+            "these are random: set teacher.pretrained=true, teacher.weights=FILE or teacher.start=RUN",
         ),
         (["teacher.freeze=null"], "teacher.views=8 is for teacher.freeze=backbone"),
         (["teacher.fit.frozen_layers=2"], "leave teacher.fit.frozen_layers and"),
