@@ -19,8 +19,10 @@ from experiments.study.__main__ import STUDIES
 from experiments.study.cells import Answers, Cell, read_answers, read_rows, write_rows
 from experiments.study.commands import Options
 from experiments.study.digest import digest_of
+from experiments.study.esc50 import ESC50
 from experiments.study.table import devices_table, differences_table, methods_table
 
+LABELS = ((7, "dog"), (8, "rain"))  # of source recordings
 TABLES = Path(__file__).parent.parent / "docs/studies"
 
 
@@ -281,6 +283,21 @@ def test_rows_know_their_commands_wherever_the_files_lie(monkeypatch: pytest.Mon
     digests._described.cache_clear()
     assert digest(**given) != before
     digests._described.cache_clear()
+
+
+def test_esc_50_is_taken_as_published(tmp_path: Path) -> None:
+    """Oracle: a table in the layout of meta/esc50.csv, whose column of folds says what each fold is tested on; and the
+    words that the reader of this data set is given."""
+    rows = [
+        f"{fold}-{number}-A-0.wav,{fold},0,{label},True,{number},A" for fold in range(1, 6) for number, label in LABELS
+    ]
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/esc50.csv").write_text("\n".join(["filename,fold,target,category,esc10,src_file,take", *rows]))
+    options = Options(runs=tmp_path / "runs", root=tmp_path)
+    tested = ESC50.clips(options, 3)
+    assert {tested.filenames[row] for row in tested.indices("test")} == {"audio/3-7-A-0.wav", "audio/3-8-A-0.wav"}
+    (cell,) = (cell for cell in ESC50.cells(options) if cell.key == ("labels", 3, 0))
+    assert {"data=esc50", "data.test_fold=3", f"data.root={tmp_path}"} < {*cell.commands[0]}
 
 
 @pytest.mark.slow  # composes the commands of a study for each

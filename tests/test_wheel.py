@@ -41,8 +41,9 @@ def run(installed: Path, folder: Path, *command: str | Path) -> str:
 
 def test_the_wheel_is_complete(installed: Path, tmp_path: Path, small_model: Path) -> None:
     """Oracle: the wheel's own modules are the ones imported; the version is pyproject's; help reads the yaml files; a
-    sound is classified; a page is written from its template and the table of published systems is there; an inference
-    package is made of its modules, in which our validator finds nothing."""
+    sound is classified, also by the model that comes with the package; a page is written from its template and the
+    table of published systems is there; an inference package is made of its modules, in which our validator finds
+    nothing."""
     python, scenelet = sys.executable, installed / "bin" / "scenelet"
     found = run(
         installed, tmp_path, python, "-c", "import experiments, data; print(experiments.__file__, data.__file__)"
@@ -55,6 +56,8 @@ def test_the_wheel_is_complete(installed: Path, tmp_path: Path, small_model: Pat
     soundfile.write(sound, np.random.default_rng(0).uniform(-0.1, 0.1, 32_000), 32_000)
     run(installed, tmp_path, scenelet, "predict", sound, f"model={small_model}", "name=mine")
     assert len((tmp_path / "runs/predict/mine/predictions.csv").read_text().splitlines()) == 2
+    assert "model esc50: comes with scenelet" in run(installed, tmp_path, scenelet, "predict", sound)
+    assert (installed / "experiments/included/esc50/NOTICE.txt").is_file()
     assert "CP-Mobile" in run(installed, tmp_path, scenelet, "rank", "name=mine")
     assert (tmp_path / "runs/rank/mine/report.html").read_text().startswith("<!doctype html>")
     run(installed, tmp_path, python, "-c", INFERENCE, small_model)

@@ -138,7 +138,8 @@ class Settings:
         "what quantize, specialize or only=logits starts from; null: of this name", is_path=True, default=None
     )
     model: Paths = setting(
-        "a model.tflite, or a student's checkpoint (count: several); null: that of runs/quantize/<name>",
+        "a model.tflite, or a student's checkpoint (count: several), or esc50, which comes with scenelet; null: that "
+        "of runs/quantize/<name>, or esc50 if there is no name either",
         is_path=True,
         default=None,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from data.errors import UserError, listed
 from data.settings import identity_of
+from experiments.inference.included import NAME, included_model
 from experiments.runs.layout import FIRST_PHASE, Layout, matches
 from experiments.runs.record import Run
 from experiments.settings.parts import Quantize
@@ -38,12 +39,25 @@ def require_names(settings: Settings, stage: str) -> None:
 
 
 def models_of(settings: Settings) -> list[Path]:
-    """The files of `model`; without it, that of the quantised student of the same name.
+    """The files of `model`; without it, see unnamed_model.
 
     Raises:
         UserError: that run is unfinished, or a pattern matches nothing.
     """
-    return matches("model", settings.model) if settings.model else [layout_of(settings).model()]
+    if settings.model == NAME:
+        return [included_model()]
+    return matches("model", settings.model) if settings.model else [unnamed_model(settings)]
+
+
+def unnamed_model(settings: Settings) -> Path:
+    """What a command means that names no model: the quantised student of its name, which may not be there; or, if it
+    has no name either and nothing was trained without one, the model that comes with the package.
+
+    Raises:
+        UserError: that run is unfinished.
+    """
+    own = layout_of(settings).model()
+    return included_model() if not own.exists() and "name" not in settings.given else own
 
 
 def model_of(settings: Settings) -> Path:

@@ -16,6 +16,8 @@ from data.front_ends.integer_steps import integer_front_end
 from experiments.device.measure import check_on_host, has_tools, measured
 from experiments.device.toolchain import NoDeviceError
 from experiments.inference.classifier import load_classifier
+from experiments.inference.included import FOLDER, NOTICE, is_included
+from experiments.inference.origin import origin_of
 from experiments.report.device import cost_grids, cost_table
 from experiments.report.publish import finish, is_done, refresh
 from experiments.runs.layout import COST, is_float, write_text
@@ -44,6 +46,7 @@ def run(settings: Settings) -> None:
             f"{path} stores floats, and the C computes integers: quantise the student to integers under another name, "
             "and give that one"
         )
+    log.info("model %s", origin_of(path))
     model, licence = model_in(path, own.device)
     _require_memory(path, model, own.ram)
     inputs, depends_on = {"model": file_sha256(path)}, {"device": own.device, "version": version("scenelet")}
@@ -56,6 +59,8 @@ def run(settings: Settings) -> None:
         macs = layer_macs(tflite_operators(path))
         cost = _proved_and_measured(written, model, macs)
         written[README] = _readme(this.folder.name, path, inputs["model"], model, licence, cost)
+        if is_included(path):
+            written[NOTICE] = (FOLDER / NOTICE).read_text()
         this.start()
         _write(this.folder, written)
         scores: dict[str, float] = {"device/ram_bytes": state_bytes(model)}

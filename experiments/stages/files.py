@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError, listed
+from experiments.inference.included import NAME
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, Layout
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
+from experiments.stages.context import unnamed_model
 
 # Setting -> the stage and the file of the same name that it means if it is not given.
 MADE_BY = {"logits": ("teacher", LOGITS), "checkpoint": ("student", CHECKPOINT), "model": ("quantize", MODEL)}
@@ -45,7 +47,7 @@ def require_made(settings: Settings, layout: Layout) -> None:
         stage, file = MADE_BY[key]
         if stage in _written(settings):
             continue
-        path = layout.model() if key == "model" else layout.existing(stage, file)
+        path = unnamed_model(settings) if key == "model" else layout.existing(stage, file)
         if not path.exists():
             problems.append(f"{path} does not exist: run the {stage} stage under this name first, or give {key}=FILE")
     _refuse(problems)
@@ -80,7 +82,7 @@ def _named(settings: Settings) -> Iterator[tuple[str, Any]]:
     for step in settings.steps:
         stage = STAGES[step]
         for key in {*MADE_BY} & {*stage.reads}:
-            if value := getattr(settings, key):
+            if (value := getattr(settings, key)) and (key, value) != ("model", NAME):
                 yield key, value
         if "student" in stage.reads and settings.student.weights:
             yield "student.weights", settings.student.weights
