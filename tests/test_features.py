@@ -26,7 +26,7 @@ TEACHERS = {
     "passt": ((128, 100), {"width": 32, "depth": 2, "heads": 2}, "network.blocks.0", 32),
     "soundnet": ((1, 8000), {"layer": "pool5"}, "body.conv3", 64),
     "timm_cnn": ((64, 64), {"model_name": "mobilenetv3_small_050"}, "blocks.2", 24),
-    "vggish": ((64, 192), {}, "body.features.3", 128),
+    "vggish": ((64, 96), {}, "body.features.3", 128),
     "yamnet": ((64, 240), {}, "body.3", 128),
 }
 

@@ -15,6 +15,7 @@ from data.front_ends.log_mel import LogMel
 from data.readers.synthetic import IMPULSE_FOLDER, record, write_synthetic
 from data.scenes import DEVICE_GROUPS, DEVICES, ClipSet
 from data.waves import WaveStore
+from experiments.run import resolve
 
 
 def test_it_looks_like_the_real_set(miniature: ClipSet) -> None:
@@ -51,3 +52,15 @@ def test_a_linear_probe_on_the_mean_log_mel_does_not_solve_it(miniature: ClipSet
     )
     score = probe.score(features[miniature.indices("test")], labels[miniature.indices("test")])
     assert 0.12 < score < 0.6
+
+
+@pytest.mark.slow  # the settings of three commands: some seconds
+def test_its_gentle_augmentation_is_that_of_the_default_teacher_alone() -> None:
+    """Oracle: by hand from the recipes: 16 bands at most are hidden of the default teacher's 256, 8 of PANNs' 64, none
+    of a wave; all have the batches of 280 clips."""
+    found = {name: resolve(["teacher", f"teacher={name}"]).teacher for name in ("cp_resnet", "panns_head", "soundnet")}
+    assert {name: each.augment.frequency_mask for name, each in found.items()} == {
+        **{"cp_resnet": 16, "panns_head": 8, "soundnet": 0}
+    }
+    assert (found["soundnet"].augment.mixstyle_p, found["panns_head"].augment.mixstyle_p) == (0, 0.4)
+    assert {each.fit.batch_size for each in found.values()} == {16}
