@@ -27,7 +27,7 @@ from students.quantize.layers import ADD, CONVOLUTION, MAX_POOL, Layer
 # averages.
 PIXELS, AT_ONCE = 2, 4
 PLAIN = 13  # cycles of a product in C
-CODE, PAIRS_CODE, GROUP_CODE, FOUR_CODE = 6_900, 190, 56, 1_480  # bytes: of all C, and of each piece of assembly
+CODE, PAIRS_CODE, GROUP_CODE, FOUR_CODE = 8_000, 190, 56, 1_480  # bytes: of all C, and of each piece of assembly
 FIELDS = 76 + 36  # bytes: of a layer and its map
 
 
@@ -91,6 +91,8 @@ def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
         return height * math.ceil(width / AT_ONCE) * channels / 4 * (461 if layer.stride[1] == 1 else 521)
     if layer.groups > 1 and cells == 1:
         return channels * height * (93 + 31 * width)
+    if layer.groups > 1 and cells == 3 and 1 in (rows, columns):
+        return channels * height * (140 + 48 * width)
     if layer.groups > 1:
         return channels * height * width * (115 + 15 * cells + 11 * layer.kernel[0])
     return PLAIN * network.weights[layer.name].weight[0].size * channels * height * width

@@ -196,6 +196,36 @@ static void compute_cells(const scenelet_layer *layer, const int8_t *row, int8_t
     }
 }
 
+/* The same for windows of three cells, in frequency or in time. */
+static void compute_threes(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int32_t half)
+{
+    int32_t channel, low = layer->low, limit = 1 << 29;
+    for (channel = 0; channel < layer->channels; channel++) {
+        int32_t second = channel % 4 / 2;
+        const uint32_t *numbers = layer->numbers + (channel / 4 * 2 + channel % 2) * half;
+        const uint32_t *factors = numbers + 5 + second * (layer->shifts ? 1 : 3);
+        int32_t bias = (int32_t)numbers[second], sum, u, v, w;
+        int32_t is_small = !layer->shifts && factors[2] - 1 < 23 && bias > -limit && bias < limit;
+        const int8_t *a = rows[0] + layer->start + channel, *b = a + layer->next, *c = b + layer->next;
+        int8_t *at = to + channel, *end = at + layer->columns * layer->channels;
+        if (layer->kernel_height == 3) {
+            b = rows[1] + layer->start + channel;
+            c = rows[2] + layer->start + channel;
+        }
+        u = (int16_t)(second ? numbers[2] >> 16 : numbers[2]);
+        v = (int16_t)(second ? numbers[3] >> 16 : numbers[3]);
+        w = (int16_t)(second ? numbers[4] >> 16 : numbers[4]);
+        for (; at < end; at += layer->channels, a += layer->step, b += layer->step, c += layer->step) {
+            sum = bias + u * *a + v * *b + w * *c;
+            if (is_small) {
+                *at = within(rescaled_small(sum, factors), low);
+            } else {
+                *at = within(layer->shifts ? sum >> *factors : rescaled(sum, factors), low);
+            }
+        }
+    }
+}
+
 void scenelet_depthwise(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
     int32_t cells = layer->kernel_height * layer->kernel_width, half = 2 + cells + (layer->shifts ? 2 : 6);
@@ -203,6 +233,10 @@ void scenelet_depthwise(const scenelet_layer *layer, const int8_t *const *rows, 
     (void)strip;
     if (cells == 1) {
         compute_cells(layer, rows[0], to, half);
+        return;
+    }
+    if (cells == 3) {
+        compute_threes(layer, rows, to, half);
         return;
     }
     if (layer->four && layer->columns >= 4) {
