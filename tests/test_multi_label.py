@@ -12,6 +12,7 @@ import torch
 from command import QUICK, run
 from sklearn.metrics import average_precision_score
 from torch import nn
+from torch.distributions import Bernoulli, kl_divergence
 from torch.nn import functional as F
 
 from data.augment import Mixing
@@ -25,6 +26,7 @@ from data.logits_file import MULTI_LABEL, open_logits
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
+from experiments.distributed.fabric import make_fabric
 from experiments.evaluation.evaluate import evaluate_and_save, in_words, split_metrics
 from experiments.evaluation.metrics import probabilities_of
 from experiments.evaluation.multi_label import (
@@ -42,7 +44,7 @@ from experiments.settings.parts import Distillation, Hardware, Recipe
 from experiments.stages.labels import require_labels
 from experiments.stages.same_data import as_trained_on
 from experiments.training import checkpoint
-from experiments.training.distillation import student_loss
+from experiments.training.distillation import by_targets, student_loss
 from experiments.training.losses import label_loss
 from experiments.training.trainer import Trainer
 from students import build_student
@@ -166,6 +168,23 @@ def test_a_training_is_validated_by_map_and_keeps_the_epoch_with_the_lowest_cros
     assert best is not rows[-1]
     assert [best[name] for name in names] == pytest.approx([float(each) for each in found], abs=1e-5)
     assert f"validation mAP {rows[0][names[0]]:.3f}  binary cross-entropy {rows[0][names[1]]:.3f}" in caplog.text
+
+
+def test_without_labels_the_divergence_from_the_teacher_is_that_of_bernoulli_variables(data: DataModule) -> None:
+    """Oracle: torch.distributions, the mean over clips and classes; the student's own logits as targets: nothing."""
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(64, 3)).eval()
+    front_end, held_out = LogMel(mels=16, fft=1024, window=1024, hop=4000), data.clips.indices("validation")
+    with torch.no_grad():
+        own = network(front_end(data.store.read(held_out)))
+    fabric, validate = make_fabric(Hardware(accelerator="cpu", compile=False)), by_targets(2.0, is_multi_label=True)
+    sounds = replace(data, clips=replace(data.clips, is_labelled=False))
+    for shift in (0.0, 1.5):
+        targets = np.zeros((len(data.clips.clips), 3), np.float32)
+        targets[held_out] = own + shift
+        batches = sounds.batches("validation", batch_size=32, device=fabric.device, targets=targets)
+        found = validate(network, front_end, batches, fabric)["validation/divergence"]
+        expected = kl_divergence(Bernoulli(logits=own + shift), Bernoulli(logits=own)).mean()
+        assert found == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_predictions_are_the_probabilities_of_each_class(several: ClipSet, tmp_path: Path) -> None:
