@@ -4,8 +4,7 @@ Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out; any size
 time); 64 frames become 16 steps of the recurrent layer. Layer l has WIDTHS[l] * base_channels channels: each one is as
 costly as the next, 3.5 million multiply-accumulates at 256 bands and base 16.
 Source: Cakir et al., "Convolutional Recurrent Neural Networks for Polyphonic Sound Event Detection", IEEE/ACM TASLP
-2017, section III, with strides in place of pools. It has no integer form here: a recurrent state would need kernels
-of its own.
+2017, section III, with strides in place of pools. Its integer form: quantize/gru.py.
 """
 
 import torch
@@ -52,7 +51,7 @@ STUDENT = Student(
     build=cnn_gru,
     family="CRNN",
     citation=bibliography.CNN_GRU,
-    has_integer_form=False,
+    has_integer_form=True,
 )
 
 
@@ -62,10 +61,12 @@ class CnnGru(nn.Module):
     def __init__(self, convolutions: nn.Module, recurrence: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.convolutions, self.recurrence, self.head = convolutions, recurrence, head
+        self.states, self.mean, self.flat = AsMap(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
 
     def forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
         """(B, 1, mels, frames) -> (B, classes)."""
-        return self.head(self.recurrence(self.convolutions(spectrograms)).mean(1))
+        states = self.states(self.recurrence(self.convolutions(spectrograms)))
+        return self.head(self.flat(self.mean(states)))
 
 
 class GRU(nn.GRU):
@@ -74,3 +75,10 @@ class GRU(nn.GRU):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(B, C, bands, steps) -> (B, steps, units)."""
         return super().forward(maps.flatten(1, 2).transpose(1, 2))[0]
+
+
+class AsMap(nn.Module):
+    """States as a map of one band: (B, steps, units) -> (B, units, 1, steps)."""
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return states.transpose(1, 2)[:, :, None]

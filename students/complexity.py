@@ -75,7 +75,7 @@ class OperatorCost(NamedTuple):
         macs: multiply-accumulates of one clip.
         parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte), and of what recording
             devices have of their own beside them.
-        amount_bytes: of the amounts of a PAD or SLICE, which are no parameters of a network; NeSsi's sum has them too.
+        amount_bytes: of what PAD, SLICE and SPLIT are told, and a GRU's first state; NeSsi's sum has them.
         scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
         alive_bytes: of the activations that must be kept while it is computed.
     """
@@ -99,7 +99,7 @@ def tflite_complexity(path: str | Path) -> Complexity:
     sets = _set_sizes(path, graph)
     with explain_damage(path):
         operators = _count_operators(graph)
-        constants = sorted({i for operator in graph.operators for i in _parameters(graph, operator)})
+        constants = sorted(_parameters(graph))
         return Complexity(
             macs=sum(operator.macs for operator in operators),
             parameters=sum(math.prod(graph.shape(i)) for i in constants) + sum(own.numbers for own in sets),
@@ -114,7 +114,7 @@ def tflite_operators(path: str | Path) -> list[OperatorCost]:
     sets = iter(_set_sizes(path, graph))
     with explain_damage(path):
         operators = _count_operators(graph)
-    own = [next(sets, None) if operator.kind in CONVOLUTIONS else None for operator in operators]
+    own = [next(sets, None) if each.kind in CONVOLUTIONS and each.parameter_bytes else None for each in operators]
     return [
         operator._replace(parameter_bytes=operator.parameter_bytes + (0 if more is None else more.bytes))
         for operator, more in zip(operators, own, strict=True)
@@ -123,14 +123,16 @@ def tflite_operators(path: str | Path) -> list[OperatorCost]:
 
 def layer_macs(operators: Sequence[OperatorCost]) -> list[int]:
     """The multiply-accumulates of each layer of a file of scenelet, of its operators: those that pad belong to the next
-    layer, and several convolutions of parts of the rows are one."""
-    found, parts = [], 0
+    layer, several convolutions of parts of the rows are one, and so are those of a GRU, from a QUANTIZE to the next."""
+    found, parts, is_in_gru = [], 0, False
     for number, each in enumerate(operators):
-        if each.kind == "CONCATENATION":
+        if each.kind == "QUANTIZE":
+            is_in_gru = not is_in_gru
+        if is_in_gru or (number and operators[number - 1].kind == "SLICE"):
+            parts += each.macs
+        elif each.kind in ("CONCATENATION", "QUANTIZE"):
             found.append(parts)
             parts = 0
-        elif number and operators[number - 1].kind == "SLICE":
-            parts += each.macs
         elif each.kind not in ("PAD", "SLICE"):
             found.append(each.macs)
     return found
@@ -173,16 +175,19 @@ def _countable(path: str | Path) -> Graph:
 
 
 def _count_operators(graph: Graph) -> list[OperatorCost]:
-    found = []
+    found, seen, parameters = [], set[int](), _parameters(graph)
     for operator, alive in zip(graph.operators, _alive(graph), strict=True):
-        own = _parameters(graph, operator)
+        # A GRU has its weights once for all steps.
+        constants = [i for i in _constants(graph, operator) if i not in seen]
+        own = [i for i in constants if i in parameters]
+        seen.update(constants)
         found.append(
             OperatorCost(
                 kind=operator.kind,
                 output=graph.name(operator.output),
                 macs=_macs(graph, operator),
                 parameter_bytes=sum(len(graph.data(i)) for i in own),
-                amount_bytes=sum(len(graph.data(i)) for i in _constants(graph, operator) if i not in own),
+                amount_bytes=sum(len(graph.data(i)) for i in constants if i not in own),
                 scale_bytes=sum((SCALE_BYTES + ZERO_POINT_BYTES) * len(graph.scales(i)) for i in own),
                 alive_bytes=sum(_activation_bytes(graph, i) for i in alive),
             )
@@ -190,9 +195,17 @@ def _count_operators(graph: Graph) -> list[OperatorCost]:
     return found
 
 
-def _parameters(graph: Graph, operator: Operator) -> list[int]:
-    """The constant inputs of an operator that are parameters of the network: all, but of a PAD or SLICE."""
-    return [] if operator.kind in ("PAD", "SLICE") else _constants(graph, operator)
+def _parameters(graph: Graph) -> set[int]:
+    """The constants that are parameters of the network: all but what a PAD, SLICE or SPLIT is told, and the zeros of a
+    GRU that are the input of a convolution."""
+    constants, others = set[int](), set[int]()
+    for operator in graph.operators:
+        constants.update(_constants(graph, operator))
+        if operator.kind in ("PAD", "SLICE", "SPLIT"):
+            others.update(operator.inputs)
+        elif operator.kind in CONVOLUTIONS:
+            others.add(operator.inputs[0])
+    return constants - others
 
 
 def _constants(graph: Graph, operator: Operator) -> list[int]:

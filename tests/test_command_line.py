@@ -267,7 +267,7 @@ WRONG = {
     "quantize.activations=16 quantize.bits=4": "quantize.activations=16 needs quantize.bits=8",
     "quantize.bits={nolayer:4}": "4 bits for the weights of nolayer",
     "quantize.bits=auto quantize.budget=99": "quantize.budget=99 bytes is below the smallest possible",
-    "student=cnn_gru": "no integer form: GRU",
+    "student=cnn_gru student.mel.mels=96": "no integer form: AdaptiveAvgPool2d",
     "stage.steps=[]": "names no stage",
     "stage.steps=[teacher,foo]": "unknown stage 'foo'",
     "stage.steps=[student,quantize,predict] distill=none": "needs sounds: predict.audio",

@@ -23,6 +23,7 @@ from data.flatbuffer import IDENTIFIER
 from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
 from students.blocks import SubSpectralNorm
+from students.cnn_gru import GRU, AsMap
 from students.complexity import tflite_complexity, tflite_memory, tflite_operators
 from students.quantize.calibrate import calibrate
 from students.quantize.digest import DIGEST
@@ -68,11 +69,12 @@ def network(bits: int, activations: int) -> IntegerNetwork:
     """Every kind of operator that is written, few of each; every second layer has weights of so many bits. One device
     has all numbers of the first layer of its own, another one the scales of the last layer."""
     torch.manual_seed(0)
-    stem = [nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), Residual(8), nn.AvgPool2d(3, 2, 1)]
+    stem = [nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), Residual(8), nn.AvgPool2d(3, (2, 4), 1)]
     parts = [nn.Conv2d(8, 8, (3, 1), padding=(2, 0), dilation=(2, 1), groups=8), SubSpectralNorm(8, 2)]
-    head = [nn.Conv2d(8, len(SCENES), 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    folded = fold(nn.Sequential(*stem, *parts, *head).eval(), (1, 1, *SHAPE))
-    widths = dict.fromkeys(list(folded.convolutions)[::2], bits)
+    gru = [GRU(8 * 8, 4, batch_first=True), AsMap()]
+    head = [nn.Conv2d(4, len(SCENES), 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    folded = fold(nn.Sequential(*stem, *parts, *gru, *head).eval(), (1, 1, *SHAPE))
+    widths = {name: max(bits, min(folded.widths(name))) for name in list(folded.convolutions)[::2]}
     general = calibrate(folded, [torch.randn(2, 1, *SHAPE)], bits=widths, activations=activations)
     (first, one), *_, (last, two) = general.weights.items()
     own = replace(one, weight=-one.weight, bias=one.bias + 1, scale=2 * one.scale)

@@ -17,6 +17,7 @@ from torch import nn
 from data.errors import UserError
 from students.baseline import baseline
 from students.bc_resnet import bc_resnet
+from students.cnn_gru import cnn_gru
 from students.cp_mobile import cp_mobile
 from students.device.network import network_files
 from students.device.plan import planned, rows_read
@@ -170,8 +171,17 @@ def normed() -> nn.Module:
     return cp_mobile(size="6k", grn=True)
 
 
+def recurrent() -> nn.Module:
+    network = cnn_gru(base_channels=4, units=7)
+    with torch.no_grad():
+        for parameter in network.recurrence.parameters():
+            parameter *= 6  # sums that sigmoids saturate at
+    return network
+
+
 @pytest.mark.parametrize(
-    ("build", "size"), [(baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33)), (bc_resnet, (40, 21))]
+    ("build", "size"),
+    [(baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33)), (bc_resnet, (40, 21)), (recurrent, (64, 40))],
 )
 @pytest.mark.slow  # some seconds
 def test_pools_norms_and_dense_layers_are_those_of_the_executor(build, size: tuple[int, int], tmp_path: Path) -> None:

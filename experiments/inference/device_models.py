@@ -17,7 +17,7 @@ from torch import nn
 
 from experiments.inference.classifier import IntegerClassifier, load_classifier
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import CONVOLUTION, INPUT, Layer
+from students.quantize.layers import INPUT, Layer
 
 TOGETHER = 256  # files that are read before they are classified
 
@@ -47,7 +47,7 @@ class IntegerModel(nn.Module):
     def __init__(self, network: IntegerNetwork) -> None:
         super().__init__()
         self.network = network
-        convolutions = [layer for layer in network.layers if layer.kind == CONVOLUTION]
+        convolutions = [layer for layer in network.layers if layer.has_weights]
         self.convolutions = nn.ModuleList(IntegerConv2d(network, layer) for layer in convolutions)
 
     @torch.no_grad()
@@ -57,8 +57,8 @@ class IntegerModel(nn.Module):
         tensors = {INPUT: network.quantities[INPUT].quantize(spectrograms)}
         for layer in network.layers:
             inputs = [tensors[name] for name in layer.inputs]
-            is_own = layer.kind == CONVOLUTION
-            tensors[layer.name] = next(convolutions)(*inputs) if is_own else network.compute(layer, inputs)
+            own = next(convolutions) if layer.has_weights else None
+            tensors[layer.name] = network.compute(layer, inputs) if own is None else own(*inputs)
         return network.output.dequantize(tensors[network.layers[-1].name].flatten(1))
 
 

@@ -42,7 +42,7 @@ def choose_bits(
     """Bits of each layer's weights, and its sensitivities (nats) where they were measured.
 
     Args:
-        bits: 8, 4, "auto", or by layer, the others having 8.
+        bits: 8, 4 (of layers that have such a form), "auto", or by layer, the others having 8.
         budget: bytes of weights and biases, of "auto".
         folded: the network.
         spectrograms: gives the log-mels that sensitivities are measured on.
@@ -58,7 +58,7 @@ def choose_bits(
         return allocate(options, budget), sensitivities
     if isinstance(bits, Mapping):
         return {name: bits.get(name, 8) for name in [*folded.convolutions, *bits]}, {}
-    return dict.fromkeys(folded.convolutions, int(bits)), {}
+    return {name: max(int(bits), min(folded.widths(name))) for name in folded.convolutions}, {}
 
 
 def layer_rows(network: IntegerNetwork, sensitivities: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from data.errors import UserError, require
 from data.front_ends.integer_steps import UNSCALED, in_integers, integer_front_end
 from experiments.quantization.bits import HALF, require_bits
 from experiments.settings.parts import Distillation, Hardware, Quantize
-from students.quantize.bits import BITS, require_budget, stored_bytes
+from students.quantize.bits import least_bytes, require_budget
 from students.quantize.calibrate import calibrate, require_percentile
 from students.quantize.fold import fold
 
@@ -90,9 +90,7 @@ def require_form(settings: Quantize, network: nn.Module, shape: Sequence[int]) -
     if settings.bits == HALF:
         return
     folded = fold(network, shape, torch.zeros(tuple(shape)))
-    layers = folded.convolutions.values()
     if settings.budget is not None:
-        least = sum(stored_bytes(layer.weight.numel(), len(layer.weight), min(BITS)) for layer in layers)
-        require_budget(settings.budget, least)
+        require_budget(settings.budget, sum(least_bytes(folded, name) for name in folded.convolutions))
     if isinstance(settings.bits, Mapping):
         calibrate(folded, [torch.zeros(tuple(shape))], bits=settings.bits)

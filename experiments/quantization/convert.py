@@ -63,13 +63,14 @@ def write_integers(
         path: of the TFLite file.
         metadata: JSON that travels in the file; with sample_rate, mel and scenes the file can be used by
             inference/classifier.py.
-        bits: of all weights, 8 or 4.
+        bits: of all weights, 8 or 4; those of a GRU have 8.
 
     Raises:
         UserError: a part of the network has no integer form.
     """
     folded = fold(network, (1, *spectrograms.shape[1:]), spectrograms)
-    _, integers = calibrated(folded, spectrograms, bits=dict.fromkeys(folded.convolutions, bits))
+    widths = {name: max(bits, min(folded.widths(name))) for name in folded.convolutions}
+    _, integers = calibrated(folded, spectrograms, bits=widths)
     write_tflite(integers, path, metadata or {})
     return integers
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.errors import UserError
-from students.quantize.integer import IntegerNetwork, Quantity, Weights, addition_factors, convolution_factors
+from students.quantize.arithmetic import Quantity, Weights, convolution_factors, fixed_point, shortened
+from students.quantize.gru import STATES, SUMS
+from students.quantize.integer import IntegerNetwork, addition_factors
 from students.quantize.layers import Layer
 
 HALF = 1 << 30  # of the range of a sum that is doubled, and the mantissa of a power of two
@@ -95,6 +97,30 @@ def addition_numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tu
     half, before = 1 << -exponent >> 1, read[other].zero_point + (zero if exponent == 0 else 0)
     words = [-(zero << 21), mantissa, half, -exponent, -(before << 20), multiplier, addend, shift]
     return Numbers([word % (1 << 32) for word in words], 8, shifts=False, is_fast=False), (one, other)
+
+
+def recurrence_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
+    """The numbers of a GRU, see templates/scenelet_gru.c.
+
+    Raises:
+        UserError: a sum can be larger than 32 bits hold.
+    """
+    weights, read, wanted = (
+        network.weights[layer.name],
+        network.quantities[layer.inputs[0]],
+        network.quantities[layer.name],
+    )
+    if (largest := max(_largest_sums(weights, STATES))) > LARGEST:
+        raise UserError(f"layer {layer.name} has sums of up to {largest:,}, which are no integers of 32 bits")
+    words = [read.zero_point, *fixed_point(read.scale / SUMS.scale), *fixed_point(STATES.scale / wanted.scale)]
+    words.append(wanted.zero_point)
+    matrix = weights.weight[:, :, 0, 0].astype(np.int64)
+    filled = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % 4))).reshape(len(matrix), -1, 4)
+    packed = ((filled & 255) << np.arange(0, 32, 8)).sum(2).tolist()
+    factors = convolution_factors(weights, STATES, SUMS)
+    for bias, (mantissa, exponent), row in zip(weights.bias.tolist(), factors, packed, strict=True):
+        words += [bias, shortened(mantissa), 15 - exponent, *row]
+    return Numbers([word % (1 << 32) for word in words], 8, shifts=False, is_fast=False)
 
 
 def _factor(mantissa: int, exponent: int, zero_point: int, most: int = LARGEST) -> list[int]:

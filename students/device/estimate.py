@@ -15,19 +15,20 @@ from data.front_ends.integer_log_mel import IntegerLogMel
 from students.device.c_text import BYTES
 from students.device.front_end import front_end_tables, window_length
 from students.device.library import Model, state_bytes
-from students.device.network import assembly_of, groups_of, network_tables
-from students.device.plan import kernel_of
+from students.device.network import assembly_of, network_tables
+from students.device.plan import groups_of, kernel_of
 from students.quantize.answer import Confidence
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import ADD, CONVOLUTION, MAX_POOL, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, MAX_POOL, Layer
 
 # That are computed side by side: pixels of dense convolutions, those of convolutions channel by channel, or channels of
 # averages.
 PIXELS, AT_ONCE = 2, 4
 PLAIN = 13  # cycles of a product in C
 CODE, PAIRS_CODE, GROUP_CODE, FOUR_CODE = 8_000, 190, 56, 1_480  # bytes: of all C, and of each piece of assembly
+GRU_CODE = 950
 FIELDS = 76 + 36  # bytes: of a layer and its map
 
 
@@ -81,6 +82,8 @@ def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
         return 19 * channels * height * width
     if layer.kind == MAX_POOL:
         return channels * height * width * (63 + 11 * cells)
+    if layer.kind == GRU:
+        return width * channels * (15.6 * channels + 511)
     if layer.kind != CONVOLUTION:
         return math.ceil(channels / AT_ONCE) * AT_ONCE * height * width * (38 + 5 * cells + 1.6 * rows)
     pairs, four = assembly_of(network, layer)
@@ -104,4 +107,6 @@ def _flash(network: IntegerNetwork, front_end: IntegerLogMel) -> int:
     assembly = [assembly_of(network, layer) for layer in network.layers]
     pairs = {groups_of(network, layer) for layer, (dense, _) in zip(network.layers, assembly, strict=True) if dense}
     fours = {four for _, four in assembly if four}
-    return constants + CODE + sum(PAIRS_CODE + GROUP_CODE * groups for groups in pairs) + FOUR_CODE * len(fours)
+    recurrent = GRU_CODE * any(layer.kind == GRU for layer in network.layers)
+    pieces = sum(PAIRS_CODE + GROUP_CODE * groups for groups in pairs) + FOUR_CODE * len(fours)
+    return constants + CODE + recurrent + pieces

@@ -9,10 +9,17 @@ from dataclasses import replace
 
 from data.errors import UserError
 from students.device.c_text import Table, comment, licensed, table
-from students.device.convolution import MOST_CHANNELS, Numbers, addition_numbers, convolution_numbers
-from students.device.plan import Map, Plan, kernel_of, planned
+from students.device.convolution import (
+    MOST_CHANNELS,
+    Numbers,
+    addition_numbers,
+    convolution_numbers,
+    recurrence_numbers,
+)
+from students.device.plan import Map, Plan, groups_of, kernel_of, planned, strip_of
+from students.quantize.gru import SIGMOIDS
 from students.quantize.integer import IntegerNetwork, lowest
-from students.quantize.layers import ADD, CONVOLUTION, INPUT, MAX_POOL, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, MAX_POOL, Layer
 
 TEMPLATES = (
     "scenelet_kernels.c",
@@ -22,13 +29,13 @@ TEMPLATES = (
     "scenelet_network.c",
     "scenelet_network.h",
 )
+GRU_TEMPLATE = "scenelet_gru.c"
 TABLES = "scenelet_network_tables"
 SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
 MOST_LAYERS = 127  # whose numbers have a byte
 SPREAD = {8: 16, 4: 32}  # bytes of the windows of two pixels that weights of so many bits take at a time
 MOST_SPREAD = 4095  # bytes, which one instruction subtracts
 SPARE = 4  # bytes behind all maps: a word may be read up to three bytes beyond its row
-PIXELS = 2  # whose windows are spread out side by side
 
 
 def network_files(network: IntegerNetwork) -> dict[str, str]:
@@ -50,7 +57,8 @@ def network_files(network: IntegerNetwork) -> dict[str, str]:
     if len(network.layers) > MOST_LAYERS:
         raise UserError(f"the network has {len(network.layers)} layers, and C on devices is of {MOST_LAYERS} at most")
     plan = planned(network)
-    return licensed(TEMPLATES, {f"{TABLES}.h": _header(network, plan), f"{TABLES}.c": _source(network, plan)})
+    templates = [*TEMPLATES, *([GRU_TEMPLATE] if _recurrences(network) else [])]
+    return licensed(templates, {f"{TABLES}.h": _header(network, plan), f"{TABLES}.c": _source(network, plan)})
 
 
 def _require_kernel(network: IntegerNetwork, layer: Layer) -> None:
@@ -68,7 +76,7 @@ def memory_of(network: IntegerNetwork) -> tuple[int, int]:
     """Bytes of a network's input, and of what else it needs while it runs: scenelet_network in C."""
     plan = planned(network)
     counters = 4 + -(-len(network.layers) // 2) * 4  # of 32 and of 16 bits
-    return plan.maps[INPUT].size + SPARE, plan.size + SPARE + 2 * _strip(network) + counters
+    return plan.maps[INPUT].size + SPARE, plan.size + SPARE + 2 * strip_of(network) + counters
 
 
 def assembly_of(network: IntegerNetwork, layer: Layer) -> tuple[str, str]:
@@ -84,6 +92,8 @@ def network_tables(network: IntegerNetwork) -> Mapping[str, Table]:
     for number, layer in enumerate(network.layers):
         if words := _numbers(network, layer)[0].words:
             found[f"scenelet_layers[{number}].numbers"] = ("uint32_t", words)
+    if _recurrences(network):
+        found["scenelet_sigmoids"] = ("uint16_t", SIGMOIDS)
     names = [INPUT, *(layer.name for layer in network.layers)]
     zeros = [network.quantities[name].zero_point for name in names]
     for zero, size in _blanks(network, plan).items():
@@ -97,7 +107,7 @@ def _header(network: IntegerNetwork, plan: Plan) -> str:
         "LAYERS": len(network.layers),
         "STEPS": len(plan.steps),
         "MAPS": plan.size + SPARE,
-        "STRIP": _strip(network),
+        "STRIP": strip_of(network),
         "WINDOW_ROWS": max(2, *(height for height, _ in kernels)),
         "INPUT": plan.maps[INPUT].size + SPARE,
         "INPUT_ROW": plan.maps[INPUT].row,
@@ -110,19 +120,13 @@ def _header(network: IntegerNetwork, plan: Plan) -> str:
     lines += [f"#define SCENELET_{name} {value}" for name, value in sizes.items()]
     lines += ["", "extern const scenelet_map scenelet_maps[SCENELET_LAYERS + 1]; /* of the input, and of each layer */"]
     lines += ["extern const scenelet_layer scenelet_layers[SCENELET_LAYERS];"]
+    if _recurrences(network):
+        lines += [f"extern const uint16_t scenelet_sigmoids[{len(SIGMOIDS)}];"]
     return "\n".join([*lines, "extern const uint8_t scenelet_steps[SCENELET_STEPS];", "", "#endif", ""])
 
 
-def _strip(network: IntegerNetwork) -> int:
-    """Integers of the windows of two pixels, of the largest convolution of all channels."""
-    dense = [layer for layer in network.layers if layer.kind == CONVOLUTION and layer.groups == 1]
-    return PIXELS * 4 * (max([groups_of(network, layer) for layer in dense], default=0) + 1)
-
-
-def groups_of(network: IntegerNetwork, layer: Layer) -> int:
-    """Groups of four values of a window, each row of which is filled up to whole ones."""
-    channels, (height, width) = network.quantities[layer.inputs[0]].shape[0], layer.kernel
-    return height * -(-channels * width // 4)
+def _recurrences(network: IntegerNetwork) -> list[Layer]:
+    return [layer for layer in network.layers if layer.kind == GRU]
 
 
 def _source(network: IntegerNetwork, plan: Plan) -> str:
@@ -158,6 +162,7 @@ def _source(network: IntegerNetwork, plan: Plan) -> str:
             *("const scenelet_map scenelet_maps[SCENELET_LAYERS + 1] = {", *maps, "};", ""),
             *("const scenelet_layer scenelet_layers[SCENELET_LAYERS] = {", *layers, "};", ""),
             *table("uint8_t", "scenelet_steps", plan.steps),
+            *(table("uint16_t", "scenelet_sigmoids", SIGMOIDS) if _recurrences(network) else []),
         ]
     )
 
@@ -169,13 +174,16 @@ def _numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str,
     if layer.kind == ADD:
         numbers, order = addition_numbers(network, layer)
         return numbers, tuple(layer.inputs[number] for number in order)
+    if layer.kind == GRU:
+        return recurrence_numbers(network, layer), layer.inputs
     return Numbers([], 8, shifts=False, is_fast=False), layer.inputs
 
 
 def _kernel(layer: Layer) -> str:
     if layer.kind == CONVOLUTION:
         return "scenelet_depthwise" if layer.groups > 1 else "scenelet_convolve"
-    return {ADD: "scenelet_add", MAX_POOL: "scenelet_max_pool"}.get(layer.kind, "scenelet_average_pool")
+    kernels = {ADD: "scenelet_add", GRU: "scenelet_gru", MAX_POOL: "scenelet_max_pool"}
+    return kernels.get(layer.kind, "scenelet_average_pool")
 
 
 def _pairs(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:

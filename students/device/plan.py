@@ -10,9 +10,11 @@ Source of the idea: Alwani et al., Fused-layer CNN accelerators, MICRO 2016; no 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from students.quantize.gru import GATES
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import ADD, GLOBAL_MEAN, INPUT, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, Layer
 
+PIXELS = 2  # whose windows are spread out side by side
 ALIGNMENT = 4  # bytes: a word of the processor, on which maps begin
 
 
@@ -87,6 +89,20 @@ def rows_read(network: IntegerNetwork, layer: Layer, row: int, source: str) -> r
         return range(row, row + 1)
     first = row * layer.stride[0] - layer.padding[0]
     return range(max(0, first), min(height, first + kernel_of(network, layer)[0]))
+
+
+def strip_of(network: IntegerNetwork) -> int:
+    """Integers of the windows of two pixels, of the largest convolution of all channels; or of a GRU's state, sums."""
+    dense = [layer for layer in network.layers if layer.kind == CONVOLUTION and layer.groups == 1]
+    units = [network.quantities[layer.name].shape[0] for layer in network.layers if layer.kind == GRU]
+    states = [-(-count // 4) * 4 + GATES * count for count in units]
+    return max(PIXELS * 4 * (max([groups_of(network, layer) for layer in dense], default=0) + 1), *states, 0)
+
+
+def groups_of(network: IntegerNetwork, layer: Layer) -> int:
+    """Groups of four values of a window, each row of which is filled up to whole ones."""
+    channels, (height, width) = network.quantities[layer.inputs[0]].shape[0], layer.kernel
+    return height * -(-channels * width // 4)
 
 
 def _steps(network: IntegerNetwork) -> tuple[int, ...]:

@@ -3,10 +3,11 @@
 layers, fold, convolutions: trace the network into a plain list of layers, BatchNorm folded into the convolutions.
 bits: choose how many bits the weights of each layer have.
 calibrate, exact: observe activations, choose scales, round weights: the integer network.
-integer: that network as data, and its exact execution in torch.
+integer, arithmetic, gru: that network as data, and its exact execution in torch.
 devices, sets: what recording devices have of their own, in integers, and how the file holds it.
 fake: train the network with the rounding of the integer network.
-tflite, buffers, tflite_float, export, nibbles: write it as a TFLite file, of integers or floats, or as an ONNX file.
+tflite, tflite_gru, buffers, tflite_float, export, nibbles: write it as a TFLite file, of integers or floats, or as
+    ONNX.
 graph_checks: check that what any TFLite file says, as data/flatbuffer.py opens it, fits together.
 read, metadata, comparison, network_checks: read one of ours back into an integer network, and check every number of it.
 runtime: run a TFLite file.

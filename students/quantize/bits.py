@@ -2,12 +2,13 @@
 
 Conventions: a layer's sensitivity to a width is the mean divergence (nats a clip) of the network's probabilities from
 the float network's when that layer's weights alone are rounded to it. Sensitivities are taken to add up. Bytes are
-those of the file's constants: weights packed, and biases of 4 bytes.
+those of the file's constants: weights packed, and biases of 4 bytes (8 in a GRU).
 Source of the approach: Dong et al., "HAWQ-V2", NeurIPS 2020, section 3 (a Pareto frontier over the layers), with
 measured divergences instead of Hessian traces.
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ import torch
 from torch.nn import functional as F
 
 from data.errors import UserError
-from students.quantize.calibrate import BITS, round_weights
-from students.quantize.layers import FoldedNetwork
+from students.quantize.calibrate import round_weights
+from students.quantize.layers import BITS, FoldedNetwork
 
-BIAS_BYTES = 4
+BIAS_BYTES, BIAS_BYTES_OF_GRU = 4, 8
 
 
 class Option(NamedTuple):
@@ -41,6 +42,13 @@ def stored_bytes(weights: int, biases: int, bits: int, bias_bytes: int = BIAS_BY
     return -(-weights * bits // 8) + bias_bytes * biases
 
 
+def least_bytes(network: FoldedNetwork, name: str, bits: int | None = None) -> int:
+    """Bytes of a layer's weights and biases, with the fewest bits that they may have, or with some bits."""
+    widths, (outputs, *inputs) = network.widths(name), network.convolutions[name].weight.shape
+    bias_bytes = BIAS_BYTES if widths == BITS else BIAS_BYTES_OF_GRU
+    return stored_bytes(outputs * math.prod(inputs), outputs, bits or min(widths), bias_bytes)
+
+
 @torch.no_grad()
 def measure(network: FoldedNetwork, spectrograms: torch.Tensor, batch: int = 32) -> dict[str, tuple[Option, ...]]:
     """What each layer costs and loses with each width, on log-mels (n, 1, mels, frames).
@@ -52,7 +60,7 @@ def measure(network: FoldedNetwork, spectrograms: torch.Tensor, batch: int = 32)
     options = {}
     for name, convolution in network.convolutions.items():
         found = []
-        for bits in BITS:
+        for bits in network.widths(name):
             changed = copy.deepcopy(network)
             rounded = round_weights(convolution, 1.0, name, bits)
             values = torch.from_numpy(rounded.weight * rounded.scale[:, None, None, None])
@@ -63,7 +71,7 @@ def measure(network: FoldedNetwork, spectrograms: torch.Tensor, batch: int = 32)
                 raise UserError(
                     f"with {name} rounded to {bits} bits the outputs are no numbers: its weights or a clip are broken"
                 )
-            size = stored_bytes(convolution.weight.numel(), len(convolution.weight), bits)
+            size = least_bytes(network, name, bits)
             found.append(Option(bits, size, max(0.0, float(loss))))
         options[name] = tuple(found)
     return options

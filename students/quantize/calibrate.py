@@ -17,10 +17,9 @@ from torch import nn
 
 from data.errors import UserError
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork
+from students.quantize.layers import BITS, CONVOLUTION, INPUT, FoldedNetwork
 
 LEVELS = HIGH - LOW
-BITS = (4, 8)  # that weights may have
 BIAS_LIMITS = {8: 2**30, 16: 2**46}  # by the bits of activations; as much is left for the products
 SHRINKS = 36
 MSE = "mse"
@@ -67,6 +66,8 @@ def calibrate(
                 f"{width} bits for the weights of {name}: bits are {' or '.join(map(str, BITS))}, and the layers with "
                 f"weights are {', '.join(network.convolutions)}"
             )
+        if width not in network.widths(name):
+            raise UserError(f"{width} bits for the weights of {name}: it is a GRU, whose weights have 8")
     seen: dict[str, list[np.ndarray]] = {}
     edges: dict[str, tuple[float, float]] = {}
     shapes: dict[str, tuple[int, int, int]] = {}
@@ -92,15 +93,17 @@ def calibrate(
     weights = {}
     for layer in network.layers:
         source = quantities[layer.inputs[0]]
-        if layer.kind in (CONVOLUTION, ADD):
+        if layer.rescales:
             quantities[layer.name] = _quantity(ranges[layer.name], shapes[layer.name], activations)
         else:
             quantities[layer.name] = replace(source, shape=shapes[layer.name])
-        if layer.kind == CONVOLUTION:
-            weights[layer.name] = round_weights(
-                network.convolutions[layer.name], source.scale, layer.name, (bits or {}).get(layer.name, 8), source.bits
-            )
-    return IntegerNetwork(network.layers, weights, quantities)
+    integers = IntegerNetwork(network.layers, weights, quantities)
+    for layer in network.layers:
+        if layer.has_weights:
+            read, width = integers.weighted(layer), (bits or {}).get(layer.name, 8)
+            convolution = network.convolutions[layer.name]
+            weights[layer.name] = round_weights(convolution, read.scale, layer.name, width, read.bits)
+    return integers
 
 
 @torch.no_grad()
@@ -126,9 +129,10 @@ def correct_biases(network: FoldedNetwork, integers: IntegerNetwork, spectrogram
     exact, stored = {INPUT: spectrograms}, {INPUT: as_stored(INPUT, spectrograms)}
     for layer in network.layers:
         wanted = network.compute(layer, exact)
-        if layer.kind == CONVOLUTION:
+        if layer.has_weights:
             convolution, w = rounded.convolutions[layer.name], weights[layer.name]
             convolution.weight.copy_(torch.from_numpy(w.weight * w.scale[:, None, None, None]))
+        if layer.kind == CONVOLUTION:
             error = (rounded.compute(layer, stored) - wanted).unflatten(2, (layer.parts, -1))
             convolution.bias -= error.mean((0, 3, 4)).flatten()
             read = integers.quantities[layer.inputs[0]]

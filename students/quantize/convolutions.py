@@ -1,4 +1,4 @@
-"""Convolutions that do what other modules of a network do: dense layers, and BatchNorm.
+"""Convolutions that do what other modules of a network do: dense layers, BatchNorm, and both products of a GRU.
 
 Source of the folding: Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
@@ -15,6 +15,20 @@ def dense(module: nn.Linear, shape: tuple[int, int, int]) -> nn.Conv2d:
         convolution.weight.copy_(module.weight.view(-1, *shape))
         convolution.bias.zero_() if module.bias is None else convolution.bias.copy_(module.bias)
     return convolution
+
+
+@torch.no_grad()
+def gru(module: nn.GRU, bands: int) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """The convolutions that multiply the input of a GRU, each column of a map (C, bands, steps) a step, and its state
+    (units, 1, 1), by the weights of all gates."""
+    inputs, units = module.input_size, module.hidden_size
+    of_input = nn.Conv2d(inputs // bands, 3 * units, (bands, 1), device=module.weight_ih_l0.device)
+    of_state = nn.Conv2d(units, 3 * units, 1, device=module.weight_hh_l0.device)
+    of_input.weight.copy_(module.weight_ih_l0.view_as(of_input.weight))
+    of_input.bias.copy_(module.bias_ih_l0)
+    of_state.weight.copy_(module.weight_hh_l0.view_as(of_state.weight))
+    of_state.bias.copy_(module.bias_hh_l0)
+    return of_input, of_state
 
 
 def copied(module: nn.Conv2d) -> nn.Conv2d:
@@ -68,3 +82,26 @@ def absorb(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     bias = (convolution.bias.double() - norm.running_mean.double()) * gain + norm.bias.double()
     convolution.weight.copy_(weight)
     convolution.bias.copy_(bias)
+
+
+def is_plain(module: nn.Conv2d) -> bool:
+    """Whether kernels compute a convolution: dense or channel by channel, padded with zeros."""
+    depthwise = module.groups == module.in_channels == module.out_channels
+    return not isinstance(module.padding, str) and module.padding_mode == "zeros" and (module.groups == 1 or depthwise)
+
+
+def is_by_channel(module: nn.BatchNorm2d) -> bool:
+    """Whether a norm has one factor and one offset a channel."""
+    return module.affine and module.track_running_stats and type(module).forward is nn.BatchNorm2d.forward
+
+
+def geometry(
+    module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d,
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Kernel, stride and padding, each (frequency, time)."""
+    return pair(module.kernel_size), pair(module.stride), pair(module.padding)
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """A number for both axes, or one each."""
+    return value if isinstance(value, tuple) else (value, value)

@@ -13,7 +13,7 @@ import torch
 
 from students.quantize.calibrate import correct_biases, limit_of, round_weights
 from students.quantize.integer import IntegerNetwork, Weights
-from students.quantize.layers import CONVOLUTION, FoldedNetwork
+from students.quantize.layers import FoldedNetwork
 from students.quantize.sets import own_arrays
 
 HALFWAY = 0.5 + 1e-4  # steps; what float32 leaves of a weight that lies halfway between two integers may go either way
@@ -48,8 +48,8 @@ def device_weights(integers: IntegerNetwork, folded: FoldedNetwork) -> dict[str,
     """
     found = {}
     for layer in integers.layers:
-        if layer.kind == CONVOLUTION:
-            read, general = integers.quantities[layer.inputs[0]], integers.weights[layer.name]
+        if layer.has_weights:
+            read, general = integers.weighted(layer), integers.weights[layer.name]
             convolution = folded.convolutions[layer.name]
             own = round_weights(convolution, read.scale, layer.name, general.bits, read.bits)
             exact = convolution.weight.detach().cpu().double().numpy() / own.scale[:, None, None, None]

@@ -21,7 +21,7 @@ from data.errors import UserError, require
 from data.files import write_whole
 from students.blocks import deployed
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, MAX_POOL, Layer
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GRU, INPUT, MAX_POOL, Layer
 from students.quantize.nibbles import packed
 from students.quantize.tflite import OUTPUT
 
@@ -36,12 +36,14 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
     """Write the file, under a temporary name first.
 
     Raises:
-        UserError: the package onnx is not installed, or the activations have 16 bits.
+        UserError: the package onnx is not installed, the activations have 16 bits, or there is a GRU.
     """
     if network.output.bits != 8:
         raise UserError(
             "ONNX has no biases of 64 bits, which activations of 16 bits need: leave quantize.activations at 8"
         )
+    if gru := [layer.name for layer in network.layers if layer.kind == GRU]:
+        raise UserError(f"{gru[0]} is a GRU, which ONNX files have no form of here: leave onnx out of quantize.export")
     return write_whole(path, _Writer(network).build().SerializeToString())
 
 

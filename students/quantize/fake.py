@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from students.quantize.calibrate import BIAS_LIMITS, limit_of
 from students.quantize.exact import LARGEST_BIAS, LIMIT, QUARTERS, exact_weights, offsets
+from students.quantize.gru import STATES
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, CONVOLUTION, INPUT, FoldedNetwork, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, FoldedNetwork, Layer, recurrence
 
 SMALLEST_STEP = 1e-8
 
@@ -81,7 +82,7 @@ class FakeQuantized(nn.Module):
             {
                 layer.name: _parameter(integers.quantities[layer.name].scale)
                 for layer in network.layers
-                if layer.kind in (CONVOLUTION, ADD)
+                if layer.rescales
             }
         )
         # Named as in the training states of earlier versions.
@@ -114,8 +115,11 @@ class FakeQuantized(nn.Module):
     def _compute(self, layer: Layer, inputs: list[torch.Tensor], step: torch.Tensor) -> torch.Tensor:
         if layer.kind == ADD:
             return inputs[0] + inputs[1]
-        if layer.kind != CONVOLUTION:
+        if not layer.has_weights:
             return layer.pooled(inputs[0])
+        read_bits = self._quantities[layer.inputs[0]].bits
+        if layer.kind == GRU:  # its state has steps too fine to matter
+            step, read_bits = step.new_tensor(STATES.scale), STATES.bits
         weight, steps = self.weights[layer.name], self._weight_steps(layer.name)
         bias, each = self.biases[layer.name], (step * steps).detach()  # the bias has no step of its own
         high = limit_of(self.bits[layer.name])
@@ -124,10 +128,12 @@ class FakeQuantized(nn.Module):
             steps, each = QUARTERS * steps, QUARTERS * each
             bias = rounded(bias - offset, each, -LARGEST_BIAS, LARGEST_BIAS) + offset
         else:
-            limit = BIAS_LIMITS[self._quantities[layer.name].bits]
+            limit = BIAS_LIMITS[read_bits]
             bias = rounded(bias, each, -limit, limit)
         learn = 1 / math.sqrt(weight.shape[1:].numel() * high)
         weight = rounded(weight, steps[:, None, None, None], -high, high, learn=learn)
+        if layer.kind == GRU:
+            return recurrence(inputs[0], weight, bias)
         return layer.convolved(inputs[0], weight, bias)
 
     def _offsets(self, layer: Layer) -> torch.Tensor:
@@ -153,8 +159,8 @@ class FakeQuantized(nn.Module):
                 quantities[layer.name] = replace(source, shape=before.shape)
             if layer.kind == CONVOLUTION and self.exact:
                 weights[layer.name] = self._exact_weights(layer)
-            elif layer.kind == CONVOLUTION:
-                weights[layer.name] = self._weights(layer.name, source)
+            elif layer.has_weights:
+                weights[layer.name] = self._weights(layer.name, STATES if layer.kind == GRU else source)
         return IntegerNetwork(self.layers, weights, quantities, self.exact)
 
     def _exact_weights(self, layer: Layer) -> Weights:

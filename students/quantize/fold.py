@@ -16,9 +16,31 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from data.errors import UserError
+from students import cnn_gru
 from students.blocks import SubSpectralNorm, deployed
-from students.quantize.convolutions import absorb, by_channel, copied, dense, in_parts
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, FoldedNetwork, Layer
+from students.quantize.convolutions import (
+    absorb,
+    by_channel,
+    copied,
+    dense,
+    geometry,
+    gru,
+    in_parts,
+    is_by_channel,
+    is_plain,
+    pair,
+)
+from students.quantize.layers import (
+    ADD,
+    AVERAGE_POOL,
+    CONVOLUTION,
+    GLOBAL_MEAN,
+    GRU,
+    INPUT,
+    MAX_POOL,
+    FoldedNetwork,
+    Layer,
+)
 from students.response_norm import with_measured_norms
 
 
@@ -96,11 +118,11 @@ class _Folder:
             self._skip(node)
             return
         match module:
-            case nn.Conv2d() if _is_plain(module) and name not in self.convolutions:
+            case nn.Conv2d() if is_plain(module) and name not in self.convolutions:
                 self.convolutions[name] = copied(module)
-                geometry = *_geometry(module), module.groups, _pair(module.dilation)
-                self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, *geometry))
-            case nn.BatchNorm2d() if _is_by_channel(module) and self._is_alone(node, CONVOLUTION):
+                numbers = *geometry(module), module.groups, pair(module.dilation)
+                self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, *numbers))
+            case nn.BatchNorm2d() if is_by_channel(module) and self._is_alone(node, CONVOLUTION):
                 absorb(self.convolutions[sources[0]], module)
                 self.made_by[node] = sources[0]
             case SubSpectralNorm() if self._is_alone(node, CONVOLUTION) and self._is_divided(node, module.sub_bands):
@@ -109,13 +131,13 @@ class _Folder:
                 self.convolutions[sources[0]] = convolution
                 self.layers[sources[0]] = replace(self.layers[sources[0]], parts=module.sub_bands)
                 self.made_by[node] = sources[0]
-            case nn.BatchNorm2d() if _is_by_channel(module) and name not in self.convolutions:
+            case nn.BatchNorm2d() if is_by_channel(module) and name not in self.convolutions:
                 self.convolutions[name] = convolution = by_channel(module)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), groups=convolution.groups))
             case nn.AvgPool2d() if module.count_include_pad and not module.ceil_mode and not module.divisor_override:
-                self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, *_geometry(module)))
+                self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, *geometry(module)))
             case nn.MaxPool2d() if not module.padding and module.dilation == 1 and not module.ceil_mode:
-                self._add(node, Layer(name, MAX_POOL, tuple(sources), False, *_geometry(module)))
+                self._add(node, Layer(name, MAX_POOL, tuple(sources), False, *geometry(module)))
             case nn.AdaptiveMaxPool2d() if (cells := _even_cells(node)) is not None:
                 self._add(node, Layer(name, MAX_POOL, tuple(sources), False, cells, cells))
             case nn.Linear() if (map_of := self._map_behind(node)) is not None and name not in self.convolutions:
@@ -125,9 +147,14 @@ class _Folder:
                 self._add(node, Layer(name, GLOBAL_MEAN, tuple(sources)))
             case nn.AdaptiveAvgPool2d() if (cells := _even_cells(node)) is not None:
                 self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, cells, cells))
+            case cnn_gru.GRU() if (shape := _shape(node.args[0])) is not None and name not in self.convolutions:
+                gates = f"{name}_gates"
+                self.convolutions[gates], self.convolutions[name] = gru(module, shape[2])
+                self.layers[gates] = Layer(gates, CONVOLUTION, tuple(sources), False, (shape[2], 1))
+                self._add(node, Layer(name, GRU, (gates,)))
             case nn.ReLU() if self._is_alone(node, CONVOLUTION, ADD):
                 self._relu(node)
-            case nn.Identity() | nn.Dropout() | nn.Dropout2d():
+            case nn.Identity() | nn.Dropout() | nn.Dropout2d() | cnn_gru.AsMap():
                 self.made_by[node] = sources[0]
             case nn.Flatten() if self.layers.get(sources[0], Layer("", "", ())).kind == GLOBAL_MEAN:
                 self.made_by[node] = sources[0]
@@ -207,15 +234,6 @@ class _Folder:
         return sum(len(alias.users) for alias in aliases) == len(aliases)
 
 
-def _is_plain(module: nn.Conv2d) -> bool:
-    depthwise = module.groups == module.in_channels == module.out_channels
-    return not isinstance(module.padding, str) and module.padding_mode == "zeros" and (module.groups == 1 or depthwise)
-
-
-def _is_by_channel(module: nn.BatchNorm2d) -> bool:
-    return module.affine and module.track_running_stats and type(module).forward is nn.BatchNorm2d.forward
-
-
 def _shape(node: fx.Node) -> tuple[int, ...] | None:
     """Of a node's tensor, where the shape of the spectrogram was given."""
     meta = node.meta.get("tensor_meta")
@@ -230,14 +248,3 @@ def _even_cells(node: fx.Node) -> tuple[int, int] | None:
     if any(n % cells for n, cells in zip(before[2:], after[2:], strict=True)):
         return None
     return before[2] // after[2], before[3] // after[3]
-
-
-def _geometry(
-    module: nn.Conv2d | nn.AvgPool2d | nn.MaxPool2d,
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Kernel, stride and padding, each (frequency, time)."""
-    return _pair(module.kernel_size), _pair(module.stride), _pair(module.padding)
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)

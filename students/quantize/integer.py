@@ -8,7 +8,6 @@ TensorFlow Lite's reference kernels and tflite-micro use: a saturating, rounding
 rounding shift.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,61 +15,22 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from data.front_ends.integer_steps import steps_of
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.arithmetic import (
+    Quantity,
+    Weights,
+    convolution_factors,
+    fixed_point,
+    rescale,
+    rescale_once,
+)
+from students.quantize.gru import STATES, recur
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
 
 LOW, HIGH = -128, 127
 ADD_LEFT_SHIFT = {8: 20, 16: 15}
 CLIPS_IN_CACHE = 4  # at a time: a CPU loses speed on maps that have to go to memory and back
 # Sums of products below this are exact in float32, where convolutions are several times faster than in float64.
 EXACT_IN_FLOAT32 = 2**24
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """How a tensor's integers, of 8 or 16 bits, are read: real = scale * (q - zero_point); `shape` is (C, H, W)."""
-
-    scale: float
-    zero_point: int
-    shape: tuple[int, int, int]
-    bits: int = 8
-
-    @property
-    def low(self) -> int:
-        """The lowest integer."""
-        return -(2 ** (self.bits - 1))
-
-    @property
-    def high(self) -> int:
-        """The highest integer."""
-        return 2 ** (self.bits - 1) - 1
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the integers."""
-        return torch.int8 if self.bits == 8 else torch.int16
-
-    def quantize(self, real: torch.Tensor) -> torch.Tensor:
-        """Nearest integers (halves to even) of real values; of int64 values, a log-mel's in integers, the steps of a
-        device."""
-        if not real.is_floating_point():
-            return steps_of(self.scale, self.zero_point, self.low, self.high)(real)
-        return (real / self.scale).round().add(self.zero_point).clamp(self.low, self.high).to(self.dtype)
-
-    def dequantize(self, q: torch.Tensor) -> torch.Tensor:
-        """float32 values of integers."""
-        return (q.float() - self.zero_point) * self.scale
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A convolution's integers: weight int8 (O, I / groups, kh, kw) within +-(2^(bits - 1) - 1), bias int32 (O,), or
-    int64 for activations of 16 bits, scale float32 (O,)."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-    scale: np.ndarray
-    bits: int = 8
 
 
 @dataclass(frozen=True)
@@ -95,6 +55,10 @@ class IntegerNetwork:
     def output(self) -> Quantity:
         """How the logits are read."""
         return self.quantities[self.layers[-1].name]
+
+    def weighted(self, layer: Layer) -> Quantity:
+        """How that is read which a layer multiplies by its weights: its input, or its state."""
+        return STATES if layer.kind == GRU else self.quantities[layer.inputs[0]]
 
     def of_device(self, device: str) -> "IntegerNetwork":
         """The network of a device alone: the general one with the device's weights, if it has any."""
@@ -123,6 +87,8 @@ class IntegerNetwork:
         read, wanted = [self.quantities[name] for name in layer.inputs], self.quantities[layer.name]
         if layer.kind == CONVOLUTION:
             y = _convolve(inputs[0], layer, weights or self.weights[layer.name], read[0], wanted)
+        elif layer.kind == GRU:
+            y = recur(inputs[0], weights or self.weights[layer.name], read[0], wanted)
         elif layer.kind == ADD:
             y = _add(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
         elif layer.kind == MAX_POOL:
@@ -132,34 +98,9 @@ class IntegerNetwork:
         return y.clamp_(lowest(layer, wanted), wanted.high).to(wanted.dtype)
 
 
-def fixed_point(multiplier: float) -> tuple[int, int]:
-    """(m, e) with multiplier ~ m / 2^31 * 2^e and m in [2^30, 2^31): how kernels hold a real factor.
-
-    >>> fixed_point(0.75)
-    (1610612736, 0)
-    >>> fixed_point(3.0)
-    (1610612736, 2)
-    """
-    if multiplier == 0:
-        return 0, 0
-    fraction, exponent = math.frexp(multiplier)
-    # C's round(): halves away from zero; the fraction is positive.
-    mantissa = math.floor(fraction * 2**31 + 0.5)
-    if mantissa == 2**31:
-        mantissa, exponent = mantissa // 2, exponent + 1
-    return (0, 0) if exponent < -31 else (mantissa, exponent)
-
-
 def lowest(layer: Layer, wanted: Quantity) -> int:
     """The lowest integer that a layer writes: with a ReLU the one that stands for 0."""
     return max(wanted.zero_point, wanted.low) if layer.relu else wanted.low
-
-
-def convolution_factors(weights: Weights, read: Quantity, wanted: Quantity) -> list[tuple[int, int]]:
-    """By what the sums of each output channel are rescaled, see fixed_point."""
-    return [
-        fixed_point(float(np.float32(read.scale)) * float(s) / float(np.float32(wanted.scale))) for s in weights.scale
-    ]
 
 
 def addition_factors(first: Quantity, second: Quantity, wanted: Quantity) -> tuple[tuple[int, int], ...]:
@@ -167,33 +108,6 @@ def addition_factors(first: Quantity, second: Quantity, wanted: Quantity) -> tup
     scale_a, scale_b, scale = (float(np.float32(q.scale)) for q in (first, second, wanted))
     twice, left = 2 * max(scale_a, scale_b), ADD_LEFT_SHIFT[wanted.bits]
     return tuple(map(fixed_point, (scale_a / twice, scale_b / twice, twice / ((1 << left) * scale))))
-
-
-def rescale(x: torch.Tensor, mantissa: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
-    """x * mantissa / 2^31 * 2^exponent with gemmlowp's double rounding; all int64, x within int32."""
-    # gemmlowp writes both roundings by cases of the sign. With shifts that round down, as they do for negative numbers
-    # too, the first is one addition: halves go up. In the second they go away from zero: below it by one less.
-    high = x * (mantissa << exponent.clamp(min=0))
-    high += 1 << 30
-    high >>= 31
-    shift = (-exponent).clamp(min=0)
-    below = high >> 63
-    below *= shift > 0
-    high += below
-    high += (1 << shift) >> 1
-    high >>= shift
-    return high
-
-
-def rescale_once(x: torch.Tensor, mantissa: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
-    """The same with one rounding and 15 bits of the mantissa, as kernels do it for activations of 16 bits; x within
-    int48."""
-    short = torch.where(mantissa < 0x7FFF0000, (mantissa + (1 << 15)) >> 16, 0x7FFF)
-    shift = 15 - exponent
-    y = x * short
-    y += 1 << (shift - 1)
-    y >>= shift
-    return y
 
 
 def _convolve(x: torch.Tensor, layer: Layer, weights: Weights, read: Quantity, wanted: Quantity) -> torch.Tensor:

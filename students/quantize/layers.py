@@ -2,7 +2,7 @@
 
 Conventions: tensors are named after the layer that computes them; "input" is the log-mel spectrogram (B, 1, mels,
 frames). A layer is a convolution, an addition, or a pool, each with an optional ReLU behind it: what integer kernels
-compute in one step.
+compute in one step; or the recurrence of a GRU, over the steps (columns) of a map of its gates, see gru.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +14,10 @@ from torch.nn import functional as F
 
 INPUT = "input"
 
-CONVOLUTION, ADD = "convolution", "add"
+CONVOLUTION, ADD, GRU = "convolution", "add", "gru"
 AVERAGE_POOL, MAX_POOL, GLOBAL_MEAN = "average_pool", "max_pool", "global_mean"
+
+BITS = (4, 8)  # that weights may have
 
 Observer = Callable[[str, torch.Tensor], torch.Tensor]
 
@@ -78,6 +80,16 @@ class Layer:
             return values[:, None, None]
         return values.view(-1, self.parts).repeat_interleave(height // self.parts, 1)[:, :, None]
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether it multiplies by weights of its own."""
+        return self.kind in (CONVOLUTION, GRU)
+
+    @property
+    def rescales(self) -> bool:
+        """Whether its output has a scale of its own: that of a pool is its input's."""
+        return self.kind in (CONVOLUTION, ADD, GRU)
+
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         """The output of a pool, or of the global mean, for (B, C, H, W)."""
         if self.kind == MAX_POOL:
@@ -92,7 +104,7 @@ class FoldedNetwork(nn.Module):
 
     Attributes:
         layers: in the order of execution; the last one computes the logits.
-        convolutions: weights and biases, by layer name.
+        convolutions: weights and biases, by layer name; those of a GRU are what its state is multiplied by.
     """
 
     def __init__(self, layers: tuple[Layer, ...], convolutions: dict[str, nn.Conv2d]) -> None:
@@ -122,4 +134,30 @@ class FoldedNetwork(nn.Module):
             return layer.convolved(inputs[0], convolution.weight, convolution.bias)
         if layer.kind == ADD:
             return inputs[0] + inputs[1]
+        if layer.kind == GRU:
+            convolution = self.convolutions[layer.name]
+            return recurrence(inputs[0], convolution.weight, convolution.bias)
         return layer.pooled(inputs[0])
+
+    def widths(self, name: str) -> tuple[int, ...]:
+        """The bits that the weights of a layer may have: those of a GRU, whose state has 16, have 8."""
+        kinds = {layer.name: layer.kind for layer in self.layers}
+        return BITS if kinds[name] == CONVOLUTION else BITS[-1:]
+
+
+def recurrence(gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """All states (B, units, 1, steps) of a GRU that begins at 0, see gru.py.
+
+    Args:
+        gates: (B, 3 units, 1, steps).
+        weight: (3 units, units, 1, 1).
+        bias: (3 units,).
+    """
+    state, states = gates.new_zeros(len(gates), weight.shape[1]), []
+    for step in gates[:, :, 0].unbind(2):
+        sums = F.linear(state, weight[:, :, 0, 0], bias)
+        (gate_r, gate_z, gate_n), (sum_r, sum_z, sum_n) = step.chunk(3, 1), sums.chunk(3, 1)
+        n = torch.tanh(gate_n + torch.sigmoid(gate_r + sum_r) * sum_n)
+        state = n + torch.sigmoid(gate_z + sum_z) * (state - n)
+        states.append(state)
+    return torch.stack(states, 2)[:, :, None]

@@ -5,13 +5,15 @@ challenge allows.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from data.damage import WrongValueError
 from students.quantize.calibrate import limit_of
+from students.quantize.gru import GATES, STATES, SUMS
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, CONVOLUTION, INPUT, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, Layer
 
 MOST_MACS = 10**10  # of one clip: seconds on any computer
 MOST_VALUES = 2**23  # of a tensor, for one clip
@@ -21,6 +23,9 @@ SCALES = 2.0**-63, 2.0**63  # products of two are normal numbers in float32
 # What kernels can multiply by, by the bits of activations; beyond it some abort the process, others overflow in silence
 LARGEST_FACTOR = {8: 2**8, 16: 2**7}  # XNNPACK's limit, and that of the kernels for 16 bits
 FACTORS_OF_ADDITIONS = {8: (2.0**-10, 2.0**8), 16: (2.0**-15, 2.0**13)}  # XNNPACK's limits, and the others'
+
+
+LARGEST_FACTOR_OF_SCALES = 2**14  # by which 16 bits are shifted and stay within 32
 
 
 def check_network(network: IntegerNetwork) -> None:
@@ -38,6 +43,8 @@ def check_network(network: IntegerNetwork) -> None:
     for layer in network.layers:
         if layer.kind == CONVOLUTION:
             macs += _check_convolution(network, layer)
+        elif layer.kind == GRU:
+            macs += _check_recurrence(network, layer)
         elif layer.kind == ADD:
             _check_addition(network, layer)
         else:
@@ -56,7 +63,7 @@ def check_sets(network: IntegerNetwork) -> None:
         one = network.of_device(device)
         for layer in one.layers:
             if layer.name in own:
-                _check_convolution(one, layer)
+                (_check_recurrence if layer.kind == GRU else _check_convolution)(one, layer)
 
 
 def _check_quantity(name: str, quantity: Quantity) -> None:
@@ -104,6 +111,30 @@ def _check_convolution(network: IntegerNetwork, layer: Layer) -> int:
             f"{MOST_UNFOLDED:,} are computed"
         )
     return positions * weights.weight.size // layer.parts
+
+
+def _check_recurrence(network: IntegerNetwork, layer: Layer) -> int:
+    """Returns its multiply-accumulates."""
+    weights, where = network.weights[layer.name], f"the GRU {layer.name!r}"
+    gates, states = (network.quantities[name] for name in (layer.inputs[0], layer.name))
+    units, steps = weights.weight.shape[1], gates.shape[2]
+    for what, found, wanted in (
+        ("weights", weights.weight.shape, (GATES * units, units, 1, 1)),
+        ("gates", gates.shape, (GATES * units, 1, steps)),
+        ("states", states.shape, (units, 1, steps)),
+    ):
+        if found != wanted:
+            raise WrongValueError(f"{where} has {what} of the shape {found}, by its units and steps it is {wanted}")
+    for what, factor in (("gates", gates.scale / SUMS.scale), ("states", STATES.scale / states.scale)):
+        if not factor < LARGEST_FACTOR_OF_SCALES:
+            raise WrongValueError(
+                f"{where} multiplies {what} by {factor:g}, by their scale: kernels multiply by less than "
+                f"{LARGEST_FACTOR_OF_SCALES}"
+            )
+    read, wanted_sums = replace(STATES, shape=(units, 1, 1)), replace(SUMS, shape=(GATES * units, 1, 1))
+    quantities = {layer.inputs[0]: read, layer.name: wanted_sums}
+    one = replace(layer, kind=CONVOLUTION)
+    return steps * _check_convolution(IntegerNetwork((one,), network.weights, quantities), one)
 
 
 def _check_addition(network: IntegerNetwork, layer: Layer) -> None:

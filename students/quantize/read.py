@@ -6,8 +6,9 @@ refused: no number of a file is left unread. A bit that was changed in a valid f
 which files of earlier versions lack.
 """
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from students.quantize.comparison import require_equal
 from students.quantize.digest import DIGEST, digest
 from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
 from students.quantize.metadata import CONVOLUTIONS, DEVICES, SETS, parse_metadata
 from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
 from students.quantize.sets import sets_from_bytes
 from students.quantize.tflite import METADATA_NAME, PART, Writer
+from students.quantize.tflite_gru import CONVOLUTION as FIRST_CONVOLUTION
+from students.quantize.tflite_gru import operators_of
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
 WEIGHTS = {"INT8": 8, "INT4": 4}  # bits
@@ -82,7 +85,8 @@ class _Reader:
                 "output, of the last operator"
             )
         quantities = {INPUT: self._quantity(graph.inputs[0])}
-        for operator in graph.operators:
+        operators = iter(graph.operators)
+        for operator in operators:
             if len(operator.outputs) != 1:
                 raise WrongValueError(f"an operator {operator.kind} has {len(operator.outputs)} outputs, not one")
             if operator.kind == "PAD":
@@ -95,12 +99,16 @@ class _Reader:
             if operator.inputs[0] in self.rows:
                 self.parts[operator.output] = operator
                 continue
-            layer = self._joined(operator) if operator.kind == "CONCATENATION" else self._layer(operator)
+            output = operator.output
+            if operator.kind == "QUANTIZE":
+                layer, output = self._recurrence(operator, operators)
+            else:
+                layer = self._joined(operator) if operator.kind == "CONCATENATION" else self._layer(operator)
             self.layers.append(layer)
-            self.names[operator.output] = layer.name
+            self.names[output] = layer.name
             if layer.name in quantities:
                 raise WrongValueError(f"several layers have the name {layer.name!r}")
-            quantities[layer.name] = self._quantity(operator.output)
+            quantities[layer.name] = self._quantity(output)
         return IntegerNetwork(tuple(self.layers), self.weights, quantities)
 
     def _layer(self, operator: Operator) -> Layer:
@@ -152,6 +160,18 @@ class _Reader:
         stride, dilation = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)
         geometry = filters.shape[2:], stride, padding, weight.shape[0], dilation, len(parts)
         return Layer(own, CONVOLUTION, (self._source(source),), _has_relu(first), *geometry)
+
+    def _recurrence(self, first: Operator, rest: Iterator[Operator]) -> tuple[Layer, int]:
+        """The GRU that begins with an operator, and the tensor of its states; the operators behind it are compared
+        later with those that are written for it."""
+        count = operators_of(self._quantity(first.inputs[0]).shape[2])
+        found = [first, *itertools.islice(rest, count - 1)]
+        if len(found) < count or found[FIRST_CONVOLUTION].kind != "CONV_2D":
+            raise WrongValueError(f"QUANTIZE begins a GRU, of which {count} operators are wanted, a CONV_2D among them")
+        weight = found[FIRST_CONVOLUTION].inputs[1]
+        name = self.graph.name(weight).removesuffix("/weight")
+        self.weights[name] = self._weights(found[FIRST_CONVOLUTION], depthwise=False)
+        return Layer(name, GRU, (self._source(first.inputs[0]),)), found[-1].output
 
     def _source(self, tensor: int) -> str:
         """The name of the layer that computes a tensor."""

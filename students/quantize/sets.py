@@ -18,7 +18,6 @@ from data.damage import WrongValueError
 from data.errors import UserError, in_short
 from data.names import is_label
 from students.quantize.integer import IntegerNetwork, Weights
-from students.quantize.layers import CONVOLUTION
 from students.quantize.metadata import DEVICES
 from students.quantize.nibbles import packed, unpacked
 
@@ -128,4 +127,4 @@ def _stored(network: IntegerNetwork) -> Iterator[tuple[str, str, str, np.ndarray
 
 def _layers(network: IntegerNetwork) -> Sequence[str]:
     """The layers with weights, in the order of execution."""
-    return [layer.name for layer in network.layers if layer.kind == CONVOLUTION]
+    return [layer.name for layer in network.layers if layer.has_weights]

@@ -22,10 +22,11 @@ from data.flatbuffer import IDENTIFIER, Graph
 from students.quantize.buffers import AlignedBuffer
 from students.quantize.digest import DIGEST, digest
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, INPUT, MAX_POOL, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
 from students.quantize.metadata import DEVICES, SETS
 from students.quantize.nibbles import packed
 from students.quantize.sets import require_devices, sets_to_bytes
+from students.quantize.tflite_gru import write_recurrence
 from students.quantize.tflite_operators import VERSIONS, VERSIONS_OF_INT4, VERSIONS_OF_INT16, padding_of
 
 METADATA_NAME = "scenelet"
@@ -70,12 +71,12 @@ class Writer:
         self.tensors: list[schema.TensorT] = []
         self.operators: list[schema.OperatorT] = []
         self.codes: dict[tuple[str, int], int] = {}  # name and version
-        self.index = {INPUT: self._activation(INPUT, network.quantities[INPUT])}
+        self.index = {INPUT: self.activation(INPUT, network.quantities[INPUT])}
 
     def build(self, metadata: Mapping[str, object]) -> bytes:
         for layer in self.network.layers:
             name = OUTPUT if layer is self.network.layers[-1] else layer.name
-            self.index[layer.name] = self._activation(name, self.network.quantities[layer.name])
+            self.index[layer.name] = self.activation(name, self.network.quantities[layer.name])
             self._layer(layer)
         graph = schema.SubGraphT()
         graph.name, graph.tensors, graph.operators = "main", self.tensors, self.operators
@@ -92,16 +93,18 @@ class Writer:
         return bytes(builder.Output())
 
     def _layer(self, layer: Layer) -> None:
+        if layer.kind == GRU:
+            write_recurrence(self, layer)
+            return
         inputs, output = [self.index[name] for name in layer.inputs], self.index[layer.name]
         if layer.kind == ADD:
             options = schema.AddOptionsT()
             options.fusedActivationFunction = _activation(layer)
-            self._operator("ADD", inputs, output, options)
+            self.operator("ADD", inputs, output, options)
             return
         shape, wanted = (self.network.quantities[name].shape for name in (layer.inputs[0], layer.name))
         if layer.kind == GLOBAL_MEAN:
-            self._pool(inputs, output, shape[1:], (1, 1), schema.Padding.VALID, layer)
-            return
+            layer = replace(layer, kernel=shape[1:])
         scheme, before, after = padding_of(shape[1:], wanted[1:], layer)
         if scheme == schema.Padding.VALID and any(before + after):
             inputs = [self._pad(layer, inputs[0], before, after)]
@@ -110,7 +113,7 @@ class Writer:
         elif layer.kind == CONVOLUTION:
             self._convolution(inputs[0], output, scheme, layer, layer.name, slice(None))
         else:
-            self._pool(inputs, output, layer.kernel, layer.stride, scheme, layer)
+            self._pool(inputs, output, scheme, layer)
 
     def _parts(self, source: int, output: int, layer: Layer, columns: int) -> None:
         """A convolution of each part of the rows, of the padded map, one after the other."""
@@ -119,16 +122,16 @@ class Writer:
         size, parts = ((rows - 1) * stride + layer.extent[0], columns), []
         for part in range(layer.parts):
             name = f"{layer.name}/{PART}{part}"
-            begin = self._constant(f"{name}/begin", np.array([0, part * rows * stride, 0, 0], np.int32), None)
-            extent = self._constant(f"{name}/size", np.array([1, *size, read.shape[0]], np.int32), None)
-            taken = self._activation(f"{name}/rows", replace(read, shape=(read.shape[0], *size)))
-            self._operator("SLICE", [source, begin, extent], taken, schema.SliceOptionsT())
-            parts.append(self._activation(name, replace(wanted, shape=(wanted.shape[0], rows, wanted.shape[2]))))
+            begin = self.constant(f"{name}/begin", np.array([0, part * rows * stride, 0, 0], np.int32), None)
+            extent = self.constant(f"{name}/size", np.array([1, *size, read.shape[0]], np.int32), None)
+            taken = self.activation(f"{name}/rows", replace(read, shape=(read.shape[0], *size)))
+            self.operator("SLICE", [source, begin, extent], taken, schema.SliceOptionsT())
+            parts.append(self.activation(name, replace(wanted, shape=(wanted.shape[0], rows, wanted.shape[2]))))
             filters = slice(part, None, layer.parts)
             self._convolution(taken, parts[-1], schema.Padding.VALID, layer, name, filters)
         options = schema.ConcatenationOptionsT()
         options.axis = 1
-        self._operator("CONCATENATION", parts, output, options)
+        self.operator("CONCATENATION", parts, output, options)
 
     def _convolution(self, source: int, output: int, scheme: int, layer: Layer, name: str, filters: slice) -> None:
         depthwise = layer.groups > 1
@@ -139,63 +142,60 @@ class Writer:
         if depthwise:
             options.depthMultiplier = 1
         code = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        weight, bias, version = self._parameters(layer, code, name, filters)
-        self._operator(code, [source, weight, bias], output, options, version)
+        weight, bias, version = self.parameters(layer, code, name, filters)
+        self.operator(code, [source, weight, bias], output, options, version)
 
-    def _parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
+    def parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
         """Tensors of some filters' weights and biases, of a name, and the version of the operator that reads them."""
         stored, depthwise = self.network.weights[layer.name], layer.groups > 1
         weights = Weights(stored.weight[filters], stored.bias[filters], stored.scale[filters], stored.bits)
         values = weights.weight.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
-        scales = np.float32(self.network.quantities[layer.inputs[0]].scale).astype(np.float64) * weights.scale
+        scales = np.float32(self.network.weighted(layer).scale).astype(np.float64) * weights.scale
         axis, bits = 3 if depthwise else 0, weights.bits
-        weight = self._constant(f"{name}/weight", values, weights.scale, axis=axis, bits=bits)
-        bias = self._constant(f"{name}/bias", weights.bias, scales.astype(np.float32), axis=0)
+        weight = self.constant(f"{name}/weight", values, weights.scale, axis=axis, bits=bits)
+        bias = self.constant(f"{name}/bias", weights.bias, scales.astype(np.float32), axis=0)
         return weight, bias, VERSIONS_OF_INT4[code] if bits == 4 else self.versions[code]
 
-    def _pool(
-        self,
-        inputs: list[int],
-        output: int,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        scheme: int,
-        layer: Layer,
-    ) -> None:
+    def _pool(self, inputs: list[int], output: int, scheme: int, layer: Layer) -> None:
         options = schema.Pool2DOptionsT()
         options.padding, options.fusedActivationFunction = scheme, _activation(layer)
-        (options.filterHeight, options.filterWidth), (options.strideH, options.strideW) = kernel, stride
-        self._operator("MAX_POOL_2D" if layer.kind == MAX_POOL else "AVERAGE_POOL_2D", inputs, output, options)
+        (options.filterHeight, options.filterWidth), (options.strideH, options.strideW) = layer.kernel, layer.stride
+        self.operator("MAX_POOL_2D" if layer.kind == MAX_POOL else "AVERAGE_POOL_2D", inputs, output, options)
 
     def _pad(self, layer: Layer, source: int, before: tuple[int, int], after: tuple[int, int]) -> int:
         quantity = self.network.quantities[layer.inputs[0]]
         channels, height, width = quantity.shape
         shape = (channels, height + before[0] + after[0], width + before[1] + after[1])
-        output = self._activation(f"{layer.name}/padded", replace(quantity, shape=shape))
+        output = self.activation(f"{layer.name}/padded", replace(quantity, shape=shape))
         amounts = np.array([[0, 0], [before[0], after[0]], [before[1], after[1]], [0, 0]], np.int32)
-        paddings = self._constant(f"{layer.name}/paddings", amounts, None)
-        self._operator("PAD", [source, paddings], output, schema.PadOptionsT())
+        paddings = self.constant(f"{layer.name}/paddings", amounts, None)
+        self.operator("PAD", [source, paddings], output, schema.PadOptionsT())
         return output
 
-    def _operator(self, code: str, inputs: list[int], output: int, options: object, version: int | None = None) -> None:
+    def operator(
+        self, code: str, inputs: list[int], outputs: int | list[int], options: object, version: int | None = None
+    ) -> None:
+        """Add an operator of these tensors, with these options, or None if its kind has none."""
         operator = schema.OperatorT()
         operator.opcodeIndex = self.codes.setdefault((code, version or self.versions[code]), len(self.codes))
-        operator.inputs, operator.outputs = inputs, [output]
-        operator.builtinOptions = options
-        operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        operator.inputs, operator.outputs = inputs, outputs if isinstance(outputs, list) else [outputs]
+        if options is not None:
+            operator.builtinOptions = options
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
         self.operators.append(operator)
 
-    def _activation(self, name: str, quantity: Quantity) -> int:
+    def activation(self, name: str, quantity: Quantity) -> int:
+        """The number of a new tensor that an operator computes."""
         channels, height, width = quantity.shape
         scale = np.array([quantity.scale], np.float32)
         kind = schema.TensorType.INT8 if quantity.bits == 8 else schema.TensorType.INT16
         return self._tensor(name, (1, height, width, channels), kind, 0, scale, quantity.zero_point)
 
-    def _constant(
+    def constant(
         self, name: str, values: np.ndarray, scale: np.ndarray | None, axis: int = 0, bits: int | None = None
     ) -> int:
-        kinds = {"int8": schema.TensorType.INT8, "int32": schema.TensorType.INT32, "int64": schema.TensorType.INT64}
-        kind = schema.TensorType.INT4 if bits == 4 else kinds[values.dtype.name]
+        """The number of a new tensor of these values."""
+        kind = getattr(schema.TensorType, "INT4" if bits == 4 else values.dtype.name.upper())
         data = packed(values) if bits == 4 else values.tobytes()
         return self._tensor(name, values.shape, kind, self._buffer(data), scale, 0, axis)
 

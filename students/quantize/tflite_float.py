@@ -11,9 +11,10 @@ import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 import torch
 
+from data.errors import UserError
 from data.files import write_whole
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import FoldedNetwork, Layer
+from students.quantize.layers import GRU, FoldedNetwork, Layer
 from students.quantize.tflite import Writer
 from students.quantize.tflite_operators import VERSIONS
 
@@ -21,7 +22,13 @@ from students.quantize.tflite_operators import VERSIONS
 def write_float_tflite(
     network: FoldedNetwork, integers: IntegerNetwork, path: str | Path, metadata: Mapping[str, object]
 ) -> Path:
-    """Write the file, under a temporary name first; the shapes of its maps are those of `integers`."""
+    """Write the file, under a temporary name first; the shapes of its maps are those of `integers`.
+
+    Raises:
+        UserError: there is a GRU, which is written in integers alone.
+    """
+    if gru := [layer.name for layer in network.layers if layer.kind == GRU]:
+        raise UserError(f"{gru[0]} is a GRU, which TFLite files have in integers alone: use another student")
     return write_whole(path, _FloatWriter(network, integers).build(metadata))
 
 
@@ -32,7 +39,7 @@ class _FloatWriter(Writer):
         self.folded = folded
         super().__init__(replace(integers, sets={}))
 
-    def _parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
+    def parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
         convolution = self.folded.convolutions[layer.name]
         weight, bias = (value.detach().cpu().numpy()[filters] for value in (convolution.weight, convolution.bias))
         weight = weight.transpose((1, 2, 3, 0) if layer.groups > 1 else (0, 2, 3, 1))
@@ -42,7 +49,7 @@ class _FloatWriter(Writer):
         buffer = self._buffer(np.ascontiguousarray(values, np.float32).tobytes())
         return self._tensor(name, values.shape, schema.TensorType.FLOAT32, buffer, None, 0)
 
-    def _activation(self, name: str, quantity: Quantity) -> int:
+    def activation(self, name: str, quantity: Quantity) -> int:
         channels, height, width = quantity.shape
         return self._tensor(name, (1, height, width, channels), schema.TensorType.FLOAT32, 0, None, 0)
 

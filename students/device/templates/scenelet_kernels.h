@@ -50,5 +50,6 @@ struct scenelet_layer {
 };
 
 scenelet_kernel scenelet_convolve, scenelet_depthwise, scenelet_add, scenelet_average_pool, scenelet_max_pool;
+scenelet_kernel scenelet_gru; /* in networks that have one: scenelet_gru.c */
 
 #endif
