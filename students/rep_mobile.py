@@ -33,7 +33,7 @@ def rep_mobile(
     strides: Mapping[str, Sequence[Stride]] | None = None,
     blocks: Sequence[Depth] = BLOCKS,
 ) -> nn.Module:
-    """Build a Rep-Mobile: arguments and errors are those of cp_mobile."""
+    """Build a Rep-Mobile: arguments and errors are those of cp_mobile, without its `grn`."""
     network = cp_mobile(
         classes=classes,
         size=size,

@@ -253,6 +253,15 @@ def halves(network: nn.Module) -> nn.Module:
     return network
 
 
+def test_branches_count_as_one_convolution_with_the_bytes_of_all(tmp_path: Path) -> None:
+    """Oracle: torch's own parameters, 4 bytes each, of all branches of a Rep-Mobile, which the file has; torchinfo's
+    multiply-accumulates and parameters of the network that is deployed."""
+    network = a_checkpoint(path := tmp_path / "checkpoint.safetensors", builder="rep_mobile", size="6k")
+    (total, rows), one = checkpoint_costs(path), torch_complexity(network, SHAPE)
+    assert (total.macs, total.parameters) == (one.macs, one.parameters)
+    assert total.parameter_bytes == sum(row.bytes for row in rows) == 4 * sum(p.numel() for p in network.parameters())
+
+
 def test_every_devices_tensors_count(tmp_path: Path) -> None:
     """Oracle: the task page: "counting ALL parameters": those of a student's BatchNorms, by torch, once for the general
     network and once for each of three devices; a clip costs the multiply-accumulates of one network."""

@@ -90,10 +90,10 @@ def test_a_deployed_rep_mobile_costs_what_cp_mobile_does(size: str) -> None:
 
 
 def test_parallel_convolutions_are_one(generator: torch.Generator) -> None:
-    """Oracle: the branches themselves, with random statistics, for strides of both axes; of a deployed network the
-    original is left as it is."""
+    """Oracle: the branches themselves, with random statistics, for strides of both axes; the network that is deployed
+    is left as it is, and is the same one if it has no branches."""
     kernels = ((3, 3), (3, 1), (1, 3), (1, 1), (5, 3))
-    branches = ParallelConvolution([convolution(4, 4, k, (2, 1), groups=4, relu=False) for k in kernels])
+    branches = ParallelConvolution([convolution(4, 4, k, (2, 3), groups=4, relu=False) for k in kernels])
     network, x = (
         nn.Sequential(convolution(4, 4, 1), nn.Sequential(branches, nn.ReLU())),
         torch.randn(2, 4, 9, 12, generator=generator),
@@ -105,7 +105,8 @@ def test_parallel_convolutions_are_one(generator: torch.Generator) -> None:
     assert isinstance(one[1][0], nn.Conv2d)
     assert one[1][0].kernel_size == (5, 3)
     assert isinstance(network[1][0], ParallelConvolution)
-    assert deployed(nn.Sequential(nn.Flatten())) is not None
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    assert deployed(plain) is plain
 
 
 def test_sub_spectral_normalisation_is_a_norm_of_each_band(generator: torch.Generator) -> None:
@@ -150,17 +151,15 @@ def test_halves_are_taken_in_turn() -> None:
 def test_a_block_of_bc_resnet_is_its_equation(generator: torch.Generator) -> None:
     """Oracle: Kim et al., section 2.1: y = x + f2(x) + BC(f1(avgpool(f2(x)))), ReLU; with a transition no x."""
     network = randomise_norms(build_student("bc_resnet", sub_bands=2, swish=True))
-    x = torch.randn(2, 8, 20, 9, generator=generator)
-    block = network.get_submodule("3")
-    depthwise, norm = block.frequency
-    with torch.no_grad():
-        f2 = norm(F.conv2d(x, depthwise.weight, padding=(1, 0), groups=8))
-        filtered, statistics, _ = block.time
-        f1 = F.silu(statistics(F.conv2d(f2.mean(2, keepdim=True), filtered.weight, padding=(0, 1), groups=8)))
-        expected = F.relu(x + f2 + F.conv2d(f1, block.point.weight))
-        torch.testing.assert_close(block(x), expected)
-        transition = network.get_submodule("2")
-        torch.testing.assert_close(transition(torch.zeros(1, 16, 20, 9)), transition(torch.zeros(1, 16, 20, 9)).relu())
+    for place, channels in (("2", 16), ("3", 8)):  # the transition, and the block behind it
+        block, x = network.get_submodule(place), torch.randn(2, channels, 20, 9, generator=generator)
+        (depthwise, norm), (filtered, statistics, _) = block.frequency, block.time
+        with torch.no_grad():
+            inner = x if channels == 8 else F.relu(block.expand[1](F.conv2d(x, block.expand[0].weight)))
+            f2 = norm(F.conv2d(inner, depthwise.weight, padding=(1, 0), groups=8))
+            f1 = F.silu(statistics(F.conv2d(f2.mean(2, keepdim=True), filtered.weight, padding=(0, 1), groups=8)))
+            found = f2 + F.conv2d(f1, block.point.weight)
+            torch.testing.assert_close(block(x), F.relu(found + x if channels == 8 else found))
     assert [network.get_submodule(str(place)).time[0].dilation[1] for place in range(2, 14)] == [
         1,
         1,

@@ -2,7 +2,8 @@
 
 Conventions: those of students/complexity.py; bytes are those of the numbers as they are stored, 4 or 2 each of floats.
 All that a file holds counts: what every recording device has of its own, too, and a front end that has parameters, as
-a network that makes features has.
+a network that makes features has. Branches that become one convolution cost the multiply-accumulates and parameters of
+that, and the bytes of all of them.
 Source: DCASE 2023 Task 1, "System complexity requirements".
 """
 
@@ -46,7 +47,8 @@ def checkpoint_costs(path: Path) -> tuple[Complexity, list[StoredLayer]]:
     rest = {name: size * numbers[name] for name, size in sizes.items()}
     rows = [] if (learnt := _learnt(found, waves, shape)) is None else [learnt]
     for each in layers:
-        of_layer = [name for name in rest if not each.shape or name.rpartition(".")[0] == each.name]
+        inside = f"{each.name}." if each.name else ""  # the branches of a convolution that is counted as one, too
+        of_layer = [name for name in rest if not each.shape or name.startswith(inside)]
         rows.append(StoredLayer(each, sum(rest.pop(name) for name in of_layer)))
     for number, (device, own) in enumerate(found.sets.items()):
         names = [name for name in own if name in sizes]
