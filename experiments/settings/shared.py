@@ -18,6 +18,7 @@ from data.ranges import Range, Seed
 from data.settings import POOLED, require_valid, setting
 from experiments.settings.data_set import DataSettings
 from experiments.settings.parts import AUTO, Distillation, Epochs, Hardware, Paths, Recipe, Tracking
+from experiments.settings.pruning import Prune
 from experiments.settings.source import Source
 
 SPECIAL = ("steps", "own", "job", "given")  # of Settings: what no key of the command line gives as it is
@@ -94,6 +95,7 @@ class StudentSettings:
     fit: Recipe = setting("")
     distill: Distillation = setting("", default_factory=Distillation)
     budget: Budget = setting("", newer=True, default=Budget())
+    prune: Prune = setting("", newer=True, default=Prune())
 
 
 @dataclass(frozen=True, kw_only=True)

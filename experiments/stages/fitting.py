@@ -84,7 +84,9 @@ def what_is_trained(
     first = first_phase_of(folder)
     train, held_out = (len(data.clips.indices(split)) for split in ("train", "validation"))
     log.info("refit on all %d train clips, with as many steps as were best in %s", train + held_out, first)
-    return refitted(used, read_run(first).history, train, train + held_out), data.with_all_trained
+    settled = settings.student.prune.settled(used.epochs) if stage == "student" else 1
+    again = refitted(used, read_run(first).history, train, train + held_out, settled=settled)
+    return again, data.with_all_trained
 
 
 def training_identity(settings: Settings, recipe: Recipe, used: Recipe) -> dict[str, object]:

@@ -17,15 +17,14 @@ from experiments.distributed.processes import is_first
 from experiments.inference.features import channels_of
 from experiments.inference.student_scores import BATCH, score_student
 from experiments.report.publish import finish, is_done
-from experiments.runs.layout import CHECKPOINT, logits_files
+from experiments.runs.layout import CHECKPOINT, first_phase_of, logits_files
 from experiments.runs.lineage import PRETRAINED, of_first_phases
 from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Paths
-from experiments.settings.shared import Budget, Settings
+from experiments.settings.shared import Settings
 from experiments.stages.beginning import beginning_of
-from experiments.stages.budget import estimate_of, require_within_budget
-from experiments.stages.context import layout_of, new_run, require_names, require_within_limits, trained_identity
+from experiments.stages.context import layout_of, new_run, require_names, trained_identity
 from experiments.stages.external import uses_of_responses
 from experiments.stages.fitting import (
     first_phase_inputs,
@@ -33,6 +32,7 @@ from experiments.stages.fitting import (
     what_is_trained,
     with_fitted_augmentation,
 )
+from experiments.stages.pruning import Affordable, narrower, pruned_identity, require_prunable
 from experiments.stages.training import (
     named_by_targets,
     require_trainable,
@@ -47,8 +47,7 @@ from experiments.training.loop import Validate, by_labels
 from experiments.training.pretrained import STUDENT, begin_from, read_pretrained
 from experiments.training.projection import Projected
 from students import build_student
-from students.complexity import torch_complexity
-from students.limits import Complexity
+from students.pruning import narrowed
 from students.scale import WIDEST
 
 log = logging.getLogger(__name__)
@@ -67,15 +66,17 @@ def check(settings: Settings) -> None:
         raise UserError("fit.layer_decay and fit.frozen_layers are for teachers that begin from published weights")
     if student.augment.crop:
         raise UserError("augment.crop=true is for teachers: a student's target logits are of whole clips")
+    require_prunable(settings)
     shape = spectrogram_shape(settings, "student")
     require_trainable(settings, "student", student.fit, student.augment, shape)
     arguments = student_arguments(student, 10, shape)
     network = build_student(student.builder, **arguments)
-    cost = torch_complexity(network, shape)
-    _require_limits(settings, cost, said=False)
-    if student.budget != Budget():
-        samples = round(settings.data.sample_rate * settings.data.clip_seconds)
-        require_within_budget(settings, estimate_of(settings, network, samples, 10), cost, said=False)
+    samples = round(settings.data.sample_rate * settings.data.clip_seconds)
+    affordable = Affordable(settings, shape, samples, 10)
+    if student.prune.targets:
+        affordable.pruning(network, student.fit.epochs)
+    else:
+        affordable.require(network, said=False)
     path = beginning_of(settings, STUDENT)
     if path is not None and student.size != WIDEST:  # whose width depends on the classes, not yet known
         scenes = tuple(map(str, range(10)))
@@ -116,6 +117,7 @@ def run(settings: Settings) -> None:
             "student": trained_identity(student),
             "distill": settings.distill,
             **training_identity(settings, student.fit, recipe),
+            **pruned_identity(settings, is_final=clips.is_labelled),
         },
         inputs={
             **data.fingerprint,
@@ -136,11 +138,11 @@ def run(settings: Settings) -> None:
         log.info("the widest within the limits: %s", arguments)
     torch.manual_seed(settings.seed)
     network = build_student(student.builder, **arguments)
-    cost = torch_complexity(network, shape)
-    on_device = estimate_of(settings, network, data.store.samples, len(clips.scenes))
-    if clips.is_labelled:  # what is to be fine-tuned has another classifier
-        _require_limits(settings, cost)
-        require_within_budget(settings, on_device, cost)
+    affordable = Affordable(settings, shape, data.store.samples, len(clips.scenes), is_final=clips.is_labelled)
+    first = first_phase_of(layout_of(settings).folder("student")) / CHECKPOINT if settings.is_refitted else None
+    if (pruning := affordable.pruning(network, recipe.epochs, first)) is None:
+        affordable.require(network)
+    cost, on_device = affordable.costs(network)
 
     blueprint = checkpoint.Blueprint(
         student.builder,
@@ -173,7 +175,11 @@ def run(settings: Settings) -> None:
         target_shifts=targets.shifts,
         features=targets.features,
         validate=validate,
+        pruning=pruning,
     )
+    if pruning is not None:
+        blueprint = dataclasses.replace(blueprint, arguments=narrower(arguments, network))
+        cost, on_device = affordable.costs(narrowed(network, {}))
     if is_first():
         checkpoint.save(this.folder / CHECKPOINT, network, blueprint)
     scores = _evaluated(settings, this, data, network, front_end, targets, validate)
@@ -218,12 +224,3 @@ def _logits_of_first_phase(settings: Settings) -> Paths:
         return settings.logits
     paths = logits_files(layout_of(settings), settings.logits)
     return [str(first if first.is_file() else path) for path, first in zip(paths, of_first_phases(paths), strict=True)]
-
-
-def _require_limits(settings: Settings, cost: Complexity, *, said: bool = True) -> None:
-    """See require_within_limits."""
-    remedy = (
-        "make it smaller (student.size, student.arguments), or its log-mels (student.mel.mels, student.mel.hop, "
-        "data.clip_seconds)"
-    )
-    require_within_limits(cost, f"student {settings.student.builder}", remedy, settings.limits, said=said)

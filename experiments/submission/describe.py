@@ -100,9 +100,10 @@ def default_name(lineage: Lineage) -> dict[str, str]:
 
 
 def network_of(lineage: Lineage) -> str:
-    """The student's builder and size."""
+    """The student's builder, the size that its training began with, and whether it was pruned."""
     settings = lineage.student.settings
-    return " ".join(filter(None, (settings["student.builder"], settings.get("student.size"))))
+    is_pruned = any(name.startswith("pruned_to.") for name in settings)
+    return " ".join(filter(None, ("pruned" * is_pruned, settings["student.builder"], settings.get("student.size"))))
 
 
 def augmentations(lineage: Lineage) -> list[str]:

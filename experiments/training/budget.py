@@ -82,7 +82,9 @@ def fitted_augmentation(augmentation: Augmentation, clips: int, samples: int, *,
     return replace(augmentation, roll=roll, roll_clips=None)
 
 
-def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, all_clips: int) -> Recipe:
+def refitted(
+    recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, all_clips: int, *, settled: int = 1
+) -> Recipe:
     """The recipe for all train clips: as many steps as a training was best with (best_epoch), its schedule scaled
     along; the last weights are kept. They are averaged only if those that were best were.
 
@@ -91,8 +93,10 @@ def refitted(recipe: Recipe, rows: Sequence[Mapping[str, float]], clips: int, al
         rows: the metrics of its epochs.
         clips: number of its train clips; the others were held out.
         all_clips: number of all train clips.
+        settled: the first epoch after which the network had its final size.
     """
-    best = best_epoch([held_out_loss(row) for row in rows]) if recipe.keep == "best" else recipe.epochs
+    losses = [held_out_loss(row) for row in rows[settled - 1 :]]
+    best = settled - 1 + best_epoch(losses) if recipe.keep == "best" else recipe.epochs
     steps = best * (clips // recipe.batch_size)
     epochs = max(1, round(steps / (all_clips // recipe.batch_size)))
     average = recipe.average if best > recipe.averaged_from else 0.0

@@ -20,6 +20,7 @@ from data.ranges import fits
 from data.tensors import differences, is_plain, kind_of, unfit
 from experiments.settings.parts import Recipe
 from experiments.training.optimization import average_of, learning_rate_factor, optimizer_of, updates_of_average
+from experiments.training.pruning import Pruning
 from experiments.training.state import (
     HELD_OUT,
     MULTI_LABEL,
@@ -50,6 +51,7 @@ class Beginning:
         steps: of an epoch.
         held_out: the names of the metrics that it is validated by; none without validation.
         precision: state dict of Fabric's precision plugin.
+        pruning: when the network becomes narrower, or None.
     """
 
     network: nn.Module
@@ -58,10 +60,12 @@ class Beginning:
     steps: int
     held_out: Sequence[str]
     precision: Mapping[str, Any]
+    pruning: Pruning | None = None
 
 
 def resume(folder: Path, identity: Mapping[str, Any], beginning: Beginning) -> TrainingState | None:
-    """The state that a stopped training of the same settings and inputs left in a run's folder, or None.
+    """The state that a stopped training of the same settings and inputs left in a run's folder, or None. A network that
+    is pruned becomes as narrow as it was then.
 
     Raises:
         UserError: the file is of other settings or inputs, or damaged; it is left as it is.
@@ -82,12 +86,16 @@ def faults(state: TrainingState, beginning: Beginning) -> Iterator[str]:
         yield f"rows: not the numbers of {state.epoch} epochs, each finite and in its range"
         return
     yield from _schedule_faults(state, beginning)
+    settled = 1
+    if beginning.pruning is not None:
+        settled = beginning.pruning.settled
+        yield from beginning.pruning.follow(beginning.network, state.network, state.epoch)
     own = beginning.network.state_dict()
     yield from _weight_faults("network", state.network, own)
     yield from _average_faults(state, beginning)
-    is_best = beginning.recipe.keep == "best"
+    is_best = beginning.recipe.keep == "best" and state.epoch >= settled
     yield from _weight_faults("kept", state.kept, own if is_best else None)
-    best = min(map(held_out_loss, state.rows)) if is_best else math.inf
+    best = min(map(held_out_loss, state.rows[settled - 1 :])) if is_best else math.inf
     if not (fits(float, state.best) or state.best == math.inf) or state.best != best:
         yield f"best={in_short(state.best)}, and the rows say {best}"
     yield from _precision_faults(state.precision, beginning.precision)

@@ -35,6 +35,7 @@ from experiments.training.optimization import (
     renew_statistics,
     rest,
 )
+from experiments.training.pruning import Pruning
 from experiments.training.state import HELD_OUT, MULTI_LABEL, TrainingState, held_out_loss, seed_of
 
 Validate = Callable[[nn.Module, FrontEnd, Batches, Fabric], Mapping[str, float]]
@@ -68,6 +69,7 @@ def fit(
     groups: list[dict[str, object]] | None = None,
     state: TrainingState | None = None,
     compiled: str | None = None,
+    pruning: Pruning | None = None,
 ) -> nn.Module:
     """Train a network in place and return it with the weights to keep, in evaluation mode.
 
@@ -85,6 +87,8 @@ def fit(
         groups: of parameters, as optimization.parameter_groups makes them; None: all parameters at the whole rate.
         state: of an earlier training that was stopped.
         compiled: mode of torch.compile to train by; None: not compiled.
+        pruning: when the network becomes narrower, in place; None: never. The best epoch is one of those after which it
+            has its final size.
 
     Raises:
         NotFiniteError: the loss is no longer a number.
@@ -116,6 +120,7 @@ def fit(
         trained.train()
         rest(network)
         started, losses = time.perf_counter(), EpochLosses()
+        removal = None if pruning is None else pruning.removal_after(epoch + 1, network)
         batches = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
         with progress(f"epoch {epoch + 1}/{recipe.epochs}", steps, "batches", rate="clips", loss=losses.recent) as line:
             for step, batch in enumerate(batches):
@@ -125,6 +130,8 @@ def fit(
                 spectrograms, batch = augmented(batch, train, front_end, augmenter, responses, generator)
                 optimizer.zero_grad(set_to_none=True)
                 losses.add(backward(fabric, trained, loss, spectrograms, batch, recipe.accumulate), batch.rows)
+                if removal is not None:
+                    removal.observe()
                 if recipe.clip:
                     fabric.clip_gradients(trained, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
                 optimizer.step()
@@ -133,6 +140,8 @@ def fit(
                 line.advance(1, train.batch_size)
         means = losses.means(fabric, epoch + 1)
         seconds = time.perf_counter() - started
+        if removal is not None:
+            removal.apply(optimizer, average)
         if average is not None and recipe.average and epoch >= recipe.averaged_from:
             average.update_parameters(network)
             again = train.shuffled(order, rank=fabric.global_rank, world_size=fabric.world_size)
@@ -159,7 +168,8 @@ def fit(
             is_finite = math.isfinite(held_out_loss(row))
         if not is_finite:  # the last step went wrong
             raise NotFiniteError(epoch + 1, steps - 1, losses.last_rows)
-        if recipe.keep == "best" and held_out_loss(row) < state.best:
+        is_settled = pruning is None or epoch + 1 >= pruning.settled
+        if recipe.keep == "best" and is_settled and held_out_loss(row) < state.best:
             state.best = held_out_loss(row)
             state.kept = {name: value.clone() for name, value in validated.state_dict().items()}
         state.epoch, state.network, state.optimizer = epoch + 1, network.state_dict(), optimizer.state_dict()

@@ -32,6 +32,7 @@ from experiments.training.features import Frozen, HeadAlone, of_pairs, unchanged
 from experiments.training.loop import Layers, Validate, by_labels, fit
 from experiments.training.losses import Loss, NotFiniteError
 from experiments.training.optimization import parameter_groups
+from experiments.training.pruning import Pruning
 from experiments.training.state import (
     DIVERGENCE,
     HELD_OUT,
@@ -87,6 +88,7 @@ class Trainer:
         validate: Validate = by_labels,
         layers: Callable[[nn.Module], Layers] | None = None,
         frozen: Frozen | None = None,
+        pruning: Pruning | None = None,
         after_epoch: Callable[[int, int], None] = lambda done, epochs: None,
         earlier: Metered | None = None,
     ) -> nn.Module:
@@ -102,6 +104,7 @@ class Trainer:
             validate: see loop.fit; of clips without labels it is given their targets.
             layers: gives a network's parameters by layer; without it a recipe with layer-wise rates is refused.
             frozen: only the last layer learns, on features that are computed once; see features.py. None: all layers.
+            pruning: see loop.fit.
             after_epoch: is told how many epochs are done, of how many; before the first one too.
             earlier: the energy of what led up to the training.
 
@@ -149,7 +152,7 @@ class Trainer:
         compiled = None if frozen else compile_mode(self.hardware.compile, fabric.device, work)
         steps = len(train_clips) // recipe.batch_size
         precision = fabric.strategy.precision.state_dict()
-        beginning = Beginning(learner, groups, recipe, steps, held_out_metrics(data.clips), precision)
+        beginning = Beginning(learner, groups, recipe, steps, held_out_metrics(data.clips), precision, pruning)
         state = None if run.force else resume(run.folder, run.identity, beginning)
         if state is not None:
             log.info("%s: going on after epoch %d of %d", run.folder, state.epoch, recipe.epochs)
@@ -199,6 +202,7 @@ class Trainer:
                     groups=groups,
                     state=state,
                     compiled=compiled,
+                    pruning=pruning,
                 )
             if (done := recipe.epochs * steps) < (recipe.least_steps or 0):
                 log.warning(
