@@ -160,7 +160,7 @@ def test_a_student_learns_from_a_frozen_one(tmp_path: Path, miniature: ClipSet) 
     """Oracle: logits of every clip, finite and different, and a student's score; the weights of the file in all layers
     of the checkpoint but the last."""
     state = files.write(tmp_path / "w.pt", **files.SMALL)
-    common = [f"data.root={miniature.root}", "tracking=none", "epochs=1"]
+    common = [f"data.root={miniature.root}", "tracking=none", "epochs=1", "refit=false"]
     geometry = [f"teacher.arguments.{name}={value}" for name, value in files.SMALL.items()]
     teacher = ["teacher", "teacher=beats_head", "teacher.weights=w.pt", "teacher.views=1", *geometry, *common]
     assert (result := run(tmp_path, *teacher)).returncode == 0, result.stderr

@@ -179,9 +179,10 @@ def test_what_they_were_trained_on_is_declared() -> None:
 def test_a_student_learns_from_a_frozen_one(tmp_path: Path, miniature: ClipSet) -> None:
     """Oracle: logits of every clip, finite and different, and a student's score; the weights of the file in the body of
     the checkpoint."""
-    state = files.write(tmp_path / "w.ckpt")
-    common = [f"data.root={miniature.root}", "tracking=none", "epochs=1"]
+    state = files.write(tmp_path / "w.ckpt", "pase")
+    common = [f"data.root={miniature.root}", "tracking=none", "epochs=1", "refit=false"]
     teacher = ["teacher", "teacher=pase_head", "teacher.weights=w.ckpt", "teacher.views=1", *common]
+    teacher += ["teacher.arguments.size=pase"]
     assert (result := run(tmp_path, *teacher)).returncode == 0, result.stderr
     folder = tmp_path / "runs/teacher/default"
     own = safetensors.torch.load_file(folder / "checkpoint.safetensors")
