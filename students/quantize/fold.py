@@ -100,8 +100,8 @@ class _Folder:
             raise UserError(
                 "this network cannot be made of integers, these parts have no integer form: "
                 + "; ".join(dict.fromkeys(self.refused))
-                + ". Train a student without them (student, or its arguments: see its yaml), or store floats of 16 bits "
-                "(quantize.bits=16f)"
+                + ". Train a student without them (student, or its arguments: see its yaml), or store floats of 16 "
+                "bits (quantize.bits=16f)"
             )
         needed = {self.last}
         for layer in reversed(self.layers.values()):
