@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 from command import QUICK, run
 
+from data.errors import UserError
 from data.logits import load_logits
 from data.readers.tau22 import read_tau22
 from data.scenes import ClipSet
 from data.splits import location_folds
+from data.waves import WaveStore
+from experiments.datasets.datamodule import DataModule
+from experiments.run import resolve
 from experiments.runs.lineage import teachers_behind
+from experiments.stages.beginning import require_unheard
+from experiments.training import checkpoint
+from teachers import build_teacher
 
 TEACHER = [argument for argument in QUICK if not argument.startswith(("student", "quantize"))]
 
@@ -72,3 +79,23 @@ def test_folds_and_refit_are_not_combined(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "teacher.folds and refit=true" in refused.stderr
     assert not (tmp_path / "cache").exists()
+
+
+def test_folds_do_not_begin_with_a_teacher_of_all_train_clips(
+    tmp_path: Path, miniature: ClipSet, miniature_waves: WaveStore
+) -> None:
+    """Oracle: the message, of a teacher of the same train clips, or of these and those held out (refit=true); one of
+    other clips may be gone on from."""
+    arguments = {"classes": 10, "pretrained": False, "base_channels": 8, "cut_channels": [0, 0, 0]}
+    network, path = build_teacher("cp_resnet", **arguments), tmp_path / "c.safetensors"
+    data = DataModule(miniature, miniature_waves, None)
+    settings = resolve(["stage=teacher", "teacher.folds=3", f"teacher.start={path}"])
+    heard = data.fingerprint["clips"], data.with_all_trained.fingerprint["clips"]
+    for clips in ("others", *heard):
+        blueprint = checkpoint.Blueprint("cp_resnet", arguments, {"mels": 64}, miniature.scenes, 32_000, clips)
+        checkpoint.save(path, network, blueprint)
+        if clips == "others":
+            require_unheard(settings, data)
+            continue
+        with pytest.raises(UserError, match=r"teacher.folds=3 wants .*c.safetensors was trained on all"):
+            require_unheard(settings, data)

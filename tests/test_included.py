@@ -41,6 +41,15 @@ def test_a_name_means_the_run_of_that_name(folder: Path) -> None:
     assert run(folder, "count", "name=mine", "model=esc50").returncode == 0
 
 
+@pytest.mark.parametrize("stage", ["student", "quantize"])
+def test_it_does_not_answer_for_a_student_that_is_not_quantised_yet(tmp_path: Path, stage: str) -> None:
+    """Oracle: of a training without a name, under way or finished, the costs are not those of another network."""
+    (tmp_path / f"runs/{stage}/default").mkdir(parents=True)
+    result = run(tmp_path, "count")
+    assert result.returncode == 1
+    assert "runs/quantize/default/model.tflite does not exist: run the quantize stage" in result.stderr
+
+
 def test_a_model_that_was_trained_comes_first(trained: Path) -> None:
     """Oracle: the run of the default name has ten classes."""
     (trained / "runs/quantize/first").rename(trained / "runs/quantize/default")

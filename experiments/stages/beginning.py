@@ -4,10 +4,12 @@ import dataclasses
 from pathlib import Path
 
 from data.errors import UserError
+from experiments.datasets.datamodule import DataModule
 from experiments.runs.layout import CHECKPOINT, first_phase_of
 from experiments.settings.shared import Settings
 from experiments.stages.context import layout_of
-from experiments.training.pretrained import STUDENT, Kind
+from experiments.training.checkpoint import load_teacher
+from experiments.training.pretrained import STUDENT, TEACHER, Kind
 
 
 def beginning_of(settings: Settings, kind: Kind) -> Path | None:
@@ -41,3 +43,19 @@ def as_begun(settings: Settings) -> Settings:
             f"teacher.start={teacher.start} and {', '.join(twice)} are two beginnings of one teacher: give one of them"
         )
     return dataclasses.replace(settings, teacher=dataclasses.replace(teacher, pretrained=False, weights=None))
+
+
+def require_unheard(settings: Settings, data: DataModule) -> None:
+    """Check that the teacher that those of teacher.folds begin with was not trained on these train clips.
+
+    Raises:
+        UserError: it was.
+    """
+    if (start := beginning_of(settings, TEACHER)) is None:
+        return
+    _, found = load_teacher(start)
+    if found.clips in (data.fingerprint["clips"], data.with_all_trained.fingerprint["clips"]):
+        raise UserError(
+            f"teacher.folds={settings.teacher.folds} wants teachers that have not heard the clips they answer to, and "
+            f"teacher.start={settings.teacher.start} was trained on all of them: leave one of the two out"
+        )

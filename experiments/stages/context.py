@@ -51,13 +51,15 @@ def models_of(settings: Settings) -> list[Path]:
 
 def unnamed_model(settings: Settings) -> Path:
     """What a command means that names no model: the quantised student of its name, which may not be there; or, if it
-    has no name either and nothing was trained without one, the model that comes with the package.
+    has no name either and no student was trained without one, the model that comes with the package.
 
     Raises:
         UserError: that run is unfinished.
     """
-    own = layout_of(settings).model()
-    return included_model() if not own.exists() and "name" not in settings.given else own
+    layout = layout_of(settings)
+    own = layout.model()
+    begun = (own.parent, layout.folder("student"), layout.root / "student" / layout.name)
+    return own if "name" in settings.given or any(each.exists() for each in begun) else included_model()
 
 
 def model_of(settings: Settings) -> Path:

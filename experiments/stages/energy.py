@@ -28,6 +28,7 @@ from experiments.inference.metering import (
     normalised,
     of_baseline,
 )
+from experiments.inference.origin import origin_of
 from experiments.models.classifiers import load_floats
 from experiments.models.costs import model_complexity
 from experiments.report.energy import BASELINE, MODEL, energy_table
@@ -55,6 +56,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Meter `model` and the baseline; write baseline.tflite, energy.json and score.json; print the table."""
     own, path = settings.of(Energy), model_of(settings)
+    log.info("model %s", origin_of(path))
     model, metadata, front_end, clip_seconds = _opened(path, own.kernels)
     settings = replace(settings, data=_clips_of(settings, path, front_end.sample_rate, clip_seconds))
     data = prepare(settings.data, settings.cache_folder)

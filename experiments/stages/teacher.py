@@ -27,7 +27,7 @@ from experiments.runs.reader import read_energy
 from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
-from experiments.stages.beginning import as_begun, beginning_of
+from experiments.stages.beginning import as_begun, beginning_of, require_unheard
 from experiments.stages.context import layout_of, new_run, require_names, trained_identity
 from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.external import files_of_weights, input_of_weights, uses_of_responses, uses_of_weights
@@ -88,6 +88,7 @@ def run(settings: Settings) -> None:
         of = published_before if answers_as_published(settings) else _trained_before
         _write_logits(settings, *of(settings, data))
     elif settings.teacher.folds is not None:
+        require_unheard(settings, data)
         cross_fit(as_begun(settings), data, _train_and_write)
     else:
         _train_and_write(as_begun(settings), data)
