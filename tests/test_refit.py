@@ -166,7 +166,7 @@ def test_what_was_trained_on_all_train_clips_is_quantized_and_scored_as_such(ref
 @pytest.mark.slow  # trains two teachers and two students first
 def test_temperatures_are_fitted_to_answers_of_the_first_phase(refit: Path, miniature: ClipSet) -> None:
     """Oracle: the temperature that fits the first phase's logits of the validation clips; what the second phase's
-    teacher, which was trained on them, answers to these clips changes nothing."""
+    teacher, which was trained on them, answers to these clips changes nothing, and is not scored."""
     other = refit / "runs/teacher/other"
     shutil.copytree(refit / "runs/teacher/default", other)
     shutil.copytree(refit / "runs/teacher/default.held_out", other.with_name("other.held_out"))
@@ -186,6 +186,8 @@ def test_temperatures_are_fitted_to_answers_of_the_first_phase(refit: Path, mini
         assert done.returncode == 0, done.stderr
         scores = json.loads((refit / f"runs/ensemble/{name}/score.json").read_text())
         assert scores[f"{name}/temperature"] == pytest.approx(expected)
+        scored = {key.removeprefix(f"{name}/").split("/")[0] for key in scores if "accuracy" in key}
+        assert scored == {"test"}  # of clips that it was trained on it has no score
         done = run(
             refit,
             *("stage=student", f"data.root={miniature.root}", f"name={name}.auto", "refit=true", "epochs=1"),

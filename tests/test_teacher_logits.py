@@ -15,7 +15,8 @@ from data.front_ends.log_mel import LogMel
 from data.logits import LogitsWriter
 from data.scenes import ClipSet
 from data.waves import WaveStore
-from experiments.datasets.datamodule import DataModule, warn_of_leaks
+from experiments.datasets.datamodule import DataModule
+from experiments.datasets.held_out import warn_of_leaks
 from experiments.inference import teacher_logits
 from experiments.runs import energy
 from experiments.runs.formats import Metered

@@ -13,15 +13,12 @@ import torch
 from data.batches import Batches
 from data.errors import UserError, listed
 from data.front_ends import FrontEnd
-from data.logits import read_several
-from data.logits_file import read_identity
 from data.readers import reader_of
 from data.recordings import Recordings
 from data.resources import Use
 from data.scenes import PART_SECONDS, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.reading import read_and_pack
-from experiments.runs.lineage import of_first_phases
 from experiments.settings.data_set import DataSettings
 
 SOME = 32  # clips whose log-mels are computed at once
@@ -207,44 +204,3 @@ def prepare(settings: DataSettings, cache: Path) -> DataModule:
         raise UserError(f"{packed.clips.root} has no train clip of these classes:\n{listed(untaught)}\ncheck its lists")
     responses = None if packed.responses is None else torch.from_numpy(packed.responses)
     return DataModule(packed.clips, store, responses, external=packed.external)
-
-
-def warn_of_leaks(paths: Sequence[str | Path], data: DataModule) -> None:
-    """Name the logits files whose teacher was trained on other splits: maybe on clips that are held out here."""
-    for path in paths:
-        if read_identity(path).get("trained_on") not in (data.fingerprint["clips"], data.before):
-            log.warning(
-                "%s: its teacher was trained on other clips or splits, maybe on clips that are held out here", path
-            )
-
-
-def held_out_logits(paths: Sequence[Path], data: DataModule, what: str) -> tuple[np.ndarray, list[Path]]:
-    """Logits of the validation clips by teachers that were not trained on them, to which weights and temperatures are
-    fitted: float32 (files, clips, classes), and the files that they stand in; of a teacher that was trained twice
-    (refit=true) that of its first phase.
-
-    Args:
-        paths: logits files.
-        data: with its validation clips.
-        what: needs them, for the message.
-
-    Raises:
-        UserError: no clips are held out; a first phase's file is gone; or a file's network was trained on the
-            validation clips, and its first phase is not known.
-    """
-    data.require_validation(what)
-    files = of_first_phases(paths)
-    if gone := [str(path) for path in files if not path.is_file()]:
-        raise UserError(
-            f"{what} is fitted to these logits of first phases, which are gone:\n{listed(gone)}\nrun their teachers "
-            "again, with refit=true"
-        )
-    all_trained = data.with_all_trained.fingerprint["clips"]
-    if heard := [str(path) for path in files if all_trained in str(read_identity(path).get("trained_on")).split()]:
-        raise UserError(
-            f"{what} needs answers to clips that a teacher was not trained on, and the networks of these files were "
-            f"trained on the validation clips too (refit=true):\n{listed(heard)}\nname the files that the teachers "
-            "wrote when they were trained, runs/teacher/NAME/logits.h5, whose first phases are known"
-        )
-    clips = data.clips
-    return read_several(files, clips.filenames, clips.scenes)[:, clips.indices("validation")], files

@@ -14,7 +14,8 @@ from data.feature_targets import kept_features
 from data.files import file_sha256
 from data.logits import LogitsWriter, convex, read_several
 from data.logits_file import read_identity
-from experiments.datasets.datamodule import held_out_logits, prepare, require_held_out, warn_of_leaks
+from experiments.datasets.datamodule import prepare, require_held_out
+from experiments.datasets.held_out import has_heard, held_out_logits, warn_of_leaks
 from experiments.evaluation.evaluate import logits_metrics
 from experiments.inference.teacher_logits import evaluate_and_seal
 from experiments.report.publish import finish, is_done
@@ -71,8 +72,10 @@ def run(settings: Settings) -> None:
     scores: dict[str, float] = {}
     for number, name in enumerate(names):
         scores |= {f"{name}/weight": float(weights[number]), f"{name}/temperature": temperatures[number]}
+    # Clips that a member was trained on say nothing of it: then the test clips alone are scored.
+    scored = data.with_all_trained.clips if any(has_heard(path, data) for path in paths) else clips
     for name, logits in zip(names, members, strict=True):
-        scores |= {f"{name}/{metric}": value for metric, value in logits_metrics(clips, logits).items()}
+        scores |= {f"{name}/{metric}": value for metric, value in logits_metrics(scored, logits).items()}
     this.start()
     trained_on = {str(read_identity(path).get("trained_on")) for path in paths}
     identity = {
@@ -85,7 +88,7 @@ def run(settings: Settings) -> None:
         log.info("the members' features are not in the ensemble's file: a student that learns them names a member too")
     writer = LogitsWriter(this.folder / LOGITS, clips.filenames, clips.scenes, {**identity, **data.fingerprint})
     writer.fill(range(len(together)), together)
-    scores |= evaluate_and_seal(writer, clips, this.folder)
+    scores |= evaluate_and_seal(writer, scored, this.folder)
     finish(this, scores)
     _show(this.folder, names)
     log.info("ensemble of %d: %s", len(names), this.folder / LOGITS)

@@ -17,7 +17,8 @@ from data.feature_targets import feature_targets
 from data.front_ends import FrontEnd
 from data.logits import BY_SHIFT, common_shifts, read_several, weighted_mean
 from data.progress import progress
-from experiments.datasets.datamodule import DataModule, held_out_logits, warn_of_leaks
+from experiments.datasets.datamodule import DataModule
+from experiments.datasets.held_out import held_out_logits, warn_of_leaks
 from experiments.distributed.fabric import exchange
 from experiments.inference.features import Features
 from experiments.inference.network import in_order, logits_of
