@@ -359,7 +359,12 @@ def test_the_command_prunes_and_both_phases_have_the_same_widths(trained_once: P
         ("student.prune.bytes=100", "epochs=2"): r"smallest network .*\n.* parameters, and at most 100 are asked for",
         ("epochs=1",): r"student.prune cannot be:\n.*epochs=1 leaves none to recover in",
         ("student.distill.features=1", "distill=kd"): "student.distill.features projects a fixed number of channels",
-        ("student=cnn_gru", "student.size=null", "student.prune.cycles=9"): "are for students that devices compute",
+        (
+            "student=cnn_gru",
+            "student.size=null",
+            "student.mel.mels=96",
+            "student.prune.cycles=9",
+        ): "are for students that devices compute",
     }.items():
         refused = run(trained_once, *student, "refit=false", *more)
         assert refused.returncode == 1
