@@ -39,7 +39,7 @@ from experiments.run import main, resolve
 from experiments.settings.models import Predict
 from experiments.settings.shared import Settings
 from experiments.settings.stages import ALL, STAGES, Rank, Score, Stage, Validate
-from experiments.stages import context, fitting, training
+from experiments.stages import context, fitting, pruning, training
 
 SCREEN = 30  # lines
 HANGS = 60  # seconds, after which a shell is taken to wait for more
@@ -225,18 +225,22 @@ def touched(source: str) -> set[str]:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_declares_what_it_reads(name: str) -> None:
-    """Oracle: the attributes of `settings` in its module, and in the functions of context.py, fitting.py and
-    training.py that the module names."""
+    """Oracle: the attributes of `settings` in its module, and in what this names of context.py, fitting.py, training.py
+    and pruning.py."""
     stage = STAGES[name]
     source = (ROOT / f"{stage.module.replace('.', '/')}.py").read_text()
-    helpers = {key: value for module in (context, fitting, training) for key, value in vars(module).items()}
+    helpers = {
+        key: value
+        for module in (context, fitting, training, *([pruning] if pruning.__name__ in source else []))
+        for key, value in vars(module).items()
+    }
     used, pending = set(), [source]
     while pending:
         text = pending.pop()
         used |= touched(text)
         names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
         for key in names & helpers.keys():
-            if inspect.isfunction(helpers[key]):
+            if inspect.isfunction(helpers[key]) or getattr(helpers[key], "__module__", "") == pruning.__name__:
                 pending.append(inspect.getsource(helpers[key]))
                 del helpers[key]
     properties = {"cache_folder": "cache", "is_refitted": "refit"}

@@ -37,7 +37,7 @@ def test_a_teacher_without_its_package_names_the_extra(
 def test_onnx_files_without_onnx_name_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Oracle: as above."""
     monkeypatch.setitem(sys.modules, "onnx", None)
-    network = type("Network", (), {"output": type("Output", (), {"bits": 8})})()
+    network = type("Network", (), {"output": type("Output", (), {"bits": 8}), "layers": ()})()
     with pytest.raises(UserError, match=r"onnx is not installed: pip install '\.\[onnx\]'"):
         write_onnx(network, tmp_path / "model.onnx")
     assert "onnx" in EXTRAS["onnx"]

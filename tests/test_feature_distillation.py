@@ -223,7 +223,9 @@ def test_the_order_of_a_file_changes_nothing(tmp_path: Path, generator: torch.Ge
         write(tmp_path / "a.h5", names, values, kept),
         write(tmp_path / "b.h5", [names[i] for i in order], values[order], kept[order]),
     ]
-    clips = SimpleNamespace(filenames=names, scenes=("x", "y"), is_labelled=True, indices=lambda _: np.arange(5))
+    clips = SimpleNamespace(
+        filenames=names, scenes=("x", "y"), is_labelled=True, is_multi_label=False, indices=lambda _: np.arange(5)
+    )
     data = SimpleNamespace(clips=clips, before=None, fingerprint={"clips": "clips"})
     found = [read_targets([path], data, LEARNS) for path in paths]
     np.testing.assert_array_equal(found[0].features, found[1].features)

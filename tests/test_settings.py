@@ -305,7 +305,7 @@ WRONG = {
     "quantize checkpoint=/dev/zero": "checkpoint=/dev/zero is no regular file",
     "energy model=/tmp": "model=/tmp is a folder",
     "student": "logits.h5 does not exist: run the teacher stage under this name first, or give logits=FILE",
-    "demo": "model.tflite does not exist: run the quantize stage under this name first, or give model=FILE",
+    "demo name=mine": "model.tflite does not exist: run the quantize stage under this name first, or give model=FILE",
     "rank name=": "name='' must be letters",
 }
 

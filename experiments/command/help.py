@@ -1,7 +1,6 @@
 """What --help, --version and --completion print; none of it imports a stage."""
 
 import importlib.metadata
-import re
 import shutil
 import sys
 import textwrap
@@ -71,29 +70,17 @@ def version() -> str:
 
 def overview() -> str:
     """All stages on a screen."""
-    shown = {group: names for group, names in group_choices().items() if group not in ("stage", "tracking")}
-    choices = "  ".join(f"{group}={'|'.join(names)}" for group, names in shown.items())
     return "\n".join(
         [
             "usage: scenelet STAGE [INPUT] [SETTING=VALUE ...], or STAGE --help for settings",
             *(f"  {name:<10} {stage.about}" for name, stage in STAGES.items()),
             f"  {'all':<10} {', '.join(ALL)}; also if no stage is named",
             "",
-            *(f"  {line}" for line in _between_choices(choices, 78)),
+            "  data=, student= and teacher= take names, which data --help and so on list",
             "",
             EXAMPLES,
         ]
     )
-
-
-def _between_choices(text: str, width: int) -> list[str]:
-    """A text in lines, which end at a blank or behind a bar."""
-    lines = [""]
-    for part in re.findall(r"[^| ]+\|?| +", text):
-        if len(lines[-1]) + len(part) > width:
-            lines.append("")
-        lines[-1] += part
-    return [line.strip() for line in lines]
 
 
 def stage_page(command: Command, width: int) -> str:

@@ -54,7 +54,12 @@ def with_fitted_augmentation(settings: Settings, network: Literal["teacher", "st
 
 
 def what_is_trained(
-    settings: Settings, stage: str, recipe: Recipe, data: DataModule, run: Callable[[Settings], None]
+    settings: Settings,
+    stage: str,
+    recipe: Recipe,
+    data: DataModule,
+    run: Callable[[Settings], None],
+    settled: Callable[[int], int] = lambda epochs: 1,
 ) -> tuple[Recipe, DataModule]:
     """The recipe as it is used, and the data set whose train clips it is used on; with refit=true both are those of the
     second phase, and the first one, which is a run of its own, is over.
@@ -65,6 +70,7 @@ def what_is_trained(
         recipe: of the settings.
         data: the data set.
         run: of the stage; is given the command of the first phase.
+        settled: from the number of epochs to the first one after which a network has its final size.
 
     Raises:
         UserError: refit=true has no clips to choose the number of steps by; or the folder holds a network that was
@@ -84,8 +90,8 @@ def what_is_trained(
     first = first_phase_of(folder)
     train, held_out = (len(data.clips.indices(split)) for split in ("train", "validation"))
     log.info("refit on all %d train clips, with as many steps as were best in %s", train + held_out, first)
-    settled = settings.student.prune.settled(used.epochs) if stage == "student" else 1
-    again = refitted(used, read_run(first).history, train, train + held_out, settled=settled)
+    history = read_run(first).history
+    again = refitted(used, history, train, train + held_out, settled=settled(used.epochs))
     return again, data.with_all_trained
 
 

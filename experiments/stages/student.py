@@ -106,7 +106,9 @@ def run(settings: Settings) -> None:
     def run_first(phase: Settings) -> None:
         run(dataclasses.replace(phase, logits=_logits_of_first_phase(settings)))
 
-    recipe, data = what_is_trained(settings, "student", settings.student.fit, first_data, run_first)
+    recipe, data = what_is_trained(
+        settings, "student", settings.student.fit, first_data, run_first, settings.student.prune.settled
+    )
     settings = with_fitted_augmentation(settings, "student", data)
     student = settings.student
     clips, targets, weights = data.clips, targets_of(settings, data, first_data), beginning_of(settings, STUDENT)
