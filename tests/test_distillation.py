@@ -133,6 +133,7 @@ def test_calibrated_logits_are_divided_by_the_temperature_that_fits_the_validati
         labels=labels,
         is_labelled=True,
         is_multi_label=False,
+        has_validation=True,
         indices=lambda split: np.arange(10),
     )
     data = SimpleNamespace(
