@@ -8,9 +8,6 @@ Source: Kim et al., "Broadcasted Residual Learning for Efficient Keyword Spottin
 subspectralnorm.py). Their activation in time is the swish; the default here is ReLU, which has an integer form.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -19,7 +16,7 @@ from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Dropout, Width
 from students import entry
-from students.blocks import LargeEnough, SubSpectralNorm, convolution
+from students.blocks import LargeEnough, NamedLayers, SubSpectralNorm, convolution
 
 # Names of the published networks, how many times wider than BC-ResNet-1 they are, and what that has.
 SIZES = {"1": 8, "1.5": 12, "2": 16, "3": 24, "6": 48, "8": 64}
@@ -82,7 +79,7 @@ def bc_resnet(
         nn.Conv2d(head, classes, 1),
         nn.Flatten(),
     ]
-    network = BCResNet(*layers)
+    network = NamedLayers(*layers)
     network.layer_names = names
     return network
 
@@ -95,16 +92,6 @@ STUDENT = entry.Student(
     sizes=tuple(SIZES),
     width=entry.Width("base_channels", step=2),
 )
-
-
-class BCResNet(nn.Sequential):
-    """The layers one after the other.
-
-    Attributes:
-        layer_names: path of a module -> what its layer is called in files and tables.
-    """
-
-    layer_names: Mapping[str, str] = MappingProxyType({})
 
 
 def _names(place: int, block: str) -> dict[str, str]:

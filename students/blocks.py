@@ -5,7 +5,8 @@ that a stride of 1 keeps the size.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -14,6 +15,16 @@ from torch.nn import functional as F
 from data.errors import UserError
 
 Pair = tuple[int, int]
+
+
+class NamedLayers(nn.Sequential):
+    """Layers one after the other.
+
+    Attributes:
+        layer_names: path of a module -> what its layer is called in files and tables.
+    """
+
+    layer_names: Mapping[str, str] = MappingProxyType({})
 
 
 def convolution(

@@ -7,7 +7,6 @@ section 2; without Global Response Normalization it is the baseline of DCASE 202
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Depth, Factor, Stride
-from students.blocks import convolution, initialise
+from students.blocks import NamedLayers, convolution, initialise
 from students.entry import Student, Width
 from students.response_norm import GlobalResponseNorm
 
@@ -89,7 +88,7 @@ def cp_mobile(
         stages.append(Block(channels, inner, width, (down, along), grn=grn))
         channels = width
     stages += [convolution(channels, classes, 1, relu=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    network = CPMobile(*stages)
+    network = NamedLayers(*stages)
     network.layer_names = _layer_names(blocks)
     initialise(network)
     return network
@@ -103,16 +102,6 @@ STUDENT = Student(
     sizes=tuple(SIZES),
     width=Width("base_channels", step=8),
 )
-
-
-class CPMobile(nn.Sequential):
-    """The stages one after the other.
-
-    Attributes:
-        layer_names: path of a module -> what its layer is called in files and tables.
-    """
-
-    layer_names: Mapping[str, str] = MappingProxyType({})
 
 
 def _layer_names(blocks: Sequence[int]) -> dict[str, str]:

@@ -7,8 +7,6 @@ for Data-Efficient Acoustic Scene Classification", DCASE 2024 workshop. Where th
 (yqcai888/DCASE2023, tf-sepnet.py and common.py; yqcai888/easy_dcase_task1, model/backbones.py and model/shared.py).
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -17,7 +15,7 @@ from torch import nn
 from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Dropout
-from students.blocks import LargeEnough, convolution
+from students.blocks import LargeEnough, NamedLayers, convolution
 from students.entry import Student, Width
 
 Norm = Literal["adaptive", "residual", "none"]
@@ -83,7 +81,7 @@ def tf_sepnet(
         layers += _norm(kind, channels)
     names |= {str(len(layers)): "classifier", str(len(layers) + 1): "mean"}
     layers += [nn.Conv2d(channels, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    network = TFSepNet(*layers)
+    network = NamedLayers(*layers)
     network.layer_names = names
     return network
 
@@ -96,16 +94,6 @@ STUDENT = Student(
     sizes=tuple(SIZES),
     width=Width("base_channels", step=4),
 )
-
-
-class TFSepNet(nn.Sequential):
-    """The layers one after the other.
-
-    Attributes:
-        layer_names: path of a module -> what its layer is called in files and tables.
-    """
-
-    layer_names: Mapping[str, str] = MappingProxyType({})
 
 
 def _names(place: int, block: str) -> dict[str, str]:
