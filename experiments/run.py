@@ -33,10 +33,11 @@ from experiments.command.sweeps import ends_with_summary, summary_of, without_su
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
 from experiments.runs.claims import claim, claiming
-from experiments.runs.layout import RECORD, Layout
+from experiments.runs.layout import RECORD
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
 from experiments.stages.files import require_made, require_named
+from experiments.stages.whereabouts import layout_of
 
 __all__ = ["STAGES", "main", "resolve", "run_stages"]
 
@@ -167,7 +168,7 @@ def run_stages(settings: Settings) -> None:
     if ends_with_summary(settings):
         run_stages(without_summary(settings))
         return run_stages(summary_of([settings]))
-    layout = Layout(Path(settings.runs), settings.name, settings.job)  # the name is one that a folder may have
+    layout = layout_of(settings)  # the name is one that a folder may have
     require_named(settings, layout)
     if any("data" in STAGES[step].reads for step in settings.steps):
         from experiments.datasets.reading import require_known  # it needs h5py: not for --help

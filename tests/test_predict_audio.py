@@ -32,7 +32,7 @@ from experiments.quantization.forms import STORED, integer_logits
 from experiments.run import resolve
 from experiments.runs.layout import Layout, as_name
 from experiments.stages import predict as predict_audio
-from experiments.stages.context import model_of
+from experiments.stages.whereabouts import model_of
 from students.cp_mobile import cp_mobile
 from students.quantize.answer import ONE, Confidence
 from students.quantize.calibrate import calibrate

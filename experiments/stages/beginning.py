@@ -7,7 +7,7 @@ from data.errors import UserError
 from experiments.datasets.datamodule import DataModule
 from experiments.runs.layout import CHECKPOINT, first_phase_of
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of
+from experiments.stages.whereabouts import layout_of
 from experiments.training.checkpoint import load_teacher
 from experiments.training.pretrained import STUDENT, TEACHER, Kind
 

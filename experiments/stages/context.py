@@ -8,24 +8,15 @@ from typing import Any
 
 from data.errors import UserError, listed
 from data.settings import identity_of
-from experiments.inference.included import NAME, included_model
-from experiments.runs.layout import FIRST_PHASE, Layout, matches
+from experiments.runs.layout import FIRST_PHASE
 from experiments.runs.record import Run
 from experiments.settings.parts import Quantize
 from experiments.settings.shared import SPECIAL, Settings, StudentSettings, TeacherSettings
 from experiments.settings.stages import STAGES, Specialize
+from experiments.stages.whereabouts import layout_of
 from students.limits import Complexity, over_limits
 
 log = logging.getLogger(__name__)
-
-
-def layout_of(settings: Settings) -> Layout:
-    """Where the runs of this command lie.
-
-    Raises:
-        UserError: the name is no folder's.
-    """
-    return Layout(Path(settings.runs), settings.name, settings.job)
 
 
 def require_names(settings: Settings, stage: str) -> None:
@@ -36,43 +27,6 @@ def require_names(settings: Settings, stage: str) -> None:
     """
     for each in (settings, *([renamed(settings, FIRST_PHASE)] if settings.is_refitted else [])):
         layout_of(each).folder(stage)
-
-
-def models_of(settings: Settings) -> list[Path]:
-    """The files of `model`; without it, see unnamed_model.
-
-    Raises:
-        UserError: that run is unfinished, or a pattern matches nothing.
-    """
-    if settings.model == NAME:
-        return [included_model()]
-    return matches("model", settings.model) if settings.model else [unnamed_model(settings)]
-
-
-def unnamed_model(settings: Settings) -> Path:
-    """What a command means that names no model: the quantised student of its name, which may not be there; or, if it
-    has no name either and no student was trained without one, the model that comes with the package.
-
-    Raises:
-        UserError: that run is unfinished.
-    """
-    layout = layout_of(settings)
-    own = layout.model()
-    begun = (own.parent, layout.folder("student"), layout.root / "student" / layout.name)
-    return own if "name" in settings.given or any(each.exists() for each in begun) else included_model()
-
-
-def model_of(settings: Settings) -> Path:
-    """As models_of, for stages that take one file.
-
-    Raises:
-        UserError: see models_of; or there are several.
-    """
-    path, *others = models_of(settings)
-    if others:
-        names = listed([str(each) for each in (path, *others)])
-        raise UserError(f"model names {1 + len(others)} files, and this stage takes one:\n{names}")
-    return path
 
 
 def renamed(settings: Settings, ending: str) -> Settings:

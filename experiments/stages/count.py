@@ -10,7 +10,7 @@ from experiments.report.counts import layer_table, limit_table, operator_table, 
 from experiments.report.terminal import Table
 from experiments.runs.layout import is_float
 from experiments.settings.shared import Settings
-from experiments.stages.context import models_of
+from experiments.stages.whereabouts import models_of
 from experiments.submission.layout import EDITIONS
 from students.complexity import tflite_complexity, tflite_memory, tflite_operators
 from students.limits import Complexity

@@ -25,7 +25,8 @@ from experiments.report.publish import finish, is_done
 from experiments.runs.layout import FOLD, LOGITS
 from experiments.runs.lineage import digests_of
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, new_run, renamed, trained_identity
+from experiments.stages.context import new_run, renamed, trained_identity
+from experiments.stages.whereabouts import layout_of
 
 log = logging.getLogger(__name__)
 

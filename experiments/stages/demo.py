@@ -9,7 +9,7 @@ from experiments.inference.server import HOST, make_app, serve
 from experiments.models.classifiers import load_model
 from experiments.settings.models import Demo
 from experiments.settings.shared import Settings
-from experiments.stages.context import model_of
+from experiments.stages.whereabouts import model_of
 
 log = logging.getLogger(__name__)
 

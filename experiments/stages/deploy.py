@@ -24,7 +24,8 @@ from experiments.runs.layout import COST, is_float, write_text
 from experiments.runs.reader import read_run
 from experiments.settings.models import Deploy
 from experiments.settings.shared import Settings
-from experiments.stages.context import model_of, new_run
+from experiments.stages.context import new_run
+from experiments.stages.whereabouts import model_of
 from students.complexity import layer_macs, tflite_operators
 from students.device.c_text import template
 from students.device.cost import Cost

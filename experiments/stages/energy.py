@@ -44,7 +44,8 @@ from experiments.runs.record import Run
 from experiments.settings.data_set import DataSettings
 from experiments.settings.models import Energy
 from experiments.settings.shared import Settings
-from experiments.stages.context import model_of, new_run
+from experiments.stages.context import new_run
+from experiments.stages.whereabouts import model_of
 from students.complexity import tflite_complexity
 from students.quantize.runtime import TFLiteModel
 

@@ -25,7 +25,8 @@ from experiments.runs.lineage import CALIBRATION, digests_of
 from experiments.runs.reader import read_scores
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Ensemble
-from experiments.stages.context import layout_of, new_run
+from experiments.stages.context import new_run
+from experiments.stages.whereabouts import layout_of
 from teachers.ensemble import combine, fit_temperature, fit_weights
 
 FITTED = "ensemble.weights=fit or ensemble.temperature=true"

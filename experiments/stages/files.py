@@ -11,6 +11,7 @@ from experiments.inference.included import NAME
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, Layout
 from experiments.settings.shared import Settings
 from experiments.settings.stages import STAGES
+from experiments.stages.whereabouts import unnamed_model
 
 # Setting -> the stage and the file of the same name that it means if it is not given.
 MADE_BY = {"logits": ("teacher", LOGITS), "checkpoint": ("student", CHECKPOINT), "model": ("quantize", MODEL)}
@@ -41,8 +42,6 @@ def require_made(settings: Settings, layout: Layout) -> None:
     Raises:
         UserError: some are not; all of them are listed.
     """
-    from experiments.stages.context import unnamed_model  # it needs NumPy: not for --help
-
     problems = []
     for key in _unnamed(settings):
         stage, file = MADE_BY[key]

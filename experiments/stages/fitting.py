@@ -15,7 +15,8 @@ from experiments.runs.lineage import FIRST
 from experiments.runs.reader import find_record, read_run
 from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings, StudentSettings, TeacherSettings
-from experiments.stages.context import layout_of, renamed, trained_identity
+from experiments.stages.context import renamed, trained_identity
+from experiments.stages.whereabouts import layout_of
 from experiments.training.budget import fitted, fitted_augmentation, refitted
 
 REFIT = "refit=true, which chooses the number of steps,"

@@ -29,8 +29,9 @@ from experiments.runs.identity import IMPORTED
 from experiments.runs.layout import CHECKPOINT, LOGITS
 from experiments.settings.shared import Settings
 from experiments.stages.budget import estimate_of
-from experiments.stages.context import layout_of, new_run, require_within_limits
+from experiments.stages.context import new_run, require_within_limits
 from experiments.stages.published import NOT_OURS
+from experiments.stages.whereabouts import layout_of
 from experiments.training import checkpoint
 from students.complexity import torch_complexity
 from students.public_cp_mobile import HEAD, NEEDED, REST, Recovered, recovered

@@ -21,7 +21,8 @@ from experiments.runs.layout import PREDICTIONS, as_name
 from experiments.runs.record import Run
 from experiments.settings.models import Predict
 from experiments.settings.shared import Settings
-from experiments.stages.context import as_mapping, layout_of, model_of
+from experiments.stages.context import as_mapping
+from experiments.stages.whereabouts import layout_of, model_of
 from students.quantize.answer import ONE, UNKNOWN
 
 SHOWN = 20  # files in the printed table

@@ -33,7 +33,7 @@ from experiments.runs.reader import read_energy, read_run
 from experiments.runs.record import Run
 from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.shared import Settings
-from experiments.stages.context import layout_of, new_run
+from experiments.stages.context import new_run
 from experiments.stages.external import uses_of_responses
 from experiments.stages.fitting import fitted_identity, fitted_recipe, quantize_identity, with_fitted_augmentation
 from experiments.stages.same_data import as_trained_on, at_rate_of
@@ -45,6 +45,7 @@ from experiments.stages.training import (
     trainer_of,
     without_features,
 )
+from experiments.stages.whereabouts import layout_of
 from experiments.training import checkpoint
 from experiments.training.devices import Weights
 from experiments.training.distillation import Targets, imitation_loss, student_loss

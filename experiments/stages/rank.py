@@ -17,7 +17,7 @@ from experiments.runs.claims import claim
 from experiments.runs.layout import SCORES, matches
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Rank
-from experiments.stages.context import layout_of
+from experiments.stages.whereabouts import layout_of
 
 log = logging.getLogger(__name__)
 

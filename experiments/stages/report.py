@@ -15,7 +15,7 @@ from experiments.runs.reader import is_run, read_run
 from experiments.runs.tracking import Tracker
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Report
-from experiments.stages.context import layout_of
+from experiments.stages.whereabouts import layout_of
 
 # The stages whose runs may share a name.
 CHAIN = ("teacher", "ensemble", "student", "specialize", "quantize", "deploy", "score", "energy")

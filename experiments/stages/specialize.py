@@ -35,10 +35,11 @@ from experiments.runs.reader import read_energy, read_scores
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Specialize
-from experiments.stages.context import layout_of, new_run, renamed, require_within_limits, trained_identity
+from experiments.stages.context import new_run, renamed, require_within_limits, trained_identity
 from experiments.stages.fitting import fitted_identity, fitted_recipe, with_fitted_augmentation
 from experiments.stages.same_data import as_trained_on, at_rate_of
 from experiments.stages.training import require_trainable, targets_of, trainer_of, without_features
+from experiments.stages.whereabouts import layout_of
 from experiments.training import checkpoint
 from experiments.training.devices import (
     Weights,

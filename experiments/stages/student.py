@@ -24,7 +24,7 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Paths
 from experiments.settings.shared import Settings
 from experiments.stages.beginning import beginning_of
-from experiments.stages.context import layout_of, new_run, require_names, trained_identity
+from experiments.stages.context import new_run, require_names, trained_identity
 from experiments.stages.external import uses_of_responses
 from experiments.stages.fitting import (
     first_phase_inputs,
@@ -41,6 +41,7 @@ from experiments.stages.training import (
     targets_of,
     trainer_of,
 )
+from experiments.stages.whereabouts import layout_of
 from experiments.training import checkpoint
 from experiments.training.distillation import CALIBRATED, Targets, by_targets, student_loss
 from experiments.training.loop import Validate, by_labels

@@ -13,7 +13,8 @@ from experiments.report.publish import finish, is_done
 from experiments.runs.layout import PACKAGE, matches
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Submit
-from experiments.stages.context import layout_of, new_run
+from experiments.stages.context import new_run
+from experiments.stages.whereabouts import layout_of
 from experiments.submission.about import EXAMPLE, SECTIONS, read_about
 from experiments.submission.check_inference import write_inference
 from experiments.submission.entries import (

@@ -26,7 +26,7 @@ from experiments.runs.claims import claim
 from experiments.runs.layout import REPORT, matches, write_text
 from experiments.settings.shared import Settings
 from experiments.settings.stages import Summary
-from experiments.stages.context import layout_of
+from experiments.stages.whereabouts import layout_of
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings
 from experiments.stages.beginning import as_begun, beginning_of, require_unheard
-from experiments.stages.context import layout_of, new_run, require_names, trained_identity
+from experiments.stages.context import new_run, require_names, trained_identity
 from experiments.stages.cross_fitting import cross_fit
 from experiments.stages.external import files_of_weights, input_of_weights, uses_of_responses, uses_of_weights
 from experiments.stages.fitting import (
@@ -41,6 +41,7 @@ from experiments.stages.freezing import frozen_part
 from experiments.stages.published import answers_as_published, published_before, require_published
 from experiments.stages.same_data import as_trained_on
 from experiments.stages.training import require_trainable, spectrogram_shape, trainer_of
+from experiments.stages.whereabouts import layout_of
 from experiments.training import checkpoint
 from experiments.training.losses import label_loss
 from experiments.training.optimization import parameter_groups

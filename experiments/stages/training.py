@@ -16,8 +16,8 @@ from experiments.datasets.datamodule import DataModule
 from experiments.runs.layout import logits_files
 from experiments.settings.parts import Recipe
 from experiments.settings.shared import Settings, StudentSettings
-from experiments.stages.context import layout_of
 from experiments.stages.labels import require_one_class
+from experiments.stages.whereabouts import layout_of
 from experiments.training.distillation import Targets, read_targets
 from experiments.training.trainer import Trainer
 from students.scale import WIDEST, widest_arguments
