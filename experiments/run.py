@@ -30,6 +30,7 @@ from experiments.command.launcher import refusal
 from experiments.command.mistakes import explained
 from experiments.command.schema import composed, settings_of
 from experiments.command.sweeps import ends_with_summary, summary_of, without_summary
+from experiments.distributed.memory import keep_freed_memory
 from experiments.distributed.processes import is_first
 from experiments.runs import tracking
 from experiments.runs.claims import claim, claiming
@@ -184,6 +185,7 @@ def run_stages(settings: Settings) -> None:
     require_made(settings, layout)
     if not gc.get_freeze_count():  # once a process: what the modules hold would be searched for garbage again and again
         gc.freeze()
+        keep_freed_memory()
     with claiming():
         own = [step for step, stage in stages.items() if "force" in stage.reads and not stage.into]
         for folder in map(layout.folder, own):

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from data.errors import UserError
+from experiments.distributed.memory import keep_freed_memory
 from experiments.report.terminal import Table
 from experiments.runs.layout import write_text
 
@@ -55,6 +56,7 @@ def main() -> None:
     arguments.size = arguments.size or SIZES.get(arguments.bench, SIZE)
     out = arguments.out or Path("runs/bench") / f"{arguments.bench}.json"
     try:
+        keep_freed_memory()
         rows = importlib.import_module(BENCHES[arguments.bench]).run(arguments)
         out.parent.mkdir(parents=True, exist_ok=True)
         machine = {"platform": platform.platform(), "processor": _processor(), "python": platform.python_version()}
