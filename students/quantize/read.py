@@ -24,11 +24,11 @@ from students.quantize.digest import DIGEST, digest
 from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
-from students.quantize.metadata import CONVOLUTIONS, DEVICES, SETS, parse_metadata
+from students.quantize.metadata import CONVOLUTIONS, DEVICES, METADATA_NAME, SETS, parse_metadata
 from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
 from students.quantize.sets import sets_from_bytes
-from students.quantize.tflite import METADATA_NAME, PART, Writer
+from students.quantize.tflite import PART, Writer
 from students.quantize.tflite_gru import CONVOLUTION as FIRST_CONVOLUTION
 from students.quantize.tflite_gru import operators_of
 
