@@ -12,9 +12,9 @@ To add a student, add two files:
        STUDENT = Student(build=my_net, family="CNN", citation="A. Author, Title, Conference 2025.",
                          has_integer_form=True)
 
-   A network that is to be quantised consists of convolutions (dense or depthwise), BatchNorm, sub-spectral
-   normalisation (blocks.py), Global Response Normalization (response_norm.py), ReLU, average and maximum pools,
-   additions, means, and dense layers behind a flattened map; see quantize/fold.py.
+   A network that is to be quantised consists of convolutions, BatchNorm, sub-spectral normalisation (blocks.py), norms
+   of each clip (clip_norms.py), ReLU, average and maximum pools, additions, means, channels that are taken or joined,
+   a GRU, and dense layers behind a flattened map; see quantize/fold.py.
 2. A file of settings, experiments/conf/student/<any name>.yaml, with `builder: <the module's name>`.
 
 >>> network = build_student("cp_mobile", size="61k")

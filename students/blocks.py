@@ -116,6 +116,18 @@ def deployed(network: nn.Module) -> nn.Module:
     return network
 
 
+class Taken(nn.Module):
+    """Some channels of a map, in some order."""
+
+    def taken(self, channels: torch.Tensor) -> torch.Tensor:
+        """Which of (C,) are taken, in their order."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, bands, frames) -> (B, C', bands, frames)."""
+        raise NotImplementedError
+
+
 class LargeEnough(nn.Identity):
     """The spectrogram itself, if it has the bands and frames that a network needs."""
 

@@ -75,7 +75,7 @@ class OperatorCost(NamedTuple):
         macs: multiply-accumulates of one clip.
         parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte), and of what recording
             devices have of their own beside them.
-        amount_bytes: of what PAD, SLICE and SPLIT are told, and a GRU's first state; NeSsi's sum has them.
+        amount_bytes: of what PAD, SLICE, SPLIT and GATHER are told, and a GRU's first state; NeSsi's sum has them.
         scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
         alive_bytes: of the activations that must be kept while it is computed.
     """
@@ -151,8 +151,9 @@ def tflite_memory(path: str | Path) -> tuple[dict[int, Activation], list[tuple[i
 def _set_sizes(path: str | Path, graph: Graph) -> "list[SetSize]":
     """What recording devices have of their own of each convolution, in the order of execution, of all parts of a layer
     with the first; of files without such sets nothing."""
-    if graph.metadata(SETS) is None:
-        return []
+    with explain_damage(path):
+        if graph.metadata(SETS) is None:
+            return []
     from students.quantize.read import read_tflite  # both load torch
     from students.quantize.sets import SetSize, set_sizes
 
@@ -196,12 +197,12 @@ def _count_operators(graph: Graph) -> list[OperatorCost]:
 
 
 def _parameters(graph: Graph) -> set[int]:
-    """The constants that are parameters of the network: all but what a PAD, SLICE or SPLIT is told, and the zeros of a
-    GRU that are the input of a convolution."""
+    """The constants that are parameters of the network: all but what a PAD, SLICE, SPLIT or GATHER is told, and a GRU's
+    zeros, the input of a convolution."""
     constants, others = set[int](), set[int]()
     for operator in graph.operators:
         constants.update(_constants(graph, operator))
-        if operator.kind in ("PAD", "SLICE", "SPLIT"):
+        if operator.kind in ("PAD", "SLICE", "SPLIT", "GATHER"):
             others.update(operator.inputs)
         elif operator.kind in CONVOLUTIONS:
             others.add(operator.inputs[0])

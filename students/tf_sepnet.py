@@ -15,7 +15,8 @@ from torch import nn
 from data import bibliography
 from data.errors import UserError, unknown
 from data.ranges import Channels, Classes, Dropout
-from students.blocks import LargeEnough, NamedLayers, convolution
+from students.blocks import LargeEnough, NamedLayers, Taken, convolution
+from students.clip_norms import ClipNorm, affine
 from students.entry import Student, Width
 
 Norm = Literal["adaptive", "residual", "none"]
@@ -48,7 +49,8 @@ def tf_sepnet(
         size: a published network, one of SIZES; the following arguments override its parts.
         base_channels: width of the first stage, a multiple of 4.
         norm: how each band of a map is normalised by its own mean and deviation before the first stage and after each:
-            by AdaResNorm, ResNorm or not at all. Both norms depend on the clip and have no integer form.
+            by AdaResNorm, ResNorm or not at all. Both norms depend on the clip; in a network of integers they are a
+            factor and an offset of each channel.
         dropout: probability with which a value that is added to a whole row or column is set to 0 in training.
 
     Raises:
@@ -68,7 +70,7 @@ def tf_sepnet(
         convolution(stem, channels, 3, (2, 2), groups=stem),
         *_norm(kind, channels),
     ]
-    names = {"1.0": "stem_1", "2.0": "stem_2"}
+    names = {"1.0": "stem_1", "2.0": "stem_2", "3": "stem_norm"}
     for stage, (count, factor) in enumerate(zip(BLOCKS, FACTORS, strict=True)):
         if stage in halved:
             names[str(len(layers))] = f"stage{stage + 1}_pool"
@@ -78,6 +80,8 @@ def tf_sepnet(
             outputs = int(factor * base)
             layers.append(_Block(channels, outputs, dropout))
             channels = outputs
+        if kind != "none":
+            names[str(len(layers))] = f"stage{stage + 1}_norm"
         layers += _norm(kind, channels)
     names |= {str(len(layers)): "classifier", str(len(layers) + 1): "mean"}
     layers += [nn.Conv2d(channels, classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -90,7 +94,7 @@ STUDENT = Student(
     build=tf_sepnet,
     family="CNN",
     citation=bibliography.TF_SEPNET,
-    has_integer_form=False,
+    has_integer_form=True,
     sizes=tuple(SIZES),
     width=Width("base_channels", step=4),
 )
@@ -135,7 +139,7 @@ def _path(channels: int, kernel: tuple[int, int], cells: tuple[int | None, int |
     )
 
 
-class ShuffledHalf(nn.Module):
+class ShuffledHalf(Taken):
     """One half of the channels, the first (0) or the second (1), after those of both halves are taken in turn.
 
     Source: Zhang et al., "ShuffleNet", CVPR 2018, section 3.1, with as many groups as half of the channels.
@@ -151,8 +155,11 @@ class ShuffledHalf(nn.Module):
         in_turn = x.unflatten(1, (2, half)).transpose(1, 2).flatten(1, 2)
         return in_turn.narrow(1, self.which * half, half)
 
+    def taken(self, channels: torch.Tensor) -> torch.Tensor:
+        return self(channels[None])[0]
 
-class ResidualNorm(nn.Module):
+
+class ResidualNorm(ClipNorm):
     """Each band less its mean over channels and frames, divided by its deviation, and a little of itself.
 
     Source: Kim et al., "Domain Generalization on Efficient Acoustic Scene Classification using Residual Normalization",
@@ -163,8 +170,19 @@ class ResidualNorm(nn.Module):
         """(B, C, bands, frames) -> (B, C, bands, frames)."""
         return LAMBDA * x + _by_band(x)
 
+    in_turn = True
 
-class AdaptiveResidualNorm(nn.Module):
+    def measured(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, bands, frames) -> (B, 2, bands)."""
+        return _moments(x)
+
+    def constant(self, means: torch.Tensor, channels: int) -> nn.Module:
+        """By the statistics of all clips together, and the mean over bands of what these lead to."""
+        factor, offset = (values.mean().expand(channels) for values in _factors(means))
+        return affine(LAMBDA + factor, offset)
+
+
+class AdaptiveResidualNorm(ClipNorm):
     """The same, in a proportion that is learned for each channel, with a gain and an offset.
 
     Source: Cai et al., "DCASE2023 Task1 submission: device simulation and time-frequency separable convolution for
@@ -181,7 +199,31 @@ class AdaptiveResidualNorm(nn.Module):
         """(B, C, bands, frames) -> (B, C, bands, frames)."""
         return self.gamma * (self.rho * x + (1 - self.rho) * _by_band(x)) + self.beta
 
+    in_turn = True
+
+    def measured(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, bands, frames) -> (B, 2, bands)."""
+        return _moments(x)
+
+    def constant(self, means: torch.Tensor, channels: int) -> nn.Module:
+        """By the statistics of all clips together, and the mean over bands of what these lead to."""
+        factor, offset = (values.mean() for values in _factors(means))
+        rho, gamma, beta = (each[:, 0, 0] for each in (self.rho, self.gamma, self.beta))
+        return affine(gamma * (rho + (1 - rho) * factor), gamma * (1 - rho) * offset + beta)
+
 
 def _by_band(x: torch.Tensor) -> torch.Tensor:
     variance, mean = torch.var_mean(x, (1, 3), keepdim=True)
     return (x - mean) / (variance + EPSILON).sqrt()
+
+
+def _moments(x: torch.Tensor) -> torch.Tensor:
+    """Mean and mean square of each band of a clip, (B, 2, bands)."""
+    return torch.stack([x.mean((1, 3)), x.square().mean((1, 3))], 1)
+
+
+def _factors(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What each band is multiplied by, and what is added, so that its mean over clips is 0 and its variance 1."""
+    mean, square = moments
+    factor = ((square - mean.square()).clamp_min(0) + EPSILON).rsqrt()
+    return factor, -mean * factor

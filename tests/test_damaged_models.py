@@ -34,6 +34,7 @@ from students.quantize.network_checks import check_network
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import Writer, to_tflite
+from students.tf_sepnet import ShuffledHalf
 
 SHAPE = (64, 32)
 METADATA = {
@@ -64,12 +65,23 @@ class Residual(nn.Module):
         return torch.relu(x + self.path(x))
 
 
+class Shuffled(nn.Module):
+    """Both halves of the channels, in turn, of a map that more is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = ShuffledHalf(0), ShuffledHalf(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.first(x), self.second(x)], 1)
+
+
 @cache
 def network(bits: int, activations: int) -> IntegerNetwork:
     """Every kind of operator that is written, few of each; every second layer has weights of so many bits. One device
     has all numbers of the first layer of its own, another one the scales of the last layer."""
     torch.manual_seed(0)
-    stem = [nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), Residual(8), nn.AvgPool2d(3, (2, 4), 1)]
+    stem = [nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), Residual(8), Shuffled(), nn.AvgPool2d(3, (2, 4), 1)]
     parts = [nn.Conv2d(8, 8, (3, 1), padding=(2, 0), dilation=(2, 1), groups=8), SubSpectralNorm(8, 2)]
     gru = [GRU(8 * 8, 4, batch_first=True), AsMap()]
     head = [nn.Conv2d(4, len(SCENES), 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]

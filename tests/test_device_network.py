@@ -28,6 +28,7 @@ from students.quantize.integer import IntegerNetwork
 from students.quantize.layers import CONVOLUTION, INPUT
 from students.quantize.runtime import TFLiteModel, has_micro
 from students.quantize.tflite import write_tflite
+from students.tf_sepnet import tf_sepnet
 
 # Reads clips, computes them row by row, and writes the number of the layer and the row.
 MAIN = """
@@ -171,6 +172,21 @@ def normed() -> nn.Module:
     return cp_mobile(size="6k", grn=True)
 
 
+def shuffled() -> nn.Module:
+    return tf_sepnet(base_channels=8)
+
+
+def grouped() -> nn.Module:
+    """Convolutions in groups: several outputs of a channel, and of several channels."""
+    layers = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.Conv2d(6, 6, 3, groups=2)]
+    layers += [
+        nn.Conv2d(6, 12, (1, 3), groups=6),
+        nn.Conv2d(12, 24, 1, groups=12),
+        nn.Conv2d(24, 6, (1, 5), groups=6),
+    ]  # ones of 4 channels
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 def recurrent() -> nn.Module:
     network = cnn_gru(base_channels=4, units=7)
     with torch.no_grad():
@@ -181,7 +197,10 @@ def recurrent() -> nn.Module:
 
 @pytest.mark.parametrize(
     ("build", "size"),
-    [(baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33)), (bc_resnet, (40, 21)), (recurrent, (64, 40))],
+    [
+        *((baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33)), (bc_resnet, (40, 21)), (recurrent, (64, 40))),
+        *((shuffled, (64, 38)), (grouped, (10, 16))),
+    ],
 )
 @pytest.mark.slow  # some seconds
 def test_pools_norms_and_dense_layers_are_those_of_the_executor(build, size: tuple[int, int], tmp_path: Path) -> None:

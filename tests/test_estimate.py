@@ -22,6 +22,7 @@ from students.device.library import Model, library_files
 from students.quantize.answer import Confidence
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
+from students.tf_sepnet import tf_sepnet
 
 SAMPLES = 32_000
 
@@ -41,6 +42,7 @@ def windows() -> nn.Module:
         (lambda: cp_mobile(size="6k", grn=True), {"fft": 1024, "window": 1024, "mels": 64}),
         (bc_resnet, {"fft": 1024, "window": 960, "mels": 40, "hop": 320}),
         (lambda: cnn_gru(base_channels=8, units=30), {"fft": 1024, "window": 1024, "mels": 64}),
+        (lambda: tf_sepnet(base_channels=16), {"fft": 1024, "window": 1024, "mels": 64}),
         (windows, {"fft": 1024, "window": 1024, "mels": 40}),
         (baseline, {"fft": 2048, "window": 1280, "mels": 40, "hop": 640}),
     ],

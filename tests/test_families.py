@@ -206,8 +206,6 @@ def test_spectrograms_that_are_too_small_are_refused_and_the_smallest_are_not() 
     ("name", "arguments", "parts"),
     [
         ("bc_resnet", {"swish": True}, "SiLU"),
-        ("tf_sepnet", {}, "AdaptiveResidualNorm"),
-        ("tf_sepnet", {"size": "64"}, "ResidualNorm"),
         ("cnn_gru_2025", {}, "SiLU"),
     ],
 )

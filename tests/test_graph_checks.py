@@ -14,10 +14,9 @@ from data.errors import UserError
 from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
 from students.complexity import tflite_complexity
-from students.quantize.metadata import METADATA_NAME
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel
-from students.quantize.tflite import to_tflite, write_tflite
+from students.quantize.tflite import METADATA_NAME, to_tflite, write_tflite
 
 
 def first(model: schema.ModelT, kind: str) -> schema.OperatorT:
@@ -130,7 +129,7 @@ NEST = b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}"
         ),
         (quantization("CONV_2D", 1, "quantizedDimension", 2), "axis is 2, scenelet writes 0"),
         (quantization("ADD", -1, "scale", np.full(1, 1e-9, np.float32)), "addition.* multiplies its input"),
-        (quantization("MAX_POOL_2D", -1, "scale", np.full(1, 1, np.float32)), "pool .*: a pool changes neither"),
+        (quantization("MAX_POOL_2D", -1, "scale", np.full(1, 1, np.float32)), "pool .*: it changes neither"),
         (option("CONV_2D", strideH=0), r"operator 1 \(CONV_2D\) has windows of .*strides of \(0, 2\)"),
         (option("CONV_2D", strideW=-1), r"strides of \(2, -1\)"),
         (

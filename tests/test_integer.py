@@ -138,6 +138,8 @@ CONVOLUTIONS = {
     "with a ReLU": (Layer("c", CONVOLUTION, (INPUT,), True, (3, 3), (1, 2), (1, 1)), (4, 2, 3, 3)),
     "depthwise": (Layer("c", CONVOLUTION, (INPUT,), False, (3, 3), (2, 2), (1, 1), 2), (2, 1, 3, 3)),
     "dilated": (Layer("c", CONVOLUTION, (INPUT,), False, (3, 2), (1, 1), (2, 1), 1, (2, 3)), (4, 2, 3, 2)),
+    "of two filters a channel": (Layer("c", CONVOLUTION, (INPUT,), False, (3, 3), (2, 1), (1, 1), 2), (4, 1, 3, 3)),
+    "of channels two by two": (Layer("c", CONVOLUTION, (INPUT,), False, (3, 2), (1, 1), (1, 0), 3), (6, 2, 3, 2)),
     "of parts of the rows": (
         Layer("c", CONVOLUTION, (INPUT,), True, (3, 2), (1, 2), (1, 1), 2, (1, 2), parts=3),
         (6, 1, 3, 2),
@@ -156,9 +158,10 @@ def test_a_convolution_is_a_sum_of_integers_rescaled_and_cut_off(kind: str, bits
     bias, and the rule of rescaling for the bits of the activations; of parts, the filter of the channel and the row."""
     layer, shape = CONVOLUTIONS[kind]
     g = np.random.default_rng(0)
-    read = Quantity(0.1, 7 if bits == 8 else 0, (2, 6, 5), bits)
+    inputs = layer.groups * shape[1]
+    read = Quantity(0.1, 7 if bits == 8 else 0, (inputs, 6, 5), bits)
     wanted = Quantity(0.37, -11 if bits == 8 else 0, (shape[0] // layer.parts, 0, 0), bits)
-    x = g.integers(read.low, read.high + 1, (2, 6, 5))
+    x = g.integers(read.low, read.high + 1, (inputs, 6, 5))
     weights = Weights(
         g.integers(-127, 128, shape).astype(np.int8),
         g.integers(-5000, 5000, shape[0]).astype(np.int32 if bits == 8 else np.int64),
@@ -175,7 +178,7 @@ def test_a_convolution_is_a_sum_of_integers_rescaled_and_cut_off(kind: str, bits
         for c, a, b in np.ndindex(*shape[1:]):
             row, column = i * down + a * tall - layer.padding[0], j * along + b * wide - layer.padding[1]
             if 0 <= row < 6 and 0 <= column < 5:
-                source = o if layer.groups > 1 else c
+                source = o // (shape[0] // layer.parts // layer.groups) * shape[1] + c
                 total += int(weights.weight[which, c, a, b]) * (int(x[source, row, column]) - read.zero_point)
         factor = float(scales[0]) * float(weights.scale[which]) / float(scales[1])
         value = rescaled(total, *fixed_point(factor)) + wanted.zero_point

@@ -6,9 +6,10 @@ from conftest import randomise_norms
 from torch import nn
 
 from data.errors import UserError
+from students.clip_norms import with_measured_norms
 from students.cp_mobile import cp_mobile
 from students.quantize.fold import fold
-from students.response_norm import GlobalResponseNorm, relative_norms, with_measured_norms
+from students.response_norm import GlobalResponseNorm, relative_norms
 
 
 def grown(size: str = "6k") -> nn.Module:

@@ -72,6 +72,8 @@ def convolution_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
     if bits == 4:
         biases = [16 * bias for bias in biases]
     weight = weights.weight.astype(np.int64)
+    if layer.groups > 1:
+        weight = weight.transpose(0, 2, 3, 1)  # each cell's channels side by side
     if layer.groups == 1:
         words = _dense(weight, bits, biases, rest)
     else:

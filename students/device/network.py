@@ -19,7 +19,7 @@ from students.device.convolution import (
 from students.device.plan import Map, Plan, groups_of, kernel_of, planned, strip_of
 from students.quantize.gru import SIGMOIDS
 from students.quantize.integer import IntegerNetwork, lowest
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, MAX_POOL, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, TAKE, Layer
 
 TEMPLATES = (
     "scenelet_kernels.c",
@@ -31,7 +31,9 @@ TEMPLATES = (
 )
 GRU_TEMPLATE = "scenelet_gru.c"
 TABLES = "scenelet_network_tables"
+KERNELS = {ADD: "add", GRU: "gru", MAX_POOL: "max_pool", TAKE: "take", JOIN: "join"}
 SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
+PAIR = 2  # maps that a kernel reads
 MOST_LAYERS = 127  # whose numbers have a byte
 SPREAD = {8: 16, 4: 32}  # bytes of the windows of two pixels that weights of so many bits take at a time
 MOST_SPREAD = 4095  # bytes, which one instruction subtracts
@@ -67,9 +69,8 @@ def _require_kernel(network: IntegerNetwork, layer: Layer) -> None:
             f"layer {layer.name} is dilated by {layer.dilation}, and C on devices has dilated convolutions "
             "channel by channel and in time alone"
         )
-    widths = {network.quantities[name].shape[2] for name in layer.inputs}
-    if layer.kind == ADD and len(widths) > 1:
-        raise UserError(f"layer {layer.name} adds maps of {sorted(widths)} frames, and C on devices adds equal ones")
+    if layer.is_paired and len(layer.inputs) != PAIR:
+        raise UserError(f"layer {layer.name} is of {len(layer.inputs)} maps, and C on devices joins {PAIR}")
 
 
 def memory_of(network: IntegerNetwork) -> tuple[int, int]:
@@ -176,14 +177,13 @@ def _numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str,
         return numbers, tuple(layer.inputs[number] for number in order)
     if layer.kind == GRU:
         return recurrence_numbers(network, layer), layer.inputs
-    return Numbers([], 8, shifts=False, is_fast=False), layer.inputs
+    return Numbers(layer.channels, 8, shifts=False, is_fast=False), layer.inputs
 
 
 def _kernel(layer: Layer) -> str:
     if layer.kind == CONVOLUTION:
         return "scenelet_depthwise" if layer.groups > 1 else "scenelet_convolve"
-    kernels = {ADD: "scenelet_add", GRU: "scenelet_gru", MAX_POOL: "scenelet_max_pool"}
-    return kernels.get(layer.kind, "scenelet_average_pool")
+    return f"scenelet_{KERNELS.get(layer.kind, 'average_pool')}"
 
 
 def _pairs(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:
@@ -203,7 +203,7 @@ def _four(network: IntegerNetwork, layer: Layer, numbers: Numbers) -> str:
     fits = (
         channels % 4 == 0 and channels <= MOST_CHANNELS and layer.kernel == layer.extent == SQUARE and stride in (1, 2)
     )
-    if layer.kind != CONVOLUTION or layer.groups == 1 or not (numbers.is_fast and fits):
+    if layer.kind != CONVOLUTION or not channels == layer.groups > 1 or not (numbers.is_fast and fits):
         return ""
     return f"({channels}, {stride}, {'SHIFT' if numbers.shifts else 'ROUND'})"
 
@@ -214,11 +214,15 @@ def _geometry(network: IntegerNetwork, layer: Layer, plan: Plan, numbers: Number
     before = [plan.maps[name].before for name in layer.inputs]
     height, width = kernel_of(network, layer)
     start, step = before[0] - layer.padding[1] * read.shape[0], layer.stride[1] * read.shape[0]
-    if layer.kind == ADD:
+    ins, outs = read.shape[0] // layer.groups, wanted.shape[0] // layer.groups
+    widths = [network.quantities[name].shape[2] for name in layer.inputs]
+    single = 0 if widths[0] == widths[-1] else 1 + widths.index(1)
+    if layer.is_paired:
         start, step = before
     low = lowest(layer, wanted)
     found = [numbers.bits, int(numbers.shifts), low, height, width, layer.stride[0], layer.padding[0], start, step]
     found += [width * read.shape[0], wanted.shape[2], wanted.shape[0], layer.dilation[1] * read.shape[0]]
+    found += [ins, outs, single]
     parts = (wanted.shape[1] // layer.parts, len(numbers.words) // layer.parts) if layer.parts > 1 else (0, 0)
     return [*found, *parts]
 
@@ -229,7 +233,7 @@ def _blanks(network: IntegerNetwork, plan: Plan) -> dict[int, int]:
     for layer in network.layers:
         (name, *_), (height, _) = layer.inputs, kernel_of(network, layer)
         rows, (_, had, _) = network.quantities[layer.name].shape[1], network.quantities[name].shape
-        if layer.kind != ADD and (layer.padding[0] or (rows - 1) * layer.stride[0] + height > had):
+        if not layer.is_paired and (layer.padding[0] or (rows - 1) * layer.stride[0] + height > had):
             zero = network.quantities[name].zero_point
             found[zero] = max(found.get(zero, 0), plan.maps[name].row + 4)
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from students.quantize.gru import GATES
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, Layer
+from students.quantize.layers import CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, Layer
 
 PIXELS = 2  # whose windows are spread out side by side
 ALIGNMENT = 4  # bytes: a word of the processor, on which maps begin
@@ -84,7 +84,7 @@ def kernel_of(network: IntegerNetwork, layer: Layer) -> tuple[int, int]:
 def rows_read(network: IntegerNetwork, layer: Layer, row: int, source: str) -> range:
     """The rows of one of its inputs that a row of a layer is computed from, without padding."""
     height = network.quantities[source].shape[1]
-    if layer.kind == ADD:
+    if layer.is_paired:
         row = min(row, height - 1)  # a single row is added to all
         return range(row, row + 1)
     first = row * layer.stride[0] - layer.padding[0]
@@ -150,7 +150,7 @@ def _laid_out(network: IntegerNetwork, name: str, rows: int) -> Map:
     channels, _, width = network.quantities[name].shape
     before = after = 0
     for layer in network.layers:
-        if name in layer.inputs and layer.kind != ADD:
+        if name in layer.inputs and not layer.is_paired:
             _, _, columns = network.quantities[layer.name].shape
             left, kernel = layer.padding[1], kernel_of(network, layer)[1]
             extent = (kernel - 1) * layer.dilation[1] + 1

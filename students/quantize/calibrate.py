@@ -2,7 +2,8 @@
 
 Conventions: activations get one int8 scale and zero point a tensor, from the range that holds all but a small share
 of its values; weights are symmetric, one scale an output channel. A pool keeps its input's scale (its kernel does not
-rescale). Scales are rounded to float32 before anything is divided by them, or file and network would differ.
+rescale), and maps that are joined have one, by the range of all of them. Scales are rounded to float32 before anything
+is divided by them, or file and network would differ.
 Source: Jacob et al., CVPR 2018, section 3; Krishnamoorthi, "Quantizing deep convolutional networks for efficient
 inference", 2018, section 2.
 """
@@ -17,7 +18,7 @@ from torch import nn
 
 from data.errors import UserError
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
-from students.quantize.layers import BITS, CONVOLUTION, INPUT, FoldedNetwork
+from students.quantize.layers import BITS, CONVOLUTION, INPUT, FoldedNetwork, scaled_as
 
 LEVELS = HIGH - LOW
 BIAS_LIMITS = {8: 2**30, 16: 2**46}  # by the bits of activations; as much is left for the products
@@ -89,14 +90,13 @@ def calibrate(
         raise UserError("calibration got no clips: the train split must not be empty")
     ranges = {name: _range(np.concatenate(values), edges[name], percentile) for name, values in seen.items()}
 
-    quantities = {INPUT: _quantity(ranges[INPUT], shapes[INPUT], activations)}
-    weights = {}
-    for layer in network.layers:
-        source = quantities[layer.inputs[0]]
-        if layer.rescales:
-            quantities[layer.name] = _quantity(ranges[layer.name], shapes[layer.name], activations)
-        else:
-            quantities[layer.name] = replace(source, shape=shapes[layer.name])
+    scaled, limits = scaled_as(network.layers), dict[str, tuple[float, float]]()
+    for name in (INPUT, *(layer.name for layer in network.layers if layer.rescales)):
+        (low, high), one = ranges[name], scaled[name]
+        lowest, highest = limits.get(one, (low, high))
+        limits[one] = min(low, lowest), max(high, highest)
+    quantities = {name: _quantity(limits[scaled[name]], shape, activations) for name, shape in shapes.items()}
+    weights = dict[str, Weights]()
     integers = IntegerNetwork(network.layers, weights, quantities)
     for layer in network.layers:
         if layer.has_weights:

@@ -4,6 +4,8 @@ Source of the folding: Jacob et al., "Quantization and Training of Neural Networ
 Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -62,6 +64,23 @@ def by_channel(norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 @torch.no_grad()
+def some_filters(module: nn.Conv2d, channels: Sequence[int]) -> nn.Conv2d:
+    """The convolution that computes some of a dense one's channels, in their order."""
+    one = nn.Conv2d(
+        module.in_channels,
+        len(channels),
+        module.kernel_size,
+        module.stride,
+        module.padding,
+        module.dilation,
+        device=module.weight.device,
+    )
+    one.weight.copy_(module.weight[list(channels)])
+    one.bias.copy_(module.bias[list(channels)])
+    return one
+
+
+@torch.no_grad()
 def in_parts(module: nn.Conv2d, parts: int) -> nn.Conv2d:
     """The filters of a depthwise convolution, each so many times, see Layer."""
     channels = module.out_channels * parts
@@ -85,9 +104,8 @@ def absorb(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def is_plain(module: nn.Conv2d) -> bool:
-    """Whether kernels compute a convolution: dense or channel by channel, padded with zeros."""
-    depthwise = module.groups == module.in_channels == module.out_channels
-    return not isinstance(module.padding, str) and module.padding_mode == "zeros" and (module.groups == 1 or depthwise)
+    """Whether kernels compute a convolution: it is padded with as many zeros before as behind."""
+    return not isinstance(module.padding, str) and module.padding_mode == "zeros"
 
 
 def is_by_channel(module: nn.BatchNorm2d) -> bool:

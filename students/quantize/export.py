@@ -21,7 +21,7 @@ from data.errors import UserError, require
 from data.files import write_whole
 from students.blocks import deployed
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GRU, INPUT, MAX_POOL, Layer
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, TAKE, Layer
 from students.quantize.nibbles import packed
 from students.quantize.tflite import OUTPUT
 
@@ -105,6 +105,12 @@ class _Writer:
                 )
             case kind if kind == ADD:
                 return self._node("Add", inputs, f"{layer.name}/sum")
+            case kind if kind == JOIN:
+                return self._node("Concat", inputs, f"{layer.name}/joined", axis=1)
+            case kind if kind == TAKE:
+                channels = np.array(layer.channels, np.int64)
+                inputs.append(self._constant(f"{layer.name}/channels", channels, self.onnx.TensorProto.INT64))
+                return self._node("Gather", inputs, f"{layer.name}/taken", axis=1)
             case kind if kind == AVERAGE_POOL:
                 return self._node("AveragePool", inputs, f"{layer.name}/mean", **window, count_include_pad=1)
             case kind if kind == MAX_POOL:
@@ -133,7 +139,7 @@ class _Writer:
     def _float(self, name: str, values: np.ndarray | np.float32) -> str:
         return self._constant(name, np.asarray(values), self.onnx.TensorProto.FLOAT)
 
-    def _constant(self, name: str, values: np.ndarray | np.int8, kind: int) -> str:
+    def _constant(self, name: str, values: np.ndarray | np.int8 | np.float32, kind: int) -> str:
         array = np.asarray(values)
         data = packed(array) if kind == self.onnx.TensorProto.INT4 else array.tobytes()
         self.constants.append(self.onnx.helper.make_tensor(name, kind, array.shape, data, raw=True))

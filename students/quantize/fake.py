@@ -20,7 +20,7 @@ from students.quantize.calibrate import BIAS_LIMITS, limit_of
 from students.quantize.exact import LARGEST_BIAS, LIMIT, QUARTERS, exact_weights, offsets
 from students.quantize.gru import STATES
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, FoldedNetwork, Layer, recurrence
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, FoldedNetwork, Layer, recurrence, scaled_as
 
 SMALLEST_STEP = 1e-8
 
@@ -78,13 +78,9 @@ class FakeQuantized(nn.Module):
         self.weight_steps = nn.ParameterDict({n: _parameter(w.scale) for n, w in integers.weights.items()})
         self.exact = integers.exact
         # The spectrogram's scale is what the front end gives, and a pool's that of its input: neither learns.
-        self.steps = nn.ParameterDict(
-            {
-                layer.name: _parameter(integers.quantities[layer.name].scale)
-                for layer in network.layers
-                if layer.rescales
-            }
-        )
+        self._scaled = scaled_as(network.layers)
+        own = dict.fromkeys(one for one in self._scaled.values() if one != INPUT)
+        self.steps = nn.ParameterDict({name: _parameter(integers.quantities[name].scale) for name in own})
         # Named as in the training states of earlier versions.
         self.register_buffer("picture_step", torch.tensor(integers.quantities[INPUT].scale))
         if self.exact:  # powers of two do not learn
@@ -102,19 +98,19 @@ class FakeQuantized(nn.Module):
             return self._forward(spectrograms.float())
 
     def _forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
-        steps = {INPUT: self.picture_step}
         tensors = {INPUT: _as_integers(spectrograms, self.picture_step, self._quantities[INPUT])}
         for layer in self.layers:
             inputs = [tensors[name] for name in layer.inputs]
-            y = self._compute(layer, inputs, steps[layer.inputs[0]])
-            steps[layer.name] = self._step(layer.name) if layer.name in self.steps else steps[layer.inputs[0]]
+            y = self._compute(layer, inputs, self._step(layer.inputs[0]))
             y = F.relu(y) if layer.relu else y
-            tensors[layer.name] = _as_integers(y, steps[layer.name], self._quantities[layer.name])
+            tensors[layer.name] = _as_integers(y, self._step(layer.name), self._quantities[layer.name])
         return tensors[self.layers[-1].name].flatten(1)
 
     def _compute(self, layer: Layer, inputs: list[torch.Tensor], step: torch.Tensor) -> torch.Tensor:
         if layer.kind == ADD:
             return inputs[0] + inputs[1]
+        if layer.moves:
+            return layer.moved(inputs)
         if not layer.has_weights:
             return layer.pooled(inputs[0])
         read_bits = self._quantities[layer.inputs[0]].bits
@@ -141,7 +137,13 @@ class FakeQuantized(nn.Module):
         return offsets(read, (QUARTERS * self.weight_steps[layer.name]).log2(), wanted)
 
     def _step(self, name: str) -> torch.Tensor:
-        return self.steps[name].abs().clamp_min(SMALLEST_STEP)
+        """Of the integers of a tensor."""
+        one = self._scaled[name]
+        return self.picture_step if one == INPUT else self.steps[one].abs().clamp_min(SMALLEST_STEP)
+
+    def _scale(self, name: str) -> float:
+        is_given = self._scaled[name] == INPUT
+        return self._quantities[INPUT].scale if is_given else float(self._step(name))
 
     def _weight_steps(self, name: str) -> torch.Tensor:
         return self.weight_steps[name].abs().clamp_min(SMALLEST_STEP)
@@ -149,14 +151,10 @@ class FakeQuantized(nn.Module):
     @torch.no_grad()
     def integers(self) -> IntegerNetwork:
         """The integer network whose rounding this one has."""
-        quantities = {INPUT: self._quantities[INPUT]}
+        quantities = {name: replace(own, scale=self._scale(name)) for name, own in self._quantities.items()}
         weights = {}
         for layer in self.layers:
-            source, before = quantities[layer.inputs[0]], self._quantities[layer.name]
-            if layer.name in self.steps:
-                quantities[layer.name] = replace(before, scale=float(self._step(layer.name)))
-            else:
-                quantities[layer.name] = replace(source, shape=before.shape)
+            source = quantities[layer.inputs[0]]
             if layer.kind == CONVOLUTION and self.exact:
                 weights[layer.name] = self._exact_weights(layer)
             elif layer.has_weights:

@@ -6,18 +6,19 @@ mapping from modules' paths to names: it stands in TFLite and ONNX files, in C, 
 that no convolution can absorb, as behind an addition, becomes a convolution of 1 x 1, channel by channel.
 """
 
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
 from data.errors import UserError
 from students import cnn_gru
 from students.blocks import SubSpectralNorm, deployed
+from students.clip_norms import with_measured_norms
 from students.quantize.convolutions import (
     absorb,
     by_channel,
@@ -29,6 +30,7 @@ from students.quantize.convolutions import (
     is_by_channel,
     is_plain,
     pair,
+    some_filters,
 )
 from students.quantize.layers import (
     ADD,
@@ -37,11 +39,13 @@ from students.quantize.layers import (
     GLOBAL_MEAN,
     GRU,
     INPUT,
+    JOIN,
     MAX_POOL,
+    TAKE,
     FoldedNetwork,
     Layer,
 )
-from students.response_norm import with_measured_norms
+from students.quantize.traced import even_cells, map_behind, shape_of, taken_by, traced
 
 
 def fold(
@@ -52,11 +56,12 @@ def fold(
     Args:
         network: log-mels (B, 1, mels, frames) to logits (B, classes).
         shape: of a spectrogram, (1, 1, mels, frames); without it dense layers and adaptive pools have no integer form.
-        spectrograms: of train clips, (n, 1, mels, frames), on which Global Response Normalization is measured; without
-            them it has no integer form.
+        spectrograms: of train clips, (n, 1, mels, frames), on which norms that depend on the clip are measured; without
+            them they have no integer form.
 
     Raises:
-        UserError: it contains an operation that has no integer form (all of them listed).
+        UserError: it contains an operation that has no integer form (all of them listed), or takes no spectrograms of
+            this shape.
     """
     network = deployed(network)
     if spectrograms is not None:
@@ -65,22 +70,11 @@ def fold(
     return FoldedNetwork(*folder.run()).eval()
 
 
-class _Tracer(fx.Tracer):
-    """Modules without children are not traced inside, so that a refusal names them and not their arithmetic."""
-
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return not any(True for _ in module.children())
-
-
 class _Folder:
     def __init__(self, network: nn.Module, shape: Sequence[int] | None) -> None:
         self.modules = dict(network.named_modules())
         self.names: Mapping[str, str] = getattr(network, "layer_names", {})
-        self.graph = _Tracer().trace(network)
-        if shape is not None:
-            weight = next(network.parameters())
-            with torch.no_grad():
-                ShapeProp(fx.GraphModule(network, self.graph)).propagate(weight.new_zeros(shape))
+        self.graph = traced(network, shape)
         self.layers: dict[str, Layer] = {}
         self.convolutions: dict[str, nn.Conv2d] = {}
         self.made_by: dict[fx.Node, str] = {}  # which layer's output a node of the graph stands for
@@ -138,16 +132,18 @@ class _Folder:
                 self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, *geometry(module)))
             case nn.MaxPool2d() if not module.padding and module.dilation == 1 and not module.ceil_mode:
                 self._add(node, Layer(name, MAX_POOL, tuple(sources), False, *geometry(module)))
-            case nn.AdaptiveMaxPool2d() if (cells := _even_cells(node)) is not None:
+            case nn.AdaptiveMaxPool2d() if (cells := even_cells(node)) is not None:
                 self._add(node, Layer(name, MAX_POOL, tuple(sources), False, cells, cells))
-            case nn.Linear() if (map_of := self._map_behind(node)) is not None and name not in self.convolutions:
+            case nn.Linear() if (
+                map_of := map_behind(node, self.modules)
+            ) is not None and name not in self.convolutions:
                 self.convolutions[name] = dense(module, map_of)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), False, map_of[1:]))
             case nn.AdaptiveAvgPool2d() if module.output_size in (1, (1, 1)):
                 self._add(node, Layer(name, GLOBAL_MEAN, tuple(sources)))
-            case nn.AdaptiveAvgPool2d() if (cells := _even_cells(node)) is not None:
+            case nn.AdaptiveAvgPool2d() if (cells := even_cells(node)) is not None:
                 self._add(node, Layer(name, AVERAGE_POOL, tuple(sources), False, cells, cells))
-            case cnn_gru.GRU() if (shape := _shape(node.args[0])) is not None and name not in self.convolutions:
+            case cnn_gru.GRU() if (shape := shape_of(node.args[0])) is not None and name not in self.convolutions:
                 gates = f"{name}_gates"
                 self.convolutions[gates], self.convolutions[name] = gru(module, shape[2])
                 self.layers[gates] = Layer(gates, CONVOLUTION, tuple(sources), False, (shape[2], 1))
@@ -158,10 +154,12 @@ class _Folder:
                 self.made_by[node] = sources[0]
             case nn.Flatten() if self.layers.get(sources[0], Layer("", "", ())).kind == GLOBAL_MEAN:
                 self.made_by[node] = sources[0]
-            case nn.Flatten() if module.start_dim == 1 and all(
-                self._map_behind(user) is not None for user in node.users
-            ):
+            case nn.Flatten() if module.start_dim == 1 and all(map_behind(user, self.modules) for user in node.users):
                 self.made_by[node] = sources[0]
+            case nn.Module() if (channels := taken_by(module, node)) is not None:
+                self._take(node, name, channels)
+            case None if node.target is torch.cat and node.args[1:] == (1,) and not node.kwargs:
+                self._add(node, Layer(name, JOIN, tuple(self.made_by[each] for each in node.args[0])))
             case None if node.target in (operator.add, torch.add) and len(sources) == 2 and not node.kwargs:
                 self._add(node, Layer(name, ADD, tuple(sources)))
             case None if node.target in (F.relu, torch.relu) and self._is_alone(node, CONVOLUTION, ADD):
@@ -180,24 +178,8 @@ class _Folder:
         if owner is None:
             return node.name
         name = f"{owner}_{getattr(node.target, '__name__', node.name)}"
-        return name if name not in self.layers else f"{owner}_{node.name}"
-
-    def _map_behind(self, node: fx.Node) -> tuple[int, int, int] | None:
-        """(C, H, W) of the map whose flattened values are the input of a dense layer, or of what leads to one; None if
-        its input is not flattened, or no shapes are known."""
-        source = node.args[0]
-        row = shape = _shape(source)
-        if row is None or len(row) != 2:
-            return None
-        while shape is not None and len(shape) == 2:  # through dropouts and ReLUs
-            if source.op == "placeholder" or isinstance(self.modules.get(str(source.target)), nn.Linear):
-                return row[1], 1, 1
-            source = source.args[0]
-            shape = _shape(source)
-        if shape is None or len(shape) != 4:
-            return None
-        _, channels, height, width = shape
-        return (channels, height, width) if channels * height * width == row[1] else None
+        number = next(n for n in itertools.count(2) if f"{name}_{n}" not in self.layers)
+        return name if name not in self.layers else f"{name}_{number}"
 
     def _refuse(self, node: fx.Node, what: str) -> None:
         self.refused.append(what)
@@ -221,8 +203,24 @@ class _Folder:
 
     def _is_divided(self, node: fx.Node, parts: int) -> bool:
         """Whether the node's input is a depthwise convolution's map whose bands so many parts share evenly."""
-        layer, shape = self.layers[self.made_by[node.args[0]]], _shape(node)
-        return layer.groups > 1 and layer.parts == 1 and shape is not None and shape[2] % parts == 0
+        layer, shape = self.layers[self.made_by[node.args[0]]], shape_of(node)
+        each = len(self.convolutions[layer.name].weight)
+        return layer.groups == each > 1 and layer.parts == 1 and shape is not None and shape[2] % parts == 0
+
+    def _take(self, node: fx.Node, name: str, channels: tuple[int, ...]) -> None:
+        """Channels of a map in some order: those filters of a dense convolution, where all that is made of it are such;
+        else a layer of its own."""
+        source = self.layers.get(self.made_by[node.args[0]])
+        aliases = [] if source is None else [each for each, made in self.made_by.items() if made == source.name]
+        users = {user for alias in aliases for user in alias.users} - set(aliases)
+        if source and source.kind == CONVOLUTION and source.groups == 1 and all(map(self._takes, users)):
+            self.convolutions[name] = some_filters(self.convolutions[source.name], channels)
+            self._add(node, replace(source, name=name))
+            return
+        self._add(node, Layer(name, TAKE, (self.made_by[node.args[0]],), channels=channels))
+
+    def _takes(self, node: fx.Node) -> bool:
+        return node.op == "call_module" and taken_by(self.modules[str(node.target)], node) is not None
 
     def _is_alone(self, node: fx.Node, *kinds: str) -> bool:
         """Whether the node's input is a layer of these kinds, without ReLU, whose output no other node needs."""
@@ -232,19 +230,3 @@ class _Folder:
         # Nodes that only pass the layer's output on (dropout, a folded norm) are users and aliases at once.
         aliases = [alias for alias, name in self.made_by.items() if name == layer.name]
         return sum(len(alias.users) for alias in aliases) == len(aliases)
-
-
-def _shape(node: fx.Node) -> tuple[int, ...] | None:
-    """Of a node's tensor, where the shape of the spectrogram was given."""
-    meta = node.meta.get("tensor_meta")
-    return None if meta is None else tuple(meta.shape)
-
-
-def _even_cells(node: fx.Node) -> tuple[int, int] | None:
-    """The window of an adaptive pool whose windows lie side by side without a remainder; None of any other."""
-    before, after = _shape(node.args[0]), _shape(node)
-    if before is None or after is None or len(before) != 4 or len(after) != 4:
-        return None
-    if any(n % cells for n, cells in zip(before[2:], after[2:], strict=True)):
-        return None
-    return before[2] // after[2], before[3] // after[3]

@@ -91,6 +91,8 @@ class IntegerNetwork:
             y = recur(inputs[0], weights or self.weights[layer.name], read[0], wanted)
         elif layer.kind == ADD:
             y = _add(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
+        elif layer.moves:
+            y = layer.moved(inputs)
         elif layer.kind == MAX_POOL:
             y = layer.pooled(inputs[0].float())
         else:

@@ -2,10 +2,11 @@
 
 Conventions: tensors are named after the layer that computes them; "input" is the log-mel spectrogram (B, 1, mels,
 frames). A layer is a convolution, an addition, or a pool, each with an optional ReLU behind it: what integer kernels
-compute in one step; or the recurrence of a GRU, over the steps (columns) of a map of its gates, see gru.py.
+compute in one step; or the recurrence of a GRU, over the steps (columns) of a map of its gates, see gru.py; or it moves
+values and computes none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ INPUT = "input"
 
 CONVOLUTION, ADD, GRU = "convolution", "add", "gru"
 AVERAGE_POOL, MAX_POOL, GLOBAL_MEAN = "average_pool", "max_pool", "global_mean"
+TAKE, JOIN = "take", "join"  # some channels of a map, in some order; the channels of several maps one after the other
 
 BITS = (4, 8)  # that weights may have
 
@@ -27,10 +29,10 @@ class Layer:
     """One step: `inputs` are names of earlier layers (or "input"); kernel, stride, padding and dilation are (frequency,
     time).
 
-    A convolution is dense (groups 1) or depthwise (as many groups as channels); only convolutions are dilated. A
-    depthwise one of several parts has weights of its own for each of so many equal parts of its output's rows: those of
-    channel c in part p are the filter c parts + p. Of an addition one summand may have a single band or frame, which is
-    added to all of the other one's.
+    A convolution is dense (groups 1), depthwise (as many groups as channels that are read) or between; only
+    convolutions are dilated. A depthwise one of several parts has weights of its own for each of so many equal parts of
+    its output's rows: those of channel c in part p are the filter c parts + p. Of an addition one summand may have a
+    single band or frame, which is added to all of the other one's. `channels` are those that are taken of a map.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Layer:
     groups: int = 1
     dilation: tuple[int, int] = (1, 1)
     parts: int = 1
+    channels: tuple[int, ...] = ()
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -87,7 +90,7 @@ class Layer:
 
     @property
     def rescales(self) -> bool:
-        """Whether its output has a scale of its own: that of a pool is its input's."""
+        """Whether it computes values of another scale than its input's, as pools and what moves values do not."""
         return self.kind in (CONVOLUTION, ADD, GRU)
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
@@ -97,6 +100,37 @@ class Layer:
         if self.kind == AVERAGE_POOL:
             return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
         return x.mean((2, 3), keepdim=True)
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether it computes each value from a window, without weights."""
+        return self.kind in (AVERAGE_POOL, MAX_POOL, GLOBAL_MEAN)
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it computes each value from those at the same place of several maps."""
+        return self.kind in (ADD, JOIN)
+
+    @property
+    def moves(self) -> bool:
+        """Whether its values are those of its inputs, in other places."""
+        return self.kind in (TAKE, JOIN)
+
+    def moved(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The output of what moves values, for inputs (B, C, H, W)."""
+        return torch.cat(list(inputs), 1) if self.kind == JOIN else inputs[0][:, list(self.channels)]
+
+
+def scaled_as(layers: Sequence[Layer]) -> dict[str, str]:
+    """Of each tensor the one whose scale it has: itself, or the input of a pool; all maps that are joined have one."""
+    found = {INPUT: INPUT}
+    for layer in layers:
+        joined = {found[name] for name in layer.inputs}
+        one = found[layer.inputs[0]] if INPUT not in joined else INPUT
+        found[layer.name] = layer.name if layer.rescales else one
+        if layer.kind == JOIN:
+            found = {name: one if own in joined else own for name, own in found.items()}
+    return found
 
 
 class FoldedNetwork(nn.Module):
@@ -137,7 +171,7 @@ class FoldedNetwork(nn.Module):
         if layer.kind == GRU:
             convolution = self.convolutions[layer.name]
             return recurrence(inputs[0], convolution.weight, convolution.bias)
-        return layer.pooled(inputs[0])
+        return layer.moved(inputs) if layer.moves else layer.pooled(inputs[0])
 
     def widths(self, name: str) -> tuple[int, ...]:
         """The bits that the weights of a layer may have: those of a GRU, whose state has 16, have 8."""

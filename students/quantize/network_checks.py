@@ -13,7 +13,7 @@ from data.damage import WrongValueError
 from students.quantize.calibrate import limit_of
 from students.quantize.gru import GATES, STATES, SUMS
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, TAKE, Layer
 
 MOST_MACS = 10**10  # of one clip: seconds on any computer
 MOST_VALUES = 2**23  # of a tensor, for one clip
@@ -47,6 +47,8 @@ def check_network(network: IntegerNetwork) -> None:
             macs += _check_recurrence(network, layer)
         elif layer.kind == ADD:
             _check_addition(network, layer)
+        elif layer.moves:
+            _check_moved(network, layer)
         else:
             _check_pool(network, layer)
     if macs > MOST_MACS:
@@ -84,7 +86,8 @@ def _check_convolution(network: IntegerNetwork, layer: Layer) -> int:
     """Returns its multiply-accumulates."""
     weights, read, wanted = network.weights[layer.name], network.quantities[layer.inputs[0]], network.quantities
     where, limit = f"the convolution {layer.name!r}", limit_of(weights.bits)
-    if layer.groups not in (1, read.shape[0]) or len(weights.weight) % (layer.groups * layer.parts):
+    each = weights.weight.shape[1]
+    if layer.groups * each != read.shape[0] or len(weights.weight) % (layer.groups * layer.parts):
         raise WrongValueError(f"{where} has {layer.groups} groups of {read.shape[0]} channels")
     if np.abs(weights.weight.astype(np.int64)).max() > limit:
         raise WrongValueError(f"{where} has weights of {weights.bits} bits that are not from {-limit} to {limit}")
@@ -157,10 +160,29 @@ def _is_summand(read: Quantity, wanted: Quantity) -> bool:
     return read.shape[0] == wanted.shape[0] and all(own in (1, full) for own, full in axes)
 
 
+def _check_moved(network: IntegerNetwork, layer: Layer) -> None:
+    """Of a layer that takes or joins channels."""
+    read, wanted = [network.quantities[name] for name in layer.inputs], network.quantities[layer.name]
+    where, channels = f"the layer {layer.name!r}", sum(each.shape[0] for each in read)
+    if layer.kind == TAKE:
+        if strange := [channel for channel in layer.channels if not 0 <= channel < channels]:
+            raise WrongValueError(f"{where} takes channel {strange[0]} of {channels}")
+        channels = len(layer.channels)
+    for name in layer.inputs:
+        _require_scale(network, layer, name, where)
+    expected = {(channels, *each.shape[1:]) for each in read}
+    if expected != {wanted.shape}:
+        raise WrongValueError(f"{where} is of {wanted.shape}, by its inputs it is {' or '.join(map(str, expected))}")
+
+
 def _check_pool(network: IntegerNetwork, layer: Layer) -> None:
-    read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
+    _require_scale(network, layer, layer.inputs[0], f"the pool {layer.name!r}")
+
+
+def _require_scale(network: IntegerNetwork, layer: Layer, name: str, where: str) -> None:
+    read, wanted = network.quantities[name], network.quantities[layer.name]
     if (read.scale, read.zero_point) != (wanted.scale, wanted.zero_point):
         raise WrongValueError(
-            f"the pool {layer.name!r} has the scale {wanted.scale:g} and zero point {wanted.zero_point}, its input has "
-            f"{read.scale:g} and {read.zero_point}: a pool changes neither"
+            f"{where} has the scale {wanted.scale:g} and zero point {wanted.zero_point}, its input has {read.scale:g} "
+            f"and {read.zero_point}: it changes neither"
         )

@@ -23,16 +23,29 @@ from students.quantize.comparison import require_equal
 from students.quantize.digest import DIGEST, digest
 from students.quantize.graph_checks import check_graph, integers
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
-from students.quantize.metadata import CONVOLUTIONS, DEVICES, METADATA_NAME, SETS, parse_metadata
+from students.quantize.layers import (
+    ADD,
+    AVERAGE_POOL,
+    CONVOLUTION,
+    GLOBAL_MEAN,
+    GRU,
+    INPUT,
+    JOIN,
+    MAX_POOL,
+    TAKE,
+    Layer,
+)
+from students.quantize.metadata import CONVOLUTIONS, DEVICES, SETS, parse_metadata
 from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
 from students.quantize.sets import sets_from_bytes
-from students.quantize.tflite import PART, Writer
+from students.quantize.tflite import METADATA_NAME, PART, Writer
 from students.quantize.tflite_gru import CONVOLUTION as FIRST_CONVOLUTION
 from students.quantize.tflite_gru import operators_of
+from students.quantize.tflite_values import ROWS
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
+PAIRED = {"ADD": ADD, "CONCATENATION": JOIN}  # of maps at the same place
 WEIGHTS = {"INT8": 8, "INT4": 4}  # bits
 BIASES = {8: ("INT32", np.int32), 16: ("INT64", np.int64)}  # by the bits of activations
 
@@ -102,8 +115,10 @@ class _Reader:
             output = operator.output
             if operator.kind == "QUANTIZE":
                 layer, output = self._recurrence(operator, operators)
+            elif operator.kind == "CONCATENATION" and getattr(operator.options, "axis", None) == ROWS:
+                layer = self._joined(operator)
             else:
-                layer = self._joined(operator) if operator.kind == "CONCATENATION" else self._layer(operator)
+                layer = self._layer(operator)
             self.layers.append(layer)
             self.names[output] = layer.name
             if layer.name in quantities:
@@ -114,8 +129,11 @@ class _Reader:
     def _layer(self, operator: Operator) -> Layer:
         name, options, inputs, output = operator.kind, operator.options, operator.inputs, operator.output
         own = self.graph.name(output)
-        if name == "ADD":
-            return Layer(own, ADD, tuple(self._source(i) for i in inputs), _has_relu(operator))
+        if name in PAIRED:
+            return Layer(own, PAIRED[name], tuple(self._source(i) for i in inputs), _has_relu(operator))
+        if name == "GATHER":
+            channels = tuple(map(int, integers(self.graph, inputs[1]).flatten()))
+            return Layer(own, TAKE, (self._source(inputs[0]),), channels=channels)
         if name not in (*CONVOLUTIONS, *POOLS):
             raise UserError(f"it contains the operator {name}, which scenelet does not write")
         source, padding = self.padded.get(inputs[0], (inputs[0], None))
@@ -129,7 +147,7 @@ class _Reader:
             own = self.graph.name(inputs[1]).removesuffix("/weight")
             depthwise = name == "DEPTHWISE_CONV_2D"
             self.weights[own] = weights = self._weights(operator, depthwise)
-            kernel, groups = weights.weight.shape[2:], len(weights.weight) if depthwise else 1
+            kernel, groups = weights.weight.shape[2:], self._quantity(source).shape[0] // weights.weight.shape[1]
         dilation = getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)
         kind, sources = POOLS.get(name, CONVOLUTION), (self._source(source),)
         layer = Layer(own, kind, sources, _has_relu(operator), tuple(kernel), stride, (0, 0), groups, dilation)

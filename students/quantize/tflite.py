@@ -22,13 +22,15 @@ from data.flatbuffer import IDENTIFIER, Graph
 from students.quantize.buffers import AlignedBuffer
 from students.quantize.digest import DIGEST, digest
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
-from students.quantize.metadata import DEVICES, METADATA_NAME, SETS
+from students.quantize.layers import CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
+from students.quantize.metadata import DEVICES, SETS
 from students.quantize.nibbles import packed
 from students.quantize.sets import require_devices, sets_to_bytes
 from students.quantize.tflite_gru import write_recurrence
 from students.quantize.tflite_operators import VERSIONS, VERSIONS_OF_INT4, VERSIONS_OF_INT16, padding_of
+from students.quantize.tflite_values import ROWS, activation_of, write_joined, write_values
 
+METADATA_NAME = "scenelet"
 OUTPUT = "logits"
 PART = "part"  # in the names of what a convolution of several parts is made of, with the part's number
 
@@ -95,12 +97,10 @@ class Writer:
         if layer.kind == GRU:
             write_recurrence(self, layer)
             return
-        inputs, output = [self.index[name] for name in layer.inputs], self.index[layer.name]
-        if layer.kind == ADD:
-            options = schema.AddOptionsT()
-            options.fusedActivationFunction = _activation(layer)
-            self.operator("ADD", inputs, output, options)
+        if not (layer.is_pool or layer.kind == CONVOLUTION):
+            write_values(self, layer)
             return
+        inputs, output = [self.index[name] for name in layer.inputs], self.index[layer.name]
         shape, wanted = (self.network.quantities[name].shape for name in (layer.inputs[0], layer.name))
         if layer.kind == GLOBAL_MEAN:
             layer = replace(layer, kernel=shape[1:])
@@ -128,25 +128,24 @@ class Writer:
             parts.append(self.activation(name, replace(wanted, shape=(wanted.shape[0], rows, wanted.shape[2]))))
             filters = slice(part, None, layer.parts)
             self._convolution(taken, parts[-1], schema.Padding.VALID, layer, name, filters)
-        options = schema.ConcatenationOptionsT()
-        options.axis = 1
-        self.operator("CONCATENATION", parts, output, options)
+        write_joined(self, parts, output, ROWS)
 
     def _convolution(self, source: int, output: int, scheme: int, layer: Layer, name: str, filters: slice) -> None:
-        depthwise = layer.groups > 1
+        stored = self.network.weights[layer.name].weight
+        depthwise = layer.groups > 1 and stored.shape[1] == 1
         options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
         options.padding, (options.strideH, options.strideW) = scheme, layer.stride
         options.dilationHFactor, options.dilationWFactor = layer.dilation
-        options.fusedActivationFunction = _activation(layer)
+        options.fusedActivationFunction = activation_of(layer)
         if depthwise:
-            options.depthMultiplier = 1
+            options.depthMultiplier = len(stored) // layer.parts // layer.groups
         code = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
         weight, bias, version = self.parameters(layer, code, name, filters)
         self.operator(code, [source, weight, bias], output, options, version)
 
     def parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
         """Tensors of some filters' weights and biases, of a name, and the version of the operator that reads them."""
-        stored, depthwise = self.network.weights[layer.name], layer.groups > 1
+        stored, depthwise = self.network.weights[layer.name], code == "DEPTHWISE_CONV_2D"
         weights = Weights(stored.weight[filters], stored.bias[filters], stored.scale[filters], stored.bits)
         values = weights.weight.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
         scales = np.float32(self.network.weighted(layer).scale).astype(np.float64) * weights.scale
@@ -157,7 +156,7 @@ class Writer:
 
     def _pool(self, inputs: list[int], output: int, scheme: int, layer: Layer) -> None:
         options = schema.Pool2DOptionsT()
-        options.padding, options.fusedActivationFunction = scheme, _activation(layer)
+        options.padding, options.fusedActivationFunction = scheme, activation_of(layer)
         (options.filterHeight, options.filterWidth), (options.strideH, options.strideW) = layer.kernel, layer.stride
         self.operator("MAX_POOL_2D" if layer.kind == MAX_POOL else "AVERAGE_POOL_2D", inputs, output, options)
 
@@ -228,11 +227,6 @@ class Writer:
         buffer.data = data
         self.buffers.append(buffer)
         return len(self.buffers) - 1
-
-
-def _activation(layer: Layer) -> int:
-    kinds = schema.ActivationFunctionType
-    return kinds.RELU if layer.relu else kinds.NONE
 
 
 def _code(name: str, version: int) -> schema.OperatorCodeT:

@@ -42,7 +42,7 @@ class _FloatWriter(Writer):
     def parameters(self, layer: Layer, code: str, name: str, filters: slice) -> tuple[int, int, int]:
         convolution = self.folded.convolutions[layer.name]
         weight, bias = (value.detach().cpu().numpy()[filters] for value in (convolution.weight, convolution.bias))
-        weight = weight.transpose((1, 2, 3, 0) if layer.groups > 1 else (0, 2, 3, 1))
+        weight = weight.transpose((1, 2, 3, 0) if code == "DEPTHWISE_CONV_2D" else (0, 2, 3, 1))
         return self._float(f"{name}/weight", weight), self._float(f"{name}/bias", bias), self.versions[code]
 
     def _float(self, name: str, values: np.ndarray) -> int:

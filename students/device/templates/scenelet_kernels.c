@@ -13,8 +13,9 @@
  *   addends are in the biases.
  * Each row of the window is filled up to whole groups of four values with weights of 0.
  *
- * Numbers of a convolution channel by channel, for each four channels, for channels 0 and 2 and then for 1 and 3: two
- * biases; for each cell of the window the two weights, 16 bits each; factors as above. */
+ * Numbers of a convolution in groups of channels, mostly channel by channel, for each four channels that are written,
+ * for 0 and 2 and then for 1 and 3: two biases; for each cell of the window, and each channel of it that the group reads,
+ * the two weights, 16 bits each; factors as above. */
 #include "scenelet_kernels.h"
 
 #include <string.h>
@@ -181,7 +182,7 @@ static void compute_cells(const scenelet_layer *layer, const int8_t *row, int8_t
         const uint32_t *numbers = layer->numbers + (channel / 4 * 2 + channel % 2) * half;
         const uint32_t *factors = numbers + 3 + second * (layer->shifts ? 1 : 3);
         int32_t bias = (int32_t)numbers[second], weight = (int16_t)(second ? numbers[2] >> 16 : numbers[2]);
-        const int8_t *cell = row + layer->start + channel;
+        const int8_t *cell = row + layer->start + channel / layer->outs;
         int8_t *at = to + channel, *end = at + layer->columns * layer->channels;
         if (!layer->shifts && factors[2] - 1 < 23 && bias > -limit && bias < limit) {
             for (; at < end; at += layer->channels, cell += layer->step) {
@@ -206,11 +207,12 @@ static void compute_threes(const scenelet_layer *layer, const int8_t *const *row
         const uint32_t *factors = numbers + 5 + second * (layer->shifts ? 1 : 3);
         int32_t bias = (int32_t)numbers[second], sum, u, v, w;
         int32_t is_small = !layer->shifts && factors[2] - 1 < 23 && bias > -limit && bias < limit;
-        const int8_t *a = rows[0] + layer->start + channel, *b = a + layer->next, *c = b + layer->next;
+        int32_t from = layer->start + channel / layer->outs;
+        const int8_t *a = rows[0] + from, *b = a + layer->next, *c = b + layer->next;
         int8_t *at = to + channel, *end = at + layer->columns * layer->channels;
         if (layer->kernel_height == 3) {
-            b = rows[1] + layer->start + channel;
-            c = rows[2] + layer->start + channel;
+            b = rows[1] + from;
+            c = rows[2] + from;
         }
         u = (int16_t)(second ? numbers[2] >> 16 : numbers[2]);
         v = (int16_t)(second ? numbers[3] >> 16 : numbers[3]);
@@ -226,21 +228,82 @@ static void compute_threes(const scenelet_layer *layer, const int8_t *const *row
     }
 }
 
+/* The same for windows of 3 x 3 cells. */
+static void compute_nines(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int32_t half)
+{
+    int32_t channel, low = layer->low, next = layer->next, limit = 1 << 29, i;
+    for (channel = 0; channel < layer->channels; channel++) {
+        int32_t second = channel % 4 / 2, from = layer->start + channel / layer->outs, w[9];
+        const uint32_t *numbers = layer->numbers + (channel / 4 * 2 + channel % 2) * half;
+        const uint32_t *factors = numbers + 11 + second * (layer->shifts ? 1 : 3);
+        int32_t bias = (int32_t)numbers[second];
+        int32_t is_small = !layer->shifts && factors[2] - 1 < 23 && bias > -limit && bias < limit;
+        const int8_t *a = rows[0] + from, *b = rows[1] + from, *c = rows[2] + from;
+        int8_t *at = to + channel, *end = at + layer->columns * layer->channels;
+        for (i = 0; i < 9; i++) {
+            w[i] = (int16_t)(second ? numbers[2 + i] >> 16 : numbers[2 + i]);
+        }
+        for (; at < end; at += layer->channels, a += layer->step, b += layer->step, c += layer->step) {
+            int32_t sum = bias + w[0] * a[0] + w[1] * a[next] + w[2] * a[2 * next];
+            sum += w[3] * b[0] + w[4] * b[next] + w[5] * b[2 * next];
+            sum += w[6] * c[0] + w[7] * c[next] + w[8] * c[2 * next];
+            if (is_small) {
+                *at = within(rescaled_small(sum, factors), low);
+            } else {
+                *at = within(layer->shifts ? sum >> *factors : rescaled(sum, factors), low);
+            }
+        }
+    }
+}
+
+/* Any windows, of groups of any size. */
+static void compute_groups(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int32_t half)
+{
+    int32_t cells = layer->kernel_height * layer->kernel_width * layer->ins, column, channel, i, j, k;
+    for (column = 0; column < layer->columns; column++) {
+        for (channel = 0; channel < layer->channels; channel++) {
+            int32_t second = channel % 4 / 2, from = channel / layer->outs * layer->ins;
+            const uint32_t *numbers = layer->numbers + (channel / 4 * 2 + channel % 2) * half, *weight = numbers + 2;
+            const uint32_t *factors = numbers + 2 + cells + second * (layer->shifts ? 1 : 3);
+            int32_t sum = (int32_t)numbers[second];
+            for (i = 0; i < layer->kernel_height; i++) {
+                const int8_t *cell = rows[i] + layer->start + column * layer->step + from;
+                for (j = 0; j < layer->kernel_width; j++) {
+                    for (k = 0; k < layer->ins; k++) {
+                        sum += (int16_t)(second ? *weight >> 16 : *weight) * cell[k];
+                        weight++;
+                    }
+                    cell += layer->next;
+                }
+            }
+            *to++ = within(layer->shifts ? sum >> *factors : rescaled(sum, factors), layer->low);
+        }
+    }
+}
+
 void scenelet_depthwise(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
-    int32_t cells = layer->kernel_height * layer->kernel_width, half = 2 + cells + (layer->shifts ? 2 : 6);
-    int32_t column, channel, i, j;
+    int32_t cells = layer->kernel_height * layer->kernel_width * layer->ins;
+    int32_t half = 2 + cells + (layer->shifts ? 2 : 6), column, channel, i, j;
     (void)strip;
-    if (cells == 1) {
+    if (layer->four && layer->columns >= 4) {
+        compute_fours(layer, rows, to);
+        return;
+    }
+    if (layer->ins == 1 && cells == 1) {
         compute_cells(layer, rows[0], to, half);
         return;
     }
-    if (cells == 3) {
+    if (layer->ins == 1 && cells == 3) {
         compute_threes(layer, rows, to, half);
         return;
     }
-    if (layer->four && layer->columns >= 4) {
-        compute_fours(layer, rows, to);
+    if (layer->ins == 1 && cells == 9 && layer->kernel_width == 3) {
+        compute_nines(layer, rows, to, half);
+        return;
+    }
+    if (layer->outs > 1 || layer->ins > 1) {
+        compute_groups(layer, rows, to, half);
         return;
     }
     for (column = 0; column < layer->columns; column++) {
@@ -284,11 +347,9 @@ SCENELET_DEFINE_ADD(EQUAL)
 SCENELET_DEFINE_ADD(UNEQUAL)
 #endif
 
-void scenelet_add(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+static void add(const scenelet_layer *layer, const int8_t *first, const int8_t *second, int8_t *to, int32_t count)
 {
-    const int8_t *first = rows[0] + layer->start, *second = rows[1] + layer->step;
-    int32_t count = layer->columns * layer->channels, i = 0;
-    (void)strip;
+    int32_t i = 0;
 #ifdef SCENELET_DSP
     i = count - count % 4;
     if (i) {
@@ -298,6 +359,50 @@ void scenelet_add(const scenelet_layer *layer, const int8_t *const *rows, int8_t
 #endif
     for (; i < count; i++) {
         to[i] = added((const int32_t *)layer->numbers, first[i], second[i], layer->low);
+    }
+}
+
+void scenelet_add(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    const int8_t *first = rows[0] + layer->start, *second = rows[1] + layer->step;
+    int32_t channels = layer->channels, column;
+    (void)strip;
+    if (!layer->single) {
+        add(layer, first, second, to, layer->columns * channels);
+        return;
+    }
+    for (column = 0; column < layer->columns; column++) {
+        add(layer, first, second, to, channels);
+        first += layer->single == 1 ? 0 : channels;
+        second += layer->single == 2 ? 0 : channels;
+        to += channels;
+    }
+}
+
+/* Numbers: the channels of the input that are taken. */
+void scenelet_take(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    const int8_t *from = rows[0] + layer->start;
+    int32_t column, channel;
+    (void)strip;
+    for (column = 0; column < layer->columns; column++) {
+        for (channel = 0; channel < layer->channels; channel++) {
+            *to++ = from[layer->numbers[channel]];
+        }
+        from += layer->step;
+    }
+}
+
+/* The channels of the first row, `segment` of them, and behind them those of the second one. */
+void scenelet_join(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    const int8_t *first = rows[0] + layer->start, *second = rows[1] + layer->step;
+    int32_t channels = layer->segment, others = layer->channels - channels, column;
+    (void)strip;
+    for (column = 0; column < layer->columns; column++) {
+        memcpy(to, first + column * channels, (uint32_t)channels);
+        memcpy(to + channels, second + column * others, (uint32_t)others);
+        to += layer->channels;
     }
 }
 

@@ -45,11 +45,16 @@ struct scenelet_layer {
     int32_t columns, channels;               /* of what is written */
     int32_t next;                            /* bytes from one cell of a window's row to the next, of a convolution
                                               * channel by channel */
+    int32_t ins, outs;                       /* channels that each group of a convolution reads and writes, if it is not
+                                              * one of all channels */
+    int32_t single;                          /* of an addition: which row has a single column, that is added to all: 1
+                                              * or 2; or 0 */
     int32_t part_rows, part_words;           /* rows of each part that has numbers of its own, and how many those are;
                                               * or 0 */
 };
 
 scenelet_kernel scenelet_convolve, scenelet_depthwise, scenelet_add, scenelet_average_pool, scenelet_max_pool;
+scenelet_kernel scenelet_take, scenelet_join;
 scenelet_kernel scenelet_gru; /* in networks that have one: scenelet_gru.c */
 
 #endif

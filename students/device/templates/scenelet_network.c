@@ -40,7 +40,7 @@ int32_t scenelet_network_step(scenelet_network *network, const int8_t *input)
     for (i = 0; i < layer->kernel_height; i++) {
         rows[i] = row_of(network, input, layer->inputs[0], row * layer->stride - layer->top + i);
     }
-    if (layer->compute == scenelet_add) {
+    if (layer->compute == scenelet_add || layer->compute == scenelet_join) {
         rows[0] = summand_of(network, input, layer->inputs[0], row);
         rows[1] = summand_of(network, input, layer->inputs[1], row);
     }
