@@ -65,7 +65,7 @@ def read_clip_table(
         )
     rows = _rows(values, root)
     labels = [_labels(row["label"], label_separator) for row in rows]
-    if problems := _problems(rows, labels, root, names):
+    if problems := _problems(rows, labels, root, names, may_have_none=label_separator is not None):
         raise UserError(f"{path} has bad rows ({len(problems)}):\n{listed(problems)}")
     clips = [
         Clip(r["filename"], r["label"], "", r["location"], r["filename"], 0, r["device"], r["split"]) for r in rows
@@ -87,8 +87,10 @@ def _rows(values: Mapping[str, Sequence[str]], root: Path) -> list[dict[str, str
 
 
 def _labels(cell: str, separator: str | None) -> tuple[str, ...]:
-    """The classes in a cell, each once."""
-    return (cell,) if separator is None else tuple(dict.fromkeys(label.strip() for label in cell.split(separator)))
+    """The classes in a cell, each once; where there may be several, an empty cell has none."""
+    if separator is None:
+        return (cell,)
+    return tuple(dict.fromkeys(label.strip() for label in cell.split(separator))) if cell else ()
 
 
 def _as_found(name: str, root: Path) -> str:
@@ -114,20 +116,28 @@ def _place(name: str, root: Path, folders: dict[str, str]) -> str:
 
 
 def _problems(
-    rows: Sequence[Mapping[str, str]], labels: Sequence[Sequence[str]], root: Path, names: Mapping[str, str]
+    rows: Sequence[Mapping[str, str]],
+    labels: Sequence[Sequence[str]],
+    root: Path,
+    names: Mapping[str, str],
+    *,
+    may_have_none: bool,
 ) -> list[str]:
     """What is wrong with each row; line 1 is the header. `labels`: the classes of each row; `names`: the columns of the
-    roles."""
+    roles; `may_have_none`: whether a clip may have no class."""
     if not rows:
         return ["there are none"]
-    if len({label for found in labels for label in found}) < 2:
-        return [f"all have the label {rows[0]['label']!r}: there must be two classes"]
+    if len(classes := {label for found in labels for label in found}) < 2:
+        only = ", ".join(map(repr, classes))
+        return [f"all have the label {only}: there must be two classes" if only else "there are no classes"]
     problems: list[str] = []
     seen: dict[str, int] = {}
     folders: dict[str, str] = {}
     for line, (row, found) in enumerate(zip(rows, labels, strict=True), start=2):
         place = _place(row["filename"], root, folders)
-        if empty := [names[role] for role, value in row.items() if not value.strip()]:
+        if empty := [
+            names[role] for role, value in row.items() if not value.strip() and not (role == "label" and may_have_none)
+        ]:
             problems.append(f"line {line}: no {', '.join(empty)}")
         elif place in seen:
             problems.append(f"line {line}: {row['filename']} is the file of line {seen[place]}")

@@ -53,8 +53,9 @@ class Teacher:
         known: fingerprint of tensors (see weights.py, loaded_digest) -> the builder's arguments whose published weights
             have it: so are files recognised, whatever they are called.
         published_classes: how many classes the published weights tell apart, and what the names begin with that these
-            are given, each followed by its number (AudioSet's 527: audioset_0, ...); None: none that are of sounds. The
-            builder of a teacher that has some takes `classes=None` for a network with the published last layer.
+            are given, each followed by its number (AudioSet's 527: audioset_0, ...); None: none that are of sounds. A
+            clip may have several of them: logits are those of sigmoids. The builder of a teacher that has some takes
+            `classes=None` for a network with the published last layer.
         weights_by_hand: whether published weights are at no address from which they could be fetched: with
             `pretrained=True` and no file the builder says where a person finds them.
         weights_in_folder: whether `weights` is a folder, as transformers writes it, and not a file.

@@ -52,6 +52,23 @@ def test_a_bench_writes_what_it_prints(
     assert "unknown teacher 'pasta'" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # two processes that load torch
+def test_each_teacher_has_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the published number of parameters of CP-ResNet's variant (docs/teachers.md: 127,684); the memory of the
+    smaller one, which comes last, is not that of the larger one before it, whose float32 parameters alone are more."""
+    out = tmp_path / "logits.json"
+    words = ["bench", "logits", "--teachers", "vggish,cp_resnet", "--rounds", "1", "--batch", "2", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", words)
+    bench.main()
+    rows = {row["what"]: row["median"] for row in json.loads(out.read_text())["rows"]}
+    assert rows["cp_resnet: parameters, 10 classes"] == 127_684
+    assert min(rows[f"{name}: logits"] for name in ("vggish", "cp_resnet")) > 0
+    weights = 4e-9 * rows["vggish: parameters, 10 classes"]
+    memory = {name: rows[f"{name}: memory of the process"] for name in ("vggish", "cp_resnet")}
+    assert memory["vggish"] > weights
+    assert memory["cp_resnet"] < memory["vggish"] - weights / 2
+
+
 def test_every_form_of_a_student_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: the list of forms, each with a positive time; without a compiler there is no compiled one."""
     monkeypatch.setenv("CXX", "no-such-compiler")

@@ -174,7 +174,8 @@ def test_records_of_runs_before_these_settings_are_still_theirs() -> None:
 
 def test_a_column_may_hold_several_classes(tmp_path: Path) -> None:
     """Oracle: the rows, by hand, with commas as in FSD50K's tables, and with another separator and blanks; a class that
-    is there twice counts once; what is wrong is listed."""
+    is there twice counts once, a cell without one is a clip of none, which only a set of one class a clip refuses; what
+    is wrong is listed."""
     rows = [
         'a.wav,"Dog,Animal"',
         'b.wav,"Animal"',
@@ -194,6 +195,12 @@ def test_a_column_may_hold_several_classes(tmp_path: Path) -> None:
     assert {clip.scene for clip in clips.clips} == {""}
     semicolons = [row.replace('"', "").replace(",", ";").replace(".wav;", ".wav,") for row in rows]
     assert read_folder(write(tmp_path, semicolons, header), label_separator=";").clips[0].classes == ("Dog", "Animal")
+    silent = read_folder(write(tmp_path, [*rows, "g.wav, "], header), label_separator=",")
+    assert (silent.clips[-1].classes, silent.label_matrix.sum(1).tolist()) == ((), [2, 1, 2, 1, 2, 1, 0])
+    with pytest.raises(UserError, match="line 8: no label"):
+        read_folder(tmp_path)
+    with pytest.raises(UserError, match="there are no classes"):
+        read_folder(write(tmp_path, ["a.wav, ", "b.wav, "], header), label_separator=",")
     write(tmp_path, [*rows, 'g.wav,"Dog,,Cat"', 'h.wav,"Caf\u00e9,Dog"', 'i.wav,"Dog,Cafe\u0301"'], header)
     with pytest.raises(UserError) as caught:
         read_folder(tmp_path, label_separator=",")

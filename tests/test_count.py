@@ -15,6 +15,7 @@ from foreign import ForeignNetwork
 from test_nessi import micro_speech, person_detection
 from torch import nn
 
+from data.front_ends.integer_steps import integer_front_end
 from data.scenes import SCENES
 from experiments.models import classifiers
 from experiments.models.costs import checkpoint_costs
@@ -22,6 +23,7 @@ from experiments.training.checkpoint import Blueprint, save
 from experiments.training.devices import names_of_set, set_of
 from students import build_student
 from students.complexity import tflite_complexity, tflite_memory, tflite_operators, torch_complexity
+from students.device.estimate import estimated
 from students.layer_costs import layer_costs
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
@@ -113,7 +115,8 @@ def test_the_official_baseline_costs_what_the_page_prints(tmp_path: Path) -> Non
 def test_the_tables_are_printed_with_their_sums_and_the_limits(tmp_path: Path) -> None:
     """Oracle: the page's table and sums, "Total 29 234 920 46 512, Max 65 280 B", and its limits, 30 MMAC and 128 KB
     (128,000 bytes): by hand 765,080 and 81,488 are left; of a float student 4 bytes for each of torch's parameters,
-    less 128,000."""
+    less 128,000; the estimate that stands before the training of such a student, whose cycles are 120,000 a
+    millisecond."""
     official_baseline(tmp_path / "baseline.tflite")
     network = a_checkpoint(tmp_path / "student.safetensors", size="54k")
     result = run(tmp_path, "count", "model=[baseline.tflite,student.safetensors]")
@@ -130,6 +133,12 @@ def test_the_tables_are_printed_with_their_sums_and_the_limits(tmp_path: Path) -
     ]
     size = 4 * sum(parameter.numel() for parameter in network.parameters())
     assert lines_of(second, "layers, in the order of execution")[-2][-1] == f"{size:,}"
+    front_end = integer_front_end(32_000, MEL)
+    on_device = lines_of(second, "estimated on a Cortex-M4, with 8 bits")
+    expected = estimated(network, front_end, 32_000, 10)
+    assert [row[-1] for row in on_device][:3] == [f"{value:,}" for value in expected]
+    assert on_device[-1] == ["ms at 120 MHz", f"{expected.cycles / 120_000:,.0f}"]
+    assert "Cortex-M4" not in first
     *_, last = lines_of(second, "limits of DCASE")
     assert last == ["bytes of parameters", f"{size:,}", "128,000", f"broken by {size - 128_000:,}"]
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import run
 from PIL import Image
@@ -10,6 +11,7 @@ from test_report import make_run
 from test_tracking import records, start
 
 from data.scenes import ClipSet
+from experiments.evaluation.multi_label import evaluate_multi_label
 from experiments.report.dashboard import headline, media_of, tables_of, workspace
 from experiments.report.sections import write_report
 from experiments.runs.tracking import recorded
@@ -59,7 +61,10 @@ def test_the_workspace_shows_what_runs_record(tmp_path: Path, miniature: ClipSet
     row = dict.fromkeys((*ROW, *TERMS, *HELD_OUT), 0.0)
     rows = set(recorded(row))
     pictures = {f"figures/{plot.title.lower().replace(' ', '_')}" for plot in section.plots}
-    known = {*headline(read.scores), *rows, *pictures, *tables_of(read)}
+    several = evaluate_multi_label(np.full((2, 2), 0.5), np.eye(2, dtype=bool), "ab")  # of runs of multi-label sets
+    several_rows = recorded({f"validation/{name}": value for name, value in several.items()})
+    known = {*headline(read.scores), *rows, *pictures, *tables_of(read), *several_rows}
+    known |= {f"test/{name}" for name in several}
     shown = set()
     for part in workspace("someone", "project").sections:
         for panel in part.panels:
@@ -68,6 +73,7 @@ def test_the_workspace_shows_what_runs_record(tmp_path: Path, miniature: ClipSet
             shown |= {getattr(name, "name", name) for name in names} | set(getattr(panel, "media_keys", None) or [])
     assert shown - {None, "epoch"} <= known
     assert {"test/accuracy", "macs", "train/soft_loss", "figures/confusions", "tables/test"} <= shown
+    assert {"test/mean_average_precision", "validation/mean_average_precision"} <= shown
     assert workspace("someone", "project")._to_model().spec.section.panel_bank_config.sections
 
 

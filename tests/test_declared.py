@@ -319,13 +319,21 @@ def test_other_data_of_a_first_phase_are_declared_or_asked_about(
 
 
 def test_a_run_that_a_teacher_went_on_from_and_that_is_gone_is_asked_about(runs: Path) -> None:
-    """Oracle: by hand: the fingerprint of its checkpoint, by which its user says what it was trained on."""
+    """Oracle: by hand: the fingerprint of its checkpoint, by which its user says what it was trained on; until then no
+    sum of what the teachers cost is given."""
     earlier = what_the_teacher_goes_on_from(runs)
     digest = json.loads((runs / "teacher/first/run.json").read_text())["inputs"]["weights"]
     shutil.rmtree(earlier)
     (asked,) = unnamed([lineage_of(runs)], [])
     assert "teacher/first began with weights that are not known here: earlier" in asked
+    assert f"If a run of yours wrote them, restore it in {runs / 'teacher'}; or else say" in asked
     assert f'of: "{digest}"' in asked
+    spent = lineage_of(runs).energy["training/teacher"]
+    assert spent["missing"] == [f"no run in {runs / 'teacher'} has the checkpoint.safetensors {digest[:12]}"]
+    assert lineage_of(runs).kwh("training/all") is None
+    named = read_lineage(runs / "quantize/first", foreign={digest})
+    assert unnamed([named], [{**NAMED, "of": digest}]) == []
+    assert named.kwh("training/all") is not None
 
 
 def test_a_checkpoint_of_others_can_be_named(runs: Path) -> None:

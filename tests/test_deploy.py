@@ -18,7 +18,7 @@ from data.waves import to_float
 from experiments.device.emulator import RAM_SIZE
 from experiments.device.measure import Device, check_on_host, measured
 from experiments.device.toolchain import DEVICE, HOST
-from experiments.stages.deploy import model_in
+from experiments.models.on_device import device_estimate, model_in
 from students.device.library import library_files, state_bytes
 from students.device.vectors import signals, vectors_text
 from students.quantize.read import read_tflite
@@ -129,6 +129,22 @@ def test_a_model_of_longer_clips_and_more_classes_is_deployed(long_model: Path) 
     cost = measured(files, model, [0] * len(model.network.layers))
     assert cost.ram["log-mel of a clip"] >= 128 * 128
     check_on_host({**files, "selftest/vectors.h": vectors_text(model)})
+
+
+def test_a_file_is_estimated_before_it_is_deployed(deployed: Path, small_model: Path) -> None:
+    """Oracle: the compiler's sizes and the cycles on an emulated Cortex-M4: RAM is equal, the others within 6 %; what
+    the count stage prints is the same."""
+    cost = json.loads((deployed / "cost.json").read_text())
+    found = device_estimate(small_model)
+    assert not isinstance(found, str)
+    assert found.ram == sum(cost["ram"].values()) - cost["ram"]["stack"]
+    assert found.flash == pytest.approx(sum(cost["flash"].values()), rel=0.06)
+    cycles = sum(part["cycles"] for part in [*cost["layers"], cost["front_end"]])
+    assert found.cycles == pytest.approx(cycles, rel=0.06)
+    printed = run(small_model.parent, "count", small_model.name)
+    assert printed.returncode == 0, printed.stderr
+    for words, value in zip(("RAM on a device, bytes", "flash on a device, bytes", "cycles on a device"), found):  # noqa: B905
+        assert re.search(rf"{words}\W+{value:,}", printed.stdout), printed.stdout
 
 
 def test_header_is_cpp_too_and_the_sketch_compiles(deployed: Path, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from data.errors import UserError
 from data.scenes import SCENES
 from experiments.inference.classifier import load_classifier
 from students.complexity import tflite_complexity
+from students.quantize.metadata import METADATA_NAME
 from students.quantize.read import read_tflite
 from students.quantize.runtime import TFLiteModel
-from students.quantize.tflite import METADATA_NAME, to_tflite, write_tflite
+from students.quantize.tflite import to_tflite, write_tflite
 
 
 def first(model: schema.ModelT, kind: str) -> schema.OperatorT:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.evaluation.bootstrap import difference_intervals, metric_intervals
+from experiments.evaluation.bootstrap import difference_intervals, metric_intervals, multi_label_intervals
 from experiments.evaluation.metrics import log_loss, macro_accuracy
+from experiments.evaluation.multi_label import binary_cross_entropy, mean_average_precision
 
 
 def predictions(n: int, seed: int) -> np.ndarray:
@@ -60,6 +61,25 @@ def test_the_intervals_are_those_of_the_same_draws_scored_one_by_one(classes: in
     assert metric_intervals(p, labels, recordings) == metric_intervals(p, labels, recordings, seed=0) != found
     both = p, predictions(60, 2), labels, recordings.tolist()
     assert difference_intervals(*both) == difference_intervals(*both, seed=0) != difference_intervals(*both, seed=5)
+
+
+def test_the_intervals_of_several_classes_are_those_of_the_same_draws_scored_one_by_one() -> None:
+    """Oracle: the same 2,000 draws, each made into a list of items that the project's own metrics score, over the
+    classes that it has, with equal scores among them; edges within 1e-9."""
+    random = np.random.default_rng(2)
+    p, labels = random.uniform(size=(40, 3)).round(1), random.uniform(size=(40, 3)) < [0.4, 0.1, 0.0]
+    recordings = np.array([f"r{i // 7}" for i in range(40)])
+    precisions, losses = [], []
+    for counts in np.random.default_rng(5).multinomial(6, np.full(6, 1 / 6), size=2000):
+        rows = np.concatenate([np.flatnonzero(recordings == f"r{n}") for n, k in enumerate(counts) for _ in range(k)])
+        precisions.append(mean_average_precision(p[rows], labels[rows]))
+        losses.append(binary_cross_entropy(p[rows], labels[rows]))
+    with np.errstate(all="raise"):
+        found = multi_label_intervals(p, labels, recordings.tolist(), seed=5)
+    for name, values in (("mean_average_precision", precisions), ("binary_cross_entropy", losses)):
+        assert found[name] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1e-9)
+    assert multi_label_intervals(p, labels, ["r"] * 40) == {}
+    assert multi_label_intervals(labels.astype(float), labels, recordings.tolist()) == {}  # all draws agree
 
 
 def test_one_recording_has_no_interval_and_two_have() -> None:

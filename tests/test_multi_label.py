@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from command import QUICK, run
+from multi_label import write_audioset
 from sklearn.metrics import average_precision_score
 from torch import nn
 from torch.distributions import Bernoulli, kl_divergence
@@ -23,6 +27,7 @@ from data.files import file_sha256
 from data.front_ends.log_mel import LogMel
 from data.logits import LogitsWriter, read_logits
 from data.logits_file import MULTI_LABEL, open_logits
+from data.resources import DATA
 from data.scenes import SCENES, ClipSet
 from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
@@ -43,6 +48,9 @@ from experiments.runs.record import Run
 from experiments.settings.parts import Distillation, Hardware, Recipe
 from experiments.stages.labels import require_labels
 from experiments.stages.same_data import as_trained_on
+from experiments.submission.about import EXAMPLE
+from experiments.submission.declared import declared
+from experiments.submission.lineage import read_lineage
 from experiments.training import checkpoint
 from experiments.training.distillation import by_targets, student_loss
 from experiments.training.losses import label_loss
@@ -208,10 +216,13 @@ def test_predictions_are_the_probabilities_of_each_class(several: ClipSet, tmp_p
     assert scores["test/average_precision/scene/loud/quiet"] == pytest.approx(
         average_precision_score(labels[:, 1], probabilities[:, 1])
     )
+    low, high = (scores[f"test/mean_average_precision/{edge}"] for edge in ("low", "high"))
+    assert low < expected < high
     assert in_words(scores).startswith(f"test mAP {expected:.3f}, binary cross-entropy ")
     write_report(folder)
     page = (folder / "report.html").read_text()
     assert f"the mean average precision (mAP) over classes is {expected:.3f}" in page
+    assert f"95 %: {low:.3f} to {high:.3f}" in page
     assert "loud/quiet" in page
     assert read_run(folder).scores == scores
     with pytest.raises(UserError, match=r"to 1 of .* test clips are no numbers"):
@@ -305,3 +316,35 @@ def test_a_teacher_of_several_classes_teaches_a_student_and_is_gone_on_from(
     sounds = ["data=unlabelled", f"data.root={miniature.root / 'audio'}", "student.distill.temperature=4"]
     soft = run(tmp_path, "student", *sounds, *QUICK, "name=soft", "logits=runs/teacher/tags/logits.h5")
     assert "logits.h5 has several classes a clip, and one a clip is needed by student.distill.temp" in soft.stderr
+
+
+@pytest.mark.slow  # three trainings of real clips
+def test_a_package_declares_the_sounds_that_its_teacher_began_with(shared_data: Path, tmp_path: Path) -> None:
+    """Oracle: the task's rule, "The list of external data sources used in training must be clearly indicated": the
+    teacher of a student of real clips of TAU22 began with one of a small set in AudioSet's layout: the package names
+    AudioSet, and the run that used it; what both teachers cost is counted."""
+    write_audioset(tmp_path / "sounds")
+    quick = [*QUICK, "epochs=1", "refit=false"]
+    cut = ["data=audioset", "data.root=sounds", "data.clip_seconds=1", "data.cut=true"]
+    sounds = run(tmp_path, "teacher", "name=sounds", *cut, *quick)
+    assert sounds.returncode == 0, sounds.stderr
+    scenes = ["data=tau22", f"data.root={shared_data / 'tau22-mini'}", "name=scenes", "energy.seconds=0.1"]
+    steps = "stage.steps=[teacher,student,quantize,energy]"
+    done = run(tmp_path, steps, *scenes, "teacher.start=runs/teacher/sounds", *quick)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "about.yaml").write_text(EXAMPLE)
+    (tmp_path / "evaluation").mkdir()
+    for number, path in enumerate(sorted((shared_data / "tau22-mini/audio").iterdir())[:3]):
+        shutil.copy(path, tmp_path / f"evaluation/{number}.wav")
+    where = ["submit.evaluation=evaluation", "submit.about=about.yaml", "submit.partial=true"]
+    packed = run(tmp_path, "submit", "name=scenes", *where, "tracking=none")
+    assert packed.returncode == 0, packed.stderr
+    with zipfile.ZipFile(tmp_path / "runs/submit/scenes/submission.zip") as package:
+        (meta,) = (yaml.safe_load(package.read(name)) for name in package.namelist() if name.endswith(".meta.yaml"))
+    assert [each["name"] for each in meta["system"]["external_datasets"]] == ["AudioSet"]
+    lineage = read_lineage(tmp_path / "runs/quantize/scenes")
+    assert [run.name for run in lineage.teachers] == ["scenes", "sounds"]
+    (found,) = declared([lineage], [])
+    assert (found.runs, found.whats) == (("teacher/sounds",), (DATA,))
+    both = [str(tmp_path / f"runs/teacher/{name}") for name in ("scenes", "sounds")]
+    assert [str(Path(name).resolve()) for name in lineage.energy["training/teacher"]["runs"]] == both

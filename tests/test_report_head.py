@@ -1,19 +1,23 @@
 """The head of a run's page: what it is of, its files, and whether it keeps the limits."""
 
 import dataclasses
+import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from test_report import make_run, page_of
 
 from data.scenes import ClipSet
+from experiments.report.comparison import comparison_of
 from experiments.report.head import facts_of, tiles_of, warning_of
 from experiments.report.publish import refresh
-from experiments.report.sections import section_of
+from experiments.report.sections import joules_of, section_of
 from experiments.runs.reader import read_run
 from experiments.runs.record import Run
+from students.device.cost import Estimate
 from students.limits import Complexity
 
 CONFIG = """# by scenelet 0.2.0, commit 0123456789abcdef0123456789abcdef01234567-dirty, 2026-11-30 12:00 UTC
@@ -100,6 +104,37 @@ def test_a_float_network_keeps_the_limits_if_it_does_with_a_byte_a_parameter(
     tiles = {tile.label: tile[1:] for tile in tiles_of(dataclasses.replace(run, scores=scores, layers=layers))}
     assert tiles["bytes of parameters"] == words
     assert tiles["multiply-accumulates"] == ("26,954,388", "of 30,000,000", "ok")
+
+
+def test_what_a_device_and_a_computer_need_stands_beside_bytes(tmp_path: Path, miniature: ClipSet) -> None:
+    """Oracle: by hand: 6,000,000 cycles of 120 MHz are 50 ms, and 2e-6 kWh (3.6e6 J each) of 90 clips 0.08 J each, of
+    this very file; of another file, or where the measurement is damaged, there is none."""
+    folder = make_run(tmp_path / "runs/quantize/a", miniature)
+    (folder / "model.tflite").write_bytes(b"a model")
+    energy = tmp_path / "runs/energy/other"
+    energy.mkdir(parents=True)
+    (energy / "score.json").write_text("{}")
+    phase = {"kWh": 2e-6, "seconds": 1.0, "estimated": False, "clips": 90}
+    (energy / "energy.json").write_text(json.dumps({"inference": phase}))
+    digest = hashlib.sha256(b"a model").hexdigest()
+    (energy / "run.json").write_text(json.dumps({"settings": {}, "inputs": {"model": digest}}))
+    run = read_run(folder)
+    run = dataclasses.replace(run, scores={**run.scores, **Estimate(70_000, 50_000, 6_000_000).metrics()})
+    tiles = {tile.label: tile[1:] for tile in tiles_of(run)}
+    assert tiles["RAM on a device, bytes"] == ("70,000", "estimated for a Cortex-M4", "")
+    assert tiles["flash on a device, bytes"][0] == "50,000"
+    assert tiles["cycles on a device"] == ("6,000,000", "estimated for a Cortex-M4, 50 ms at 120 MHz", "")
+    assert "0.08" in [tile.value for tile in section_of(run, folder).tiles if tile.label == "J a clip, metered"]
+    other = dataclasses.replace(run, folder=Path(shutil.copytree(folder, folder.with_name("b"))))
+    anchors = {each.folder.resolve(): each.name for each in (run, other)}
+    rows = {row[0]: row[1:] for grid in comparison_of([run, other], anchors).lead for row in grid.rows}
+    assert rows["cycles on a device"] == ["6,000,000"] * 2
+    assert (rows["ms at 120 MHz"], rows["J a clip, metered"]) == (["50"] * 2, ["0.08"] * 2)
+    (energy / "energy.json").write_text("{")
+    assert joules_of(run) is None
+    (energy / "energy.json").write_text(json.dumps({"inference": phase}))
+    (folder / "model.tflite").write_bytes(b"another one")
+    assert joules_of(run) is None
 
 
 def test_a_page_shows_a_toy_in_colour_and_a_column_has_one_alignment(tmp_path: Path, miniature: ClipSet) -> None:

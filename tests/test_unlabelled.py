@@ -18,6 +18,7 @@ from data.batches import Batch
 from data.errors import UserError
 from data.files import file_sha256
 from data.logits import load_logits
+from data.logits_file import open_logits
 from data.packing import pack
 from data.pieces import count_pieces
 from data.readers.unlabelled import read_unlabelled
@@ -234,8 +235,9 @@ def test_a_student_learns_from_a_teacher_alone_and_then_from_labels(
 
 @pytest.mark.slow  # applies a network of AudioSet's size to sounds, and reads it seven times
 def test_published_logits_are_those_of_the_published_classes(tmp_path: Path, sounds: Path) -> None:
-    """Oracle: a network with these very weights, the last layer among them, on the pieces as prediction hears them; its
-    run is not done twice, and takes no training's place."""
+    """Oracle: a network with these very weights, the last layer among them, on the pieces as prediction hears them, of
+    classes of which a clip may have several, by the loss of EfficientAT's ex_audioset.py
+    (binary_cross_entropy_with_logits); its run is not done twice, and takes no training's place."""
     published = efficientat(classes=527, pretrained=False).eval()
     safetensors.torch.save_file(published.state_dict(), tmp_path / "w.safetensors")
     command = ["teacher", "teacher=efficientat", "only=logits", "teacher.weights=w.safetensors", "tracking=none"]
@@ -244,6 +246,7 @@ def test_published_logits_are_those_of_the_published_classes(tmp_path: Path, sou
     assert done.returncode == 0, done.stderr
     heard = load_logits(tmp_path / "runs/teacher/default/logits.h5")
     assert heard.scenes == tuple(f"audioset_{number}" for number in range(527))
+    assert open_logits(tmp_path / "runs/teacher/default/logits.h5").is_multi_label
     _, blueprint = checkpoint.load_teacher(tmp_path / "runs/teacher/default/checkpoint.safetensors")
     front_end = checkpoint.build_front_end(32_000, blueprint.mel)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""How fast this machine is: python -m experiments.bench data|teacher|student|quantize|predict|command|device [options]
+"""How fast this machine is: python -m experiments.bench data|teacher|logits|student|quantize|predict|command|device
 
 Conventions: what is compared is measured in one run, in turns; results are medians over the rounds.
 """
@@ -21,6 +21,7 @@ from experiments.runs.layout import write_text
 BENCHES = {
     "data": "experiments.bench.data",
     "teacher": "experiments.bench.teacher",
+    "logits": "experiments.bench.logits",
     "student": "experiments.bench.student",
     "quantize": "experiments.bench.quantize",
     "predict": "experiments.bench.predict",
@@ -43,13 +44,14 @@ def main() -> None:
     data.add_argument("--root", type=Path, help="data set in the layout of TAU22; default: the synthetic miniature")
     data.add_argument("--lists", type=Path, help="folder of the official lists (gzipped): also measure at full size")
     data.add_argument("--clips", type=int, default=2000, help="how many clips (also for predict; default: 2000)")
-    teacher = parser.add_argument_group("teacher")
-    teacher.add_argument("--teachers", default="passt,ast,cp_resnet,timm", help="default: %(default)s")
+    teacher = parser.add_argument_group("teacher and logits")
+    what = "by commas, of logits also NAME:ARGUMENT=VALUE (default: some; of logits all)"
+    teacher.add_argument("--teachers", help=what)
     student = parser.add_argument_group("student (and, --size, quantize, predict and device)")
     student.add_argument("--size", help=f"of CP-Mobile (default: {SIZE}; device: {SIZES['device']})")
     student.add_argument("--impulses", type=Path, help="folder of impulse responses; default: the miniature's")
-    both = parser.add_argument_group("teacher and student")
-    both.add_argument("--batch", type=int, help="clips a batch (default: 256 on a GPU, 16 and 64 on a CPU)")
+    both = parser.add_argument_group("teacher, logits and student")
+    both.add_argument("--batch", type=int, help="clips a batch (default: 256 on a GPU, 16 and 64 on a CPU; logits: 16)")
     device = parser.add_argument_group("device")
     device.add_argument("--exact", action="store_true", help="scales that are powers of two, as quantize.exact=all")
     arguments = parser.parse_args()

@@ -31,6 +31,7 @@ from experiments.settings.shared import TeacherSettings
 from teachers import build_teacher
 
 RATE, CLASSES = 32_000, 10
+DEFAULT = "passt,ast,cp_resnet,timm"
 ALL_CLIPS = 230_350  # of the development set
 FEWEST_CLIPS = 16  # that a round takes; more on a GPU
 HARDWARE = Hardware()  # one device, whatever is there
@@ -40,7 +41,7 @@ DATA = "data=tau22"  # the recipes as published, and not those of the synthetic 
 def run(arguments: argparse.Namespace) -> list[Row]:
     """All rows: what, median, unit, rounds."""
     known = group_choices()["teacher"]
-    chosen = arguments.teachers.split(",")
+    chosen = (arguments.teachers or DEFAULT).split(",")
     for name in chosen:
         if name not in known:
             unknown("teacher", name, known)

@@ -5,12 +5,18 @@ Both predictions of a difference are evaluated on the same draws (paired).
 Source: Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, sections 8.6 (clusters) and 13.3 (percentiles).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from experiments.evaluation.metrics import clip_losses
+from experiments.evaluation.multi_label import (
+    CROSS_ENTROPY,
+    MEAN_AVERAGE_PRECISION,
+    Ranked,
+    binary_cross_entropies,
+)
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -77,8 +83,8 @@ def mean_intervals(
         recordings: which are drawn whole, (n,).
         seed: of the draws.
     """
-    _, member = np.unique(np.asarray(recordings), return_inverse=True)
-    if (count := int(member.max()) + 1) < 2:
+    member, count = _members(recordings)
+    if count < 2:
         return {}  # one recording has no spread
     cell = member * classes + labels
 
@@ -87,16 +93,54 @@ def mean_intervals(
         return np.bincount(cell, values, minlength=count * classes).reshape(count, classes)
 
     items, better, worse = summed(np.ones(len(labels))), summed(right), summed(losses)
-    g = np.random.default_rng(seed)
     accuracies, means = [], []
-    for _ in range(DRAWS // AT_ONCE):
-        drawn = g.multinomial(count, np.full(count, 1 / count), size=AT_ONCE)
+    for drawn in _draws(count, seed):
         total = drawn @ items
         accuracies.append(np.nanmean(drawn @ better / np.where(total > 0, total, np.nan), axis=1))
         means.append((drawn @ worse).sum(1) / total.sum(1))
-    tails = [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2]
-    edges = {
-        name: np.percentile(np.concatenate(values), tails).tolist()
-        for name, values in (("accuracy", accuracies), ("log_loss", means))
-    }
-    return {name: (low, high) for name, (low, high) in edges.items()}
+    return {"accuracy": _edges(accuracies), "log_loss": _edges(means)}
+
+
+def multi_label_intervals(
+    probabilities: np.ndarray, labels: np.ndarray, recordings: Sequence[str], *, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the metrics of multi_label.py; the mean average precision of a draw is that over the classes
+    which the draw has.
+
+    Args:
+        probabilities: (n, classes).
+        labels: which item has which class, bool (n, classes).
+        recordings, seed: as of metric_intervals, and so is what there are none of.
+    """
+    member, count = _members(recordings)
+    if count < 2:
+        return {}
+    ranked = [Ranked.of(probabilities[:, n], labels[:, n]) for n in np.flatnonzero(labels.any(axis=0)).tolist()]
+    losses = np.bincount(member, binary_cross_entropies(probabilities, labels))
+    precisions, means = [], []
+    for drawn in _draws(count, seed):
+        times = drawn.T[member].astype(np.float32)  # (n, draws); whole numbers, and so are all sums of them
+        by_class = np.stack([each.average_precisions(times) for each in ranked])
+        precisions.append(np.nanmean(by_class[:, np.isfinite(by_class).any(axis=0)], axis=0))
+        means.append(drawn @ losses / times.sum(axis=0))
+    found = {MEAN_AVERAGE_PRECISION: _edges(precisions), CROSS_ENTROPY: _edges(means)}
+    return {name: (low, high) for name, (low, high) in found.items() if low < high}
+
+
+def _members(recordings: Sequence[str] | np.ndarray) -> tuple[np.ndarray, int]:
+    """The number of the recording of each item, and how many there are."""
+    _, member = np.unique(np.asarray(recordings), return_inverse=True)
+    return member, int(member.max()) + 1
+
+
+def _draws(count: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each recording is in each draw, (AT_ONCE, count), until there are DRAWS of them."""
+    g = np.random.default_rng(seed)
+    for _ in range(DRAWS // AT_ONCE):
+        yield g.multinomial(count, np.full(count, 1 / count), size=AT_ONCE)
+
+
+def _edges(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The percentiles between which LEVEL of the draws are."""
+    low, high = np.percentile(np.concatenate(values), [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2]).tolist()
+    return low, high

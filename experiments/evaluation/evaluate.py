@@ -16,7 +16,7 @@ import numpy as np
 from data.errors import UserError
 from data.scenes import ClipSet
 from data.tables import table_text
-from experiments.evaluation.bootstrap import metric_intervals
+from experiments.evaluation.bootstrap import metric_intervals, multi_label_intervals
 from experiments.evaluation.doubts import REMEDY, doubts
 from experiments.evaluation.metrics import (
     Bin,
@@ -57,7 +57,11 @@ def split_metrics(clips: ClipSet, split: str, probabilities: np.ndarray, *, deta
             "with fabric.precision=32-true, and train anew with force=true"
         )
     if clips.is_multi_label:
-        found = evaluate_multi_label(probabilities, clips.label_matrix[rows], clips.scenes, detailed=detailed)
+        several = clips.label_matrix[rows]
+        found = evaluate_multi_label(probabilities, several, clips.scenes, detailed=detailed)
+        if detailed:
+            recordings = [clips.clips[row].recording for row in rows]
+            found |= _by_edge(multi_label_intervals(probabilities, several, recordings))
         return {f"{split}/{metric}": value for metric, value in found.items()}
     labels, members = clips.labels[rows], [clips.clips[row] for row in rows]
     devices = [clip.device for clip in members]
@@ -66,9 +70,16 @@ def split_metrics(clips: ClipSet, split: str, probabilities: np.ndarray, *, deta
         metrics |= by_scene_and_device(probabilities, labels, devices, clips.scenes)
         recordings = [clip.recording for clip in members]
         subsets = subsets_of(labels, devices, scenes=clips.scenes, device_groups=clips.device_groups)
-        for metric, (low, high) in metric_intervals(probabilities, labels, recordings, subsets).items():
-            metrics |= {f"{metric}/low": low, f"{metric}/high": high}
+        metrics |= _by_edge(metric_intervals(probabilities, labels, recordings, subsets))
     return {f"{split}/{metric}": value for metric, value in metrics.items()}
+
+
+def _by_edge(intervals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """The edges of intervals by their names."""
+    found: dict[str, float] = {}
+    for metric, (low, high) in intervals.items():
+        found |= {f"{metric}/low": low, f"{metric}/high": high}
+    return found
 
 
 def logits_metrics(clips: ClipSet, logits: np.ndarray) -> dict[str, float]:

@@ -8,6 +8,7 @@ classes; https://github.com/fschmid56/EfficientAT, ex_audioset.py, `_test`.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,18 +25,55 @@ def metric_title(metric: str) -> str:
     return TITLES.get(metric, metric.replace("_", " "))
 
 
-def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The mean, over the clips of a class, of the precision among all clips that have at least the score of that clip.
+class Ranked(NamedTuple):
+    """The clips by their score of a class, the highest first, in groups of equal scores, which no threshold divides; of
+    clips behind the last one that has the class nothing depends on.
 
-    Args:
-        scores: of the class, (n,).
-        labels: whether a clip has it, bool (n,); one has.
+    Attributes:
+        order: rows of the clips.
+        starts: where in `order` the clips begin that are counted with a group in which a clip has the class.
+        hits: rows of the clips that have the class, in the same order.
+        first_hits: where in `hits` those of a group begin.
     """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], labels[order].cumsum()
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # no threshold divides equal scores
-    precision, found = hits[last] / (last + 1), np.diff(hits[last], prepend=0)
-    return float((precision * found).sum() / hits[-1])
+
+    order: np.ndarray
+    starts: np.ndarray
+    hits: np.ndarray
+    first_hits: np.ndarray
+
+    @classmethod
+    def of(cls, scores: np.ndarray, labels: np.ndarray) -> "Ranked":
+        """The clips of a class that one of them has.
+
+        Args:
+            scores: of the class, (n,).
+            labels: whether a clip has it, bool (n,).
+        """
+        order = np.argsort(-scores, kind="stable")
+        ranked, has = scores[order], labels[order]
+        last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+        group = np.searchsorted(last, np.flatnonzero(has))
+        groups, first_hits = np.unique(group, return_index=True)
+        ends = last[groups] + 1
+        return cls(order[: ends[-1]], np.append(0, ends[:-1]), order[has], first_hits)
+
+    def average_precisions(self, times: np.ndarray) -> np.ndarray:
+        """The mean, over the clips of the class, of the precision among all clips that have at least the score of that
+        clip, (draws,); NaN where none of them is drawn.
+
+        Args:
+            times: how often each clip counts, (n, draws).
+        """
+        clips = np.add.reduceat(times[self.order], self.starts, axis=0).cumsum(axis=0, dtype=np.float64)
+        found = np.add.reduceat(times[self.hits], self.first_hits, axis=0).astype(np.float64)
+        hits = found.cumsum(axis=0)
+        precision = hits / np.maximum(clips, 1)
+        return (precision * found).sum(axis=0) / np.where(hits[-1] > 0, hits[-1], np.nan)
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """That of a class, each clip once; see Ranked."""
+    return float(Ranked.of(scores, labels).average_precisions(np.ones((len(scores), 1)))[0])
 
 
 def average_precisions(probabilities: np.ndarray, labels: np.ndarray) -> dict[int, float]:
@@ -59,9 +97,14 @@ def mean_average_precision(probabilities: np.ndarray, labels: np.ndarray) -> flo
 
 
 def binary_cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log(probability of what is so) over clips and classes."""
+    """The mean of binary_cross_entropies."""
+    return float(binary_cross_entropies(probabilities, labels).mean())
+
+
+def binary_cross_entropies(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of each clip the mean of -log(probability of what is so) over classes, (n,)."""
     right = np.where(labels, probabilities, 1 - probabilities)
-    return float(-np.log(np.clip(right, LEAST, 1)).mean())
+    return -np.log(np.clip(right, LEAST, 1)).mean(axis=1)
 
 
 def evaluate_multi_label(

@@ -13,13 +13,14 @@ from experiments.evaluation.systems import as_system, published_systems
 from experiments.report import plots
 from experiments.report.confidence import coverage_plots
 from experiments.report.estimates import Estimated, estimates
-from experiments.report.head import COSTS
+from experiments.report.head import CLOCK, COSTS
 from experiments.report.numbers import interval, nats, percent, word
 from experiments.report.page import Grid, Link, Plot, Section
 from experiments.report.ranking import trade_off_of
-from experiments.report.sections import accuracy_plots, fitting, is_rankable, section_of
-from experiments.report.tables import WHOLE, metric_rows
+from experiments.report.sections import METERED_JOULES, accuracy_plots, fitting, is_rankable, joules_of, section_of
+from experiments.report.tables import WHOLE, edges_of, metric_rows
 from experiments.runs.reader import RunFiles
+from students.device.cost import CYCLES, milliseconds
 
 PAGE = "comparison"
 LONGEST = 32  # characters of a run's name in a legend
@@ -129,13 +130,20 @@ def _side_by_side(runs: Sequence[RunFiles]) -> list[list[str]]:
         ["95 % over recordings", *(interval(whole.interval) if whole else "" for whole in wholes)],
         ["log loss", *(nats(whole.log_loss) if whole else "" for whole in wholes)],
         ["calibration error", *(nats(whole.calibration_error) if whole else "" for whole in wholes)],
-        *([title, *(nats(run.scores.get(f"test/{name}")) for run in runs)] for name, title in TITLES.items()),
     ]
+    for name, title in TITLES.items():
+        rows.append([title, *(nats(run.scores.get(f"test/{name}")) for run in runs)])
+        edges = [edges_of(run.scores, f"test/{name}") for run in runs]
+        rows.append([f"{title}, 95 % over recordings", *(interval(each, 1, 3) for each in edges)])
     for subset in dict.fromkeys(subset for found in metrics for subset in found if subset.startswith("group/")):
         cells = [percent(found[subset].accuracy) if subset in found else "" for found in metrics]
         rows.append([f"accuracy, {subset.removeprefix('group/')} devices", *cells])
     for cost, words in COSTS.items():
         rows.append([words, *(word(run.scores.get(cost)) for run in runs)])
+    cycles = [run.scores.get(CYCLES) for run in runs]
+    rows.append([CLOCK, *("" if each is None else f"{milliseconds(each):,.0f}" for each in cycles)])
+    joules = [joules_of(run) for run in runs]
+    rows.append([METERED_JOULES, *("" if each is None else f"{each:.3g}" for each in joules)])
     trained = [
         "not known" * bool(run.energy) if run.training_kwh is None else f"{1000 * run.training_kwh:.3g}" for run in runs
     ]

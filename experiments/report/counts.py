@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from experiments.report.terminal import Table
 from students.complexity import Activation, OperatorCost
+from students.device.cost import CLOCKS, ESTIMATES, Estimate, milliseconds
 from students.limits import LIMITS, Complexity
 
 if TYPE_CHECKING:
@@ -73,6 +74,26 @@ def limit_table(total: Complexity, years: Sequence[int]) -> Table:
         number = total._asdict()[cost]
         verdict = f"broken by {number - most:,}" if number > most else f"holds, {most - number:,} left"
         out.add_row(NAMES[cost], f"{number:,}", f"{most:,}", verdict)
+    return out
+
+
+def device_table(found: Estimate, joules: float | None, *, is_float: bool) -> Table:
+    """What one clip costs a device, as it is estimated.
+
+    Args:
+        found: the estimate.
+        joules: of one clip on the computer where the energy stage metered them; None: it has not.
+        is_float: whether the file has floats, which get 8 bits before.
+    """
+    title = f"estimated on a Cortex-M4{', with 8 bits' * is_float}"
+    caption = "a model without a board's wait states; joules are not modelled, they depend on the board"
+    out = _table(title, ("", "one clip"), left=("",), caption=caption)
+    for words, value in zip(ESTIMATES.values(), found, strict=True):
+        out.add_row(words, f"{value:,}")
+    for clock in CLOCKS:
+        out.add_row(f"ms at {clock / 1e6:.0f} MHz", f"{milliseconds(found.cycles, clock):,.0f}")
+    if joules is not None:
+        out.add_row("J on a computer, as scenelet energy metered", f"{joules:.3g}")
     return out
 
 

@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.evaluation.multi_label import TITLES
 from experiments.report.page import Section
 from experiments.report.render import png
 from experiments.report.tables import WHOLE, metric_rows
@@ -106,9 +107,10 @@ def workspace(entity: str, project: str) -> Any:
         name=NAME,
         sections=[
             section("Test split", bars(HEADLINE)),
+            section("Test split, several classes a clip", bars([f"test/{name}" for name in TITLES])),
             section("Groups of devices", bars([f"test/accuracy/group/{group}" for group in GROUPS])),
             section("Accuracy over costs", [*trade_off, *bars(COSTS)]),
-            section("Validation", lines(VALIDATION)),
+            section("Validation", lines([*VALIDATION, *(f"validation/{name}" for name in TITLES)])),
             section("Training", lines(TRAINING)),
             section("Plots", [wr.MediaBrowser(media_keys=[f"figures/{name}"]) for name in PLOTS], WIDE),
             section("Tables", [wr.MediaBrowser(media_keys=[f"tables/{name}"]) for name in TABLES], WIDE),

@@ -6,7 +6,7 @@ from experiments.report import plots
 from experiments.report.numbers import percent, word
 from experiments.report.page import Grid, Plot, Tile
 from experiments.report.terminal import Table
-from students.device.cost import CLOCKS, Cost, Part
+from students.device.cost import CLOCKS, Cost, Part, milliseconds
 
 MHZ = 1e6
 INSTRUCTIONS = "instructions"
@@ -71,4 +71,4 @@ def _row(part: Part, cycles: int) -> list[str]:
 
 
 def _time(cycles: int, hertz: float) -> str:
-    return f"{1000 * cycles / hertz:,.0f} ms"
+    return f"{milliseconds(cycles, hertz):,.0f} ms"

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 
 from experiments.report.terminal import Table
 from experiments.runs.formats import Metered
-from experiments.runs.lineage import ALL, BASELINE_TRAINING
+from experiments.runs.phases import ALL, BASELINE, BASELINE_TRAINING, INFERENCE, JOULES
 from students.limits import Complexity
 
-JOULES = 3.6e6  # in a kWh
-MODEL, BASELINE = "inference", "baseline"  # phases: a pass of the model, and one of the challenge's baseline
 LOGITS = "training/logits"
 
 
@@ -17,11 +15,11 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
 
     Args:
         phases: of energy.json.
-        costs: of MODEL and BASELINE.
+        costs: of INFERENCE and BASELINE.
         kernels: that both were run with.
         ratio: the baseline's energy over the model's.
     """
-    both = [phases[MODEL], phases[BASELINE]]
+    both = [phases[INFERENCE], phases[BASELINE]]
     clips, estimated = both[0]["clips"], both[0]["estimated"]
     pieces = both[1].get("clips", clips) / clips
     notes = list(dict.fromkeys(f"not known: {why}" for found in phases.values() for why in found.get("missing", [])))
@@ -36,7 +34,7 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
     out = Table(title, caption="\n".join(notes))
     for column in ("", "model", "baseline"):
         out.add_column(column, justify="right" if column else "left")
-    complexities = [costs[MODEL], costs[BASELINE]]
+    complexities = [costs[INFERENCE], costs[BASELINE]]
     out.add_row("multiply-accumulates", *(f"{cost.macs:,}" for cost in complexities))
     out.add_row("bytes of parameters", *(f"{cost.parameter_bytes:,}" for cost in complexities), end_section=True)
     out.add_row("passes over the clips", *(str(found["passes"]) for found in both))
@@ -45,7 +43,7 @@ def energy_table(phases: Mapping[str, Metered], costs: Mapping[str, Complexity],
     out.add_row("kWh a pass", *(f"{found['kWh']:.3g}" for found in both))
     out.add_row("baseline's over model's", f"{ratio:.3f}", "1", end_section=True)
     for phase, found in phases.items():
-        if phase not in (MODEL, BASELINE, ALL, BASELINE_TRAINING):
+        if phase not in (INFERENCE, BASELINE, ALL, BASELINE_TRAINING):
             for what, kwh in _parts(phase, found).items():
                 out.add_row(f"kWh of {what}", _word({**found, "kWh": kwh}), "")
     sums = [_word(phases[phase]) if phase in phases else "" for phase in (ALL, BASELINE_TRAINING)]

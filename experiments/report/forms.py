@@ -27,6 +27,7 @@ from experiments.report.tables import (
 )
 from experiments.report.terminal import Table
 from experiments.runs.reader import RunFiles
+from students.device.cost import ESTIMATES
 from students.limits import LIMITS, Complexity, counted
 
 FORMS = {  # titles of columns
@@ -68,9 +69,11 @@ def forms_table(scores: Mapping[str, float]) -> Table:
     for other in (FLOAT, FLOAT_FRONT_END):
         if other in forms:
             _add_differences(out, scores, forms, other)
-    for cost in Complexity._fields:
+    for cost in (*Complexity._fields, *ESTIMATES):
         limit = f", at most {LIMITS[cost]:,}" if cost in LIMITS else ""
-        out.add_row(cost.replace("_", " ") + limit, *(_cost(scores, cost_prefix(form), cost) for form in forms))
+        words = ESTIMATES.get(cost, cost.replace("_", " ")) + limit
+        if any(cells := [_cost(scores, cost_prefix(form), cost) for form in forms]):
+            out.add_row(words, *cells)
     return out
 
 

@@ -16,12 +16,15 @@ from experiments.evaluation.forms import FLOAT, STORED, agreement_name
 from experiments.evaluation.multi_label import TITLES
 from experiments.report.numbers import interval, nats, percent
 from experiments.report.page import Link, Tile
-from experiments.report.tables import WHOLE, metric_rows
+from experiments.report.tables import WHOLE, edges_of, metric_rows
 from experiments.runs.layout import CHECKPOINT, LOGITS, MODEL, ONNX, PREDICTIONS, PROGRAM
 from experiments.runs.reader import RunFiles
+from students.device.cost import CLOCKS, CYCLES, ESTIMATES, milliseconds
 from students.limits import LIMITS, counted
 
-COSTS = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
+COUNTED = {"parameter_bytes": "bytes of parameters", "macs": "multiply-accumulates", "peak_bytes": "peak memory, bytes"}
+COSTS = {**COUNTED, **ESTIMATES}
+CLOCK = f"ms at {CLOCKS[-1] / 1e6:.0f} MHz"
 FILES = {  # what a person takes away, and what it is called
     MODEL: MODEL,
     CHECKPOINT: "checkpoint",
@@ -79,7 +82,10 @@ def tiles_of(run: RunFiles) -> list[Tile]:
         found.append(Tile("macro accuracy", percent(whole.accuracy), f"95 %: {accuracy}" if accuracy else ""))
         found.append(Tile("log loss", nats(whole.log_loss), f"95 %: {loss}" if loss else ""))
         found.append(Tile("calibration error", nats(whole.calibration_error)))
-    found += [Tile(title, nats(scores[f"test/{name}"])) for name, title in TITLES.items() if f"test/{name}" in scores]
+    for name, title in TITLES.items():
+        if f"test/{name}" in scores:
+            edges = interval(edges_of(scores, f"test/{name}"), 1, 3)
+            found.append(Tile(title, nats(scores[f"test/{name}"]), f"95 %: {edges}" if edges else ""))
     if (agreement := scores.get(agreement_name(STORED, FLOAT))) is not None:
         found.append(Tile("same class as float", percent(agreement)))
     found += [_cost_tile(cost, run) for cost in COSTS if cost in scores]
@@ -91,6 +97,9 @@ def tiles_of(run: RunFiles) -> list[Tile]:
 def _cost_tile(cost: str, run: RunFiles) -> Tile:
     """A cost beside the task's limit, which a float network has to keep once its parameters have a byte each."""
     value, note, verdict = run.scores[cost], "", ""
+    if cost in ESTIMATES:
+        note = "estimated for a Cortex-M4" + ("" if run.is_stored else ", with 8 bits")
+        note += f", {milliseconds(value):,.0f} {CLOCK}" if cost == CYCLES else ""
     if cost in LIMITS:
         number = counted(run.scores, stored=run.is_stored)[cost]
         note = f"of {LIMITS[cost]:,}" if number == value else f"{number:,.0f} at 8 bits, of {LIMITS[cost]:,}"

@@ -24,7 +24,7 @@ from experiments.report.forms import forms_grids
 from experiments.report.head import facts_of, files_of, tiles_of, warning_of
 from experiments.report.mistakes import sounds_of
 from experiments.report.numbers import interval, nats, percent, word
-from experiments.report.page import Grid, Link, Plot, Section, write_page
+from experiments.report.page import Grid, Link, Plot, Section, Tile, write_page
 from experiments.report.ranking import trade_off_of
 from experiments.report.scene_devices import SCENE_DEVICES, scene_device_rows
 from experiments.report.tables import (
@@ -38,11 +38,12 @@ from experiments.report.tables import (
     subset_words,
 )
 from experiments.runs.identity import flat
-from experiments.runs.layout import REPORT
+from experiments.runs.layout import REPORT, model_in
+from experiments.runs.phases import joules_a_clip
 from experiments.runs.reader import RunFiles, read_run
-from experiments.runs.relatives import ancestors, made_from, settings_of
+from experiments.runs.relatives import ancestors, made_from, measured_energy, settings_of
 
-JOULES = 3.6e6  # in a kWh
+METERED_JOULES = "J a clip, metered"
 MULTI_LABEL = f"test/{MEAN_AVERAGE_PRECISION}"
 
 
@@ -83,7 +84,7 @@ def section_of(run: RunFiles, here: Path, anchors: Mapping[Path, str] = MappingP
             facts=facts_of(run, [*map(settings_of, reversed(before))]),
             warning=warning_of(run),
             files=files_of(run, here, deployed),
-            tiles=[*tiles_of(run), *(cost_tiles(run.cost) if run.cost else [])],
+            tiles=[*tiles_of(run), *_joules(run), *(cost_tiles(run.cost) if run.cost else [])],
             plots=plots_of(run),
             grids=grids_of(run),
             sounds=sounds_of(run),
@@ -196,6 +197,22 @@ def grids_of(run: RunFiles) -> list[Grid]:
     return found
 
 
+def joules_of(run: RunFiles) -> float | None:
+    """Of one clip by the run's model, as the energy stage metered it; None: it has not, or the run has no model."""
+    model = model_in(run.folder)
+    if run.stage not in ("student", "quantize") or not model.is_file():
+        return None
+    try:
+        return joules_a_clip(measured_energy(model))
+    except UserError:  # files of another run are damaged
+        return None
+
+
+def _joules(run: RunFiles) -> list[Tile]:
+    each = joules_of(run)
+    return [] if each is None else [Tile(METERED_JOULES, f"{each:.3g}", "on a computer, by scenelet energy")]
+
+
 def accuracy_plots(scores: Mapping[str, Mapping[str, float]], page: str) -> list[Plot]:
     """Accuracy by device, group and scene, of runs by name."""
     found = []
@@ -208,8 +225,8 @@ def accuracy_plots(scores: Mapping[str, Mapping[str, float]], page: str) -> list
 
 def _energy_row(phase: tuple[str, Mapping[str, Any]]) -> list[str]:
     name, used = phase
-    known, clips = used["kWh"] is not None, used.get("clips")
-    each = f"{JOULES * used['kWh'] / clips:.3g}" if known and clips else ""
+    known, joules = used["kWh"] is not None, joules_a_clip({name: used}, name)
+    each = "" if joules is None else f"{joules:.3g}"
     notes = [f"not known: {why}" for why in used.get("missing", [])] + ["an estimate"] * bool(used.get("estimated"))
     notes += [f"not counted: {why}" for why in used.get("lost", [])] + [f"on {words}" for words in used.get("on", [])]
     metered = [f"{1000 * used['kWh']:.3g}", f"{used['seconds']:.3g}"] if known else ["not known", ""]

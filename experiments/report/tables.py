@@ -51,8 +51,7 @@ def metric_rows(scores: Mapping[str, float], prefix: str = "test") -> dict[str, 
     """
 
     def edges(metric: str) -> Edges | None:
-        low, high = (scores.get(f"{prefix}/{metric}/{edge}") for edge in ("low", "high"))
-        return None if low is None or high is None else (low, high)
+        return edges_of(scores, f"{prefix}/{metric}")
 
     found: dict[str, MetricRow] = {}
     if (accuracy := scores.get(f"{prefix}/accuracy")) is not None:
@@ -69,6 +68,12 @@ def metric_rows(scores: Mapping[str, float], prefix: str = "test") -> dict[str, 
         loss = scores.get(f"{prefix}/log_loss/{subset}")
         found[subset] = MetricRow(subset, scores[name], loss, edges(f"accuracy/{subset}"))
     return found
+
+
+def edges_of(scores: Mapping[str, float], metric: str) -> Edges | None:
+    """The interval of a metric, by its whole name; None: it has none."""
+    low, high = (scores.get(f"{metric}/{edge}") for edge in ("low", "high"))
+    return None if low is None or high is None else (low, high)
 
 
 def subset_words(subset: str) -> str:

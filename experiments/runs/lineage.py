@@ -17,6 +17,7 @@ from experiments.runs.formats import Metered, not_metered
 from experiments.runs.identity import flat
 from experiments.runs.layout import CHECKPOINT, ENERGY, LOGITS, MODEL, first_phase_of, is_float
 from experiments.runs.meter import LOGITS_PHASE, joined
+from experiments.runs.phases import ALL
 from experiments.runs.reader import read_phases
 from experiments.runs.writers import Needed, all_written, inputs_of, needed, record_of, written
 
@@ -27,7 +28,6 @@ FIRST = "first_phase"  # input of a run with refit=true: the checkpoint of its f
 SETS = "sets"  # input of a student with tensors of devices: the checkpoints of the devices' own trainings
 PRETRAINED = "weights"  # input of a student that began with the checkpoint of another one, and of a teacher
 
-ALL, BASELINE_TRAINING = "training/all", "baseline/training"  # phases
 OF_SUMS = ("kWh", "seconds", "estimated", "codecarbon", "on", "lost")
 WHAT = {LOGITS_PHASE: "writing of logits", "quantize": "quantisation"}  # phases that are no trainings
 
@@ -69,11 +69,12 @@ def trainings(
     found["training/student"] = entry_of("student", [*students, *earlier], [*missing, *gone])
     learners = [*quantized, *devices, *students, *earlier]
     teachers, missing = teachers_behind(runs, learners)
+    begun, gone = pretrained_by(runs, teachers, foreign, stage="teacher")
     writers, unknown = writers_of_logits(runs, learners)
     own = [] if students else ["the student's teachers: its own run is not known"]
     if teachers or missing or own:
-        trained = [each for each in teachers if was_trained(each)]
-        found["training/teacher"] = entry_of("teacher", trained, [*missing, *own])
+        trained = [each for each in (*teachers, *begun) if was_trained(each)]
+        found["training/teacher"] = entry_of("teacher", trained, [*missing, *gone, *own])
         found["training/logits"] = entry_of(LOGITS_PHASE, writers, [*unknown, *own])
     return {**found, ALL: _sum(list(found.values()))}
 
@@ -81,8 +82,8 @@ def trainings(
 def pretrained_by(
     runs: Path, latest: Sequence[Path], foreign: Collection[str] = (), stage: str = "student"
 ) -> tuple[list[Path], list[str]]:
-    """The runs whose checkpoints some students or teachers began with, those that these began with, and so on; and in
-    words what was not found.
+    """The other runs whose checkpoints some students or teachers began with, those that these began with, and so on;
+    and in words what was not found. Files of `teacher.weights` that no run wrote are somebody's, and not missing.
 
     Args:
         runs: the folder of all runs.
@@ -90,21 +91,25 @@ def pretrained_by(
         foreign: fingerprints of checkpoints that are known to be of no run, and are not looked for.
         stage: student or teacher.
     """
-    found: dict[Path, Path] = {}
+    known = {folder.resolve() for folder in latest}
+    found: list[Path] = []
     missing: list[str] = []
     while latest:
-        begun = [each for folder in latest for each in _begun(folder) if each.digest not in foreign]
-        folders, gone = all_written(runs / stage, CHECKPOINT, begun)
-        missing += gone
-        latest = [folder for folder in folders if folder.resolve() not in found]
-        found |= {folder.resolve(): folder for folder in latest}
-    return list(found.values()), missing
+        begun = {folder: [each for each in _begun(folder) if each.digest not in foreign] for folder in latest}
+        latest = []
+        for folder, wanted in begun.items():
+            folders, gone = all_written(runs / stage, CHECKPOINT, wanted)
+            missing += gone if stage == "student" or _goes_on(folder) else []
+            latest += [each for each in folders if each.resolve() not in known]
+            known |= {each.resolve() for each in latest}
+        found += latest
+    return found, missing
 
 
 def teachers_behind(runs: Path, learners: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The runs that trained the teachers of some runs, also those of an ensemble's members and of runs with
     `only=logits`, which use the checkpoint of another run, or else published weights: these runs are named themselves,
-    and cost nothing; and those whose checkpoints these teachers began with; and in words what was not found.
+    and cost nothing; and in words what was not found.
 
     Args:
         runs: the folder of all runs.
@@ -116,8 +121,6 @@ def teachers_behind(runs: Path, learners: Sequence[Path]) -> tuple[list[Path], l
     trained, gone = all_written(runs / "teacher", CHECKPOINT, checkpoints)
     own = [f for f in folders if f not in untrained or "checkpoint" not in record_of(f).inputs]  # of published weights
     found = {folder.resolve(): folder for folder in [*own, *trained]}
-    earlier, _ = pretrained_by(runs, list(found.values()), stage="teacher")  # other files are somebody's
-    found |= {folder.resolve(): folder for folder in earlier}
     return list(found.values()), [*missing, *gone]
 
 
@@ -160,6 +163,11 @@ def _begun(folder: Path) -> list[Needed]:
     """The file that a run began with, unless it is known as somebody's."""
     uses = [use for use in record_of(folder).external or [] if use.what == WEIGHTS]
     return [] if uses and all(use.is_known for use in uses) else inputs_of(folder, PRETRAINED)
+
+
+def _goes_on(folder: Path) -> bool:
+    """Whether a teacher began with the checkpoint of another training, and not with published weights."""
+    return flat(record_of(folder).settings).get("teacher.start") is not None
 
 
 def _member(folder: Path, name: str) -> list[Needed]:

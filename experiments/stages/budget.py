@@ -8,8 +8,8 @@ from torch import nn
 from data.errors import UserError, listed
 from data.front_ends.integer_steps import integer_front_end
 from experiments.settings.shared import Budget, Settings
-from students.device.cost import CLOCKS
-from students.device.estimate import Estimate, estimated
+from students.device.cost import CLOCKS, Estimate, milliseconds
+from students.device.estimate import estimated
 from students.limits import Complexity
 
 log = logging.getLogger(__name__)
@@ -55,11 +55,10 @@ def require_within_budget(settings: Settings, found: Estimate | str, cost: Compl
 
 
 def _in_words(found: Estimate, cost: Complexity) -> str:
-    clock = CLOCKS[-1]
     return (
         f"{cost.parameters:,} parameters, {cost.macs:,} multiply-accumulates; estimated with 8 bits on a Cortex-M4: "
         f"{found.ram:,} bytes of RAM, {found.flash:,} of flash, {found.cycles / 1e6:.1f} million cycles a clip, "
-        f"{1000 * found.cycles / clock:.0f} ms at {clock / 1e6:.0f} MHz"
+        f"{milliseconds(found.cycles):.0f} ms at {CLOCKS[-1] / 1e6:.0f} MHz"
     )
 
 

@@ -6,14 +6,18 @@ from pathlib import Path
 from rich.console import Console
 
 from data.errors import UserError, counted, listed
-from experiments.report.counts import layer_table, limit_table, operator_table, tensor_table
+from data.flatbuffer import read_graph
+from experiments.report.counts import device_table, layer_table, limit_table, operator_table, tensor_table
 from experiments.report.terminal import Table
 from experiments.runs.layout import is_float
+from experiments.runs.phases import joules_a_clip
+from experiments.runs.relatives import measured_energy
 from experiments.settings.shared import Settings
 from experiments.stages.whereabouts import models_of
 from experiments.submission.layout import EDITIONS
 from students.complexity import tflite_complexity, tflite_memory, tflite_operators
 from students.limits import Complexity
+from students.quantize.metadata import METADATA_NAME
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,7 @@ def run(settings: Settings) -> None:
             failures.append(str(error))
             continue
         log.info("%s: %s", path, counted(total.parameters, "parameter"))
-        for table in [*tables, limit_table(total, [*EDITIONS])]:
+        for table in [*tables, limit_table(total, [*EDITIONS]), *_on_device(path)]:
             Console().print(table)
     if len(failures) == len(paths) == 1:
         raise UserError(failures[0])
@@ -49,3 +53,16 @@ def _counted(path: Path) -> tuple[Complexity, list[Table]]:
         return total, [layer_table(layers, total)]
     total, (tensors, alive) = tflite_complexity(path), tflite_memory(path)
     return total, [tensor_table(tensors), operator_table(tflite_operators(path), alive, total)]
+
+
+def _on_device(path: Path) -> list[Table]:
+    """The table of what a file of ours is estimated to cost a device; where it has no form there, it is said why."""
+    if not (is_float(path) or read_graph(path).metadata(METADATA_NAME)):
+        return []  # and torch, which estimates need, is not loaded
+    from experiments.models.on_device import device_estimate
+
+    found = device_estimate(path)
+    if isinstance(found, str):
+        log.info("no estimate for devices: %s", found)
+        return []
+    return [device_table(found, joules_a_clip(measured_energy(path)), is_float=is_float(path))]

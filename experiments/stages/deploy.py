@@ -9,15 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data.damage import explain_damage
 from data.errors import UserError
 from data.files import file_sha256
-from data.front_ends.integer_steps import integer_front_end
 from experiments.device.measure import check_on_host, has_tools, measured
 from experiments.device.toolchain import NoDeviceError
-from experiments.inference.classifier import load_classifier
 from experiments.inference.included import FOLDER, NOTICE, is_included
 from experiments.inference.origin import origin_of
+from experiments.models.on_device import model_in
 from experiments.report.device import cost_grids, cost_table
 from experiments.report.publish import finish, is_done, refresh
 from experiments.runs.layout import COST, is_float, write_text
@@ -31,8 +29,6 @@ from students.device.c_text import template
 from students.device.cost import Cost
 from students.device.library import Model, library_files, state_bytes
 from students.device.vectors import COUNT, vectors_text
-from students.quantize.answer import confidence_of
-from students.quantize.read import read_tflite
 
 README, VECTORS = "README.md", "selftest/vectors.h"
 
@@ -89,26 +85,6 @@ def _write(folder: Path, written: Mapping[str, str]) -> None:
     for name in names:
         (new / name).rename(folder / name)
     new.rmdir()
-
-
-def model_in(path: Path, device: str | None = None) -> tuple[Model, str]:
-    """The network of a file, or that of a recording device, with its front end in integers; and its licence.
-
-    Raises:
-        UserError: the file is damaged, has no tensors of the device, or no form in C.
-    """
-    network, metadata = read_tflite(path)
-    classifier = load_classifier(path)  # with all that it checks
-    general = network.of_device("" if device is None else device)
-    if device is not None and device not in network.sets:
-        known = ", ".join(network.sets) or "none"
-        raise UserError(f"deploy.device={device}: {path} has tensors of these devices of its own: {known}")
-    with explain_damage(path):
-        confidence = confidence_of(metadata)
-    rate, seconds = classifier.sample_rate, classifier.clip_seconds
-    front_end = integer_front_end(rate, metadata["mel"])
-    model = Model(general, front_end, round(seconds * rate), classifier.scenes, confidence)
-    return model, str(metadata.get("licence", "of what, its file does not say"))
 
 
 def _require_memory(path: Path, model: Model, limit: int | None) -> None:

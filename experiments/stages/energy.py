@@ -31,14 +31,15 @@ from experiments.inference.metering import (
 from experiments.inference.origin import origin_of
 from experiments.models.classifiers import load_floats
 from experiments.models.costs import model_complexity
-from experiments.report.energy import BASELINE, MODEL, energy_table
-from experiments.report.publish import finish, is_done
+from experiments.report.energy import energy_table
+from experiments.report.publish import finish, is_done, refresh
 from experiments.runs.baseline import baseline_training
 from experiments.runs.energy import meter
 from experiments.runs.formats import Metered
 from experiments.runs.layout import ENERGY, is_float, write_text
-from experiments.runs.lineage import ALL, BASELINE_TRAINING, trainings
+from experiments.runs.lineage import trainings
 from experiments.runs.meter import ratio
+from experiments.runs.phases import ALL, BASELINE, BASELINE_TRAINING, INFERENCE
 from experiments.runs.reader import read_energy, read_phases
 from experiments.runs.record import Run
 from experiments.settings.data_set import DataSettings
@@ -61,7 +62,7 @@ def run(settings: Settings) -> None:
     model, metadata, front_end, clip_seconds = _opened(path, own.kernels)
     settings = replace(settings, data=_clips_of(settings, path, front_end.sample_rate, clip_seconds))
     data = prepare(settings.data, settings.cache_folder)
-    front_ends = {MODEL: front_end, BASELINE: build_front_end(RATE, composed("student=baseline").student.mel)}
+    front_ends = {INFERENCE: front_end, BASELINE: build_front_end(RATE, composed("student=baseline").student.mel)}
     inputs = {"model": file_sha256(path), **{key: data.fingerprint[key] for key in ("waves", "clips")}}
     depends_on = {"seconds": own.seconds, "kernels": own.kernels}
     this = new_run(settings, "energy", depends_on=depends_on, inputs=inputs, sources=[path])
@@ -71,25 +72,26 @@ def run(settings: Settings) -> None:
     if not (is_done(this, ENERGY, FILE) and is_complete(read_phases(this.folder), front_ends)):
         rows = data.clips.indices("test")
         own_clips = Clips(torch.from_numpy(data.store.take(rows)), torch.from_numpy(data.store.scale[rows]))
-        clips = {MODEL: own_clips, BASELINE: of_baseline(own_clips, data.store.sample_rate)}
+        clips = {INFERENCE: own_clips, BASELINE: of_baseline(own_clips, data.store.sample_rate)}
         # What is wrong with the model, or with the meter, is found before an earlier result is gone.
         meter(classifying(model, front_end, Clips(own_clips.waves[:1], own_clips.scales[:1])))
         this.start()
         baseline = make_baseline(this.folder / FILE, front_ends[BASELINE], clips[BASELINE], len(data.clips.scenes))
-        models = {MODEL: model, BASELINE: TFLiteModel(baseline, kernels=own.kernels)}
+        models = {INFERENCE: model, BASELINE: TFLiteModel(baseline, kernels=own.kernels)}
         log.info("%d clips, %s kernels, one thread, each for %g s or longer", len(rows), own.kernels, own.seconds)
         phases = meter_passes(models, front_ends, clips, own.seconds)
-        normalised(phases[BASELINE], phases[MODEL])
+        normalised(phases[BASELINE], phases[INFERENCE])
         _write(this, phases | spent)
     before = read_phases(this.folder)
     # What was known of trainings that are gone stays; what was trained or metered since is added.
     found = {name: cost for name, cost in spent.items() if cost["kWh"] is not None or not _is_known(before, name)}
     if (phases := before | found) != before:
         _write(this, phases)
-    costs = {MODEL: model_complexity(path), BASELINE: tflite_complexity(this.folder / FILE)}
+    costs = {INFERENCE: model_complexity(path), BASELINE: tflite_complexity(this.folder / FILE)}
     Console().print(
-        energy_table(phases, costs, _kernels(path, own.kernels), normalised(phases[BASELINE], phases[MODEL]))
+        energy_table(phases, costs, _kernels(path, own.kernels), normalised(phases[BASELINE], phases[INFERENCE]))
     )
+    refresh(path.parent)  # whose page has the joules, too
     log.info("%s", this.folder)
 
 
@@ -117,8 +119,8 @@ def _write(run: Run, phases: Mapping[str, Metered]) -> None:
     """Write energy.json and score.json."""
     write_text(run.folder / ENERGY, json.dumps(phases, indent=1))
     scores = {
-        "energy/normalised": normalised(phases[BASELINE], phases[MODEL]),
-        "energy/clips": phases[MODEL]["clips"],
+        "energy/normalised": normalised(phases[BASELINE], phases[INFERENCE]),
+        "energy/clips": phases[INFERENCE]["clips"],
     }
     trained = ratio(phases[BASELINE_TRAINING], phases[ALL])
     finish(run, read_energy(run.folder) | scores | ({} if trained is None else {"energy/normalised_training": trained}))

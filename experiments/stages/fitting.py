@@ -24,7 +24,7 @@ REFIT = "refit=true, which chooses the number of steps,"
 log = logging.getLogger(__name__)
 
 
-def fitted_recipe(settings: Settings, stage: str, recipe: Recipe, data: DataModule) -> Recipe:
+def fitted_recipe(settings: Settings, stage: str, recipe: Recipe, data: DataModule, *, said: bool = True) -> Recipe:
     """A recipe as it is used for the train clips of a data set; see training/budget.py.
 
     Args:
@@ -32,11 +32,16 @@ def fitted_recipe(settings: Settings, stage: str, recipe: Recipe, data: DataModu
         stage: that trains, in whose `fit` the recipe stands.
         recipe: of the settings.
         data: the data set.
+        said: whether it is said that batches are smaller than asked for: once is enough.
     """
     prefix = f"{stage}.fit."
     given = {key.removeprefix(prefix) for key in settings.given if key.startswith(prefix)}
     clips = len(data.clips.indices("train"))
-    return fitted(recipe, clips, epochs=settings.epochs, devices=settings.fabric.processes, given=given)
+    used = fitted(recipe, clips, epochs=settings.epochs, devices=settings.fabric.processes, given=given)
+    if said and used.batch_size < recipe.batch_size:
+        asked = recipe.batch_size
+        log.warning("batch_size %d is too large for %d train clips: using %d", asked, clips, used.batch_size)
+    return used
 
 
 def with_fitted_augmentation(settings: Settings, network: Literal["teacher", "student"], data: DataModule) -> Settings:
@@ -77,7 +82,7 @@ def what_is_trained(
         UserError: refit=true has no clips to choose the number of steps by; or the folder holds a network that was
             trained once, found before a first phase is trained; or what the stage raises.
     """
-    used = fitted_recipe(settings, stage, recipe, data)
+    used = fitted_recipe(settings, stage, recipe, data, said=not settings.is_refitted)  # the first phase says it
     if not settings.is_refitted:
         return used, data
     data.require_validation(REFIT)

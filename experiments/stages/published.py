@@ -1,7 +1,9 @@
 """A teacher that answers in the classes of its published weights, to clips without labels.
 
 Conventions: the network is kept as a checkpoint of the run that applies it, so that its logits are those of a
-checkpoint like any other's. Its classes are numbered as published: audioset_0, ...
+checkpoint like any other's. Its classes are numbered as published: audioset_0, ... Each has a probability of its own,
+as all of these networks were trained by the binary cross-entropy: a student learns them as classes of which a clip may
+have several.
 """
 
 from pathlib import Path
@@ -83,6 +85,7 @@ def published_before(settings: Settings, data: DataModule) -> tuple[DataModule, 
         tuple(f"{prefix}_{number}" for number in range(count)),
         settings.data.sample_rate,
         NOT_OURS,
+        is_multi_label=True,
     )
     if is_first():
         checkpoint.save(path, network, blueprint)

@@ -14,6 +14,7 @@ from data.files import file_sha256
 from data.front_ends import FrontEnd, build_front_end
 from experiments.datasets.datamodule import DataModule, prepare, require_held_out
 from experiments.evaluation.metrics import softmax
+from experiments.models.on_device import device_estimate
 from experiments.quantization.bits import HALF, MEASURED, choose_bits, layer_rows
 from experiments.quantization.checks import deployed_mel, require_form, require_training, require_valid
 from experiments.quantization.confidence import CHOSEN, check_confidence, confidence_scores, fit_confidence
@@ -185,6 +186,8 @@ def _make_integers(task: _Task) -> dict[str, float]:
     logits = integer_logits(task.data, task.front_end, model, before, task.trained)
     probabilities |= {form: softmax(found) for form, found in logits.items()}
     found = costs(tflite_complexity(model), float_cost(task.network, task.sets, task.shape))
+    on_device = device_estimate(model)
+    found |= {} if isinstance(on_device, str) else on_device.metrics()
     found |= confidence_scores(fitted, integers.output, logits[STORED], task.data)
     return compare(task.data, probabilities, folder) | found
 

@@ -76,6 +76,8 @@ def _question(runs: Sequence[RunFiles], use: Use) -> str:
     """What the authors are asked, and how they answer."""
     is_old = any(run.external is None for run in runs)
     again = f" A record of an earlier version says no more: {AGAIN}, or say" if is_old else " Say"
+    if use.what == WEIGHTS and any(_began(run) for run in runs):
+        again = f" If a run of yours wrote them, restore it in {runs[0].folder.parent}; or else say"
     return (
         f"{', '.join(str(run.folder) for run in runs)} {ASKED[use.what]}: {use.name}.{again} under external_datasets "
         "in submit.about what they are and, of weights, what these were trained on, an entry each:\n"

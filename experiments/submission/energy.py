@@ -11,8 +11,8 @@ from pathlib import PurePath
 from typing import Any
 
 from experiments.runs.formats import Metered
-from experiments.runs.lineage import ALL, BASELINE_TRAINING
 from experiments.runs.meter import ratio
+from experiments.runs.phases import ALL, BASELINE_TRAINING
 
 INFERENCE, BASELINE = "inference", "baseline"
 NOT_METERED = "not metered"

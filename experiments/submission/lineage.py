@@ -16,8 +16,9 @@ from data.files import file_sha256
 from experiments.runs.formats import Metered
 from experiments.runs.identity import IMPORTED
 from experiments.runs.layout import CHECKPOINT, CONFIG, LAYERS, RECORD, is_float, model_in
-from experiments.runs.lineage import BASELINE_TRAINING, first_phase, pretrained_by, teachers_behind, trainings
+from experiments.runs.lineage import first_phase, pretrained_by, teachers_behind, trainings
 from experiments.runs.reader import RunFiles, find_record, is_run, read_run
+from experiments.runs.relatives import measured_energy
 from experiments.runs.writers import Needed, needed, written
 
 NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the description and the report are made of
@@ -25,7 +26,6 @@ NEEDED: Mapping[str, Mapping[str, type]] = {  # stage: setting -> type; what the
     "student": {"student.builder": str, "student.mel.kind": str},
     "teacher": {"teacher.builder": str, "teacher.pretrained": bool},
 }
-METERED = ("inference", "baseline", BASELINE_TRAINING)  # phases that stage=energy states of the baseline and the file
 STUDENT = "student"
 WHOLE_BITS, HALF_BITS = 32, 16  # of floats
 AGAIN = "run its stage again with force=true"
@@ -141,13 +141,14 @@ def read_lineage(folder: Path, *, device_is_known: bool = False, foreign: Collec
             f"{folder} learnt from teachers that are gone, and what they had learnt from must be declared; restore "
             f"them:\n{listed(missing)}"
         )
+    teachers += pretrained_by(runs, teachers, stage="teacher")[0]  # as of students
     pretrained = tuple(_run(each, STUDENT) for each in earlier)
     first_phases = list(filter(None, map(first_phase, [*students, *earlier, *teachers])))
     found = Lineage(
         quantized,
         student,
         tuple(_run(teacher, "teacher") for teacher in teachers),
-        _inference(model) | trainings(model, {"checkpoint_sha256": checkpoint}, runs, foreign=foreign),
+        measured_energy(model) | trainings(model, {"checkpoint_sha256": checkpoint}, runs, foreign=foreign),
         _data(student),
         _data(quantized)["kind"],
         pretrained,
@@ -210,23 +211,6 @@ def _run(folder: Path, stage: str) -> RunFiles:
     if wrong:
         raise UserError(f"{folder / RECORD} does not say {', '.join(wrong)}: {AGAIN}")
     return run
-
-
-def _inference(model: Path) -> dict[str, Metered]:
-    """The energy of inference by a run's file and by the baseline; of several measurements of the same bytes that of
-    this very path, or else that of the run's name."""
-    model = model.resolve()
-    measured, digest, name = model.parents[2] / "energy", file_sha256(model), model.parent.name
-
-    def unlikely(path: Path) -> tuple[bool, bool, str]:
-        record = find_record(path)
-        named = record is not None and model in [source.resolve() for source in record.sources]
-        return not named, path.name != name, path.name
-
-    for path in sorted(measured.glob("*"), key=unlikely):
-        if is_run(path) and (run := read_run(path)).inputs.get("model") == digest:
-            return {phase: run.energy[phase] for phase in METERED if phase in run.energy}
-    return {}
 
 
 def _data(run: RunFiles) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ Conventions: published recipes are for 139,620 train clips. On fewer clips their
 none, and their epochs would end before a network has learnt anything. What is given by hand is never changed.
 """
 
-import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -22,8 +21,6 @@ SMALL_BATCH = 16  # ... as long as the batch has so many clips
 FEWEST_STEPS = 5  # of an epoch, of still fewer clips
 MOST = 5.0  # times the published learning rate
 WINDOW = 0.1  # of the epochs: over which the loss of the clips held out is averaged, to see where it is lowest
-
-log = logging.getLogger(__name__)
 
 
 def fitted(
@@ -131,7 +128,6 @@ def fitting_batch_size(batch_size: int, clips: int, devices: int = 1, *, exact: 
     fitting = batch_size if exact else min(batch_size, most)
     if fitting < batch_size:
         fitting = max(2, fitting // devices) * devices
-        log.warning("batch_size %d is too large for %d train clips: using %d", batch_size, clips, fitting)
     if fitting > clips:
         raise UserError(f"batch_size={fitting} is more than the {clips} train clips: give at most so many")
     if fitting % devices or fitting < 2 * devices:

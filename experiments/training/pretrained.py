@@ -99,6 +99,7 @@ def begin_from(
     theirs, ours = ({n: v for n, v in each.arguments.items() if n not in ELSEWHERE} for each in (found, wanted))
     if differing := _differing(theirs, ours):
         log.warning("%s was trained with other %s: %s", path, kind.arguments, ", ".join(differing))
+    # Of other classes it is another data set, of whose clips the fingerprint, which has their classes, says nothing.
     if not anew and found.clips not in (wanted.clips, before):
         log.warning("%s was trained on other clips or splits, maybe on clips that are held out here", path)
 

@@ -1,4 +1,4 @@
-"""What one clip costs on a device: instructions and modelled cycles by layer, and memory.
+"""What one clip costs on a device: instructions and modelled cycles by layer, and memory; measured, or estimated.
 
 Conventions: the front end is everything from samples to the network's input. Cycles are those of a model of the
 Cortex-M4, without the wait states of a board: see experiments/device/cycles.py.
@@ -6,9 +6,30 @@ Cortex-M4, without the wait states of a board: see experiments/device/cycles.py.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 STACK = "stack"  # among the uses of RAM
 CLOCKS = (64e6, 80e6, 120e6)  # Hz, of usual boards
+# Estimates in score.json, and what they are called: of a student of floats those that it will have with 8 bits.
+RAM, FLASH, CYCLES = "estimated/ram_bytes", "estimated/flash_bytes", "estimated/cycles"
+ESTIMATES = {RAM: "RAM on a device, bytes", FLASH: "flash on a device, bytes", CYCLES: "cycles on a device"}
+
+
+def milliseconds(cycles: float, hertz: float = CLOCKS[-1]) -> float:
+    """How long a processor takes for so many cycles."""
+    return 1000 * cycles / hertz
+
+
+class Estimate(NamedTuple):
+    """Bytes of RAM without the stack, bytes of flash, and cycles of one clip, front end included."""
+
+    ram: int
+    flash: int
+    cycles: int
+
+    def metrics(self) -> dict[str, float]:
+        """By flat name, as in score.json."""
+        return dict(zip(ESTIMATES, self, strict=True))
 
 
 @dataclass(frozen=True)

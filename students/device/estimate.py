@@ -6,13 +6,13 @@ C declares; cycles are those of the instructions of templates/scenelet_cortex_m.
 
 import copy
 import math
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from data.front_ends.integer_log_mel import IntegerLogMel
 from students.device.c_text import BYTES
+from students.device.cost import Estimate
 from students.device.front_end import front_end_tables, window_length
 from students.device.library import Model, state_bytes
 from students.device.network import assembly_of, network_tables
@@ -32,18 +32,6 @@ GRU_CODE = 950
 FIELDS = 76 + 36  # bytes: of a layer and its map
 
 
-class Estimate(NamedTuple):
-    """Bytes of RAM without the stack, bytes of flash, and cycles of one clip, front end included."""
-
-    ram: int
-    flash: int
-    cycles: int
-
-    def metrics(self) -> dict[str, float]:
-        """By flat name, as in score.json."""
-        return {"estimated/ram_bytes": self.ram, "estimated/flash_bytes": self.flash, "estimated/cycles": self.cycles}
-
-
 def estimated(network: nn.Module, front_end: IntegerLogMel, samples: int, classes: int) -> Estimate:
     """The cost of a float network after it is quantised.
 
@@ -60,10 +48,14 @@ def estimated(network: nn.Module, front_end: IntegerLogMel, samples: int, classe
     with torch.random.fork_rng(devices=[]):  # what is trained with a seed does not depend on an estimate
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         folded = fold(copy.deepcopy(network).eval(), shape, noise)
-    integers = calibrate(folded, [noise])
-    model = Model(integers, front_end, samples, [""] * classes, Confidence())
-    cycles = front_end_cycles(front_end, samples) + sum(layer_cycles(integers, layer) for layer in integers.layers)
-    return Estimate(state_bytes(model), _flash(integers, front_end), round(cycles))
+    return model_estimate(Model(calibrate(folded, [noise]), front_end, samples, [""] * classes, Confidence()))
+
+
+def model_estimate(model: Model) -> Estimate:
+    """The cost of a network of integers."""
+    network, front_end = model.network, model.front_end
+    cycles = front_end_cycles(front_end, model.samples) + sum(layer_cycles(network, layer) for layer in network.layers)
+    return Estimate(state_bytes(model), _flash(network, front_end), round(cycles))
 
 
 def front_end_cycles(front_end: IntegerLogMel, samples: int) -> float:

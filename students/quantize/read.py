@@ -35,11 +35,11 @@ from students.quantize.layers import (
     TAKE,
     Layer,
 )
-from students.quantize.metadata import CONVOLUTIONS, DEVICES, SETS, parse_metadata
+from students.quantize.metadata import CONVOLUTIONS, DEVICES, METADATA_NAME, SETS, parse_metadata
 from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
 from students.quantize.sets import sets_from_bytes
-from students.quantize.tflite import METADATA_NAME, PART, Writer
+from students.quantize.tflite import PART, Writer
 from students.quantize.tflite_gru import CONVOLUTION as FIRST_CONVOLUTION
 from students.quantize.tflite_gru import operators_of
 from students.quantize.tflite_values import ROWS

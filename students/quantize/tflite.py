@@ -23,14 +23,13 @@ from students.quantize.buffers import AlignedBuffer
 from students.quantize.digest import DIGEST, digest
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
 from students.quantize.layers import CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
-from students.quantize.metadata import DEVICES, SETS
+from students.quantize.metadata import DEVICES, METADATA_NAME, SETS
 from students.quantize.nibbles import packed
 from students.quantize.sets import require_devices, sets_to_bytes
 from students.quantize.tflite_gru import write_recurrence
 from students.quantize.tflite_operators import VERSIONS, VERSIONS_OF_INT4, VERSIONS_OF_INT16, padding_of
 from students.quantize.tflite_values import ROWS, activation_of, write_joined, write_values
 
-METADATA_NAME = "scenelet"
 OUTPUT = "logits"
 PART = "part"  # in the names of what a convolution of several parts is made of, with the part's number
 
