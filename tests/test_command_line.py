@@ -39,7 +39,7 @@ from experiments.run import main, resolve
 from experiments.settings.models import Predict
 from experiments.settings.shared import Settings
 from experiments.settings.stages import ALL, STAGES, Rank, Score, Stage, Validate
-from experiments.stages import context, fitting, pruning, training
+from experiments.stages import context, fitting, pruning, training, whereabouts
 
 SCREEN = 30  # lines
 HANGS = 60  # seconds, after which a shell is taken to wait for more
@@ -225,13 +225,13 @@ def touched(source: str) -> set[str]:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_declares_what_it_reads(name: str) -> None:
-    """Oracle: the attributes of `settings` in its module, and in what this names of context.py, fitting.py, training.py
-    and pruning.py."""
+    """Oracle: the attributes of `settings` in its module, and in what this names of context.py, whereabouts.py,
+    fitting.py, training.py and pruning.py."""
     stage = STAGES[name]
     source = (ROOT / f"{stage.module.replace('.', '/')}.py").read_text()
     helpers = {
         key: value
-        for module in (context, fitting, training, *([pruning] if pruning.__name__ in source else []))
+        for module in (context, whereabouts, fitting, training, *([pruning] if pruning.__name__ in source else []))
         for key, value in vars(module).items()
     }
     used, pending = set(), [source]
