@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -14,6 +15,8 @@ from data.scenes import ClipSet
 from experiments.run import resolve
 from experiments.runs.layout import matches
 from experiments.runs.lineage import trainings
+from experiments.settings.shared import Settings
+from experiments.stages.fitting import what_is_trained
 from experiments.training import checkpoint
 from experiments.training.budget import best_epoch, refitted
 from students.quantize.read import read_tflite
@@ -56,6 +59,23 @@ def test_weights_are_averaged_where_those_that_were_best_were(best: int, average
     recipe = replace(RECIPE, average=0.5)
     assert refitted(recipe, rows, 85, 109).average == average
     assert refitted(replace(recipe, keep="last"), rows, 85, 109).average == 0.5
+
+
+def test_smaller_batches_are_said_by_the_first_phase_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Oracle: by hand: one line of a command with two phases; 1,000 clips of 30 batches at least are 33 a batch."""
+    settings = resolve(["student", "data=tau22", "refit=true", f"runs={tmp_path}"])
+    clips = SimpleNamespace(indices=lambda split: np.arange({"train": 1_000, "validation": 100}[split]))
+    data = SimpleNamespace(clips=clips, require_validation=lambda what: None)
+
+    def first_phase(phase: Settings) -> None:
+        recipe, _ = what_is_trained(phase, "student", phase.student.fit, data, first_phase)  # type: ignore[arg-type]
+        assert recipe.batch_size == 33
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        what_is_trained(settings, "student", settings.student.fit, data, first_phase)  # type: ignore[arg-type]
+    (said,) = caplog.messages
+    assert said == "batch_size 256 is too large for 1000 train clips: using 33"
 
 
 @pytest.fixture(scope="module")
