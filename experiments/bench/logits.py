@@ -18,6 +18,7 @@ from experiments.bench.timing import Row, in_turns, rates, row
 from experiments.command.composition import group_choices
 from experiments.command.schema import composed
 from experiments.distributed.fabric import make_fabric
+from experiments.distributed.memory import keep_freed_memory
 from experiments.settings.parts import Hardware
 from teachers import build_teacher
 
@@ -55,6 +56,7 @@ def measure(spec: str, size: int, rounds: int) -> list[Row]:
         size: clips a batch.
         rounds: batches, after one that is not timed.
     """
+    keep_freed_memory()
     name, *given = spec.split(":")
     teacher = composed(f"teacher={name}", DATA, *(f"teacher.arguments.{each}" for each in given)).teacher
     fabric = make_fabric(Hardware())
