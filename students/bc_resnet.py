@@ -5,7 +5,7 @@ network halves the bands three times and no frames. Sub-spectral normalisation n
 divide: with 5 of them, multiples of 40 mel bands.
 Source: Kim et al., "Broadcasted Residual Learning for Efficient Keyword Spotting", Interspeech 2021, sections 2.1 and
 2.2, tables 1 and 3; where the paper is silent, the authors' code (Qualcomm-AI-research/bcresnet, bcresnet.py and
-subspectralnorm.py). Their activation in time is the swish; the default here is ReLU, which has an integer form.
+subspectralnorm.py). Their activation in time is the swish; the default here is ReLU.
 """
 
 import torch
@@ -44,7 +44,7 @@ def bc_resnet(
         size: a published network, one of SIZES; base_channels overrides its width.
         base_channels: width of the first stage, even.
         sub_bands: frequency bands that are normalised by themselves; 1 is a plain BatchNorm.
-        swish: x sigmoid(x) after the convolutions in time, as published, instead of a ReLU; it has no integer form.
+        swish: x sigmoid(x) after the convolutions in time, as published, instead of a ReLU.
         dropout: probability with which a channel of what is added to all bands is set to 0 in training.
 
     Raises:
@@ -95,7 +95,14 @@ STUDENT = entry.Student(
 
 
 def _names(place: int, block: str) -> dict[str, str]:
-    parts = {"expand.0": "expand", "frequency.0": "frequency", "average": "average", "time.0": "time", "point": "point"}
+    parts = {
+        "expand.0": "expand",
+        "frequency.0": "frequency",
+        "average": "average",
+        "time.0": "time",
+        "time.2": "swish",
+        "point": "point",
+    }
     return {str(place): block, **{f"{place}.{path}": f"{block}_{part}" for path, part in parts.items()}}
 
 

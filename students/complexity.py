@@ -133,7 +133,7 @@ def layer_macs(operators: Sequence[OperatorCost]) -> list[int]:
         elif each.kind in ("CONCATENATION", "QUANTIZE"):
             found.append(parts)
             parts = 0
-        elif each.kind not in ("PAD", "SLICE"):
+        elif each.kind not in ("PAD", "SLICE", "LOGISTIC"):
             found.append(each.macs)
     return found
 

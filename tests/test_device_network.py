@@ -172,6 +172,10 @@ def normed() -> nn.Module:
     return cp_mobile(size="6k", grn=True)
 
 
+def pointed() -> nn.Module:
+    return bc_resnet(base_channels=4, swish=True)
+
+
 def shuffled() -> nn.Module:
     return tf_sepnet(base_channels=8)
 
@@ -199,7 +203,7 @@ def recurrent() -> nn.Module:
     ("build", "size"),
     [
         *((baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33)), (bc_resnet, (40, 21)), (recurrent, (64, 40))),
-        *((shuffled, (64, 38)), (grouped, (10, 16))),
+        *((shuffled, (64, 38)), (grouped, (10, 16)), (pointed, (40, 13))),
     ],
 )
 @pytest.mark.slow  # some seconds

@@ -205,8 +205,7 @@ def test_spectrograms_that_are_too_small_are_refused_and_the_smallest_are_not() 
 @pytest.mark.parametrize(
     ("name", "arguments", "parts"),
     [
-        ("bc_resnet", {"swish": True}, "SiLU"),
-        ("cnn_gru_2025", {}, "SiLU"),
+        ("cnn_gru_2025", {}, "Excitation|mul|mean"),
     ],
 )
 def test_what_has_no_integer_form_is_named(name: str, arguments: dict[str, object], parts: str) -> None:

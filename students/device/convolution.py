@@ -15,6 +15,7 @@ from students.quantize.arithmetic import Quantity, Weights, convolution_factors,
 from students.quantize.gru import STATES, SUMS
 from students.quantize.integer import IntegerNetwork, addition_factors
 from students.quantize.layers import Layer
+from students.quantize.silu import table
 
 HALF = 1 << 30  # of the range of a sum that is doubled, and the mantissa of a power of two
 LARGEST = (1 << 31) - 1
@@ -123,6 +124,17 @@ def recurrence_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
     for bias, (mantissa, exponent), row in zip(weights.bias.tolist(), factors, packed, strict=True):
         words += [bias, shortened(mantissa), 15 - exponent, *row]
     return Numbers([word % (1 << 32) for word in words], 8, shifts=False, is_fast=False)
+
+
+def table_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
+    """The numbers of a layer that looks each value up."""
+    read, wanted = (network.quantities[name] for name in (layer.inputs[0], layer.name))
+    return Numbers(table(read, wanted).numpy().view("<u4").tolist(), 8, shifts=False, is_fast=False)
+
+
+def plain_numbers(_: IntegerNetwork, layer: Layer) -> Numbers:
+    """Those of other layers: the channels that are taken, or none."""
+    return Numbers(layer.channels, 8, shifts=False, is_fast=False)
 
 
 def _factor(mantissa: int, exponent: int, zero_point: int, most: int = LARGEST) -> list[int]:

@@ -21,7 +21,7 @@ from students.quantize.answer import Confidence
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import ADD, CONVOLUTION, GRU, JOIN, MAX_POOL, TAKE, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, JOIN, MAX_POOL, SILU, TAKE, Layer
 
 # That are computed side by side: pixels of dense convolutions, those of convolutions channel by channel, or channels of
 # averages.
@@ -75,6 +75,8 @@ def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
         return height * width * (19 * channels if len(widths) == 1 else 21 * channels + 47 * (channels % 4) + 130)
     if layer.kind == TAKE:
         return 17.8 * channels * height * width
+    if layer.kind == SILU:
+        return 15.2 * channels * height * width
     if layer.kind == JOIN:
         return height * width * (80 + 3 * channels)
     if layer.kind == MAX_POOL:

@@ -14,12 +14,14 @@ from students.device.convolution import (
     Numbers,
     addition_numbers,
     convolution_numbers,
+    plain_numbers,
     recurrence_numbers,
+    table_numbers,
 )
 from students.device.plan import Map, Plan, groups_of, kernel_of, planned, strip_of
 from students.quantize.gru import SIGMOIDS
 from students.quantize.integer import IntegerNetwork, lowest
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, TAKE, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, SILU, TAKE, Layer
 
 TEMPLATES = (
     "scenelet_kernels.c",
@@ -31,7 +33,7 @@ TEMPLATES = (
 )
 GRU_TEMPLATE = "scenelet_gru.c"
 TABLES = "scenelet_network_tables"
-KERNELS = {ADD: "add", GRU: "gru", MAX_POOL: "max_pool", TAKE: "take", JOIN: "join"}
+KERNELS = {ADD: "add", GRU: "gru", MAX_POOL: "max_pool", TAKE: "take", JOIN: "join", SILU: "look_up"}
 SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
 PAIR = 2  # maps that a kernel reads
 MOST_LAYERS = 127  # whose numbers have a byte
@@ -170,14 +172,11 @@ def _source(network: IntegerNetwork, plan: Plan) -> str:
 
 def _numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str, ...]]:
     """The numbers of a layer, and its inputs in the order in which its kernel takes them."""
-    if layer.kind == CONVOLUTION:
-        return convolution_numbers(network, layer), layer.inputs
     if layer.kind == ADD:
         numbers, order = addition_numbers(network, layer)
         return numbers, tuple(layer.inputs[number] for number in order)
-    if layer.kind == GRU:
-        return recurrence_numbers(network, layer), layer.inputs
-    return Numbers(layer.channels, 8, shifts=False, is_fast=False), layer.inputs
+    of_kind = {CONVOLUTION: convolution_numbers, GRU: recurrence_numbers, SILU: table_numbers}
+    return of_kind.get(layer.kind, plain_numbers)(network, layer), layer.inputs
 
 
 def _kernel(layer: Layer) -> str:

@@ -3,7 +3,7 @@
 layers, traced, fold, convolutions: trace the network into a plain list of layers, BatchNorm folded into convolutions.
 bits: choose how many bits the weights of each layer have.
 calibrate, exact: observe activations, choose scales, round weights: the integer network.
-integer, arithmetic, gru: that network as data, and its exact execution in torch.
+integer, arithmetic, gru, silu: that network as data, and its exact execution in torch.
 devices, sets: what recording devices have of their own, in integers, and how the file holds it.
 fake: train the network with the rounding of the integer network.
 tflite, tflite_values, tflite_gru, buffers, tflite_float, export, nibbles: write it as a TFLite file, of integers or

@@ -18,7 +18,8 @@ from torch import nn
 
 from data.errors import UserError
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
-from students.quantize.layers import BITS, CONVOLUTION, INPUT, FoldedNetwork, scaled_as
+from students.quantize.layers import BITS, CONVOLUTION, INPUT, SILU, FoldedNetwork, scaled_as
+from students.quantize.silu import agreed
 
 LEVELS = HIGH - LOW
 BIAS_LIMITS = {8: 2**30, 16: 2**46}  # by the bits of activations; as much is left for the products
@@ -61,6 +62,8 @@ def calibrate(
     require_percentile(percentile)
     if activations not in (8, 16) or (activations == 16 and 4 in (bits or {}).values()):
         raise UserError(f"quantize.activations={activations} must be 8, or 16 with weights of 8 bits")
+    if activations == 16 and (silu := [layer.name for layer in network.layers if layer.kind == SILU]):
+        raise UserError(f"quantize.activations=16: {silu[0]} is a SiLU, whose tables are of 8 bits: leave it at 8")
     for name, width in (bits or {}).items():
         if width not in BITS or name not in network.convolutions:
             raise UserError(
@@ -96,6 +99,11 @@ def calibrate(
         lowest, highest = limits.get(one, (low, high))
         limits[one] = min(low, lowest), max(high, highest)
     quantities = {name: _quantity(limits[scaled[name]], shape, activations) for name, shape in shapes.items()}
+    for layer in network.layers:
+        if layer.kind == SILU:
+            quantities[layer.name] = agreed(quantities[layer.inputs[0]], quantities[layer.name])
+        elif not layer.rescales:
+            quantities[layer.name] = replace(quantities[layer.inputs[0]], shape=shapes[layer.name])
     weights = dict[str, Weights]()
     integers = IntegerNetwork(network.layers, weights, quantities)
     for layer in network.layers:

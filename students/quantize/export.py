@@ -21,7 +21,7 @@ from data.errors import UserError, require
 from data.files import write_whole
 from students.blocks import deployed
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, TAKE, Layer
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, SILU, TAKE, Layer
 from students.quantize.nibbles import packed
 from students.quantize.tflite import OUTPUT
 
@@ -44,6 +44,10 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
         )
     if gru := [layer.name for layer in network.layers if layer.kind == GRU]:
         raise UserError(f"{gru[0]} is a GRU, which ONNX files have no form of here: leave onnx out of quantize.export")
+    if silu := [layer.name for layer in network.layers if layer.kind == SILU]:
+        raise UserError(
+            f"{silu[0]} is a SiLU, whose tables ONNX files have no form of here: leave onnx out of quantize.export"
+        )
     return write_whole(path, _Writer(network).build().SerializeToString())
 
 

@@ -20,7 +20,8 @@ from students.quantize.calibrate import BIAS_LIMITS, limit_of
 from students.quantize.exact import LARGEST_BIAS, LIMIT, QUARTERS, exact_weights, offsets
 from students.quantize.gru import STATES
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, FoldedNetwork, Layer, recurrence, scaled_as
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, SILU, FoldedNetwork, Layer, recurrence, scaled_as
+from students.quantize.silu import agreed
 
 SMALLEST_STEP = 1e-8
 
@@ -109,6 +110,8 @@ class FakeQuantized(nn.Module):
     def _compute(self, layer: Layer, inputs: list[torch.Tensor], step: torch.Tensor) -> torch.Tensor:
         if layer.kind == ADD:
             return inputs[0] + inputs[1]
+        if layer.kind == SILU:
+            return F.silu(inputs[0])
         if layer.moves:
             return layer.moved(inputs)
         if not layer.has_weights:
@@ -155,6 +158,10 @@ class FakeQuantized(nn.Module):
         weights = {}
         for layer in self.layers:
             source = quantities[layer.inputs[0]]
+            if layer.kind == SILU:
+                quantities[layer.name] = agreed(source, quantities[layer.name])
+            elif not layer.rescales:
+                quantities[layer.name] = replace(source, shape=quantities[layer.name].shape)
             if layer.kind == CONVOLUTION and self.exact:
                 weights[layer.name] = self._exact_weights(layer)
             elif layer.has_weights:

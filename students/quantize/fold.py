@@ -41,6 +41,7 @@ from students.quantize.layers import (
     INPUT,
     JOIN,
     MAX_POOL,
+    SILU,
     TAKE,
     FoldedNetwork,
     Layer,
@@ -150,6 +151,8 @@ class _Folder:
                 self._add(node, Layer(name, GRU, (gates,)))
             case nn.ReLU() if self._is_alone(node, CONVOLUTION, ADD):
                 self._relu(node)
+            case nn.SiLU():
+                self._add(node, Layer(name, SILU, tuple(sources)))
             case nn.Identity() | nn.Dropout() | nn.Dropout2d() | cnn_gru.AsMap():
                 self.made_by[node] = sources[0]
             case nn.Flatten() if self.layers.get(sources[0], Layer("", "", ())).kind == GLOBAL_MEAN:

@@ -24,7 +24,8 @@ from students.quantize.arithmetic import (
     rescale_once,
 )
 from students.quantize.gru import STATES, recur
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, Layer
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, SILU, Layer
+from students.quantize.silu import table
 
 LOW, HIGH = -128, 127
 ADD_LEFT_SHIFT = {8: 20, 16: 15}
@@ -91,6 +92,8 @@ class IntegerNetwork:
             y = recur(inputs[0], weights or self.weights[layer.name], read[0], wanted)
         elif layer.kind == ADD:
             y = _add(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
+        elif layer.kind == SILU:
+            y = table(read[0], wanted).to(inputs[0].device)[inputs[0].long() - read[0].low]
         elif layer.moves:
             y = layer.moved(inputs)
         elif layer.kind == MAX_POOL:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 INPUT = "input"
 
-CONVOLUTION, ADD, GRU = "convolution", "add", "gru"
+CONVOLUTION, ADD, GRU, SILU = "convolution", "add", "gru", "silu"
 AVERAGE_POOL, MAX_POOL, GLOBAL_MEAN = "average_pool", "max_pool", "global_mean"
 TAKE, JOIN = "take", "join"  # some channels of a map, in some order; the channels of several maps one after the other
 
@@ -91,7 +91,7 @@ class Layer:
     @property
     def rescales(self) -> bool:
         """Whether it computes values of another scale than its input's, as pools and what moves values do not."""
-        return self.kind in (CONVOLUTION, ADD, GRU)
+        return self.kind in (CONVOLUTION, ADD, GRU, SILU)
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         """The output of a pool, or of the global mean, for (B, C, H, W)."""
@@ -168,6 +168,8 @@ class FoldedNetwork(nn.Module):
             return layer.convolved(inputs[0], convolution.weight, convolution.bias)
         if layer.kind == ADD:
             return inputs[0] + inputs[1]
+        if layer.kind == SILU:
+            return F.silu(inputs[0])
         if layer.kind == GRU:
             convolution = self.convolutions[layer.name]
             return recurrence(inputs[0], convolution.weight, convolution.bias)

@@ -13,7 +13,7 @@ from data.damage import WrongValueError
 from students.quantize.calibrate import limit_of
 from students.quantize.gru import GATES, STATES, SUMS
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, TAKE, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, SILU, TAKE, Layer
 
 MOST_MACS = 10**10  # of one clip: seconds on any computer
 MOST_VALUES = 2**23  # of a tensor, for one clip
@@ -25,6 +25,7 @@ LARGEST_FACTOR = {8: 2**8, 16: 2**7}  # XNNPACK's limit, and that of the kernels
 FACTORS_OF_ADDITIONS = {8: (2.0**-10, 2.0**8), 16: (2.0**-15, 2.0**13)}  # XNNPACK's limits, and the others'
 
 
+SCALES_OF_SILU, RATIOS_OF_SILU = (2.0**-12, 2.0**4), (2.0**-8, 2.0**12)  # of its input, and of that to its output's
 LARGEST_FACTOR_OF_SCALES = 2**14  # by which 16 bits are shifted and stay within 32
 
 
@@ -47,6 +48,8 @@ def check_network(network: IntegerNetwork) -> None:
             macs += _check_recurrence(network, layer)
         elif layer.kind == ADD:
             _check_addition(network, layer)
+        elif layer.kind == SILU:
+            _check_silu(network, layer)
         elif layer.moves:
             _check_moved(network, layer)
         else:
@@ -158,6 +161,18 @@ def _is_summand(read: Quantity, wanted: Quantity) -> bool:
     """Whether a map can be added to one of a shape: it has that shape, or a single band or frame."""
     axes = zip(read.shape[1:], wanted.shape[1:], strict=True)
     return read.shape[0] == wanted.shape[0] and all(own in (1, full) for own, full in axes)
+
+
+def _check_silu(network: IntegerNetwork, layer: Layer) -> None:
+    read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
+    where, (low, high), (least, most) = f"the SiLU {layer.name!r}", SCALES_OF_SILU, RATIOS_OF_SILU
+    if (read.bits, wanted.bits, read.shape) != (8, 8, wanted.shape):
+        raise WrongValueError(f"{where} makes {wanted.shape} of {wanted.bits} bits of {read.shape} of {read.bits} bits")
+    if not low <= read.scale < high or not least <= read.scale / wanted.scale < most:
+        raise WrongValueError(
+            f"{where} has the scales {read.scale:g} and {wanted.scale:g}: the first is from {low:g} to {high:g}, and "
+            f"{least:g} to {most:g} times the second"
+        )
 
 
 def _check_moved(network: IntegerNetwork, layer: Layer) -> None:

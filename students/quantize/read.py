@@ -32,6 +32,7 @@ from students.quantize.layers import (
     INPUT,
     JOIN,
     MAX_POOL,
+    SILU,
     TAKE,
     Layer,
 )
@@ -88,6 +89,7 @@ class _Reader:
         self.names = {graph.inputs[0]: INPUT}
         self.padded: dict[int, tuple[int, tuple[int, int]]] = {}  # output of a PAD: its input, cells before
         self.rows: dict[int, int] = {}  # output of a SLICE: its input
+        self.sigmoids: dict[int, int] = {}  # output of a LOGISTIC: its input
         self.parts: dict[int, Operator] = {}  # output of a convolution of a part of the rows
 
     def network(self) -> IntegerNetwork:
@@ -105,6 +107,9 @@ class _Reader:
             if operator.kind == "PAD":
                 amounts = integers(graph, operator.inputs[1])
                 self.padded[operator.output] = (operator.inputs[0], (int(amounts[1, 0]), int(amounts[2, 0])))
+                continue
+            if operator.kind == "LOGISTIC":  # the first operator of a SiLU
+                self.sigmoids[operator.output] = operator.inputs[0]
                 continue
             if operator.kind == "SLICE":
                 self.rows[operator.output] = operator.inputs[0]
@@ -131,6 +136,8 @@ class _Reader:
         own = self.graph.name(output)
         if name in PAIRED:
             return Layer(own, PAIRED[name], tuple(self._source(i) for i in inputs), _has_relu(operator))
+        if name == "MUL" and self.sigmoids.get(inputs[1]) == inputs[0]:
+            return Layer(own, SILU, (self._source(inputs[0]),))
         if name == "GATHER":
             channels = tuple(map(int, integers(self.graph, inputs[1]).flatten()))
             return Layer(own, TAKE, (self._source(inputs[0]),), channels=channels)

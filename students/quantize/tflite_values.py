@@ -1,11 +1,13 @@
 """Layers in a TFLite file that have no windows: they compute each value from values at its place, or move values."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ai_edge_litert.schema_py_generated as schema
 import numpy as np
 
-from students.quantize.layers import ADD, JOIN, Layer
+from students.quantize.layers import ADD, JOIN, SILU, Layer
+from students.quantize.silu import SIGMOIDS
 
 if TYPE_CHECKING:
     from students.quantize.tflite import Writer
@@ -20,6 +22,11 @@ def write_values(writer: "Writer", layer: Layer) -> None:
         options = schema.AddOptionsT()
         options.fusedActivationFunction = activation_of(layer)
         writer.operator("ADD", inputs, output, options)
+    elif layer.kind == SILU:
+        shape = writer.network.quantities[layer.name].shape
+        sigmoids = writer.activation(f"{layer.name}/sigmoid", replace(SIGMOIDS, shape=shape))
+        writer.operator("LOGISTIC", inputs, sigmoids, None)
+        writer.operator("MUL", [*inputs, sigmoids], output, schema.MulOptionsT())
     elif layer.kind == JOIN:
         write_joined(writer, inputs, output, CHANNELS)
     else:

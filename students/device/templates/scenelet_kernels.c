@@ -379,6 +379,18 @@ void scenelet_add(const scenelet_layer *layer, const int8_t *const *rows, int8_t
     }
 }
 
+/* Numbers: what is written for each of -128, -127, ..., 127, a byte each. */
+void scenelet_look_up(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    const int8_t *from = rows[0] + layer->start;
+    int32_t count = layer->columns * layer->channels, i;
+    (void)strip;
+    for (i = 0; i < count; i++) {
+        uint32_t place = (uint32_t)(from[i] + 128);
+        to[i] = (int8_t)byte_of(layer->numbers[place / 4], place % 4);
+    }
+}
+
 /* Numbers: the channels of the input that are taken. */
 void scenelet_take(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {

@@ -54,7 +54,7 @@ struct scenelet_layer {
 };
 
 scenelet_kernel scenelet_convolve, scenelet_depthwise, scenelet_add, scenelet_average_pool, scenelet_max_pool;
-scenelet_kernel scenelet_take, scenelet_join;
+scenelet_kernel scenelet_take, scenelet_join, scenelet_look_up;
 scenelet_kernel scenelet_gru; /* in networks that have one: scenelet_gru.c */
 
 #endif
