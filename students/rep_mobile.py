@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from data import bibliography
+from data.errors import UserError
 from data.ranges import Channels, Classes, Depth, Factor, Stride
 from students.blocks import ParallelConvolution, convolution, initialise
 from students.cp_mobile import BLOCKS, SIZES, Block, cp_mobile
@@ -34,15 +35,18 @@ def rep_mobile(
     blocks: Sequence[Depth] = BLOCKS,
 ) -> nn.Module:
     """Build a Rep-Mobile: arguments and errors are those of cp_mobile, without its `grn`."""
-    network = cp_mobile(
-        classes=classes,
-        size=size,
-        base_channels=base_channels,
-        channels_multiplier=channels_multiplier,
-        expansion_rate=expansion_rate,
-        strides=strides,
-        blocks=blocks,
-    )
+    try:
+        network = cp_mobile(
+            classes=classes,
+            size=size,
+            base_channels=base_channels,
+            channels_multiplier=channels_multiplier,
+            expansion_rate=expansion_rate,
+            strides=strides,
+            blocks=blocks,
+        )
+    except UserError as error:
+        raise UserError(str(error).replace("cp_mobile", "rep_mobile")) from None
     for block in network.modules():
         if isinstance(block, Block):
             filtered, _, relu = block.path[1]

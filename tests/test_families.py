@@ -175,11 +175,12 @@ def test_a_block_of_bc_resnet_is_its_equation(generator: torch.Generator) -> Non
     [
         ("bc_resnet", {"size": "4"}, "unknown bc_resnet size '4'"),
         ("bc_resnet", {"base_channels": 7}, "base_channels=7 must be even"),
+        ("rep_mobile", {"base_channels": 12}, "rep_mobile: base_channels=12 must be a multiple of 8"),
         ("tf_sepnet", {"size": "41"}, "unknown tf_sepnet size '41'"),
         ("tf_sepnet", {"base_channels": 6}, "base_channels=6 must be a multiple of 4"),
         ("tf_sepnet", {"norm": "odd"}, "norm='odd' must be adaptive, residual, none, or null"),
         ("cnn_gru_2025", {"base_channels": 6}, "base_channels=6 must be a multiple of 4"),
-        ("rep_mobile", {"size": "62k"}, "unknown cp_mobile size '62k'"),
+        ("rep_mobile", {"size": "62k"}, "unknown rep_mobile size '62k'"),
     ],
 )
 def test_what_cannot_be_built_is_refused(name: str, arguments: dict[str, object], message: str) -> None:
@@ -206,6 +207,7 @@ def test_spectrograms_that_are_too_small_are_refused_and_the_smallest_are_not() 
     ("name", "arguments", "parts"),
     [
         ("cnn_gru_2025", {}, "Excitation|mul|mean"),
+        ("bc_resnet", {"widths": {"stage1_block1_expand": 1}}, "SubSpectralNorm of a single channel"),
     ],
 )
 def test_what_has_no_integer_form_is_named(name: str, arguments: dict[str, object], parts: str) -> None:

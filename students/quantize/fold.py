@@ -126,6 +126,8 @@ class _Folder:
                 self.convolutions[sources[0]] = convolution
                 self.layers[sources[0]] = replace(self.layers[sources[0]], parts=module.sub_bands)
                 self.made_by[node] = sources[0]
+            case SubSpectralNorm() if module.num_features == module.sub_bands:
+                self._refuse(node, "SubSpectralNorm of a single channel (let it have two)")
             case nn.BatchNorm2d() if is_by_channel(module) and name not in self.convolutions:
                 self.convolutions[name] = convolution = by_channel(module)
                 self._add(node, Layer(name, CONVOLUTION, tuple(sources), groups=convolution.groups))
