@@ -4,8 +4,7 @@ Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. Kernels 
 recurrent layer reads the channels of the last map one after the other, each as its 16 bands averaged over time.
 Source: Tan et al., technical report of DCASE 2025 Task 1, of which the abstract could be read, and its code
 (joesephgit/DCASE2025, Tan_SNTLNTU_task1/models/ntu_baseline_1.py; the arguments: Tan_SNTLNTU_task1_1.py; the costs, of
-33 frames: predictions/Tan_SNTLNTU_task1_1/complexity.json). It has no integer form here: SiLU, sigmoids, and products
-of maps.
+33 frames: predictions/Tan_SNTLNTU_task1_1/complexity.json). It has no integer form here: maps are multiplied.
 """
 
 import torch
