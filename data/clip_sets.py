@@ -84,7 +84,9 @@ def complete_set(
         clips = cut_files(clips, root, cut_into)
     log.info("%s: %s", name, ", ".join(f"{n} {split}" for split, n in Counter(c.split for c in clips).items()))
     devices = Counter(clip.device for clip in clips if clip.split == "train")
-    if reference_device is None and devices:
+    if reference_device is None:
+        if not devices:
+            raise UserError(f"{of} has no clips of the split train, from which networks learn: name some")
         reference_device = max(sorted(devices), key=lambda device: devices[device])
     elif reference_device not in {clip.device for clip in clips}:
         raise UserError(f"data.reference_device={reference_device} is none of {of}: {', '.join(sorted(devices))}")

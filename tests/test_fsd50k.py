@@ -48,6 +48,9 @@ def test_what_is_wrong_with_fsd50k_is_said_at_once(tmp_path: Path) -> None:
         assert line in str(caught.value)
     with pytest.raises(UserError, match=r"vocabulary.csv is missing; .*/set has FSD50K.* say data.root=.*/set$"):
         read("fsd50k", root / "FSD50K.dev_audio", {}, cache=tmp_path)
+    write_list(root / "FSD50K.ground_truth/dev.csv", "fname,labels,mids,split\n")
+    with pytest.raises(UserError, match=r"FSD50K.ground_truth has no clips of the split train"):
+        read("fsd50k", root, {}, cache=tmp_path)
     write_list(root / "FSD50K.ground_truth/vocabulary.csv", "Music\n")
     with pytest.raises(UserError, match=r"vocabulary.csv line 1: 'Music' is not a number, a name and an identifier"):
         read("fsd50k", root, {}, cache=tmp_path)
@@ -68,9 +71,12 @@ def test_urban_sed_is_read_in_its_splits(tmp_path: Path) -> None:
     for path in (tmp_path / "annotations").rglob("soundscape*.txt"):
         path.rename(path.with_name(f"{path.name}.bak"))
     assert read("urban_sed", tmp_path, {"cut": True, "clip_seconds": 1.0}, cache=tmp_path).clips == clips.clips
-    write_list(tmp_path / "annotations/test/soundscape_test_uniform1736.jams", '{"annotations": [{"data": [{}]}]}')
-    with pytest.raises(UserError, match=r"has 1 mistakes:\n  soundscape_test_uniform1736.jams is no JAMS file of sca"):
-        read("urban_sed", tmp_path, {}, cache=tmp_path)
+    late = f'{{"time": {10**400}, "duration": 0.5, "value": {{"role": "foreground", "label": "siren"}}}}'
+    name = "soundscape_test_uniform1736.jams"
+    for event in ("{}", late):
+        write_list(tmp_path / "annotations/test" / name, f'{{"annotations": [{{"data": [{event}]}}]}}')
+        with pytest.raises(UserError, match=rf"has 1 mistakes:\n  {name} is no JAMS file of scaper's"):
+            read("urban_sed", tmp_path, {}, cache=tmp_path)
     write_urban_sed(tmp_path)
     (tmp_path / "annotations/train/soundscape_train_uniform1736.jams").unlink()
     (tmp_path / "annotations/train/soundscape_train_uniform1736.txt").rename(tmp_path / "annotations/train/b.txt")

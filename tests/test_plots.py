@@ -146,10 +146,11 @@ def test_a_curve_goes_through_its_points_and_has_a_ring_at_the_threshold() -> No
 
 
 def test_names_in_a_plot_are_shown_as_escapes(recwarn: pytest.WarningsRecorder) -> None:
-    """Oracle: Python's escapes, by hand; matplotlib warns of characters that no font has."""
+    """Oracle: Python's escapes, by hand; letters that matplotlib's font lacks stand in the text, for the browser's."""
     drawn = svg(confusions([[1, 0], [0, 1]], ["a\x1b[2J", "b\u202e"]), "x")
     assert drawn.replace("\n", "").isprintable()
     assert r"a\x1b[2J" in drawn
+    assert "東京" in svg(confusions([[1, 0], [0, 1]], ["東京", "b"]), "y")
     assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]
 
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from command import run
 from lightning_fabric import Fabric
 
 from data.errors import UserError
@@ -18,6 +19,7 @@ from data.waves import WaveStore
 from experiments.datasets.datamodule import DataModule
 from experiments.datasets.held_out import warn_of_leaks
 from experiments.inference import teacher_logits
+from experiments.inference.network import require_applicable
 from experiments.runs import energy
 from experiments.runs.formats import Metered
 from experiments.runs.reader import read_energy
@@ -123,3 +125,26 @@ def test_an_ensemble_with_one_leaky_member_is_named(
         writer.seal()
     warn_of_leaks([tmp_path / f"{name}.h5" for name in ("good", "mixed", "bad")], data)
     assert [record.args for record in caplog.records] == [(tmp_path / "mixed.h5",), (tmp_path / "bad.h5",)]
+
+
+def test_log_mels_that_are_too_short_for_a_network_are_refused() -> None:
+    """Oracle: by hand: PaSST's patches are 16 frames wide; the paper's CP-ResNet makes (n - 3) // 2 + 1 of n frames and
+    halves that three times, so that 17 are needed."""
+    paper = {"layout": "full", "base_channels": 8, "blocks": [4, 1, 1], "groups": [1, 1, 1], "cut_channels": [0, 0, 0]}
+    small = {"width": 32, "depth": 1, "heads": 2, "frequency_patchout": 2}
+    for name, arguments, least in (("passt", small, 16), ("cp_resnet", paper, 17)):
+        network = build_teacher(name, pretrained=False, **arguments)
+        require_applicable(network, (1, 1, 128, least), name)
+        assert network.training
+        with pytest.raises(UserError, match=f"{name} cannot be applied .* of 128 bands and {least - 1} frames"):
+            require_applicable(network, (1, 1, 128, least - 1), name)
+
+
+@pytest.mark.slow  # a command; the law is that of the test above
+def test_clips_that_are_too_short_are_refused_before_the_first_stage(tmp_path: Path) -> None:
+    """Oracle: 0.1 s have 10 of PaSST's frames, every 10 ms; no stage has left anything."""
+    short = ["data.clip_seconds=0.1", "teacher.augment.time_mask=0", "tracking=none"]
+    found = run(tmp_path, "all", "name=a", "teacher=passt_small", *short)
+    assert found.returncode == 1
+    assert "error: passt cannot be applied to log-mels of 128 bands and 10 frames" in found.stdout + found.stderr
+    assert not (tmp_path / "runs").exists()

@@ -121,7 +121,7 @@ def _rows(path: Path, problems: list[str]) -> list[Line]:
             for n, each in enumerate(events)
             if (value := each["value"])["role"] == "foreground"
         ]
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         problems.append(f"{path.name} is no JAMS file of scaper's")
         return []
 

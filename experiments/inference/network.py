@@ -12,6 +12,7 @@ from torch import nn
 
 from data.augment import time_roll
 from data.batches import Batch, Batches
+from data.errors import UserError
 from data.front_ends import FrontEnd
 from data.progress import Progress, progress
 from experiments.distributed.fabric import exchange
@@ -38,6 +39,35 @@ def in_order(batches: Batches, numbers: Sequence[int], fabric: Fabric, line: Pro
     """Those batches of a split that this process has to compute; the clips of all processes are counted, as if each had
     done as much as this one."""
     return line.over(batches.in_order(numbers), lambda batch: len(batch.rows) * fabric.world_size)
+
+
+@torch.no_grad()
+def require_applicable(network: nn.Module, shape: tuple[int, ...], name: str) -> None:
+    """Check that a network takes log-mels of a shape, by applying it to zeros: some have kernels and pools that are
+    longer than a short clip.
+
+    Args:
+        network: of any builder.
+        shape: (1, 1, mels, frames).
+        name: of the network.
+
+    Raises:
+        UserError: it does not.
+    """
+    was_training, device = network.training, next(network.parameters()).device
+    try:
+        network.eval()(torch.zeros(shape, device=device))
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        *_, mels, frames = shape
+        why = str(error).splitlines()[0]
+        raise UserError(
+            f"{name} cannot be applied to log-mels of {mels} bands and {frames} frames ({why}): give longer clips by "
+            "data.clip_seconds, or more frames by a shorter hop, or choose another network"
+        ) from error
+    finally:
+        network.train(was_training)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from experiments.distributed.fabric import exchange
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import evaluate_and_save, headline, split_metrics, split_probabilities
 from experiments.inference.features import WithFeatures, channels_of
-from experiments.inference.network import in_order, logits_of
+from experiments.inference.network import in_order, logits_of, require_applicable
 from experiments.runs.energy import measured
 from experiments.runs.meter import LOGITS_PHASE
 
@@ -110,12 +110,13 @@ def write_logits(
     The processes take turns by batches, always the same ones, so that their number changes no bit of the result.
 
     Raises:
-        UserError: the network has no such layer; logits are not finite, or features not, or too large for their type.
+        UserError: clips are too short for the network, or it has no such layer; logits are not finite, or features not,
+            or too large for their type.
     """
     clips, classes = data.clips, len(data.clips.scenes)
-    features = None
+    features, shape = None, data.spectrogram_shape(front_end)
+    require_applicable(network, shape, "the teacher")
     if layer is not None:
-        shape = data.spectrogram_shape(front_end)
         features = FeatureColumn(layer, channels_of(network, layer, shape, "teacher.features"))
         network = WithFeatures(network, layer)
     batches = data.batches(None, batch_size=BATCH, device=fabric.device)

@@ -9,6 +9,7 @@ needed.
 import html
 import io
 import re
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -102,7 +103,8 @@ def svg(figure: "Figure", name: str) -> str:
 
     _escape(figure)
     out = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # browsers have the letters
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text, salt = out.getvalue(), re.sub(r"\W", "-", name)
     text = text[text.index("<svg") :].replace(INK, "currentColor")

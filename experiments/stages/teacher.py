@@ -18,6 +18,7 @@ from experiments.distributed.fabric import exchange, launch, make_fabric, precis
 from experiments.distributed.processes import is_first
 from experiments.evaluation.evaluate import in_words
 from experiments.inference.features import channels_of
+from experiments.inference.network import require_applicable
 from experiments.inference.teacher_logits import evaluate_and_seal, require_room, shifts_of, write_logits
 from experiments.report.publish import finish, is_done
 from experiments.runs.claims import claim
@@ -58,8 +59,7 @@ def check(settings: Settings) -> None:
     require_names(settings, "teacher")
     shifts_of(settings.teacher.shifts, settings.teacher.augment.roll)
     if settings.only is not None:
-        teacher = settings.teacher
-        trainer_of(settings, teacher.fit, teacher.augment).require_possible()
+        trainer_of(settings, settings.teacher.fit, settings.teacher.augment).require_possible()
         if answers_as_published(settings):
             require_published(settings)
         return
@@ -73,11 +73,12 @@ def check(settings: Settings) -> None:
         weights = None
     arguments = {"classes": 10, **teacher.arguments}
     network = build_teacher(teacher.builder, **arguments, pretrained=pretrained, weights=weights)
+    require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
+    require_applicable(network, shape, teacher.builder)
     parameter_groups(layers_of(network), teacher.fit)
     frozen_part(settings, network, shape)
     if teacher.features is not None:
         channels_of(network, teacher.features, shape, "teacher.features")  # there is such a layer
-    require_room(arguments, build_front_end(settings.data.sample_rate, teacher.mel), _longest(settings, 0))
     if start := beginning_of(settings, TEACHER):
         read_pretrained(start, _blueprint(settings, arguments, tuple(map(str, range(10)))), TEACHER)
 
