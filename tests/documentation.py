@@ -26,6 +26,7 @@ NOT_RUN = {
     "teacher=passt ": "downloads published weights, and needs a GPU",
     "teacher=vggish_head ": "downloads published weights; tests/test_vggish.py trains from a file of that form",
     "teacher=passt,ast,": "downloads published weights",
+    "search ": "trains dozens of networks; tests/test_search.py trains two",
     "seed=range(10)": "ten trainings and as many files; tests/test_summary.py makes two",
 }
 

@@ -28,7 +28,7 @@ CONF = Path(__file__).parent.parent / "conf"
 ROOT = "config"  # the file of CONF that names the others
 SIMPLE = (bool, int, float, str)  # types of OmegaConf's
 # Folders of CONF whose files other files include.
-BLOCKS = ("mel", "augment", "fit", "data_teacher", "data_student", "published")
+BLOCKS = ("mel", "augment", "fit", "data_teacher", "data_student", "published", "space")
 
 
 def register() -> None:

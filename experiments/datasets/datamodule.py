@@ -75,6 +75,12 @@ class DataModule:
         ]
         return replace(self, clips=replace(self.clips, clips=clips), before=None)
 
+    @property
+    def without_test(self) -> "DataModule":
+        """The same clips, of which those of the test split are not used."""
+        clips = [clip._replace(split="unused") if clip.split == "test" else clip for clip in self.clips.clips]
+        return replace(self, clips=replace(self.clips, clips=clips), before=None)
+
     def of_device(self, device: str) -> "DataModule":
         """The same clips, of which those of one device are used."""
         clips = [clip if clip.device == device else clip._replace(split="unused") for clip in self.clips.clips]

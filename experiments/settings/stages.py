@@ -15,6 +15,7 @@ from data.ranges import Weight
 from data.settings import setting
 from experiments.settings.models import Demo, Deploy, Energy, Predict
 from experiments.settings.parts import Paths, Quantize, Recipe
+from experiments.settings.search import SEARCH_READS, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +212,7 @@ STAGES: Mapping[str, Stage] = {
         ("checkpoint", *_TRAINING, "distill", "logits", "student.augment", "student.distill", "limits"),
         shared=True,
     ),
+    "search": Stage("find the students that are best for what they cost", f"{_S}.search", Search, SEARCH_READS),
     "score": Stage(
         "official metrics of any table of predictions", f"{_S}.score", Score, (*_CLIPS, *_RECORDED), "score.predictions"
     ),

@@ -44,11 +44,22 @@ def estimated(network: nn.Module, front_end: IntegerLogMel, samples: int, classe
     Raises:
         UserError: a part of the network has no integer form.
     """
+    return model_estimate(untrained(network, front_end, samples, classes))
+
+
+def untrained(network: nn.Module, front_end: IntegerLogMel, samples: int, classes: int, bits: int = 8) -> Model:
+    """A float network as integers that are as large as they will be when it is trained.
+
+    Args:
+        network, front_end, samples, classes: see estimated, whose errors it has.
+        bits: of all weights, 8 or 4; those of a GRU have 8.
+    """
     shape = (1, 1, front_end.mels, front_end.frames(samples))
     with torch.random.fork_rng(devices=[]):  # what is trained with a seed does not depend on an estimate
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         folded = fold(copy.deepcopy(network).eval(), shape, noise)
-    return model_estimate(Model(calibrate(folded, [noise]), front_end, samples, [""] * classes, Confidence()))
+    widths = {name: max(bits, min(folded.widths(name))) for name in folded.convolutions}
+    return Model(calibrate(folded, [noise], bits=widths), front_end, samples, [""] * classes, Confidence())
 
 
 def model_estimate(model: Model) -> Estimate:

@@ -1,0 +1,1 @@
+"""The search for networks that are good for what they cost."""
