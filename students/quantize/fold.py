@@ -183,7 +183,7 @@ class _Folder:
         if owner is None:
             return node.name
         name = f"{owner}_{getattr(node.target, '__name__', node.name)}"
-        number = next(n for n in itertools.count(2) if f"{name}_{n}" not in self.layers)
+        number = next(n for n in itertools.count(1) if f"{name}_{n}" not in self.layers)
         return name if name not in self.layers else f"{name}_{number}"
 
     def _refuse(self, node: fx.Node, what: str) -> None:
