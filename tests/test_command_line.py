@@ -189,19 +189,19 @@ def test_parts_of_groups_are_read() -> None:
 @pytest.mark.parametrize(
     ("words", "unread"),
     [
-        ("score epochs=3", "not read by score: epochs (read by teacher, student, quantize, specialize)"),
+        ("score epochs=3", "not read by score: epochs (read by teacher, student, quantize, specialize, search)"),
         ("teacher quantize.bits=4", "not read by teacher: quantize.bits (read by quantize)"),
-        ("quantize epochs=3", "not read by quantize: epochs (read by teacher, student, quantize, specialize)"),
+        ("quantize epochs=3", "not read by quantize: epochs (read by teacher, student, quantize, specialize, search)"),
         ("quantize epochs=3 quantize.method=qat", None),
         ("quantize quantize.fit.epochs=30", "not read by quantize: quantize.fit.epochs (read by quantize)"),
         (
             "student distill=none logits=x.h5",
-            "not read by student: logits (read by ensemble, student, quantize, specialize)",
+            "not read by student: logits (read by ensemble, student, quantize, specialize, search)",
         ),
         ("student logits=x.h5", None),
         (
             "teacher only=logits epochs=3",
-            "not read by teacher: epochs (read by teacher, student, quantize, specialize)",
+            "not read by teacher: epochs (read by teacher, student, quantize, specialize, search)",
         ),
         ("all epochs=3", None),
         ("student -m epochs=1,2", None),
