@@ -239,10 +239,10 @@ def test_a_scale_that_is_no_number_is_refused_without_a_warning_of_a_library() -
 @pytest.mark.parametrize(
     ("reader", "bits", "activations"),
     [
-        (counted, 8, 8),
+        pytest.param(counted, 8, 8, marks=pytest.mark.slow),  # up to three quarters of a minute, as those executed
         (computed, 4, 8),
-        (executed, 8, 8),
-        pytest.param(executed, 8, 16, marks=pytest.mark.slow),  # four runtimes each: a quarter of a minute
+        pytest.param(executed, 8, 8, marks=pytest.mark.slow),
+        pytest.param(executed, 8, 16, marks=pytest.mark.slow),
         (classified, 8, 8),
     ],
 )
