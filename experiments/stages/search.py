@@ -40,9 +40,9 @@ from experiments.settings.parts import Quantize, Recipe
 from experiments.settings.search import Search
 from experiments.settings.shared import Settings, StudentSettings
 from experiments.settings.stages import Rank
-from experiments.stages.context import layout_of
 from experiments.stages.fitting import fitted_recipe, with_fitted_augmentation
 from experiments.stages.training import require_trainable, spectrogram_shape, student_arguments, targets_of, trainer_of
+from experiments.stages.whereabouts import layout_of
 from experiments.training.checkpoint import Blueprint
 from experiments.training.distillation import Targets, student_loss
 from students import build_student
