@@ -87,7 +87,6 @@ def refit(tmp_path_factory: pytest.TempPathFactory, miniature: ClipSet) -> Path:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("refit on all 400 train clips") == 2
-    assert done.stdout.count("is too large for") == 2  # each recipe's batches, said by the first phase alone
     return folder
 
 
