@@ -1,4 +1,4 @@
-"""What distillation is worth: python -m experiments.study tau22|esc50|synthetic [options]
+"""What distillation is worth: python -m experiments.study tau22|esc50|synthetic|families [options]
 
 Conventions: a finished cell is a row of docs/studies/<study>.csv, which is committed; it is not computed again, so that
 a study can be stopped at any time and gone on with. To compute a cell again, remove its row and its run folders.
@@ -25,11 +25,12 @@ from experiments.study.cells import Cell, Command, read_answers, read_rows, writ
 from experiments.study.commands import Options, Study
 from experiments.study.digest import digest_of
 from experiments.study.esc50 import ESC50
+from experiments.study.families import FAMILIES
 from experiments.study.synthetic import SYNTHETIC
 from experiments.study.table import devices_table, differences_table, in_words, methods_table
 from experiments.study.tau22 import TAU22
 
-STUDIES = {"tau22": TAU22, "esc50": ESC50, "synthetic": SYNTHETIC}
+STUDIES = {"tau22": TAU22, "esc50": ESC50, "synthetic": SYNTHETIC, "families": FAMILIES}
 TABLES = Path("docs/studies")
 ELSEWHERE = "give another table with --rows"
 

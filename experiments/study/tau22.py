@@ -32,7 +32,7 @@ BEFORE = (
 
 
 def _cells(options: Options) -> list[Cell]:
-    folds = {seed: [Fold(options, number, seed, _data(options, number)) for number in range(FOLDS)] for seed in (0, 1)}
+    folds = {seed: [Fold(options, number, seed, words_of(options, number)) for number in range(FOLDS)] for seed in (0, 1)}
     cells = [cell for of_seed in folds.values() for cell in _of_seed(of_seed)]
     return [*cells, *(cell for fold in folds[0] for cell in _once_each(fold))]
 
@@ -78,7 +78,8 @@ def _once_each(fold: Fold) -> list[Cell]:
     return found
 
 
-def _data(options: Options, fold: int) -> Command:
+def words_of(options: Options, fold: int) -> Command:
+    """The settings that name a fold's clips."""
     impulses = () if options.impulses is None else (f"data.impulses={options.impulses}",)
     return ("data=tau22", f"data.root={_root(options, fold)}", "data.download=false", *impulses)
 
@@ -87,7 +88,7 @@ def _root(options: Options, fold: int) -> Path:
     return options.runs / f"fold{fold}"
 
 
-def _clips(options: Options, fold: int) -> ClipSet:
+def clips_of(options: Options, fold: int) -> ClipSet:
     """The train clips of the data set, of which one fold of locations is the test split, in its own layout; the
     official test clips are left out."""
     given, root = read_tau22(required(options.root, "--root"), folds=FOLDS, fold=fold, seed=SEED), _root(options, fold)
@@ -127,7 +128,7 @@ def _listed(clips: Sequence[Clip], columns: Sequence[str]) -> dict[str, list[str
 TAU22 = Study(
     about="TAU22: a student with and without teachers, 3 folds of the train clips' locations, 2 seeds",
     cells=_cells,
-    clips=_clips,
+    clips=clips_of,
     comparisons=(
         ("distilled_held_out", "labels_held_out"),
         ("distilled_refit", "labels_refit"),
