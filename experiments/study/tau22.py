@@ -32,7 +32,8 @@ BEFORE = (
 
 
 def _cells(options: Options) -> list[Cell]:
-    folds = {seed: [Fold(options, number, seed, words_of(options, number)) for number in range(FOLDS)] for seed in (0, 1)}
+    words = {number: words_of(options, number) for number in range(FOLDS)}
+    folds = {seed: [Fold(options, number, seed, words[number]) for number in range(FOLDS)] for seed in (0, 1)}
     cells = [cell for of_seed in folds.values() for cell in _of_seed(of_seed)]
     return [*cells, *(cell for fold in folds[0] for cell in _once_each(fold))]
 
