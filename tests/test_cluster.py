@@ -34,6 +34,19 @@ ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=Fal
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
+# Two jobs with the arguments of ours, and one core.
+TWO_JOBS = """
+import time, ray
+from experiments.command.launcher import Ray
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+@ray.remote(**Ray().remote)
+def job():
+    begun = time.monotonic()
+    time.sleep(0.5)
+    return begun, time.monotonic()
+(_, ended), (begun, _) = sorted(ray.get([job.remote(), job.remote()]))
+print("one after the other" if begun >= ended else "at once")
+"""
 
 
 def workers(output: str, words: str) -> set[int]:
@@ -101,6 +114,19 @@ def test_a_cluster_makes_the_runs_that_one_process_makes(
         assert worker != pid
     assert "epoch   1/1" in output
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_core_computes_one_job_at_a_time(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Oracle: the times at which two jobs that sleep begin and end, of Ray with a single core."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_JOBS],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "one after the other"
 
 
 def test_a_mistake_in_a_worker_is_one_message_and_exit_code_1(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -1,12 +1,14 @@
 """The search for students: halving, fronts, ranks and tables by hand; and a search of seconds on the miniature."""
 
 import math
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command import run, run_until
 from scipy.stats import norm
 
@@ -15,10 +17,12 @@ from data.front_ends.integer_steps import integer_front_end
 from data.scenes import ClipSet
 from data.tables import read_table
 from data.waves import WaveStore
+from experiments.command.composition import CONF
 from experiments.datasets.datamodule import DataModule
 from experiments.evaluation.metrics import log_loss, macro_accuracy
 from experiments.evaluation.ranking import System, expected_points, non_dominated, rank
 from experiments.models.on_device import device_estimate
+from experiments.run import resolve
 from experiments.search.answers import read_answers
 from experiments.search.costs import affordable, budget_of, cost_of
 from experiments.search.front import FOUND, Clips, Metrics, Searched, difference_of, metrics_of, on_front
@@ -26,7 +30,8 @@ from experiments.search.halving import Plan, Trial, ranges_of, read_trial, searc
 from experiments.search.published import Published
 from experiments.search.space import Network, networks_of
 from experiments.search.table import Row, add_rows, read_rows, require_settings, unfinished
-from experiments.settings.search import Ceilings
+from experiments.settings.search import Ceilings, Search
+from experiments.stages.training import spectrogram_shape, student_arguments
 from students import build_student
 from students.complexity import tflite_complexity
 from students.device.estimate import estimated
@@ -78,7 +83,24 @@ def test_a_space_has_every_combination_once() -> None:
     assert [network.words for network in found] == ["a=1 c=[1] d=4", "a=1 c=[2] d=4", "a=2 c=[1] d=4", "a=2 c=[2] d=4"]
     assert len({network.key for network in found}) == 4
     assert Network({"x": 1, "y": 2}, {}).key == Network({"y": 2, "x": 1}, {}).key
-    assert found[0].settings == ["student.arguments.a=1", "student.mel.c=[1]", "student.mel.d=4"]
+    assert found[0].settings == ["++student.arguments.a=1", "student.mel.c=[1]", "student.mel.d=4"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "space").glob("*.yaml")))
+def test_a_network_of_a_space_is_trained_by_its_command(name: str) -> None:
+    """Oracle: logits of ten classes from a log-mel of the last choice's bands and frames, by the settings of the
+    command that trains it in full."""
+    asked = resolve(["search", f"student={name}", "distill=none"]).of(Search)
+    space = networks_of(asked.arguments, asked.mel)
+    assert len(space) > 8
+    assert asked.bits == [8, 4]
+    scenelet, *words = shlex.split(space[-1].command(name, 8))
+    settings = resolve(words)
+    assert (scenelet, settings.steps) == ("scenelet", ("student", "quantize"))
+    shape = spectrogram_shape(settings, "student")
+    student = build_student(settings.student.builder, **student_arguments(settings.student, 10, shape)).eval()
+    with torch.no_grad():
+        assert student(torch.zeros(shape)).shape == (1, 10)
 
 
 def test_ranges_of_cost_are_equally_many_from_cheap_to_dear() -> None:
@@ -382,7 +404,7 @@ def test_other_settings_under_its_name_are_refused(tiny: tuple[Path, list[str], 
         (["search.bits=[8,8]"], "search.bits=[8, 8] must name each once"),
         (["search.arguments.base_channels=8"], "must be a list of the values that are tried"),
         (["student.prune.macs=1000"], "student.prune"),
-        (["student=tf_sepnet"], "there is one network to search"),
+        (["student=baseline"], "there is one network to search"),
         (["search.costs=[speed]"], "search.costs"),
     ],
 )

@@ -40,7 +40,8 @@ class Ray:
     """Arguments of ray.init, and of ray.remote for each job."""
 
     init: dict[str, Any] = field(default_factory=_ray_init)
-    remote: dict[str, Any] = field(default_factory=lambda: {"num_cpus": None, "num_gpus": None})
+    # None would be no core rather than Ray's own choice of one: all jobs would begin at once.
+    remote: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 1, "num_gpus": None})
 
 
 @dataclass

@@ -5,6 +5,7 @@ Conventions: a network's key is a digest of its choices, the same in every space
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -42,9 +43,19 @@ class Network:
 
     @property
     def settings(self) -> list[str]:
-        """The choices as words of a command line."""
-        groups = {"student.arguments": self.arguments, "student.mel": self.mel}
+        """The choices as words of a command line; a student's yaml need not name all arguments of its builder."""
+        groups = {"++student.arguments": self.arguments, "student.mel": self.mel}
         return [f"{key}.{name}={in_words(value)}" for key, group in groups.items() for name, value in group.items()]
+
+    def command(self, student: str, bits: int) -> str:
+        """What trains the network in full, and makes it integers, as a line for a shell.
+
+        Args:
+            student: its family.
+            bits: of its weights.
+        """
+        words = ("stage.steps=[student,quantize]", "name=NAME", f"student={student}", *self.settings)
+        return shlex.join(["scenelet", *words, f"quantize.bits={bits}"])
 
 
 def networks_of(

@@ -246,5 +246,4 @@ class _Searching:
 
     def command(self, system: Searched) -> str:
         """What trains a system in full, and makes it integers."""
-        words = [f"student={self.settings.student.builder}", *system.network.settings]
-        return f"scenelet stage.steps=[student,quantize] name=NAME {' '.join(words)} quantize.bits={system.bits}"
+        return system.network.command(self.settings.student.builder, system.bits)
