@@ -1,6 +1,7 @@
 """From float to integers: the file computes exactly what its simulation does."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from data.errors import UserError
+from experiments.quantization.convert import say_what_changed
 from students.baseline import baseline
 from students.complexity import tflite_complexity
 from students.cp_mobile import cp_mobile
@@ -176,3 +178,17 @@ def test_a_damaged_file_is_a_message(tmp_path: Path) -> None:
     for read in (TFLiteModel, read_tflite):
         with pytest.raises(UserError, match="is no file"):
             read(tmp_path / "absent.tflite")
+
+
+@pytest.mark.parametrize(("logits", "said"), [([0.0, 0.0], True), ([0.0, np.log(2.7)], False)])
+def test_integers_that_answer_otherwise_are_noticed(
+    logits: list[float], said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: by hand: probabilities of 1/4 and 3/4 beside twice 1/2 diverge by ln(1/2) / 4 + 3 ln(3/2) / 4 = 0.13
+    nats, beside 1/3.7 and 2.7/3.7 by a thousandth."""
+    floats, clips = nn.Linear(2, 2), torch.zeros(80, 2)
+    floats.load_state_dict({"weight": torch.zeros(2, 2), "bias": torch.tensor([0.0, np.log(3)])})
+    answers = SimpleNamespace(logits=lambda some: torch.tensor([logits], dtype=torch.float32).expand(len(some), -1))
+    say_what_changed(floats, answers, clips)  # type: ignore[arg-type]
+    text = "the integers answer otherwise than the floats, by 0.13 nats a clip over 64 train clips"
+    assert (text in caplog.text, bool(caplog.text)) == (said, said)

@@ -1,11 +1,13 @@
 """From a trained student to its smaller forms: integers by calibration, or floats of 16 bits."""
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from data.errors import UserError
@@ -19,6 +21,9 @@ from students.quantize.tflite import write_tflite
 
 BATCH = 32  # clips whose activations are observed at once
 BIAS_CLIPS = 64  # every layer's output of these is held in memory at once, about 10 MB a clip
+MUCH = 0.1  # nats a clip; 8 bits change the answers of CP-Mobile by some thousandths
+
+log = logging.getLogger(__name__)
 
 
 def calibrated(
@@ -45,6 +50,28 @@ def calibrated(
         return calibrate_exactly(folded, spectrograms.split(BATCH), percentile=percentile)
     integers = calibrate(folded, spectrograms.split(BATCH), percentile=percentile, bits=bits, activations=activations)
     return folded, correct_biases(folded, integers, spectrograms[:BIAS_CLIPS])
+
+
+@torch.no_grad()
+def say_what_changed(network: nn.Module, integers: IntegerNetwork, spectrograms: torch.Tensor) -> None:
+    """Warn where a network of integers, not trained since, answers otherwise than its float network, as where few bits
+    or constants instead of norms of each clip change it: by the mean divergence of its probabilities, nats a clip.
+
+    Args:
+        network: the float network, log-mels to logits.
+        integers: made from it.
+        spectrograms: as in `calibrated`; some of them are answered.
+    """
+    some = spectrograms[:BIAS_CLIPS]
+    floats, own = (torch.log_softmax(logits, 1) for logits in (network(some), integers.logits(some)))
+    divergence = F.kl_div(own, floats, reduction="batchmean", log_target=True).item()
+    if divergence > MUCH:
+        log.warning(
+            "the integers answer otherwise than the floats, by %.2f nats a clip over %d train clips: "
+            "quantize.method=qat trains what is stored",
+            divergence,
+            len(some),
+        )
 
 
 def write_integers(

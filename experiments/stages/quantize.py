@@ -18,7 +18,7 @@ from experiments.models.on_device import device_estimate
 from experiments.quantization.bits import HALF, MEASURED, choose_bits, layer_rows
 from experiments.quantization.checks import deployed_mel, require_form, require_training, require_valid
 from experiments.quantization.confidence import CHOSEN, check_confidence, confidence_scores, fit_confidence
-from experiments.quantization.convert import calibrated, halved
+from experiments.quantization.convert import calibrated, halved, say_what_changed
 from experiments.quantization.devices import add_sets, float_cost, load_sets
 from experiments.quantization.exports import export_missing
 from experiments.quantization.forms import FLOAT, STORED, compare, costs, float_probabilities, integer_logits
@@ -210,6 +210,7 @@ def _calibrated(task: _Task) -> tuple[FoldedNetwork, IntegerNetwork, Mapping[str
         exact=own.exact == "all",
     )
     if task.targets is None:
+        say_what_changed(task.network, integers, spectrograms)
         integers = add_sets(integers, task.network, task.sets, task.shape, spectrograms)
     return folded, integers, sensitivities
 
