@@ -128,6 +128,18 @@ class Taken(nn.Module):
         raise NotImplementedError
 
 
+class Turned(nn.Module):
+    """A map of one frame whose bands, averaged to so many, become channels, and its channels frames."""
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.bands = bands
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, any bands, 1) -> (B, bands, 1, C)."""
+        return F.adaptive_avg_pool2d(x, (self.bands, 1)).permute(0, 2, 3, 1)
+
+
 class LargeEnough(nn.Identity):
     """The spectrogram itself, if it has the bands and frames that a network needs."""
 

@@ -4,7 +4,9 @@ Conventions: log-mels (B, 1, mels, frames) in, logits (B, classes) out. Kernels 
 recurrent layer reads the channels of the last map one after the other, each as its 16 bands averaged over time.
 Source: Tan et al., technical report of DCASE 2025 Task 1, of which the abstract could be read, and its code
 (joesephgit/DCASE2025, Tan_SNTLNTU_task1/models/ntu_baseline_1.py; the arguments: Tan_SNTLNTU_task1_1.py; the costs, of
-33 frames: predictions/Tan_SNTLNTU_task1_1/complexity.json). It has no integer form here: maps are multiplied.
+33 frames: predictions/Tan_SNTLNTU_task1_1/complexity.json). The gains of channels multiply pooled maps here, and shares
+multiply gains, so that a device keeps and multiplies fewer values; being above 0, gains give what they gave before a
+pool.
 """
 
 import torch
@@ -14,7 +16,8 @@ from torch.nn import functional as F
 from data import bibliography
 from data.errors import UserError
 from data.ranges import Channels, Classes
-from students.blocks import LargeEnough, convolution
+from students.blocks import LargeEnough, Turned, convolution
+from students.cnn_gru import GRU, AsMap
 from students.entry import Student, Width
 
 STEM = 7  # channels
@@ -43,7 +46,7 @@ STUDENT = Student(
     build=cnn_gru_2025,
     family="CRNN",
     citation=bibliography.CNN_GRU_2025,
-    has_integer_form=False,
+    has_integer_form=True,
     width=Width("base_channels", step=4),
 )
 
@@ -75,36 +78,32 @@ class CnnGru2025(nn.Module):
             nn.Dropout2d(DROPOUT_CHANNELS),
             *_convolution(widest, last, (5, 1)),
             nn.SiLU(),
-            nn.AdaptiveAvgPool2d((BANDS, 1)),  # of 256 bands: over time alone
+            nn.AdaptiveAvgPool2d((None, 1)),
         )
-        self.recurrence = GRU(BANDS, UNITS, batch_first=True)
+        self.turned = Turned(BANDS)  # of 256 mels there are as many
+        self.recurrence, self.states = GRU(BANDS, UNITS, batch_first=True), AsMap()
         self.dropout = nn.Dropout1d(DROPOUT_STATES)
         # How much of the one and of the other: of both pools of either path, of both paths, of maps and states.
         self.shares = nn.Parameter(torch.full((4,), 0.5))
-        self.head = nn.Linear(last, classes)
+        self.flat, self.head = nn.Flatten(), nn.Linear(last, classes)
 
     def forward(self, spectrograms: torch.Tensor) -> torch.Tensor:
         """(B, 1, mels, frames) -> (B, classes)."""
-        x = self.stem(spectrograms)
-        largest, mean = self.of_largest(F.max_pool2d(x, 2)), self.of_mean(F.avg_pool2d(x, 2))
-        first = _mixed(self.shares[0], F.avg_pool2d(mean, 2), F.avg_pool2d(largest, 2))
-        second = _mixed(self.shares[1], F.max_pool2d(largest, 2), F.max_pool2d(mean, 2))
+        x, gains = _with_gains(self.stem, spectrograms)
+        largest, of_largest = _with_gains(self.of_largest, F.max_pool2d(x, 2) * gains)
+        mean, of_mean = _with_gains(self.of_mean, F.avg_pool2d(x, 2) * gains)
+        share, other = self.shares[0], self.shares[1]
+        first = F.avg_pool2d(mean, 2) * (share * of_mean) + F.avg_pool2d(largest, 2) * ((1 - share) * of_largest)
+        second = F.max_pool2d(largest, 2) * (other * of_largest) + F.max_pool2d(mean, 2) * ((1 - other) * of_mean)
         x = _mixed(self.shares[2], first, second)
-        steps = self.narrowed(self.joined(x) + x).squeeze(3)  # (B, channels, bands)
-        states = self.dropout(self.recurrence(steps))  # (B, channels, units)
-        return self.head(F.silu(_mixed(self.shares[3], steps.mean(2), states.mean(2))))
-
-
-class GRU(nn.GRU):
-    """A GRU that returns its states alone."""
-
-    def forward(self, steps: torch.Tensor) -> torch.Tensor:
-        """(B, steps, inputs) -> (B, steps, units)."""
-        return super().forward(steps)[0]
+        steps = self.turned(self.narrowed(self.joined(x) + x))  # (B, bands, 1, channels)
+        states = self.states(self.dropout(self.recurrence(steps)))  # (B, units, 1, channels)
+        both = _mixed(self.shares[3], steps.mean(1, keepdim=True), states.mean(1, keepdim=True))
+        return self.head(self.flat(F.silu(both)))
 
 
 class Excitation(nn.Module):
-    """Each channel times a number from 0 to 1 that the means of all channels give.
+    """For each channel a gain from 0 to 1, which the means of all channels give.
 
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, section 3.
     """
@@ -114,9 +113,9 @@ class Excitation(nn.Module):
         self.squeeze, self.excite = nn.Linear(channels, channels // 2), nn.Linear(channels // 2, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, bands, frames) -> (B, C, bands, frames)."""
-        gains = self.excite(F.relu(self.squeeze(x.mean((2, 3))))).sigmoid()
-        return x * gains[:, :, None, None]
+        """(B, C, bands, frames) -> (B, C, 1, 1)."""
+        means = x.mean(3, keepdim=True).mean((2, 3))  # of each row first: a device needs no row for longer
+        return self.excite(F.relu(self.squeeze(means))).sigmoid()[:, :, None, None]
 
 
 def _convolution(
@@ -133,6 +132,14 @@ def _path(inputs: int, narrow: int, wide: int) -> nn.Sequential:
         nn.SiLU(),
         Excitation(wide),
     )
+
+
+def _with_gains(layers: nn.Sequential, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The map that layers compute, and the gains of its channels, which the last one computes of it."""
+    *before, excitation = layers
+    for layer in before:
+        x = layer(x)
+    return x, excitation(x)
 
 
 def _mixed(share: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

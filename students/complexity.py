@@ -19,7 +19,7 @@ from data.errors import UserError
 from data.flatbuffer import Graph, Operator, read_graph
 from students.limits import Complexity
 from students.quantize.graph_checks import BITS, check_graph
-from students.quantize.metadata import CONVOLUTIONS, SETS
+from students.quantize.metadata import CONVOLUTIONS, SETS, SIGMOID_OF_SILU
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +75,8 @@ class OperatorCost(NamedTuple):
         macs: multiply-accumulates of one clip.
         parameter_bytes: of its weights and biases, as stored (two weights of 4 bits are a byte), and of what recording
             devices have of their own beside them.
-        amount_bytes: of what PAD, SLICE, SPLIT and GATHER are told, and a GRU's first state; NeSsi's sum has them.
+        amount_bytes: of what PAD, SLICE, SPLIT, GATHER and TRANSPOSE are told, and a GRU's first state; NeSsi's sum has
+            them.
         scale_bytes: of the scales and zero points of its weights and biases, which no limit counts: 4 and 8 each.
         alive_bytes: of the activations that must be kept while it is computed.
     """
@@ -133,7 +134,7 @@ def layer_macs(operators: Sequence[OperatorCost]) -> list[int]:
         elif each.kind in ("CONCATENATION", "QUANTIZE"):
             found.append(parts)
             parts = 0
-        elif each.kind not in ("PAD", "SLICE", "LOGISTIC"):
+        elif each.kind not in ("PAD", "SLICE") and not each.output.endswith(SIGMOID_OF_SILU):
             found.append(each.macs)
     return found
 
@@ -197,12 +198,12 @@ def _count_operators(graph: Graph) -> list[OperatorCost]:
 
 
 def _parameters(graph: Graph) -> set[int]:
-    """The constants that are parameters of the network: all but what a PAD, SLICE, SPLIT or GATHER is told, and a GRU's
-    zeros, the input of a convolution."""
+    """The constants that are parameters of the network: all but what a PAD, SLICE, SPLIT, GATHER or TRANSPOSE is told,
+    and a GRU's zeros, the input of a convolution."""
     constants, others = set[int](), set[int]()
     for operator in graph.operators:
         constants.update(_constants(graph, operator))
-        if operator.kind in ("PAD", "SLICE", "SPLIT", "GATHER"):
+        if operator.kind in ("PAD", "SLICE", "SPLIT", "GATHER", "TRANSPOSE"):
             others.update(operator.inputs)
         elif operator.kind in CONVOLUTIONS:
             others.add(operator.inputs[0])

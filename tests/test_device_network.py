@@ -18,6 +18,7 @@ from data.errors import UserError
 from students.baseline import baseline
 from students.bc_resnet import bc_resnet
 from students.cnn_gru import cnn_gru
+from students.cnn_gru_2025 import cnn_gru_2025
 from students.cp_mobile import cp_mobile
 from students.device.network import network_files
 from students.device.plan import planned, rows_read
@@ -199,11 +200,19 @@ def recurrent() -> nn.Module:
     return network
 
 
+def multiplied() -> nn.Module:
+    network = cnn_gru_2025(base_channels=4)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter *= 6 if "recurrence" in name or "excite" in name else 3 if parameter.ndim == 4 else 1
+    return network
+
+
 @pytest.mark.parametrize(
     ("build", "size"),
     [
         *((baseline, (40, 51)), (pools, (31, 22)), (normed, (40, 33)), (bc_resnet, (40, 21)), (recurrent, (64, 40))),
-        *((shuffled, (64, 38)), (grouped, (10, 16)), (pointed, (40, 13))),
+        *((shuffled, (64, 38)), (grouped, (10, 16)), (pointed, (40, 13)), (multiplied, (72, 9))),
     ],
 )
 @pytest.mark.slow  # some seconds

@@ -16,6 +16,7 @@ from experiments.device.toolchain import DEVICE
 from students.baseline import baseline
 from students.bc_resnet import bc_resnet
 from students.cnn_gru import cnn_gru
+from students.cnn_gru_2025 import cnn_gru_2025
 from students.cp_mobile import cp_mobile
 from students.device.estimate import estimated, front_end_cycles, layer_cycles
 from students.device.library import Model, library_files
@@ -42,6 +43,7 @@ def windows() -> nn.Module:
         (lambda: cp_mobile(size="6k", grn=True), {"fft": 1024, "window": 1024, "mels": 64}),
         (bc_resnet, {"fft": 1024, "window": 960, "mels": 40, "hop": 320}),
         (lambda: cnn_gru(base_channels=8, units=30), {"fft": 1024, "window": 1024, "mels": 64}),
+        (lambda: cnn_gru_2025(base_channels=8), {"fft": 1024, "window": 1024, "mels": 64}),
         (lambda: tf_sepnet(base_channels=16), {"fft": 1024, "window": 1024, "mels": 64}),
         (windows, {"fft": 1024, "window": 1024, "mels": 40}),
         (baseline, {"fft": 2048, "window": 1280, "mels": 40, "hop": 640}),

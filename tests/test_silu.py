@@ -109,11 +109,11 @@ def test_what_it_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exact=all: 1 is a SiLU"):
         calibrate_exactly(network, [SPECTROGRAMS])
     ours = calibrate(network, [SPECTROGRAMS])
-    with pytest.raises(UserError, match="1 is a SiLU, whose tables ONNX files have no form of here"):
+    with pytest.raises(UserError, match="1 is a SiLU, which ONNX files have no form of here"):
         write_onnx(ours, tmp_path / "m.onnx")
     for name, scale in (("0", 40.0), ("1", 1e-6)):
         wrong = {**ours.quantities, name: replace(ours.quantities[name], scale=scale)}
         wrong["2"] = replace(wrong["1"], shape=ours.quantities["2"].shape)
         path = write_tflite(replace(ours, quantities=wrong), tmp_path / "m.tflite", {})
-        with pytest.raises(UserError, match="the SiLU '1' has the scales"):
+        with pytest.raises(UserError, match=r"the SiLU '1' (reads the scale|has the scales)"):
             read_tflite(path)

@@ -14,14 +14,17 @@ from data.errors import UserError
 from students.quantize.arithmetic import Quantity, Weights, convolution_factors, fixed_point, shortened
 from students.quantize.gru import STATES, SUMS
 from students.quantize.integer import IntegerNetwork, addition_factors
-from students.quantize.layers import Layer
-from students.quantize.silu import table
+from students.quantize.layers import ADD, CONVOLUTION, GRU, MULTIPLY, SIGMOID, SILU, Layer
+from students.quantize.products import product_factor
+from students.quantize.silu import table_of
 
 HALF = 1 << 30  # of the range of a sum that is doubled, and the mantissa of a power of two
 LARGEST = (1 << 31) - 1
 EXACT_HALF = (HALF, 0)  # as a factor: that of the larger scale of a sum
 ORDER = (0, 2, 1, 3)  # of four values of 8 bits that become pairs of 16: see SXTB16
 LARGEST_SHIFT = 24  # from which on a zero point shifted to the left has no 32 bits: C adds it afterwards
+SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
+FEW = 16  # products of a value, whose places a kernel keeps
 MOST_CHANNELS = 500  # that an address within an instruction reaches, nine columns on
 
 
@@ -40,6 +43,23 @@ class Numbers:
     bits: int
     shifts: bool
     is_fast: bool
+
+
+def is_of_few(network: IntegerNetwork, layer: Layer) -> bool:
+    """Whether a convolution in groups loops over FEW products at most, having a window without a loop of its own."""
+    _, ins, *window = network.weights[layer.name].weight.shape
+    products = ins * window[0] * window[1]
+    return products <= FEW and not (ins == 1 and (products in (1, 3) or layer.kernel == SQUARE))
+
+
+def numbers_of(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str, ...]]:
+    """The numbers of a layer, and its inputs in the order in which its kernel takes them."""
+    if layer.kind == ADD:
+        numbers, order = addition_numbers(network, layer)
+        return numbers, tuple(layer.inputs[number] for number in order)
+    of_kind = {CONVOLUTION: convolution_numbers, GRU: recurrence_numbers, MULTIPLY: product_numbers}
+    of_kind |= dict.fromkeys((SILU, SIGMOID), table_numbers)
+    return of_kind.get(layer.kind, plain_numbers)(network, layer), layer.inputs
 
 
 def convolution_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
@@ -126,10 +146,18 @@ def recurrence_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
     return Numbers([word % (1 << 32) for word in words], 8, shifts=False, is_fast=False)
 
 
+def product_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
+    """The numbers of a product of two maps: both zero points, and how products are rescaled."""
+    read, wanted = [network.quantities[name] for name in layer.inputs], network.quantities[layer.name]
+    factor = _factor(*product_factor(read[0], read[1], wanted), wanted.zero_point)
+    words = [word % (1 << 32) for word in (read[0].zero_point, read[1].zero_point, *factor)]
+    return Numbers(words, 8, shifts=False, is_fast=False)
+
+
 def table_numbers(network: IntegerNetwork, layer: Layer) -> Numbers:
     """The numbers of a layer that looks each value up."""
     read, wanted = (network.quantities[name] for name in (layer.inputs[0], layer.name))
-    return Numbers(table(read, wanted).numpy().view("<u4").tolist(), 8, shifts=False, is_fast=False)
+    return Numbers(table_of(layer, read, wanted).numpy().view("<u4").tolist(), 8, shifts=False, is_fast=False)
 
 
 def plain_numbers(_: IntegerNetwork, layer: Layer) -> Numbers:

@@ -12,6 +12,7 @@ from torch import nn
 
 from data.front_ends.integer_log_mel import IntegerLogMel
 from students.device.c_text import BYTES
+from students.device.convolution import is_of_few
 from students.device.cost import Estimate
 from students.device.front_end import front_end_tables, window_length
 from students.device.library import Model, state_bytes
@@ -21,7 +22,19 @@ from students.quantize.answer import Confidence
 from students.quantize.calibrate import calibrate
 from students.quantize.fold import fold
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import ADD, CONVOLUTION, GRU, JOIN, MAX_POOL, SILU, TAKE, Layer
+from students.quantize.layers import (
+    ADD,
+    CONVOLUTION,
+    GRU,
+    JOIN,
+    MAX_POOL,
+    MULTIPLY,
+    SIGMOID,
+    SILU,
+    TAKE,
+    TURN,
+    Layer,
+)
 
 # That are computed side by side: pixels of dense convolutions, those of convolutions channel by channel, or channels of
 # averages.
@@ -86,7 +99,11 @@ def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
         return height * width * (19 * channels if len(widths) == 1 else 21 * channels + 47 * (channels % 4) + 130)
     if layer.kind == TAKE:
         return 17.8 * channels * height * width
-    if layer.kind == SILU:
+    if layer.kind == MULTIPLY:
+        return height * (430 + 40 * width + 39.5 * channels * width)
+    if layer.kind == TURN:
+        return 700 + 15 * channels * width
+    if layer.kind in (SILU, SIGMOID):
         return 15.2 * channels * height * width
     if layer.kind == JOIN:
         return height * width * (80 + 3 * channels)
@@ -95,22 +112,33 @@ def layer_cycles(network: IntegerNetwork, layer: Layer) -> float:
     if layer.kind == GRU:
         return width * channels * (15.6 * channels + 511)
     if layer.kind != CONVOLUTION:
-        return math.ceil(channels / AT_ONCE) * AT_ONCE * height * width * (38 + 5 * cells + 1.6 * rows)
+        values = math.ceil(channels / AT_ONCE) * AT_ONCE * height * width
+        return values * (38 + 5 * cells + 1.6 * rows) + 32 * height * rows
     pairs, four = assembly_of(network, layer)
     if pairs:
         groups = groups_of(network, layer)
         return height * math.ceil(width / PIXELS) * (math.ceil(channels / 2) * (50 + 20 * groups) + 16 * groups + 124)
     if four and width >= AT_ONCE:
         return height * math.ceil(width / AT_ONCE) * channels / 4 * (461 if layer.stride[1] == 1 else 521)
-    if layer.groups > 1 and cells == 1:
-        return channels * height * (93 + 31 * width)
-    if layer.groups > 1 and cells == 3 and 1 in (rows, columns):
-        return channels * height * (140 + 48 * width)
-    if layer.groups > 1 and (rows, columns) == (3, 3):
-        return channels * height * (320 + 72 * width)
     if layer.groups > 1:
-        return channels * height * width * (115 + 15 * cells + 11 * layer.kernel[0])
+        return _grouped_cycles(network, layer)
     return PLAIN * network.weights[layer.name].weight[0].size * channels * height * width
+
+
+def _grouped_cycles(network: IntegerNetwork, layer: Layer) -> float:
+    """Of a convolution in groups of channels, mostly channel by channel, without assembly."""
+    channels, height, width = network.quantities[layer.name].shape
+    _, ins, *window = network.weights[layer.name].weight.shape
+    products = ins * math.prod(window)
+    if ins == 1 and products == 1:
+        return channels * height * (93 + 31 * width)
+    if ins == 1 and products == 3:
+        return channels * height * (140 + 48 * width)
+    if ins == 1 and window == [3, 3]:
+        return channels * height * (320 + 72 * width)
+    if is_of_few(network, layer):
+        return channels * height * (40 + 22 * products + (45 + 9.6 * products) * width)
+    return channels * height * width * (115 + 15 * products + 11 * window[0])
 
 
 def _flash(network: IntegerNetwork, front_end: IntegerLogMel) -> int:

@@ -9,19 +9,24 @@ from dataclasses import replace
 
 from data.errors import UserError
 from students.device.c_text import Table, comment, licensed, table
-from students.device.convolution import (
-    MOST_CHANNELS,
-    Numbers,
-    addition_numbers,
-    convolution_numbers,
-    plain_numbers,
-    recurrence_numbers,
-    table_numbers,
-)
+from students.device.convolution import MOST_CHANNELS, SQUARE, Numbers, is_of_few, numbers_of
 from students.device.plan import Map, Plan, groups_of, kernel_of, planned, strip_of
 from students.quantize.gru import SIGMOIDS
 from students.quantize.integer import IntegerNetwork, lowest
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, SILU, TAKE, Layer
+from students.quantize.layers import (
+    ADD,
+    CONVOLUTION,
+    GRU,
+    INPUT,
+    JOIN,
+    MAX_POOL,
+    MULTIPLY,
+    SIGMOID,
+    SILU,
+    TAKE,
+    TURN,
+    Layer,
+)
 
 TEMPLATES = (
     "scenelet_kernels.c",
@@ -33,8 +38,8 @@ TEMPLATES = (
 )
 GRU_TEMPLATE = "scenelet_gru.c"
 TABLES = "scenelet_network_tables"
-KERNELS = {ADD: "add", GRU: "gru", MAX_POOL: "max_pool", TAKE: "take", JOIN: "join", SILU: "look_up"}
-SQUARE = (3, 3)  # windows of a convolution channel by channel that assembly computes
+KERNELS = {ADD: "add", GRU: "gru", MAX_POOL: "max_pool", TAKE: "take", JOIN: "join", TURN: "turn"}
+KERNELS |= {SILU: "look_up", SIGMOID: "look_up", MULTIPLY: "multiply"}
 PAIR = 2  # maps that a kernel reads
 MOST_LAYERS = 127  # whose numbers have a byte
 SPREAD = {8: 16, 4: 32}  # bytes of the windows of two pixels that weights of so many bits take at a time
@@ -84,7 +89,7 @@ def memory_of(network: IntegerNetwork) -> tuple[int, int]:
 
 def assembly_of(network: IntegerNetwork, layer: Layer) -> tuple[str, str]:
     """Which assembly computes a layer, as arguments of the macros SCENELET_PAIRS and SCENELET_FOUR; or nothing."""
-    numbers, _ = _numbers(network, layer)
+    numbers, _ = numbers_of(network, layer)
     return _pairs(network, layer, numbers), _four(network, layer, numbers)
 
 
@@ -93,7 +98,7 @@ def network_tables(network: IntegerNetwork) -> Mapping[str, Table]:
     plan = planned(network)
     found: dict[str, Table] = {"scenelet_steps": ("uint8_t", plan.steps)}
     for number, layer in enumerate(network.layers):
-        if words := _numbers(network, layer)[0].words:
+        if words := numbers_of(network, layer)[0].words:
             found[f"scenelet_layers[{number}].numbers"] = ("uint32_t", words)
     if _recurrences(network):
         found["scenelet_sigmoids"] = ("uint16_t", SIGMOIDS)
@@ -136,7 +141,7 @@ def _source(network: IntegerNetwork, plan: Plan) -> str:
     names = [INPUT, *(layer.name for layer in network.layers)]
     constants, layers, assembly = [], [], {}
     for number, layer in enumerate(network.layers):
-        numbers, inputs = _numbers(network, layer)
+        numbers, inputs = numbers_of(network, layer)
         if numbers.words:
             constants += table("uint32_t", f"layer_{number}", [f"{word}u" for word in numbers.words], static=True)
         pairs, four = _pairs(network, layer, numbers), _four(network, layer, numbers)
@@ -144,7 +149,7 @@ def _source(network: IntegerNetwork, plan: Plan) -> str:
             if which:
                 assembly[f"SCENELET_DEFINE_{kind}{which}"] = None
         fields = [
-            _kernel(layer),
+            _kernel(network, layer),
             f"SCENELET_PAIRS{pairs}" if pairs else "0",
             f"SCENELET_FOUR{four}" if four else "0",
             f"layer_{number}" if numbers.words else "0",
@@ -170,18 +175,11 @@ def _source(network: IntegerNetwork, plan: Plan) -> str:
     )
 
 
-def _numbers(network: IntegerNetwork, layer: Layer) -> tuple[Numbers, tuple[str, ...]]:
-    """The numbers of a layer, and its inputs in the order in which its kernel takes them."""
-    if layer.kind == ADD:
-        numbers, order = addition_numbers(network, layer)
-        return numbers, tuple(layer.inputs[number] for number in order)
-    of_kind = {CONVOLUTION: convolution_numbers, GRU: recurrence_numbers, SILU: table_numbers}
-    return of_kind.get(layer.kind, plain_numbers)(network, layer), layer.inputs
-
-
-def _kernel(layer: Layer) -> str:
+def _kernel(network: IntegerNetwork, layer: Layer) -> str:
+    if layer.kind == CONVOLUTION and layer.groups > 1:
+        return "scenelet_few" if is_of_few(network, layer) else "scenelet_depthwise"
     if layer.kind == CONVOLUTION:
-        return "scenelet_depthwise" if layer.groups > 1 else "scenelet_convolve"
+        return "scenelet_convolve"
     return f"scenelet_{KERNELS.get(layer.kind, 'average_pool')}"
 
 
@@ -219,7 +217,8 @@ def _geometry(network: IntegerNetwork, layer: Layer, plan: Plan, numbers: Number
     if layer.is_paired:
         start, step = before
     low = lowest(layer, wanted)
-    found = [numbers.bits, int(numbers.shifts), low, height, width, layer.stride[0], layer.padding[0], start, step]
+    found = [numbers.bits, int(numbers.shifts), low, 2 if layer.is_paired else 1]
+    found += [height, width, layer.stride[0], layer.padding[0], start, step]
     found += [width * read.shape[0], wanted.shape[2], wanted.shape[0], layer.dilation[1] * read.shape[0]]
     found += [ins, outs, single]
     parts = (wanted.shape[1] // layer.parts, len(numbers.words) // layer.parts) if layer.parts > 1 else (0, 0)

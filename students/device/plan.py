@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from students.quantize.gru import GATES
 from students.quantize.integer import IntegerNetwork
-from students.quantize.layers import CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, Layer
+from students.quantize.layers import CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, TURN, Layer
 
 PIXELS = 2  # whose windows are spread out side by side
 ALIGNMENT = 4  # bytes: a word of the processor, on which maps begin
@@ -78,7 +78,7 @@ def planned(network: IntegerNetwork) -> Plan:
 
 def kernel_of(network: IntegerNetwork, layer: Layer) -> tuple[int, int]:
     """Rows and columns that one value of a layer is computed from."""
-    return network.quantities[layer.inputs[0]].shape[1:] if layer.kind == GLOBAL_MEAN else layer.kernel
+    return network.quantities[layer.inputs[0]].shape[1:] if layer.kind in (GLOBAL_MEAN, TURN) else layer.kernel
 
 
 def rows_read(network: IntegerNetwork, layer: Layer, row: int, source: str) -> range:
@@ -109,17 +109,38 @@ def _steps(network: IntegerNetwork) -> tuple[int, ...]:
     numbers = {layer.name: number for number, layer in enumerate(network.layers)}
     done = dict.fromkeys(numbers, 0) | {INPUT: network.quantities[INPUT].shape[1]}
 
+    pools = _pools_side_by_side(network)
+
     def compute_up_to(name: str, row: int) -> Iterator[int]:
-        while done[name] <= row:
+        while (at := done[name]) <= row:
             layer = network.layers[numbers[name]]
             for source in layer.inputs:
-                if needed := rows_read(network, layer, done[name], source):
+                if needed := rows_read(network, layer, at, source):
                     yield from compute_up_to(source, needed[-1])
-            done[name] += 1
-            yield numbers[name]
+            if done[name] == at:  # it may be a pool whose row was computed meanwhile
+                yield from compute(name)
+
+    def compute(name: str) -> Iterator[int]:
+        done[name] += 1
+        yield numbers[name]
+        for pool in pools.get(name, ()):
+            while done[pool.name] < network.quantities[pool.name].shape[1] and all(
+                row < done[name] for row in rows_read(network, pool, done[pool.name], name)
+            ):
+                yield from compute(pool.name)
 
     last = network.layers[-1].name
     return tuple(compute_up_to(last, network.quantities[last].shape[1] - 1))
+
+
+def _pools_side_by_side(network: IntegerNetwork) -> dict[str, list[Layer]]:
+    """The pools of each map that several pools and nothing else reads: they are computed as soon as they can be, or the
+    larger map would be kept until the last of them is needed."""
+    readers: dict[str, list[Layer]] = {}
+    for layer in network.layers:
+        for name in layer.inputs:
+            readers.setdefault(name, []).append(layer)
+    return {name: pools for name, pools in readers.items() if len(pools) > 1 and all(pool.is_pool for pool in pools)}
 
 
 def _alive(network: IntegerNetwork, steps: Sequence[int]) -> tuple[dict[str, int], dict[str, int]]:
@@ -150,7 +171,7 @@ def _laid_out(network: IntegerNetwork, name: str, rows: int) -> Map:
     channels, _, width = network.quantities[name].shape
     before = after = 0
     for layer in network.layers:
-        if name in layer.inputs and not layer.is_paired:
+        if name in layer.inputs and not (layer.is_paired or layer.kind == TURN):
             _, _, columns = network.quantities[layer.name].shape
             left, kernel = layer.padding[1], kernel_of(network, layer)[1]
             extent = (kernel - 1) * layer.dilation[1] + 1

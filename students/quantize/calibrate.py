@@ -18,8 +18,8 @@ from torch import nn
 
 from data.errors import UserError
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
-from students.quantize.layers import BITS, CONVOLUTION, INPUT, SILU, FoldedNetwork, scaled_as
-from students.quantize.silu import agreed
+from students.quantize.layers import BITS, CONVOLUTION, EIGHT_BITS, INPUT, SPECIAL, FoldedNetwork, scaled_as
+from students.quantize.products import as_kernels_have_it
 
 LEVELS = HIGH - LOW
 BIAS_LIMITS = {8: 2**30, 16: 2**46}  # by the bits of activations; as much is left for the products
@@ -62,8 +62,9 @@ def calibrate(
     require_percentile(percentile)
     if activations not in (8, 16) or (activations == 16 and 4 in (bits or {}).values()):
         raise UserError(f"quantize.activations={activations} must be 8, or 16 with weights of 8 bits")
-    if activations == 16 and (silu := [layer.name for layer in network.layers if layer.kind == SILU]):
-        raise UserError(f"quantize.activations=16: {silu[0]} is a SiLU, whose tables are of 8 bits: leave it at 8")
+    if activations == 16 and (narrow := [layer for layer in network.layers if layer.kind in EIGHT_BITS]):
+        what = f"{narrow[0].name} is {SPECIAL[narrow[0].kind]}"
+        raise UserError(f"quantize.activations=16: {what}, which is computed of 8 bits alone: leave it at 8")
     for name, width in (bits or {}).items():
         if width not in BITS or name not in network.convolutions:
             raise UserError(
@@ -100,10 +101,8 @@ def calibrate(
         limits[one] = min(low, lowest), max(high, highest)
     quantities = {name: _quantity(limits[scaled[name]], shape, activations) for name, shape in shapes.items()}
     for layer in network.layers:
-        if layer.kind == SILU:
-            quantities[layer.name] = agreed(quantities[layer.inputs[0]], quantities[layer.name])
-        elif not layer.rescales:
-            quantities[layer.name] = replace(quantities[layer.inputs[0]], shape=shapes[layer.name])
+        of_inputs = [quantities[name] for name in layer.inputs]
+        quantities[layer.name] = as_kernels_have_it(layer, of_inputs, quantities[layer.name])
     weights = dict[str, Weights]()
     integers = IntegerNetwork(network.layers, weights, quantities)
     for layer in network.layers:

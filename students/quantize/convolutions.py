@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+
+from students.blocks import Pair
 
 
 def dense(module: nn.Linear, shape: tuple[int, int, int]) -> nn.Conv2d:
@@ -60,6 +63,26 @@ def by_channel(norm: nn.BatchNorm2d) -> nn.Conv2d:
     convolution.weight.fill_(1.0)
     convolution.bias.zero_()
     absorb(convolution, norm)
+    return convolution
+
+
+@torch.no_grad()
+def averaging(
+    channels: int, kernel: Pair = (1, 1), stride: Pair = (1, 1), padding: Pair = (0, 0), *, groups: int = 1
+) -> nn.Conv2d:
+    """The convolution that averages over a window: all channels together, or in as many groups each by itself."""
+    convolution = nn.Conv2d(channels, groups, kernel, stride, padding, groups=groups)
+    convolution.weight.fill_(groups / (channels * kernel[0] * kernel[1]))
+    convolution.bias.zero_()
+    return convolution
+
+
+@torch.no_grad()
+def adapting(channels: int, wanted: int) -> nn.Conv2d:
+    """The convolution of 1 x 1 that averages channels over neighbours, as adaptive pools do, to another number."""
+    convolution = nn.Conv2d(channels, wanted, 1)
+    convolution.weight.copy_(F.adaptive_avg_pool1d(torch.eye(channels), wanted).T[:, :, None, None])
+    convolution.bias.zero_()
     return convolution
 
 

@@ -23,7 +23,7 @@ from torch import nn
 from data.errors import UserError
 from students.quantize.calibrate import calibrate
 from students.quantize.integer import EXACT_IN_FLOAT32, HIGH, LOW, IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, JOIN, SILU, FoldedNetwork
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, JOIN, SPECIAL, FoldedNetwork
 
 QUARTERS = 4  # a weight is so many times its integer of 6 bits
 LIMIT = 31
@@ -36,12 +36,12 @@ def calibrate_exactly(
     """The network with its mean as a convolution, and its integers; arguments and errors as of `calibrate`.
 
     Raises:
-        UserError: an average pool has an even number of cells, whose sums may be ties; or there is a GRU, or maps are
-            joined.
+        UserError: an average pool has an even number of cells, whose sums may be ties; or there is one of SPECIAL, or
+            maps are joined.
     """
-    if tables := [layer for layer in network.layers if layer.kind in (GRU, SILU)]:
-        what = f"{tables[0].name} is a {'GRU' if tables[0].kind == GRU else 'SiLU'}"
-        raise UserError(f"quantize.exact=all: {what}, whose tables runtimes do not share: leave it out")
+    if special := [layer for layer in network.layers if layer.kind in SPECIAL]:
+        what = f"{special[0].name} is {SPECIAL[special[0].kind]}"
+        raise UserError(f"quantize.exact=all: {what}, on which runtimes do not agree: leave it out")
     if strange := [layer.name for layer in network.layers if layer.kind == JOIN]:
         raise UserError(f"quantize.exact=all: {strange[0]} joins maps, for which it has no common scale: leave it out")
     batches = list(batches)

@@ -21,7 +21,7 @@ from data.errors import UserError, require
 from data.files import write_whole
 from students.blocks import deployed
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GRU, INPUT, JOIN, MAX_POOL, SILU, TAKE, Layer
+from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, INPUT, JOIN, MAX_POOL, SPECIAL, TAKE, TURN, Layer
 from students.quantize.nibbles import packed
 from students.quantize.tflite import OUTPUT
 
@@ -36,18 +36,15 @@ def write_onnx(network: IntegerNetwork, path: str | Path) -> Path:
     """Write the file, under a temporary name first.
 
     Raises:
-        UserError: the package onnx is not installed, the activations have 16 bits, or there is a GRU.
+        UserError: the package onnx is not installed, the activations have 16 bits, or a layer has no form there.
     """
     if network.output.bits != 8:
         raise UserError(
             "ONNX has no biases of 64 bits, which activations of 16 bits need: leave quantize.activations at 8"
         )
-    if gru := [layer.name for layer in network.layers if layer.kind == GRU]:
-        raise UserError(f"{gru[0]} is a GRU, which ONNX files have no form of here: leave onnx out of quantize.export")
-    if silu := [layer.name for layer in network.layers if layer.kind == SILU]:
-        raise UserError(
-            f"{silu[0]} is a SiLU, whose tables ONNX files have no form of here: leave onnx out of quantize.export"
-        )
+    if special := [layer for layer in network.layers if layer.kind in (*SPECIAL, TURN)]:
+        what = f"{special[0].name} is {SPECIAL.get(special[0].kind, 'a map that is turned')}"
+        raise UserError(f"{what}, which ONNX files have no form of here: leave onnx out of quantize.export")
     return write_whole(path, _Writer(network).build().SerializeToString())
 
 

@@ -20,8 +20,9 @@ from students.quantize.calibrate import BIAS_LIMITS, limit_of
 from students.quantize.exact import LARGEST_BIAS, LIMIT, QUARTERS, exact_weights, offsets
 from students.quantize.gru import STATES
 from students.quantize.integer import IntegerNetwork, Quantity, Weights
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, SILU, FoldedNetwork, Layer, recurrence, scaled_as
-from students.quantize.silu import agreed
+from students.quantize.layers import CONVOLUTION, GRU, INPUT, SIGMOID, FoldedNetwork, Layer, recurrence, scaled_as
+from students.quantize.products import as_kernels_have_it
+from students.quantize.silu import SIGMOIDS
 
 SMALLEST_STEP = 1e-8
 
@@ -78,9 +79,11 @@ class FakeQuantized(nn.Module):
         self.biases = nn.ParameterDict({n: _parameter(c.bias) for n, c in network.convolutions.items()})
         self.weight_steps = nn.ParameterDict({n: _parameter(w.scale) for n, w in integers.weights.items()})
         self.exact = integers.exact
-        # The spectrogram's scale is what the front end gives, and a pool's that of its input: neither learns.
+        # The spectrogram's scale is what the front end gives, a sigmoid's is one for all, and a pool's that of its
+        # input: none of them learns.
         self._scaled = scaled_as(network.layers)
-        own = dict.fromkeys(one for one in self._scaled.values() if one != INPUT)
+        self._given = {INPUT, *(layer.name for layer in network.layers if layer.kind == SIGMOID)}
+        own = dict.fromkeys(one for one in self._scaled.values() if one not in self._given)
         self.steps = nn.ParameterDict({name: _parameter(integers.quantities[name].scale) for name in own})
         # Named as in the training states of earlier versions.
         self.register_buffer("picture_step", torch.tensor(integers.quantities[INPUT].scale))
@@ -108,14 +111,8 @@ class FakeQuantized(nn.Module):
         return tensors[self.layers[-1].name].flatten(1)
 
     def _compute(self, layer: Layer, inputs: list[torch.Tensor], step: torch.Tensor) -> torch.Tensor:
-        if layer.kind == ADD:
-            return inputs[0] + inputs[1]
-        if layer.kind == SILU:
-            return F.silu(inputs[0])
-        if layer.moves:
-            return layer.moved(inputs)
         if not layer.has_weights:
-            return layer.pooled(inputs[0])
+            return layer.computed(inputs)
         read_bits = self._quantities[layer.inputs[0]].bits
         if layer.kind == GRU:  # its state has steps too fine to matter
             step, read_bits = step.new_tensor(STATES.scale), STATES.bits
@@ -142,7 +139,9 @@ class FakeQuantized(nn.Module):
     def _step(self, name: str) -> torch.Tensor:
         """Of the integers of a tensor."""
         one = self._scaled[name]
-        return self.picture_step if one == INPUT else self.steps[one].abs().clamp_min(SMALLEST_STEP)
+        if one in self._given:
+            return self.picture_step if one == INPUT else self.picture_step.new_tensor(SIGMOIDS.scale)
+        return self.steps[one].abs().clamp_min(SMALLEST_STEP)
 
     def _scale(self, name: str) -> float:
         is_given = self._scaled[name] == INPUT
@@ -157,11 +156,8 @@ class FakeQuantized(nn.Module):
         quantities = {name: replace(own, scale=self._scale(name)) for name, own in self._quantities.items()}
         weights = {}
         for layer in self.layers:
-            source = quantities[layer.inputs[0]]
-            if layer.kind == SILU:
-                quantities[layer.name] = agreed(source, quantities[layer.name])
-            elif not layer.rescales:
-                quantities[layer.name] = replace(source, shape=quantities[layer.name].shape)
+            source, read = quantities[layer.inputs[0]], [quantities[name] for name in layer.inputs]
+            quantities[layer.name] = as_kernels_have_it(layer, read, quantities[layer.name])
             if layer.kind == CONVOLUTION and self.exact:
                 weights[layer.name] = self._exact_weights(layer)
             elif layer.has_weights:

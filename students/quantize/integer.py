@@ -24,8 +24,21 @@ from students.quantize.arithmetic import (
     rescale_once,
 )
 from students.quantize.gru import STATES, recur
-from students.quantize.layers import ADD, AVERAGE_POOL, CONVOLUTION, GLOBAL_MEAN, GRU, INPUT, MAX_POOL, SILU, Layer
-from students.quantize.silu import table
+from students.quantize.layers import (
+    ADD,
+    AVERAGE_POOL,
+    CONVOLUTION,
+    GLOBAL_MEAN,
+    GRU,
+    INPUT,
+    MAX_POOL,
+    MULTIPLY,
+    SIGMOID,
+    SILU,
+    Layer,
+)
+from students.quantize.products import multiplied
+from students.quantize.silu import table_of
 
 LOW, HIGH = -128, 127
 ADD_LEFT_SHIFT = {8: 20, 16: 15}
@@ -92,8 +105,10 @@ class IntegerNetwork:
             y = recur(inputs[0], weights or self.weights[layer.name], read[0], wanted)
         elif layer.kind == ADD:
             y = _add(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
-        elif layer.kind == SILU:
-            y = table(read[0], wanted).to(inputs[0].device)[inputs[0].long() - read[0].low]
+        elif layer.kind == MULTIPLY:
+            y = multiplied(inputs[0].long(), inputs[1].long(), read[0], read[1], wanted)
+        elif layer.kind in (SILU, SIGMOID):
+            y = table_of(layer, read[0], wanted).to(inputs[0].device)[inputs[0].long() - read[0].low]
         elif layer.moves:
             y = layer.moved(inputs)
         elif layer.kind == MAX_POOL:

@@ -2,8 +2,8 @@
 
 Conventions: tensors are named after the layer that computes them; "input" is the log-mel spectrogram (B, 1, mels,
 frames). A layer is a convolution, an addition, or a pool, each with an optional ReLU behind it: what integer kernels
-compute in one step; or the recurrence of a GRU, over the steps (columns) of a map of its gates, see gru.py; or it moves
-values and computes none.
+compute in one step; or a function of each value, or a product of two maps; or the recurrence of a GRU, over the steps
+(columns) of a map of its gates, see gru.py; or it moves values and computes none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,14 @@ from torch.nn import functional as F
 
 INPUT = "input"
 
-CONVOLUTION, ADD, GRU, SILU = "convolution", "add", "gru", "silu"
+CONVOLUTION, ADD, GRU = "convolution", "add", "gru"
+SILU, SIGMOID, MULTIPLY = "silu", "sigmoid", "multiply"
 AVERAGE_POOL, MAX_POOL, GLOBAL_MEAN = "average_pool", "max_pool", "global_mean"
 TAKE, JOIN = "take", "join"  # some channels of a map, in some order; the channels of several maps one after the other
+TURN = "turn"  # the bands of a map of one frame become channels, and its channels frames
+# What kernels compute by tables, or round each in its own way, and what it is called
+SPECIAL = {GRU: "a GRU", SILU: "a SiLU", SIGMOID: "a sigmoid", MULTIPLY: "a product of maps"}
+EIGHT_BITS = (SILU, SIGMOID, MULTIPLY)  # which read and write those alone
 
 BITS = (4, 8)  # that weights may have
 
@@ -31,8 +36,8 @@ class Layer:
 
     A convolution is dense (groups 1), depthwise (as many groups as channels that are read) or between; only
     convolutions are dilated. A depthwise one of several parts has weights of its own for each of so many equal parts of
-    its output's rows: those of channel c in part p are the filter c parts + p. Of an addition one summand may have a
-    single band or frame, which is added to all of the other one's. `channels` are those that are taken of a map.
+    its output's rows: those of channel c in part p are the filter c parts + p. Of an addition or a product one side may
+    have a single band or frame, which belongs to all of the other one's. `channels` are those that are taken of a map.
     """
 
     name: str
@@ -91,7 +96,17 @@ class Layer:
     @property
     def rescales(self) -> bool:
         """Whether it computes values of another scale than its input's, as pools and what moves values do not."""
-        return self.kind in (CONVOLUTION, ADD, GRU, SILU)
+        return not (self.is_pool or self.moves)
+
+    def computed(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The output of a layer without weights, of real inputs (B, C, H, W), before its ReLU."""
+        if self.kind == ADD:
+            return inputs[0] + inputs[1]
+        if self.kind == MULTIPLY:
+            return inputs[0] * inputs[1]
+        if self.kind in (SILU, SIGMOID):
+            return (F.silu if self.kind == SILU else torch.sigmoid)(inputs[0])
+        return self.moved(inputs) if self.moves else self.pooled(inputs[0])
 
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         """The output of a pool, or of the global mean, for (B, C, H, W)."""
@@ -109,15 +124,17 @@ class Layer:
     @property
     def is_paired(self) -> bool:
         """Whether it computes each value from those at the same place of several maps."""
-        return self.kind in (ADD, JOIN)
+        return self.kind in (ADD, MULTIPLY, JOIN)
 
     @property
     def moves(self) -> bool:
         """Whether its values are those of its inputs, in other places."""
-        return self.kind in (TAKE, JOIN)
+        return self.kind in (TAKE, JOIN, TURN)
 
     def moved(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """The output of what moves values, for inputs (B, C, H, W)."""
+        if self.kind == TURN:
+            return inputs[0].permute(0, 2, 3, 1)
         return torch.cat(list(inputs), 1) if self.kind == JOIN else inputs[0][:, list(self.channels)]
 
 
@@ -166,14 +183,10 @@ class FoldedNetwork(nn.Module):
             if layer.parts == 1:  # as a module, which can be counted
                 return convolution(inputs[0])
             return layer.convolved(inputs[0], convolution.weight, convolution.bias)
-        if layer.kind == ADD:
-            return inputs[0] + inputs[1]
-        if layer.kind == SILU:
-            return F.silu(inputs[0])
         if layer.kind == GRU:
             convolution = self.convolutions[layer.name]
             return recurrence(inputs[0], convolution.weight, convolution.bias)
-        return layer.moved(inputs) if layer.moves else layer.pooled(inputs[0])
+        return layer.computed(inputs)
 
     def widths(self, name: str) -> tuple[int, ...]:
         """The bits that the weights of a layer may have: those of a GRU, whose state has 16, have 8."""

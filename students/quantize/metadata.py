@@ -8,6 +8,7 @@ from data.damage import WrongValueError
 
 LONGEST, DEEPEST = 1 << 20, 20  # bytes, brackets within brackets
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")  # operators with weights
+SIGMOID_OF_SILU = "/sigmoid"  # how the name of the first of its two operators' output ends
 METADATA_NAME = "scenelet"
 SETS, DEVICES = "scenelet devices", "devices"  # see sets.py
 CLIP_SECONDS = "clip_seconds"  # the length of a clip; files of earlier versions do not say it

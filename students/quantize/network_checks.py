@@ -13,7 +13,8 @@ from data.damage import WrongValueError
 from students.quantize.calibrate import limit_of
 from students.quantize.gru import GATES, STATES, SUMS
 from students.quantize.integer import IntegerNetwork, Quantity
-from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, SILU, TAKE, Layer
+from students.quantize.layers import ADD, CONVOLUTION, GRU, INPUT, MULTIPLY, SIGMOID, SILU, TAKE, TURN, Layer
+from students.quantize.silu import SIGMOIDS
 
 MOST_MACS = 10**10  # of one clip: seconds on any computer
 MOST_VALUES = 2**23  # of a tensor, for one clip
@@ -25,7 +26,8 @@ LARGEST_FACTOR = {8: 2**8, 16: 2**7}  # XNNPACK's limit, and that of the kernels
 FACTORS_OF_ADDITIONS = {8: (2.0**-10, 2.0**8), 16: (2.0**-15, 2.0**13)}  # XNNPACK's limits, and the others'
 
 
-SCALES_OF_SILU, RATIOS_OF_SILU = (2.0**-12, 2.0**4), (2.0**-8, 2.0**12)  # of its input, and of that to its output's
+SCALES_OF_SIGMOID = 2.0**-12, 2.0**4  # of what one is computed of
+FACTORS_OF_PRODUCTS = 2.0**-16, 2.0**4  # by which products of integers are multiplied
 LARGEST_FACTOR_OF_SCALES = 2**14  # by which 16 bits are shifted and stay within 32
 
 
@@ -48,8 +50,10 @@ def check_network(network: IntegerNetwork) -> None:
             macs += _check_recurrence(network, layer)
         elif layer.kind == ADD:
             _check_addition(network, layer)
-        elif layer.kind == SILU:
-            _check_silu(network, layer)
+        elif layer.kind in (SILU, SIGMOID):
+            _check_function(network, layer)
+        elif layer.kind == MULTIPLY:
+            _check_product(network, layer)
         elif layer.moves:
             _check_moved(network, layer)
         else:
@@ -158,25 +162,51 @@ def _check_addition(network: IntegerNetwork, layer: Layer) -> None:
 
 
 def _is_summand(read: Quantity, wanted: Quantity) -> bool:
-    """Whether a map can be added to one of a shape: it has that shape, or a single band or frame."""
+    """Whether a map can be a side of a sum or product of a shape: it has that shape, or a single band or frame."""
     axes = zip(read.shape[1:], wanted.shape[1:], strict=True)
     return read.shape[0] == wanted.shape[0] and all(own in (1, full) for own, full in axes)
 
 
-def _check_silu(network: IntegerNetwork, layer: Layer) -> None:
+def _check_function(network: IntegerNetwork, layer: Layer) -> None:
+    """Of a sigmoid or a SiLU."""
     read, wanted = network.quantities[layer.inputs[0]], network.quantities[layer.name]
-    where, (low, high), (least, most) = f"the SiLU {layer.name!r}", SCALES_OF_SILU, RATIOS_OF_SILU
+    where, (low, high) = f"the {'SiLU' if layer.kind == SILU else 'sigmoid'} {layer.name!r}", SCALES_OF_SIGMOID
     if (read.bits, wanted.bits, read.shape) != (8, 8, wanted.shape):
         raise WrongValueError(f"{where} makes {wanted.shape} of {wanted.bits} bits of {read.shape} of {read.bits} bits")
-    if not low <= read.scale < high or not least <= read.scale / wanted.scale < most:
+    if not low <= read.scale < high:
+        raise WrongValueError(f"{where} reads the scale {read.scale:g}: it is from {low:g} to {high:g}")
+    if layer.kind == SILU:
+        _check_factor(where, read, SIGMOIDS, wanted)
+    elif (wanted.scale, wanted.zero_point) != (SIGMOIDS.scale, SIGMOIDS.zero_point):
         raise WrongValueError(
-            f"{where} has the scales {read.scale:g} and {wanted.scale:g}: the first is from {low:g} to {high:g}, and "
-            f"{least:g} to {most:g} times the second"
+            f"{where} has the scale {wanted.scale:g} and the zero point {wanted.zero_point}: all sigmoids have "
+            f"{SIGMOIDS.scale:g} and {SIGMOIDS.zero_point}"
+        )
+
+
+def _check_product(network: IntegerNetwork, layer: Layer) -> None:
+    read, wanted = [network.quantities[name] for name in layer.inputs], network.quantities[layer.name]
+    where = f"the product {layer.name!r}"
+    for name, each in zip(layer.inputs, read, strict=True):
+        if (each.bits, wanted.bits) != (8, 8) or not _is_summand(each, wanted):
+            raise WrongValueError(
+                f"{where} is of {wanted.shape} of {wanted.bits} bits, its input {name!r} of {each.shape} of "
+                f"{each.bits} bits"
+            )
+    _check_factor(where, read[0], read[1], wanted)
+
+
+def _check_factor(where: str, first: Quantity, second: Quantity, wanted: Quantity) -> None:
+    factor, (low, high) = first.scale * second.scale / wanted.scale, FACTORS_OF_PRODUCTS
+    if not low <= factor < high:
+        raise WrongValueError(
+            f"{where} has the scales {first.scale:g}, {second.scale:g} and {wanted.scale:g}: products are multiplied "
+            f"by {factor:g}, kernels multiply by {low:g} to {high:g}"
         )
 
 
 def _check_moved(network: IntegerNetwork, layer: Layer) -> None:
-    """Of a layer that takes or joins channels."""
+    """Of a layer that takes or joins channels, or turns a map."""
     read, wanted = [network.quantities[name] for name in layer.inputs], network.quantities[layer.name]
     where, channels = f"the layer {layer.name!r}", sum(each.shape[0] for each in read)
     if layer.kind == TAKE:
@@ -186,6 +216,11 @@ def _check_moved(network: IntegerNetwork, layer: Layer) -> None:
     for name in layer.inputs:
         _require_scale(network, layer, name, where)
     expected = {(channels, *each.shape[1:]) for each in read}
+    if layer.kind == TURN:
+        _, bands, frames = read[0].shape
+        if frames != 1:
+            raise WrongValueError(f"{where} turns a map of {frames} frames: it is of one")
+        expected = {(bands, frames, channels)}
     if expected != {wanted.shape}:
         raise WrongValueError(f"{where} is of {wanted.shape}, by its inputs it is {' or '.join(map(str, expected))}")
 

@@ -32,21 +32,24 @@ from students.quantize.layers import (
     INPUT,
     JOIN,
     MAX_POOL,
+    MULTIPLY,
+    SIGMOID,
     SILU,
     TAKE,
+    TURN,
     Layer,
 )
-from students.quantize.metadata import CONVOLUTIONS, DEVICES, METADATA_NAME, SETS, parse_metadata
+from students.quantize.metadata import CONVOLUTIONS, DEVICES, METADATA_NAME, SETS, SIGMOID_OF_SILU, parse_metadata
 from students.quantize.network_checks import check_network, check_sets
 from students.quantize.nibbles import unpacked
 from students.quantize.sets import sets_from_bytes
 from students.quantize.tflite import PART, Writer
 from students.quantize.tflite_gru import CONVOLUTION as FIRST_CONVOLUTION
 from students.quantize.tflite_gru import operators_of
-from students.quantize.tflite_values import ROWS
+from students.quantize.tflite_values import ROWS, has_relu
 
 POOLS = {"AVERAGE_POOL_2D": AVERAGE_POOL, "MAX_POOL_2D": MAX_POOL}
-PAIRED = {"ADD": ADD, "CONCATENATION": JOIN}  # of maps at the same place
+OTHERS = {"ADD": ADD, "MUL": MULTIPLY, "CONCATENATION": JOIN, "LOGISTIC": SIGMOID, "TRANSPOSE": TURN}
 WEIGHTS = {"INT8": 8, "INT4": 4}  # bits
 BIASES = {8: ("INT32", np.int32), 16: ("INT64", np.int64)}  # by the bits of activations
 
@@ -108,7 +111,7 @@ class _Reader:
                 amounts = integers(graph, operator.inputs[1])
                 self.padded[operator.output] = (operator.inputs[0], (int(amounts[1, 0]), int(amounts[2, 0])))
                 continue
-            if operator.kind == "LOGISTIC":  # the first operator of a SiLU
+            if operator.kind == "LOGISTIC" and graph.name(operator.output).endswith(SIGMOID_OF_SILU):
                 self.sigmoids[operator.output] = operator.inputs[0]
                 continue
             if operator.kind == "SLICE":
@@ -134,10 +137,11 @@ class _Reader:
     def _layer(self, operator: Operator) -> Layer:
         name, options, inputs, output = operator.kind, operator.options, operator.inputs, operator.output
         own = self.graph.name(output)
-        if name in PAIRED:
-            return Layer(own, PAIRED[name], tuple(self._source(i) for i in inputs), _has_relu(operator))
         if name == "MUL" and self.sigmoids.get(inputs[1]) == inputs[0]:
             return Layer(own, SILU, (self._source(inputs[0]),))
+        if name in OTHERS:
+            maps = inputs[:1] if name == "TRANSPOSE" else inputs  # the other one says how
+            return Layer(own, OTHERS[name], tuple(self._source(i) for i in maps), has_relu(operator))
         if name == "GATHER":
             channels = tuple(map(int, integers(self.graph, inputs[1]).flatten()))
             return Layer(own, TAKE, (self._source(inputs[0]),), channels=channels)
@@ -149,7 +153,7 @@ class _Reader:
         if name in POOLS:
             kernel, groups = (options.filterHeight, options.filterWidth), 1
             if name == "AVERAGE_POOL_2D" and kernel == size and stride == (1, 1) and padding is None:
-                return Layer(own, GLOBAL_MEAN, (self._source(source),), _has_relu(operator))
+                return Layer(own, GLOBAL_MEAN, (self._source(source),), has_relu(operator))
         else:
             own = self.graph.name(inputs[1]).removesuffix("/weight")
             depthwise = name == "DEPTHWISE_CONV_2D"
@@ -157,7 +161,7 @@ class _Reader:
             kernel, groups = weights.weight.shape[2:], self._quantity(source).shape[0] // weights.weight.shape[1]
         dilation = getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)
         kind, sources = POOLS.get(name, CONVOLUTION), (self._source(source),)
-        layer = Layer(own, kind, sources, _has_relu(operator), tuple(kernel), stride, (0, 0), groups, dilation)
+        layer = Layer(own, kind, sources, has_relu(operator), tuple(kernel), stride, (0, 0), groups, dilation)
         if padding is None:
             same = options.padding == schema.Padding.SAME
             totals = [(o - 1) * s + k - n for n, o, s, k in zip(size, wanted, stride, layer.extent, strict=True)]
@@ -184,7 +188,7 @@ class _Reader:
         source, padding = self.padded.get(taken, (taken, (0, 0)))
         stride, dilation = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)
         geometry = filters.shape[2:], stride, padding, weight.shape[0], dilation, len(parts)
-        return Layer(own, CONVOLUTION, (self._source(source),), _has_relu(first), *geometry)
+        return Layer(own, CONVOLUTION, (self._source(source),), has_relu(first), *geometry)
 
     def _recurrence(self, first: Operator, rest: Iterator[Operator]) -> tuple[Layer, int]:
         """The GRU that begins with an operator, and the tensor of its states; the operators behind it are compared
@@ -239,12 +243,3 @@ class _Reader:
             raise WrongValueError(f"tensor {it.name!r} has the shape {it.shape}, not (1, height, width, channels)")
         _, height, width, channels = it.shape
         return Quantity(float(it.scales[0]), int(it.zero_points[0]), (channels, height, width), bits)
-
-
-def _has_relu(operator: Operator) -> bool:
-    kinds, found = schema.ActivationFunctionType, getattr(operator.options, "fusedActivationFunction", None)
-    if found not in (kinds.NONE, kinds.RELU):
-        raise WrongValueError(
-            f"an operator {operator.kind} has the fusedActivationFunction {found}, which scenelet does not write"
-        )
-    return found == kinds.RELU

@@ -1,4 +1,4 @@
-"""x sigmoid(x) of integers of 8 bits, as two operators compute it: LOGISTIC, and MUL of its result and x.
+"""sigmoid(x) and x sigmoid(x) of integers of 8 bits, by the operators LOGISTIC, and MUL of its result and x.
 
 Conventions: a table has the integers of -128, -127, ..., 127. Sigmoids have the scale 2^-8 and the zero point -128.
 LOGISTIC is that of the reference kernels, in fixed point; a number of b integer bits has 31 - b behind them.
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from students.quantize.arithmetic import Quantity, fixed_point, rescale
+from students.quantize.layers import SIGMOID, Layer
 
 SIGMOIDS = Quantity(2.0**-8, -128, (0, 0, 0))
 INTEGER_BITS = 4  # of what LOGISTIC takes: beyond +-16 it is 0 or 1
@@ -23,8 +24,19 @@ _E_TO_MINUS_EIGHTH, _THIRD = 1895147668, 715827883
 _48_17THS, _MINUS_32_17THS = 1515870810, -1010580540
 
 
+def table_of(layer: Layer, read: Quantity, wanted: Quantity) -> torch.Tensor:
+    """The 256 integers that a layer, a sigmoid or a SiLU, writes for those that it reads, int8."""
+    return sigmoids(read) if layer.kind == SIGMOID else table(read, wanted)
+
+
+def sigmoids(read: Quantity) -> torch.Tensor:
+    """The integers of the sigmoids of those that are read, int8."""
+    x = range(read.low - read.zero_point, read.high - read.zero_point + 1)
+    return torch.tensor([_sigmoid(each, read.scale) for each in x], dtype=torch.int8)
+
+
 def table(read: Quantity, wanted: Quantity) -> torch.Tensor:
-    """The 256 integers that are written for those that are read, int8."""
+    """The 256 integers that a SiLU writes for those that it reads, int8."""
     return torch.tensor(_table(read.scale, read.zero_point, wanted.scale, wanted.zero_point), dtype=torch.int8)
 
 
@@ -48,9 +60,8 @@ def _table(scale: float, zero_point: int, wanted: float, wanted_zero: int) -> tu
 
 def _products(read: Quantity, wanted: Quantity, factor: float) -> tuple[int, ...]:
     x = torch.arange(read.low, read.high + 1) - read.zero_point
-    sigmoids = torch.tensor([_sigmoid(int(each), read.scale) for each in x])
     mantissa, exponent = (torch.tensor(number) for number in fixed_point(factor))
-    found = rescale(x * (sigmoids - SIGMOIDS.zero_point), mantissa, exponent) + wanted.zero_point
+    found = rescale(x * (sigmoids(read).long() - SIGMOIDS.zero_point), mantissa, exponent) + wanted.zero_point
     return tuple(found.clamp(wanted.low, wanted.high).tolist())
 
 

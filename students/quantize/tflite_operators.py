@@ -7,11 +7,11 @@ from students.quantize.layers import CONVOLUTION, Layer
 # First versions of the operators that take int8 (PAD: int8 and zero point; CONV: per-channel scales).
 VERSIONS = {
     **{"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "MAX_POOL_2D": 2, "PAD": 2},
-    **{"SLICE": 2, "CONCATENATION": 2, "GATHER": 2, "LOGISTIC": 2, "MUL": 2},
+    **{"SLICE": 2, "CONCATENATION": 2, "GATHER": 2, "LOGISTIC": 2, "MUL": 2, "TRANSPOSE": 2},
 }
 VERSIONS_OF_INT16 = {
     **{"CONV_2D": 6, "DEPTHWISE_CONV_2D": 5, "ADD": 4, "AVERAGE_POOL_2D": 3, "MAX_POOL_2D": 3, "PAD": 4},
-    **{"SLICE": 4, "CONCATENATION": 3, "GATHER": 4},
+    **{"SLICE": 4, "CONCATENATION": 3, "GATHER": 4, "TRANSPOSE": 4},
 }
 # With weights of 4 bits. The depthwise one keeps its version: the reference kernels have no higher one, and read them.
 VERSIONS_OF_INT4 = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 3}

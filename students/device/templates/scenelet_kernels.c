@@ -143,7 +143,11 @@ void scenelet_convolve(const scenelet_layer *layer, const int8_t *const *rows, i
             numbers = compute_pairs(layer, strip, numbers, end, first, second, whole);
         }
         if (layer->channels % 2) {
-            compute_pairs(layer, strip, numbers, end, last, both, 1);
+            if (layer->pairs) {
+                layer->pairs(strip, numbers, last, both, 1);
+            } else {
+                compute_pairs(layer, strip, numbers, end, last, both, 1);
+            }
             first[layer->channels - 1] = last[0];
             second[layer->channels - 1] = both[0];
         }
@@ -325,6 +329,46 @@ void scenelet_depthwise(const scenelet_layer *layer, const int8_t *const *rows, 
     }
 }
 
+/* A convolution in groups of channels, of any size, if a value is of 16 products at most. */
+void scenelet_few(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    const int8_t *cells[16];
+    int32_t count = 0, low = layer->low, limit = 1 << 29, half, channel, column, i, j, k, w[16];
+    (void)strip;
+    for (i = 0; i < layer->kernel_height; i++) {
+        for (j = 0; j < layer->kernel_width; j++) {
+            for (k = 0; k < layer->ins; k++) {
+                cells[count++] = rows[i] + layer->start + j * layer->next + k;
+            }
+        }
+    }
+    half = 2 + count + (layer->shifts ? 2 : 6);
+    for (channel = 0; channel < layer->channels; channel++) {
+        int32_t second = channel % 4 / 2, place = channel / layer->outs * layer->ins;
+        const uint32_t *numbers = layer->numbers + (channel / 4 * 2 + channel % 2) * half;
+        const uint32_t *factors = numbers + 2 + count + second * (layer->shifts ? 1 : 3);
+        int32_t bias = (int32_t)numbers[second];
+        int32_t is_small = !layer->shifts && factors[2] - 1 < 23 && bias > -limit && bias < limit;
+        int8_t *at = to + channel;
+        for (i = 0; i < count; i++) {
+            w[i] = (int16_t)(second ? numbers[2 + i] >> 16 : numbers[2 + i]);
+        }
+        for (column = 0; column < layer->columns; column++) {
+            int32_t sum = bias;
+            for (i = 0; i < count; i++) {
+                sum += w[i] * cells[i][place];
+            }
+            if (is_small) {
+                *at = within(rescaled_small(sum, factors), low);
+            } else {
+                *at = within(layer->shifts ? sum >> *factors : rescaled(sum, factors), low);
+            }
+            at += layer->channels;
+            place += layer->step;
+        }
+    }
+}
+
 /* The second row has the larger scale, by half of which it is multiplied: that is a shift. Numbers: of the first row its
  * zero point, negative and times 2^21, a multiplier, half of the last bit that is lost, and the shift; of the second one
  * its zero point, negative and times 2^20; of the sum, which is doubled before, multiplier, addend and shift. With equal
@@ -379,6 +423,24 @@ void scenelet_add(const scenelet_layer *layer, const int8_t *const *rows, int8_t
     }
 }
 
+/* Numbers: the zero points of both rows; multiplier, addend and shift of the products. */
+void scenelet_multiply(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    const int8_t *first = rows[0] + layer->start, *second = rows[1] + layer->step;
+    int32_t zero = (int32_t)layer->numbers[0], other = (int32_t)layer->numbers[1], low = layer->low, column, channel;
+    uint32_t factors[3] = {layer->numbers[2], layer->numbers[3], layer->numbers[4]};
+    int32_t is_small = factors[2] - 1 < 23;
+    (void)strip;
+    for (column = 0; column < layer->columns; column++) {
+        for (channel = 0; channel < layer->channels; channel++) {
+            int32_t product = (first[channel] - zero) * (second[channel] - other);
+            *to++ = within(is_small ? rescaled_small(product, factors) : rescaled(product, factors), low);
+        }
+        first += layer->single == 1 ? 0 : layer->channels;
+        second += layer->single == 2 ? 0 : layer->channels;
+    }
+}
+
 /* Numbers: what is written for each of -128, -127, ..., 127, a byte each. */
 void scenelet_look_up(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
 {
@@ -402,6 +464,18 @@ void scenelet_take(const scenelet_layer *layer, const int8_t *const *rows, int8_
             *to++ = from[layer->numbers[channel]];
         }
         from += layer->step;
+    }
+}
+
+/* Each row of the input becomes a channel, and each of its channels a column. */
+void scenelet_turn(const scenelet_layer *layer, const int8_t *const *rows, int8_t *to, int16_t *strip)
+{
+    int32_t column, channel;
+    (void)strip;
+    for (column = 0; column < layer->columns; column++) {
+        for (channel = 0; channel < layer->channels; channel++) {
+            *to++ = rows[channel][layer->start + column];
+        }
     }
 }
 

@@ -37,24 +37,25 @@ struct scenelet_layer {
     int8_t bits;                             /* of weights: 8 or 4 */
     int8_t shifts;                           /* whether sums are only shifted, or multiplied and rounded twice */
     int8_t low;                              /* the lowest integer that is written */
+    int8_t maps;                             /* that are read at the same place: 2, or 1 */
     int32_t kernel_height, kernel_width;
     int32_t stride, top;                     /* rows from one window to the next, and of padding above the map */
     int32_t start, step;                     /* bytes from a row's beginning to the first window, and from one to the
-                                              * next; of an addition: to the first values of both rows */
+                                              * next; of a sum or product: to the first values of both rows */
     int32_t segment;                         /* bytes of a window's row */
     int32_t columns, channels;               /* of what is written */
     int32_t next;                            /* bytes from one cell of a window's row to the next, of a convolution
                                               * channel by channel */
     int32_t ins, outs;                       /* channels that each group of a convolution reads and writes, if it is not
                                               * one of all channels */
-    int32_t single;                          /* of an addition: which row has a single column, that is added to all: 1
-                                              * or 2; or 0 */
+    int32_t single;                          /* of a sum or product: which row has a single column, that belongs to
+                                              * all: 1 or 2; or 0 */
     int32_t part_rows, part_words;           /* rows of each part that has numbers of its own, and how many those are;
                                               * or 0 */
 };
 
-scenelet_kernel scenelet_convolve, scenelet_depthwise, scenelet_add, scenelet_average_pool, scenelet_max_pool;
-scenelet_kernel scenelet_take, scenelet_join, scenelet_look_up;
+scenelet_kernel scenelet_convolve, scenelet_depthwise, scenelet_few, scenelet_add, scenelet_average_pool, scenelet_max_pool;
+scenelet_kernel scenelet_multiply, scenelet_take, scenelet_join, scenelet_turn, scenelet_look_up;
 scenelet_kernel scenelet_gru; /* in networks that have one: scenelet_gru.c */
 
 #endif

@@ -13,7 +13,7 @@ static const int8_t *row_of(const scenelet_network *network, const int8_t *input
     return (number ? network->maps + map->offset : input) + row % map->rows * map->row;
 }
 
-/* Of what is added to a row: a map's only row is added to all. */
+/* Of what is added to a row, or multiplies it: a map's only row belongs to all. */
 static const int8_t *summand_of(const scenelet_network *network, const int8_t *input, int32_t number, int32_t row)
 {
     return row_of(network, input, number, scenelet_maps[number].height == 1 ? 0 : row);
@@ -40,7 +40,7 @@ int32_t scenelet_network_step(scenelet_network *network, const int8_t *input)
     for (i = 0; i < layer->kernel_height; i++) {
         rows[i] = row_of(network, input, layer->inputs[0], row * layer->stride - layer->top + i);
     }
-    if (layer->compute == scenelet_add || layer->compute == scenelet_join) {
+    if (layer->maps == 2) {
         rows[0] = summand_of(network, input, layer->inputs[0], row);
         rows[1] = summand_of(network, input, layer->inputs[1], row);
     }
