@@ -192,3 +192,25 @@ def test_integers_that_answer_otherwise_are_noticed(
     say_what_changed(floats, answers, clips)  # type: ignore[arg-type]
     text = "the integers answer otherwise than the floats, by 0.13 nats a clip over 64 train clips"
     assert (text in caplog.text, bool(caplog.text)) == (said, said)
+
+
+@pytest.mark.parametrize(("bits", "activations"), [(8, 8), (4, 8), (8, 16)])
+def test_weights_that_have_decayed_are_as_good_as_none(bits: int, activations: int, tmp_path: Path) -> None:
+    """Oracle: the network whose decayed weights are 0: the same logits, of the file too, which is read again."""
+    spectrograms, networks = torch.randn(4, 1, 64, 64, generator=torch.Generator().manual_seed(0)), []
+    for factor in (1e-20, 0.0):
+        torch.manual_seed(0)
+        network = cp_mobile(size="6k").eval()
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data[0] *= factor
+        folded = fold(network, None, spectrograms)
+        widths = {name: max(bits, min(folded.widths(name))) for name in folded.convolutions}
+        networks.append(calibrate(folded, [spectrograms], bits=widths, activations=activations))
+    decayed, zero = networks
+    path = tmp_path / "model.tflite"
+    write_tflite(decayed, path, {})
+    expected = zero.integer_logits(spectrograms)
+    assert torch.equal(decayed.integer_logits(spectrograms), expected)
+    network, _ = read_tflite(path)
+    assert torch.equal(network.integer_logits(spectrograms), expected)

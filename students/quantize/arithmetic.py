@@ -13,6 +13,7 @@ import torch
 
 from data.front_ends.integer_steps import steps_of
 
+SCALES = 2.0**-63, 2.0**63  # products of two are normal numbers in float32
 ALMOST_ONE, LARGEST_SHORT = 0x7FFF0000, 0x7FFF  # mantissas of 31 bits from the one on are the other in 15 bits
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
+from students.quantize.arithmetic import SCALES
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
 from students.quantize.layers import BITS, CONVOLUTION, EIGHT_BITS, INPUT, SPECIAL, FoldedNetwork, scaled_as
 from students.quantize.products import as_kernels_have_it
@@ -184,10 +185,16 @@ def _least_error(values: np.ndarray, low: float, high: float) -> tuple[float, fl
 def _quantity(limits: tuple[float, float], shape: tuple[int, int, int], bits: int) -> Quantity:
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
     if bits == 16:  # symmetric, as the kernels want it
-        return Quantity(float(np.float32(max(-low, high) / (2**15 - 1))) or 1.0, 0, shape, bits)
-    scale = float(np.float32((high - low) / LEVELS)) or 1.0
+        return Quantity(_scale(max(-low, high) / (2**15 - 1)), 0, shape, bits)
+    scale = _scale((high - low) / LEVELS)
     zero_point = round(LOW - low / scale)
     return Quantity(scale, max(LOW, min(HIGH, zero_point)), shape)
+
+
+def _scale(wanted: float) -> float:
+    """The scale in float32, or 1 of a tensor that is 0, or as good as 0."""
+    scale = float(np.float32(wanted))
+    return scale if scale >= SCALES[0] else 1.0
 
 
 def round_weights(
@@ -203,9 +210,9 @@ def round_weights(
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise UserError(f"calibration: layer {name} has weights that are not numbers; train the student again")
     scale = weight_scales(weight, bits)
-    # A dead channel has only its bias; a scale this small would push it out of int32.
+    # A dead channel, whose weights have decayed, has only its bias; a scale this small would push it out of int32.
     smallest = np.abs(bias) / (BIAS_LIMITS[activations] * input_scale)
-    scale = np.maximum(np.where(scale > 0, scale, 1.0), smallest.astype(np.float32) * 2).astype(np.float32)
+    scale = np.maximum(np.where(scale >= SCALES[0], scale, 1.0), smallest.astype(np.float32) * 2).astype(np.float32)
     return Weights(
         _nearest(weight, scale, bits), _round_bias(convolution, input_scale, scale, activations), scale, bits
     )

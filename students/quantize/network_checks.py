@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from data.damage import WrongValueError
+from students.quantize.arithmetic import SCALES
 from students.quantize.calibrate import limit_of
 from students.quantize.gru import GATES, STATES, SUMS
 from students.quantize.integer import IntegerNetwork, Quantity
@@ -19,12 +20,10 @@ from students.quantize.silu import SIGMOIDS
 MOST_MACS = 10**10  # of one clip: seconds on any computer
 MOST_VALUES = 2**23  # of a tensor, for one clip
 MOST_UNFOLDED = 2**25  # values that a convolution's windows hold together, which are copied side by side
-SCALES = 2.0**-63, 2.0**63  # products of two are normal numbers in float32
 
 # What kernels can multiply by, by the bits of activations; beyond it some abort the process, others overflow in silence
 LARGEST_FACTOR = {8: 2**8, 16: 2**7}  # XNNPACK's limit, and that of the kernels for 16 bits
 FACTORS_OF_ADDITIONS = {8: (2.0**-10, 2.0**8), 16: (2.0**-15, 2.0**13)}  # XNNPACK's limits, and the others'
-
 
 SCALES_OF_SIGMOID = 2.0**-12, 2.0**4  # of what one is computed of
 FACTORS_OF_PRODUCTS = 2.0**-16, 2.0**4  # by which products of integers are multiplied
