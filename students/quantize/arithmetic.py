@@ -64,6 +64,12 @@ class Weights:
     bits: int = 8
 
 
+def nonzero_scale(wanted: float) -> float:
+    """A scale in float32; 1 for values that are 0, or as good as 0."""
+    scale = float(np.float32(wanted))
+    return scale if scale >= SCALES[0] else 1.0
+
+
 def fixed_point(multiplier: float) -> tuple[int, int]:
     """(m, e) with multiplier ~ m / 2^31 * 2^e and m in [2^30, 2^31): how kernels hold a real factor.
 

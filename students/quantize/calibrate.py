@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from data.errors import UserError
-from students.quantize.arithmetic import SCALES
+from students.quantize.arithmetic import SCALES, nonzero_scale
 from students.quantize.integer import HIGH, LOW, IntegerNetwork, Quantity, Weights
 from students.quantize.layers import BITS, CONVOLUTION, EIGHT_BITS, INPUT, SPECIAL, FoldedNetwork, scaled_as
 from students.quantize.products import as_kernels_have_it
@@ -185,16 +185,10 @@ def _least_error(values: np.ndarray, low: float, high: float) -> tuple[float, fl
 def _quantity(limits: tuple[float, float], shape: tuple[int, int, int], bits: int) -> Quantity:
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
     if bits == 16:  # symmetric, as the kernels want it
-        return Quantity(_scale(max(-low, high) / (2**15 - 1)), 0, shape, bits)
-    scale = _scale((high - low) / LEVELS)
+        return Quantity(nonzero_scale(max(-low, high) / (2**15 - 1)), 0, shape, bits)
+    scale = nonzero_scale((high - low) / LEVELS)
     zero_point = round(LOW - low / scale)
     return Quantity(scale, max(LOW, min(HIGH, zero_point)), shape)
-
-
-def _scale(wanted: float) -> float:
-    """The scale in float32, or 1 of a tensor that is 0, or as good as 0."""
-    scale = float(np.float32(wanted))
-    return scale if scale >= SCALES[0] else 1.0
 
 
 def round_weights(
